@@ -1,0 +1,65 @@
+//! What a client is told when a command fails.
+//!
+//! The text of an error is a complete RESP error line: a code that a program can test, then words for a person. Where
+//! Redis has the same error, the text is Redis's own, letter for letter.
+
+use std::borrow::Cow;
+
+/// An error as a client sees it. `Display` gives the whole line, code first, without the leading `-`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    // the client's
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    #[error("ERR value is not a valid float")]
+    NotFloat,
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(Cow<'static, str>),
+    #[error("ERR invalid expire time in '{0}' command")]
+    ExpireTime(&'static str),
+    #[error("ERR no such key")]
+    NoSuchKey,
+    #[error("ERR key is {bytes} bytes, longer than the limit of {limit}")]
+    KeyTooLong { bytes: usize, limit: usize },
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    ValueTooLong,
+    #[error("NOTJSON {what} at line {line} column {column}")]
+    NotJson {
+        what: String,
+        line: usize,
+        column: usize,
+    },
+    #[error(
+        "TOOMANYKEYS 426 more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); use SCAN to page through them"
+    )]
+    TooManyKeys { store: String, limit: usize },
+    #[error("NOSTORE no store is named '{0}'; create it with STORE CREATE")]
+    NoStore(String),
+    #[error("STOREEXISTS a store named '{0}' exists already")]
+    StoreExists(String),
+    #[error("INUSE store '{store}' is used by {users}; close them, or drop it with FORCE")]
+    InUse { store: String, users: String },
+    #[error("NOAUTH Authentication required.")]
+    NoAuth,
+    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
+    WrongPass,
+    /// A whole error line of one command, code included.
+    #[error("{0}")]
+    Other(Cow<'static, str>),
+
+    // the machine's
+    #[error("MISCONF {0}; writes are refused until this is mended, reads go on")]
+    Storage(String),
+    // ours
+    #[error("ERR the record is damaged: {0}; run larder check")]
+    Damaged(String),
+}
+
+impl Error {
+    /// An error with a whole line of its own, code included: `Error::other("ERR index out of range")`.
+    pub fn other(line: impl Into<Cow<'static, str>>) -> Error {
+        Error::Other(line.into())
+    }
+}

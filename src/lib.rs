@@ -1,0 +1,12 @@
+//! Larder: JSON data stores that speak the Redis protocol.
+//!
+//! The way of the data, which is also the way of the folders; imports go down only:
+//!
+//! ```text
+//! socket -> bytes -> request -> typed command -> transaction on a store -> record (JSON, Brotli) -> journal + overlay -> LMDB
+//! net       resp     command    command          store                    record                  engine              engine/lmdb
+//! ```
+
+pub mod error;
+pub mod limits;
+pub mod resp;

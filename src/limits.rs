@@ -1,0 +1,48 @@
+//! Every bound of the system, in one place.
+//!
+//! Sizes are bytes unless the name says otherwise. A limit that a setting can change stands here as that setting's
+//! default or as its hard ceiling. Relations between limits are asserted at compile time, at the end.
+
+/// Longest key of a record. LMDB takes 1,982 bytes (`longer-keys`); the longest thing stored is an expiry index entry,
+/// a key behind a deadline and a generation.
+pub const KEY_BYTES_MAX: usize = 1_920;
+
+/// Longest value, and the ceiling of `proto-max-bulk-len`: Redis's own default.
+pub const VALUE_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Longest name of a store.
+pub const STORE_NAME_BYTES_MAX: usize = 128;
+
+/// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
+pub const KEYS_PER_QUERY: usize = 1_024;
+
+/// Numbered stores: the default of `databases`, and the ceiling of that setting.
+pub const DATABASES: u32 = 16;
+/// Named stores get numbers from here up, whatever `databases` says up to its ceiling.
+pub const DATABASES_MAX: u32 = 16;
+
+/// Deepest nesting of a JSON value: that of `serde_json` and of RedisJSON.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Most arguments of one request: Redis's own limit for multibulk counts.
+pub const REQUEST_ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Most arguments, and longest argument, of a request before authentication (as Redis).
+pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
+/// Longest argument of a request before authentication (as Redis).
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
+/// Longest inline request, and longest line that announces a count or a length (as Redis).
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// A page of a deadline, a generation and a key, and of a generation and a key.
+pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
+
+/// Bytes in front of a key in LMDB: a generation (48 bits), and for the expiry index a deadline (48 bits).
+pub const GENERATION_BYTES: usize = 6;
+/// Bytes of a deadline in the expiry index.
+pub const DEADLINE_BYTES: usize = 6;
+
+const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
+const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
+const _: () = assert!(DATABASES <= DATABASES_MAX);

@@ -1,0 +1,46 @@
+//! The answer to a request, before it becomes bytes.
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+/// A reply in the terms of RESP3; [`encode`](super::encode) writes it down in either protocol.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// `+OK`
+    Simple(&'static str),
+    Error(Error),
+    Integer(i64),
+    Bulk(Bytes),
+    /// No value: `$-1` in RESP2, `_` in RESP3.
+    Null,
+    /// No list: `*-1` in RESP2, `_` in RESP3.
+    NullArray,
+    Array(Vec<Reply>),
+    /// A flat array in RESP2.
+    Map(Vec<(Reply, Reply)>),
+    /// An array in RESP2.
+    Set(Vec<Reply>),
+    /// A bulk string in RESP2.
+    Double(f64),
+    /// `:1` or `:0` in RESP2.
+    Boolean(bool),
+    /// Text for people (`=…txt:`); a bulk string in RESP2.
+    Verbatim(Bytes),
+    /// Out of band; an array in RESP2.
+    Push(Vec<Reply>),
+}
+
+impl Reply {
+    pub const OK: Reply = Reply::Simple("OK");
+
+    /// A bulk string, or null.
+    pub fn bulk_or_null(value: Option<Bytes>) -> Reply {
+        value.map_or(Reply::Null, Reply::Bulk)
+    }
+
+    /// A bulk string of text made here.
+    pub fn text(text: impl Into<String>) -> Reply {
+        Reply::Bulk(Bytes::from(text.into()))
+    }
+}
