@@ -1,0 +1,102 @@
+//! Opening the environment, and its transactions.
+
+use std::path::Path;
+
+use heed::types::Bytes as Raw;
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+
+use super::tables::Tables;
+
+/// The format of tables and keys that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// Address space for the map. Only what is used takes disk or memory; the file grows by itself up to here.
+const MAP_BYTES: usize = 1 << 40;
+/// Less than this is refused: a server that stops at the first gigabyte helps nobody.
+const MAP_BYTES_MIN: usize = 1 << 30;
+/// Read transactions at once: a worker holds one for the length of a look-up.
+const READERS_MAX: u32 = 1_022;
+
+/// Why the environment can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder")]
+    NewerFormat { found: u32 },
+    #[error("the data directory holds an LMDB environment that is not Larder's (no format in its table 'meta')")]
+    Foreign,
+    #[error("address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`")]
+    Map(heed::Error),
+    #[error("the LMDB environment can't be opened: {0}")]
+    Lmdb(#[from] heed::Error),
+}
+
+/// A read transaction: one consistent state of all tables. Cheap; don't hold it while waiting, it keeps old pages alive.
+pub type Snapshot<'e> = RoTxn<'e, WithoutTls>;
+/// The write transaction of a checkpoint. Dropped without a commit, it changes nothing.
+pub type WriteBatch<'e> = RwTxn<'e>;
+
+/// A table of raw bytes.
+pub(super) type Table = Database<'static, Raw, Raw>;
+
+impl Tables {
+    /// Opens the environment in a directory that exists, creating it where there is none, with a map of `map_bytes` at
+    /// the most.
+    pub fn open(dir: &Path, map_bytes: Option<usize>) -> Result<Tables, OpenError> {
+        let env = open_env(dir, map_bytes)?;
+        let found = env.unnamed_database_stat().entries;
+        let wtxn = env.write_txn()?;
+        let opened = env.create_databases_and_commit(wtxn, |opener, wtxn| -> heed::Result<_> {
+            let tables = (
+                opener.create_database::<Raw, Raw>(wtxn, Some("records"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("deadlines"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("stores"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("usage"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("retired"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("meta"))?,
+            );
+            let meta = &tables.5;
+            let format = match meta.get(wtxn, b"format")? {
+                Some(bytes) => bytes.try_into().ok().map(u32::from_be_bytes),
+                None if found == 0 => {
+                    meta.put(wtxn, b"format", &FORMAT.to_be_bytes())?;
+                    Some(FORMAT)
+                }
+                None => None,
+            };
+            Ok(match format {
+                Some(FORMAT) => CommitOrAbort::Commit(tables),
+                Some(found) => CommitOrAbort::Abort(OpenError::NewerFormat { found }),
+                None => CommitOrAbort::Abort(OpenError::Foreign),
+            })
+        })?;
+        match opened {
+            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => {
+                Ok(Tables { env, records, deadlines, stores, usage, retired, meta })
+            }
+            CommitOrAbort::Abort(refused) => Err(refused),
+        }
+    }
+}
+
+fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, OpenError> {
+    let mut map_bytes = map_bytes.unwrap_or(MAP_BYTES);
+    loop {
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(map_bytes).max_dbs(8).max_readers(READERS_MAX);
+        // SAFETY: "the underlying file is [not] subsequently modified, in or out of process": the data directory is
+        // locked against a second server before this is called, and nothing in this process writes the file but LMDB.
+        // No flag that weakens syncing or locking is set.
+        match unsafe { options.open(dir) } {
+            Ok(env) => return Ok(env),
+            Err(heed::Error::Io(error))
+                if error.kind() == std::io::ErrorKind::OutOfMemory && map_bytes > MAP_BYTES_MIN =>
+            {
+                map_bytes /= 2;
+            }
+            Err(heed::Error::Io(error)) if error.kind() == std::io::ErrorKind::OutOfMemory => {
+                return Err(OpenError::Map(heed::Error::Io(error)));
+            }
+            Err(error) => return Err(OpenError::Lmdb(error)),
+        }
+    }
+}

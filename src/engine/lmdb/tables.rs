@@ -1,0 +1,322 @@
+//! Reading and writing the tables, in terms of generations, keys, records and stores.
+
+use std::ops::Bound;
+
+use heed::{Env, WithoutTls};
+
+use super::env::{Snapshot, Table, WriteBatch};
+use super::{deadline_key, record_key, split_deadline_key, split_record_key};
+use crate::engine::effect::Definition;
+use crate::engine::{Fault, Seq};
+use crate::record::header::RecordView;
+use crate::store::usage::Weight;
+use crate::store::{Generation, StoreId, Usage};
+
+/// The environment and its tables; cheap to share by reference, closed when dropped.
+pub struct Tables {
+    pub(super) env: Env<WithoutTls>,
+    pub(super) records: Table,
+    pub(super) deadlines: Table,
+    pub(super) stores: Table,
+    pub(super) usage: Table,
+    pub(super) retired: Table,
+    pub(super) meta: Table,
+}
+
+/// A record as it lies in the map: header and payload, not checked, not decompressed.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskRecord<'t> {
+    pub view: RecordView<'t>,
+    /// Key and record, without generation.
+    pub stored_bytes: u64,
+}
+
+impl DiskRecord<'_> {
+    /// What the record adds to its store's usage.
+    pub fn weight(&self, key: &[u8]) -> Weight {
+        Weight {
+            expires: self.view.expires_at_ms.is_some(),
+            plain_bytes: (key.len() + self.view.plain_len) as u64,
+            stored_bytes: self.stored_bytes,
+        }
+    }
+}
+
+impl Tables {
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, Fault> {
+        Ok(self.env.read_txn()?)
+    }
+
+    pub fn batch(&self) -> Result<WriteBatch<'_>, Fault> {
+        Ok(self.env.write_txn()?)
+    }
+
+    /// The bytes of the file that hold something: what the tables take on disk.
+    pub fn file_bytes(&self) -> u64 {
+        self.env.real_disk_size().unwrap_or(0)
+    }
+
+    pub fn map_bytes(&self) -> u64 {
+        self.env.info().map_size as u64
+    }
+
+    // records
+
+    pub fn record<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+        generation: Generation,
+        key: &[u8],
+    ) -> Result<Option<DiskRecord<'t>>, Fault> {
+        match self.records.get(txn, &record_key(generation, key))? {
+            Some(bytes) => disk_record(key, bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The records of a generation in key order, from a bound on.
+    pub fn records_from<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+        generation: Generation,
+        from: Bound<&[u8]>,
+    ) -> Result<impl Iterator<Item = Result<(&'t [u8], DiskRecord<'t>), Fault>> + use<'t>, Fault> {
+        let start = match from {
+            Bound::Included(key) => Bound::Included(record_key(generation, key)),
+            Bound::Excluded(key) => Bound::Excluded(record_key(generation, key)),
+            Bound::Unbounded => Bound::Included(record_key(generation, b"")),
+        };
+        let end = record_key(generation + 1, b"");
+        let range = (start.as_ref().map(|key| &key[..]), Bound::Excluded(&end[..]));
+        let rows = self.records.range(txn, &range)?;
+        Ok(rows.map(|row| {
+            let (table_key, bytes) = row?;
+            let (_, key) = split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
+            Ok((key, disk_record(key, bytes)?))
+        }))
+    }
+
+    /// Every row of the table `records` as it is: generation, key, record bytes. For walks over all of it.
+    pub fn record_rows<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+    ) -> Result<impl Iterator<Item = Result<(Generation, &'t [u8], &'t [u8]), Fault>> + use<'t>, Fault> {
+        let rows = self.records.iter(txn)?;
+        Ok(rows.map(|row| {
+            let (table_key, bytes) = row?;
+            let (generation, key) =
+                split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
+            Ok((generation, key, bytes))
+        }))
+    }
+
+    /// The last key of a generation.
+    pub fn last_key<'t>(&self, txn: &'t Snapshot<'_>, generation: Generation) -> Result<Option<&'t [u8]>, Fault> {
+        let end = record_key(generation + 1, b"");
+        let last = self.records.get_lower_than(txn, &end)?.and_then(|(table_key, _)| split_record_key(table_key));
+        Ok(last.filter(|(of, _)| *of == generation).map(|(_, key)| key))
+    }
+
+    /// Writes a record and its deadline; gives the weight of what it replaces.
+    pub fn put_record(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        key: &[u8],
+        expires_at_ms: Option<u64>,
+        record: &[u8],
+    ) -> Result<Option<Weight>, Fault> {
+        let replaced = self.unindex(batch, generation, key)?;
+        self.records.put(batch, &record_key(generation, key), record)?;
+        if let Some(deadline) = expires_at_ms {
+            self.deadlines.put(batch, &deadline_key(deadline, generation, key), &[])?;
+        }
+        Ok(replaced)
+    }
+
+    /// Removes a record and its deadline; gives the weight of what is gone.
+    pub fn remove_record(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        key: &[u8],
+    ) -> Result<Option<Weight>, Fault> {
+        let replaced = self.unindex(batch, generation, key)?;
+        if replaced.is_some() {
+            self.records.delete(batch, &record_key(generation, key))?;
+        }
+        Ok(replaced)
+    }
+
+    fn unindex(&self, batch: &mut WriteBatch<'_>, generation: Generation, key: &[u8]) -> Result<Option<Weight>, Fault> {
+        let Some(bytes) = self.records.get(batch, &record_key(generation, key))? else { return Ok(None) };
+        let record = disk_record(key, bytes)?;
+        let (weight, deadline) = (record.weight(key), record.view.expires_at_ms);
+        if let Some(deadline) = deadline {
+            self.deadlines.delete(batch, &deadline_key(deadline, generation, key))?;
+        }
+        Ok(Some(weight))
+    }
+
+    // deadlines
+
+    /// Deadlines up to now, earliest first, behind a position of an earlier walk: position, generation, key.
+    pub fn due<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+        after: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Result<impl Iterator<Item = Result<(&'t [u8], Generation, &'t [u8]), Fault>> + use<'t>, Fault> {
+        let end = deadline_key(now_ms.saturating_add(1), 0, b"");
+        // a start behind the end is an empty range, which LMDB takes, but Rust's ranges don't
+        let start = after.filter(|after| *after < &end[..]).map_or(Bound::Unbounded, Bound::Excluded);
+        let nothing_left = after.is_some_and(|after| after >= &end[..]);
+        let rows = self.deadlines.range(txn, &(start, Bound::Excluded(&end[..])))?;
+        Ok(rows.take_while(move |_| !nothing_left).map(|row| {
+            let (position, _) = row?;
+            let (_, generation, key) =
+                split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()))?;
+            Ok((position, generation, key))
+        }))
+    }
+
+    /// Every row of the table `deadlines`: deadline, generation, key.
+    pub fn deadline_rows<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+    ) -> Result<impl Iterator<Item = Result<(u64, Generation, &'t [u8]), Fault>> + use<'t>, Fault> {
+        let rows = self.deadlines.iter(txn)?;
+        Ok(rows.map(|row| {
+            let (position, _) = row?;
+            split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()))
+        }))
+    }
+
+    // stores and usage
+
+    pub fn stores(&self, txn: &Snapshot<'_>) -> Result<Vec<(StoreId, Generation, Definition)>, Fault> {
+        let damaged = || Fault::Damaged("a row of the table 'stores' is malformed".into());
+        let mut stores = Vec::new();
+        for row in self.stores.iter(txn)? {
+            let (id, bytes) = row?;
+            let id = id.try_into().map(StoreId::from_be_bytes).map_err(|_| damaged())?;
+            let (generation, definition) = split_record_key(bytes).ok_or_else(damaged)?;
+            stores.push((id, generation, Definition::decode(definition).ok_or_else(damaged)?));
+        }
+        Ok(stores)
+    }
+
+    /// Replaces the whole table of stores.
+    pub fn put_stores<'a>(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        stores: impl Iterator<Item = (StoreId, Generation, &'a Definition)>,
+    ) -> Result<(), Fault> {
+        self.stores.clear(batch)?;
+        for (id, generation, definition) in stores {
+            self.stores.put(batch, &id.to_be_bytes(), &record_key(generation, &definition.encode()))?;
+        }
+        Ok(())
+    }
+
+    pub fn usage(&self, txn: &Snapshot<'_>, generation: Generation) -> Result<Usage, Fault> {
+        let Some(bytes) = self.usage.get(txn, &record_key(generation, b""))? else { return Ok(Usage::default()) };
+        let field = |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        match (field(0), field(1), field(2), field(3)) {
+            (Some(records), Some(expiring), Some(plain_bytes), Some(stored_bytes)) if bytes.len() == 32 => {
+                Ok(Usage { records, expiring, plain_bytes, stored_bytes })
+            }
+            _ => Err(Fault::Damaged("a row of the table 'usage' is malformed".into())),
+        }
+    }
+
+    pub fn put_usage(&self, batch: &mut WriteBatch<'_>, generation: Generation, usage: &Usage) -> Result<(), Fault> {
+        let mut row = [0; 32];
+        let fields = [usage.records, usage.expiring, usage.plain_bytes, usage.stored_bytes];
+        for (slot, field) in row.chunks_exact_mut(8).zip(fields) {
+            slot.copy_from_slice(&field.to_be_bytes());
+        }
+        Ok(self.usage.put(batch, &record_key(generation, b""), &row)?)
+    }
+
+    // what was flushed or dropped
+
+    pub fn retire(&self, batch: &mut WriteBatch<'_>, generation: Generation) -> Result<(), Fault> {
+        Ok(self.retired.put(batch, &record_key(generation, b""), &[])?)
+    }
+
+    /// A generation whose records are garbage.
+    pub fn first_retired(&self, txn: &Snapshot<'_>) -> Result<Option<Generation>, Fault> {
+        Ok(self.retired.first(txn)?.and_then(|(key, _)| split_record_key(key)).map(|(generation, _)| generation))
+    }
+
+    /// All generations whose records are garbage.
+    pub fn retired(&self, txn: &Snapshot<'_>) -> Result<Vec<Generation>, Fault> {
+        let mut generations = Vec::new();
+        for row in self.retired.iter(txn)? {
+            generations.extend(split_record_key(row?.0).map(|(generation, _)| generation));
+        }
+        Ok(generations)
+    }
+
+    /// Removes up to `records_max` records of a retired generation, and the generation itself once it is empty; says
+    /// whether it is.
+    pub fn reclaim(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        records_max: usize,
+    ) -> Result<bool, Fault> {
+        let (start, end) = (record_key(generation, b""), record_key(generation + 1, b""));
+        let mut doomed = Vec::new();
+        for row in self.records.range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?.take(records_max)
+        {
+            let (table_key, bytes) = row?;
+            let key = split_record_key(table_key).map_or(&b""[..], |(_, key)| key);
+            // a damaged record is garbage all the same; its deadline, if any, is dropped by the sweeper
+            let deadline = RecordView::peek(bytes).ok().and_then(|view| view.expires_at_ms);
+            doomed.push((table_key.to_vec(), deadline.map(|deadline| deadline_key(deadline, generation, key))));
+        }
+        for (table_key, deadline) in &doomed {
+            self.records.delete(batch, table_key)?;
+            if let Some(deadline) = deadline {
+                self.deadlines.delete(batch, deadline)?;
+            }
+        }
+        let empty = doomed.len() < records_max;
+        if empty {
+            self.retired.delete(batch, &record_key(generation, b""))?;
+            self.usage.delete(batch, &record_key(generation, b""))?;
+        }
+        Ok(empty)
+    }
+
+    // meta
+
+    pub fn meta_number(&self, txn: &Snapshot<'_>, name: &str) -> Result<Option<u64>, Fault> {
+        let bytes = self.meta.get(txn, name.as_bytes())?;
+        Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+    }
+
+    pub fn put_meta_number(&self, batch: &mut WriteBatch<'_>, name: &str, number: u64) -> Result<(), Fault> {
+        Ok(self.meta.put(batch, name.as_bytes(), &number.to_be_bytes())?)
+    }
+
+    /// The journal sequence number up to which the tables reflect everything.
+    pub fn checkpoint(&self, txn: &Snapshot<'_>) -> Result<Seq, Fault> {
+        Ok(self.meta_number(txn, "checkpoint")?.unwrap_or(0))
+    }
+
+    /// Copies the environment, compacted, to a file that does not exist.
+    pub fn copy_to(&self, path: &std::path::Path) -> Result<(), Fault> {
+        self.env.copy_to_path(path, heed::CompactionOption::Enabled)?;
+        Ok(())
+    }
+}
+
+fn disk_record<'t>(key: &[u8], bytes: &'t [u8]) -> Result<DiskRecord<'t>, Fault> {
+    match RecordView::peek(bytes) {
+        Ok(view) => Ok(DiskRecord { view, stored_bytes: (key.len() + bytes.len()) as u64 }),
+        Err(damage) => Err(Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()))),
+    }
+}

@@ -1,0 +1,249 @@
+//! What changed since the last checkpoint, in memory, in front of LMDB.
+//!
+//! Point reads want a hashed index; only scans need an order. So a layer keeps its entries in a hash map and orders its
+//! keys when somebody first scans it: new keys wait in `unordered` until then. Scanning never costs more than keeping
+//! the order all along would have, and a server that nobody scans doesn't pay for it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::Seq;
+use crate::record;
+use crate::store::Generation;
+use crate::store::usage::Weight;
+
+type Hashed<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// What an entry costs beside its key and value: two hash slots, allocator slack, the expiry index.
+const ENTRY_OVERHEAD_BYTES: usize = 192;
+
+/// The last change of one key.
+#[derive(Debug)]
+pub struct Entry {
+    pub version: Seq,
+    /// None: the record was removed.
+    pub live: Option<Live>,
+}
+
+/// A record in memory, not compressed.
+#[derive(Debug)]
+pub struct Live {
+    pub value: Bytes,
+    pub expires_at_ms: Option<u64>,
+    /// The bytes it takes in LMDB, once a checkpoint has compressed it; 0 before.
+    settled_bytes: AtomicU64,
+}
+
+impl Live {
+    pub fn new(value: Bytes, expires_at_ms: Option<u64>) -> Live {
+        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0) }
+    }
+
+    /// What the record adds to its store's usage, as long as it is only here.
+    pub fn weight(&self, key: &[u8]) -> Weight {
+        record::plain_weight(key, self.value.len(), self.expires_at_ms.is_some())
+    }
+
+    pub fn settle(&self, stored_bytes: u64) {
+        self.settled_bytes.store(stored_bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes it takes in LMDB; none as long as no checkpoint has compressed it.
+    pub fn settled(&self) -> Option<u64> {
+        Some(self.settled_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    }
+}
+
+/// The changes of one generation.
+#[derive(Debug, Default)]
+pub struct Layer {
+    entries: Hashed<Bytes, Entry>,
+    ordered: BTreeSet<Bytes>,
+    unordered: Vec<Bytes>,
+    bytes: usize,
+    deadlines: BTreeSet<(u64, Bytes)>,
+    /// All keys in order, for a layer that doesn't change any more.
+    sorted: OnceLock<Vec<Bytes>>,
+}
+
+impl Layer {
+    pub fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// How many keys wait to be ordered before [`range`](Layer::range) sees them.
+    pub fn unordered(&self) -> usize {
+        self.unordered.len()
+    }
+
+    /// Orders up to `keys_max` of the waiting keys.
+    pub fn order(&mut self, keys_max: usize) {
+        let rest = self.unordered.len().saturating_sub(keys_max);
+        self.ordered.extend(self.unordered.drain(rest..));
+    }
+
+    /// Keys in order from a bound on. Complete once [`unordered`](Layer::unordered) is 0.
+    pub fn range<'a>(&'a self, from: Bound<&'a [u8]>) -> impl Iterator<Item = (&'a Bytes, &'a Entry)> {
+        debug_assert!(self.unordered.is_empty());
+        self.ordered
+            .range::<[u8], _>((from, Bound::Unbounded))
+            .filter_map(|key| self.entries.get(key).map(|entry| (key, entry)))
+    }
+
+    /// All keys in order, of a layer that doesn't change any more. The first call sorts.
+    pub fn sorted(&self) -> &[Bytes] {
+        self.sorted.get_or_init(|| {
+            let mut keys: Vec<Bytes> = self.entries.keys().cloned().collect();
+            keys.sort_unstable();
+            keys
+        })
+    }
+
+    /// Deadlines up to now, earliest first.
+    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = &(u64, Bytes)> {
+        self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now_ms)
+    }
+
+    fn insert(&mut self, key: Bytes, entry: Entry) {
+        use std::collections::hash_map::Entry as Slot;
+        self.move_deadline(&key, &entry);
+        let value_bytes = |entry: &Entry| entry.live.as_ref().map_or(0, |live| live.value.len());
+        self.bytes += value_bytes(&entry);
+        match self.entries.entry(key) {
+            Slot::Occupied(mut slot) => {
+                self.bytes -= value_bytes(slot.get());
+                slot.insert(entry);
+            }
+            Slot::Vacant(slot) => {
+                self.bytes += slot.key().len() + ENTRY_OVERHEAD_BYTES;
+                self.unordered.push(slot.key().clone());
+                slot.insert(entry);
+            }
+        }
+    }
+
+    fn move_deadline(&mut self, key: &Bytes, entry: &Entry) {
+        let deadline_of = |entry: &Entry| entry.live.as_ref().and_then(|live| live.expires_at_ms);
+        let after = deadline_of(entry);
+        if after.is_none() && self.deadlines.is_empty() {
+            return;
+        }
+        let before = self.entries.get(key).and_then(deadline_of);
+        if before != after {
+            if let Some(deadline) = before {
+                self.deadlines.remove(&(deadline, key.clone()));
+            }
+            if let Some(deadline) = after {
+                self.deadlines.insert((deadline, key.clone()));
+            }
+        }
+    }
+}
+
+/// The changes of all stores, by generation.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    layers: Hashed<Generation, Layer>,
+    bytes: usize,
+}
+
+impl Overlay {
+    pub fn get(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
+        self.layers.get(&generation)?.get(key)
+    }
+
+    pub fn layer(&self, generation: Generation) -> Option<&Layer> {
+        self.layers.get(&generation)
+    }
+
+    pub fn layer_mut(&mut self, generation: Generation) -> Option<&mut Layer> {
+        self.layers.get_mut(&generation)
+    }
+
+    /// All layers, by generation.
+    pub fn layers(&self) -> Vec<(Generation, &Layer)> {
+        let mut layers: Vec<_> = self.layers.iter().map(|(generation, layer)| (*generation, layer)).collect();
+        layers.sort_unstable_by_key(|(generation, _)| *generation);
+        layers
+    }
+
+    /// Takes the place of whatever the overlay knew of the key.
+    pub fn insert(&mut self, generation: Generation, key: Bytes, entry: Entry) {
+        let layer = self.layers.entry(generation).or_default();
+        self.bytes -= layer.bytes;
+        layer.insert(key, entry);
+        self.bytes += layer.bytes;
+    }
+
+    /// Forgets a generation that was flushed or dropped. The caller drops what it gets where that may take time.
+    pub fn remove_layer(&mut self, generation: Generation) -> Option<Layer> {
+        let layer = self.layers.remove(&generation)?;
+        self.bytes -= layer.bytes;
+        Some(layer)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// An estimate of the memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(value: &'static str, expires_at_ms: Option<u64>) -> Entry {
+        Entry { version: 1, live: Some(Live::new(Bytes::from_static(value.as_bytes()), expires_at_ms)) }
+    }
+
+    #[test]
+    fn keys_come_in_order_once_ordered() {
+        let mut overlay = Overlay::default();
+        for key in ["b", "c", "a"] {
+            overlay.insert(1, Bytes::from_static(key.as_bytes()), live("1", None));
+        }
+        overlay.insert(1, Bytes::from_static(b"b"), Entry { version: 2, live: None });
+        let layer = overlay.layer_mut(1).expect("layer");
+        assert_eq!(layer.unordered(), 3);
+        layer.order(2);
+        assert_eq!(layer.unordered(), 1);
+        layer.order(2);
+        let keys: Vec<_> = layer.range(Bound::Excluded(b"a")).map(|(key, entry)| (&key[..], entry.version)).collect();
+        assert_eq!(keys, [(&b"b"[..], 2), (b"c", 1)]);
+        assert_eq!(layer.sorted().len(), 3);
+    }
+
+    #[test]
+    fn deadlines_follow_their_records() {
+        let mut overlay = Overlay::default();
+        overlay.insert(1, Bytes::from_static(b"a"), live("1", Some(10)));
+        overlay.insert(1, Bytes::from_static(b"b"), live("1", Some(20)));
+        overlay.insert(1, Bytes::from_static(b"a"), live("1", Some(30)));
+        assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 1);
+        overlay.insert(1, Bytes::from_static(b"b"), Entry { version: 2, live: None });
+        assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 0);
+        overlay.remove_layer(1);
+        assert!(overlay.layer(1).is_none());
+        assert_eq!(overlay.bytes(), 0);
+    }
+}

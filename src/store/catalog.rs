@@ -1,0 +1,168 @@
+//! Which stores there are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Generation, Kind, StoreId, Usage};
+use crate::error::Error;
+use crate::limits::{DATABASES_MAX, STORE_NAME_BYTES_MAX};
+
+/// A store: a namespace with its own records, counters and settings.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub id: StoreId,
+    /// None for a numbered store.
+    pub name: Option<Arc<str>>,
+    /// None: what `default-values` says.
+    pub kind: Option<Kind>,
+    pub generation: Generation,
+    /// The journal sequence number that gave the store its generation: what an absent key reflects.
+    pub born: u64,
+    pub usage: Usage,
+}
+
+impl Store {
+    /// The name, or the number of a store without one: what people call it.
+    pub fn label(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.id.to_string(), |name| name.to_string())
+    }
+}
+
+/// All stores, by number, name and generation. Numbered stores always exist; a named one gets the next number from
+/// [`DATABASES_MAX`] up, for good: numbers are not used again.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    by_id: BTreeMap<StoreId, Store>,
+    by_name: HashMap<Arc<str>, StoreId>,
+    by_generation: HashMap<Generation, StoreId>,
+    next_id: StoreId,
+}
+
+impl Catalog {
+    pub fn get(&self, id: StoreId) -> Option<&Store> {
+        self.by_id.get(&id)
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Store> {
+        self.by_name.get(name).and_then(|id| self.by_id.get(id))
+    }
+
+    /// The store that holds a generation; none if it was flushed or dropped since.
+    pub fn holding(&self, generation: Generation) -> Option<&Store> {
+        self.by_generation.get(&generation).and_then(|id| self.by_id.get(id))
+    }
+
+    /// The counters of the store that holds a generation; none if it was flushed or dropped since.
+    pub fn usage_mut(&mut self, generation: Generation) -> Option<&mut Usage> {
+        let id = self.by_generation.get(&generation)?;
+        self.by_id.get_mut(id).map(|store| &mut store.usage)
+    }
+
+    /// All stores, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Store> {
+        self.by_id.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The number that the next named store gets.
+    pub fn next_id(&self) -> StoreId {
+        self.next_id.max(DATABASES_MAX)
+    }
+
+    /// Numbers below this are never given again, whatever became of their stores.
+    pub fn reserve_ids_below(&mut self, next_id: StoreId) {
+        self.next_id = self.next_id.max(next_id);
+    }
+
+    /// Adds a store or replaces the one of that number.
+    pub fn insert(&mut self, store: Store) {
+        self.remove(store.id);
+        if let Some(name) = &store.name {
+            self.by_name.insert(name.clone(), store.id);
+        }
+        self.by_generation.insert(store.generation, store.id);
+        self.reserve_ids_below(store.id.saturating_add(1));
+        self.by_id.insert(store.id, store);
+    }
+
+    pub fn remove(&mut self, id: StoreId) -> Option<Store> {
+        let store = self.by_id.remove(&id)?;
+        if let Some(name) = &store.name {
+            self.by_name.remove(name);
+        }
+        // after a swap another store may hold this generation by now
+        if self.by_generation.get(&store.generation) == Some(&id) {
+            self.by_generation.remove(&store.generation);
+        }
+        Some(store)
+    }
+}
+
+/// Checks a name for a store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, no space at its ends, not a number.
+pub fn check_name(name: &[u8]) -> Result<&str, Error> {
+    let refuse = |why: &str| Err(Error::other(format!("ERR invalid store name: {why}")));
+    let Ok(text) = std::str::from_utf8(name) else { return refuse("it is not UTF-8") };
+    if text.is_empty() || text.len() > STORE_NAME_BYTES_MAX {
+        return refuse(&format!("it has {} bytes, allowed are 1 to {STORE_NAME_BYTES_MAX}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return refuse("it has a character that can't be printed");
+    }
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return refuse("it begins or ends with a space");
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) || text.parse::<i64>().is_ok() {
+        return refuse("it is a number; numbers name the numbered stores");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(id: StoreId, name: Option<&str>, generation: Generation) -> Store {
+        Store { id, name: name.map(Arc::from), kind: None, generation, born: 0, usage: Usage::default() }
+    }
+
+    #[test]
+    fn a_store_is_found_by_number_name_and_generation_until_it_goes() {
+        let mut catalog = Catalog::default();
+        catalog.insert(store(16, Some("orders"), 7));
+        assert_eq!(catalog.named("orders").map(|s| s.id), Some(16));
+        assert_eq!(catalog.holding(7).map(|s| s.id), Some(16));
+        catalog.insert(store(16, Some("sales"), 8));
+        assert!(catalog.named("orders").is_none() && catalog.holding(7).is_none());
+        catalog.remove(16);
+        assert!(catalog.named("sales").is_none() && catalog.holding(8).is_none());
+        assert_eq!(catalog.next_id(), 17, "a number is not given twice");
+    }
+
+    #[test]
+    fn a_swap_of_generations_in_two_steps_loses_none() {
+        let mut catalog = Catalog::default();
+        catalog.insert(store(0, None, 1));
+        catalog.insert(store(1, None, 2));
+        catalog.insert(store(0, None, 2));
+        catalog.insert(store(1, None, 1));
+        assert_eq!(catalog.holding(1).map(|s| s.id), Some(1));
+        assert_eq!(catalog.holding(2).map(|s| s.id), Some(0));
+    }
+
+    #[test]
+    fn names() {
+        for good in ["orders", "a b", "größe", "17x", "_"] {
+            assert!(check_name(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in [&b""[..], b"17", b"-3", b"+3", b" a", b"a ", b"a\n", b"\xff", &[b'x'; 129]] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How much a store holds.
+
+use serde::{Deserialize, Serialize};
+
+/// Exact counters of one store. They change with the records, in the same step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub records: u64,
+    /// Records that have an expiry.
+    pub expiring: u64,
+    /// Keys and values as clients know them.
+    pub plain_bytes: u64,
+    /// Keys and records as stored: header included, compressed where that shrinks them. A record that has not been
+    /// compressed yet counts as if it were stored plain.
+    pub stored_bytes: u64,
+}
+
+/// What one record adds to its store's [`Usage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight {
+    pub expires: bool,
+    pub plain_bytes: u64,
+    pub stored_bytes: u64,
+}
+
+impl Usage {
+    pub fn add(&mut self, weight: Weight) {
+        self.records += 1;
+        self.expiring += u64::from(weight.expires);
+        self.plain_bytes += weight.plain_bytes;
+        self.stored_bytes += weight.stored_bytes;
+    }
+
+    /// Takes away what [`add`](Usage::add) added. Saturates, so that a damaged count can't bring a server down;
+    /// `larder check` recounts.
+    pub fn subtract(&mut self, weight: Weight) {
+        debug_assert!(self.records > 0 && self.stored_bytes >= weight.stored_bytes, "usage below zero: {self:?} {weight:?}");
+        self.records = self.records.saturating_sub(1);
+        self.expiring = self.expiring.saturating_sub(u64::from(weight.expires));
+        self.plain_bytes = self.plain_bytes.saturating_sub(weight.plain_bytes);
+        self.stored_bytes = self.stored_bytes.saturating_sub(weight.stored_bytes);
+    }
+
+    /// Plain bytes by stored bytes; 1 for an empty store.
+    pub fn ratio(&self) -> f64 {
+        if self.stored_bytes == 0 { 1.0 } else { self.plain_bytes as f64 / self.stored_bytes as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_added_can_be_taken_away() {
+        let weight = Weight { expires: true, plain_bytes: 100, stored_bytes: 40 };
+        let mut usage = Usage::default();
+        usage.add(weight);
+        assert_eq!(usage, Usage { records: 1, expiring: 1, plain_bytes: 100, stored_bytes: 40 });
+        assert_eq!(usage.ratio(), 2.5);
+        usage.subtract(weight);
+        assert_eq!(usage, Usage::default());
+    }
+}

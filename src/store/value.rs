@@ -1,0 +1,73 @@
+//! Values, and what a store takes as one.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::record::json;
+
+/// What a store takes as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Any JSON text.
+    Json,
+    /// Any bytes.
+    Any,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Json => "json",
+            Kind::Any => "any",
+        }
+    }
+
+    /// `json` or `any`, in any case.
+    pub fn parse(text: &[u8]) -> Option<Kind> {
+        [Kind::Json, Kind::Any].into_iter().find(|kind| text.eq_ignore_ascii_case(kind.as_str().as_bytes()))
+    }
+}
+
+/// The bytes of a value, and whether they are known to be JSON, so that no text is checked twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    bytes: Bytes,
+    is_json: bool,
+}
+
+impl Value {
+    /// Bytes nobody has looked at; a `json` store checks them when they are put.
+    pub fn unchecked(bytes: impl Into<Bytes>) -> Value {
+        Value { bytes: bytes.into(), is_json: false }
+    }
+
+    /// Fails with [`Error::NotJson`].
+    pub fn json(bytes: impl Into<Bytes>) -> Result<Value, Error> {
+        let bytes = bytes.into();
+        json::check(&bytes)?;
+        Ok(Value { bytes, is_json: true })
+    }
+
+    /// The decimal text of an integer, which is JSON.
+    pub fn integer(number: i64) -> Value {
+        Value { bytes: Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes()), is_json: true }
+    }
+
+    /// What a store of `kind` takes: checks only where that is needed and not yet done.
+    pub fn admit(self, kind: Kind) -> Result<Value, Error> {
+        match kind {
+            Kind::Json if !self.is_json => Value::json(self.bytes),
+            _ => Ok(self),
+        }
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
