@@ -165,7 +165,7 @@ mod tests {
         assert_encoded(Reply::NullArray, r"*-1\r\n", r"_\r\n");
         assert_encoded(Reply::Boolean(true), r":1\r\n", r"#t\r\n");
         assert_encoded(Reply::Boolean(false), r":0\r\n", r"#f\r\n");
-        assert_encoded(Reply::Double(3.14), r"$4\r\n3.14\r\n", r",3.14\r\n");
+        assert_encoded(Reply::Double(1.1), r"$3\r\n1.1\r\n", r",1.1\r\n");
         assert_encoded(
             Reply::Double(f64::NEG_INFINITY),
             r"$4\r\n-inf\r\n",

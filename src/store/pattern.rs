@@ -21,7 +21,7 @@
 //! Everything but a star matches exactly one byte. So when the part behind a star fails, only the latest star is worth
 //! trying with one byte more: if an earlier star took more, the part between the two would match later, and whatever
 //! the latest star can reach from there it could reach before. One remembered place replaces the recursion, which in
-//! early versions of Redis took exponential time for `a*a*a*a*b` (CVE-2022-36021).
+//! Redis before 7.0.9 took exponential time for `a*a*a*a*b` (CVE-2022-36021).
 
 /// A pattern, and what is known of it before any key is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
