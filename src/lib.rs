@@ -10,3 +10,4 @@
 pub mod error;
 pub mod limits;
 pub mod resp;
+pub mod store;

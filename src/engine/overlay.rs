@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::Seq;
-use crate::record;
 use crate::store::Generation;
 use crate::store::usage::Weight;
 
@@ -45,7 +44,7 @@ impl Live {
 
     /// What the record adds to its store's usage, as long as it is only here.
     pub fn weight(&self, key: &[u8]) -> Weight {
-        record::plain_weight(key, self.value.len(), self.expires_at_ms.is_some())
+        Weight::plain(key, self.value.len(), self.expires_at_ms.is_some())
     }
 
     pub fn settle(&self, stored_bytes: u64) {
@@ -104,6 +103,11 @@ impl Layer {
         self.ordered
             .range::<[u8], _>((from, Bound::Unbounded))
             .filter_map(|key| self.entries.get(key).map(|entry| (key, entry)))
+    }
+
+    /// The last of the keys that have been ordered.
+    pub fn last_ordered(&self) -> Option<&[u8]> {
+        self.ordered.last().map(|key| &key[..])
     }
 
     /// All keys in order, of a layer that doesn't change any more. The first call sorts.

@@ -1,12 +1,15 @@
 //! What keys mean in a store: names and numbers, kinds of values, usage. Pure data; knows no disk and no sockets.
 
 pub mod catalog;
+pub mod cursor;
 pub mod key;
+pub mod pattern;
 pub mod usage;
 pub mod value;
 
 pub use catalog::{Catalog, Store};
 pub use key::{Key, StoreId};
+pub use pattern::Pattern;
 pub use usage::Usage;
 pub use value::{Kind, Value};
 

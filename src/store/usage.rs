@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::header;
+
 /// Exact counters of one store. They change with the records, in the same step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -21,6 +23,14 @@ pub struct Weight {
     pub expires: bool,
     pub plain_bytes: u64,
     pub stored_bytes: u64,
+}
+
+impl Weight {
+    /// The weight of a record that is stored as it is.
+    pub fn plain(key: &[u8], value_bytes: usize, expires: bool) -> Weight {
+        let plain_bytes = (key.len() + value_bytes) as u64;
+        Weight { expires, plain_bytes, stored_bytes: plain_bytes + header::plain_header_bytes(expires) as u64 }
+    }
 }
 
 impl Usage {

@@ -16,6 +16,7 @@ mod env;
 mod tables;
 
 pub use env::{OpenError, Snapshot, WriteBatch};
+pub use heed::Error as LmdbError;
 pub use tables::{DiskRecord, Tables};
 
 use smallvec::SmallVec;

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use heed::{Env, WithoutTls};
+use heed::{Env, RoTxn, WithoutTls};
 
 use super::env::{Snapshot, Table, WriteBatch};
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
@@ -49,6 +49,11 @@ impl Tables {
 
     pub fn batch(&self) -> Result<WriteBatch<'_>, Fault> {
         Ok(self.env.write_txn()?)
+    }
+
+    /// Makes a batch durable, or fails and changes nothing.
+    pub fn commit(&self, batch: WriteBatch<'_>) -> Result<(), Fault> {
+        Ok(batch.commit()?)
     }
 
     /// The bytes of the file that hold something: what the tables take on disk.
@@ -219,7 +224,7 @@ impl Tables {
         Ok(())
     }
 
-    pub fn usage(&self, txn: &Snapshot<'_>, generation: Generation) -> Result<Usage, Fault> {
+    pub fn usage(&self, txn: &RoTxn<'_>, generation: Generation) -> Result<Usage, Fault> {
         let Some(bytes) = self.usage.get(txn, &record_key(generation, b""))? else { return Ok(Usage::default()) };
         let field = |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         match (field(0), field(1), field(2), field(3)) {

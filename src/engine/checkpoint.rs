@@ -1,0 +1,385 @@
+//! Checkpoints: how changes move from memory to LMDB.
+//!
+//! ```text
+//!           freeze()                 write_frozen()                  finish()
+//!  active ───────────▶ frozen ─────────────────────────▶ in LMDB ─────────────▶ dropped, journal released
+//!                        ▲    compressed, sorted,                │
+//!                        └──── in commits of bounded size ◀──────┘ fails: stays frozen, is tried again
+//! ```
+//!
+//! The frozen overlay goes to LMDB in several commits, so that one never holds more dirty pages than
+//! [`RECORDS_PER_COMMIT`] records make. That is safe because
+//! 1. the journal is durable through the checkpoint's end before the first commit, so LMDB is never ahead of it;
+//! 2. the journal position, the stores and what was flushed change with the last commit only: after a crash in between,
+//!    all entries are replayed, and an entry says what a record *is*, so replaying over a newer state ends in the same;
+//! 3. a store's usage changes in the commit that changes its records, so it always counts what is there;
+//! 4. readers ask the frozen overlay before LMDB until the last commit is done.
+//!
+//! Runs on its own thread, or on that of whoever calls [`Engine::checkpoint`] (SAVE, shutdown).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::effect::Definition;
+use super::overlay::{Entry, Overlay};
+use super::state::State;
+use super::{Engine, Fault, Seq, clock};
+use crate::record::compress::{self, Compression};
+use crate::record::header;
+use crate::store::usage::Weight;
+use crate::store::{Generation, StoreId, Usage};
+
+/// Records that one commit writes at the most: a random one dirties a page or two of 4 KB.
+const RECORDS_PER_COMMIT: usize = 16_384;
+/// Bytes of values that one commit writes at the most.
+const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
+/// Records of flushed stores that one commit removes.
+const RECLAIMED_PER_COMMIT: usize = 8_192;
+/// How long a failed checkpoint waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a checkpoint writes: the state between the last one and `through`.
+pub struct Frozen {
+    pub overlay: Overlay,
+    through: Seq,
+    stores: Vec<(StoreId, Generation, Definition)>,
+    next_store: StoreId,
+    last_generation: Generation,
+    retired: Vec<Generation>,
+}
+
+/// Asks for checkpoints, and tells how they went.
+pub struct Control {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    /// Held by whoever writes one.
+    running: Mutex<()>,
+    status: Mutex<CheckpointStatus>,
+    interval: Duration,
+}
+
+#[derive(Default)]
+struct Wanted {
+    now: bool,
+    stop: bool,
+}
+
+/// How checkpoints are going.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointStatus {
+    /// LMDB reflects the journal up to here.
+    pub through: Seq,
+    pub running: bool,
+    pub done: u64,
+    /// When the last one ended well, in milliseconds since 1970.
+    pub last_ms: u64,
+    /// How long the last one took, in milliseconds.
+    pub last_took_ms: u64,
+    pub last_records: u64,
+    /// Why the last one failed, if it did.
+    pub failure: Option<String>,
+}
+
+impl Control {
+    pub fn new(interval: Duration, through: Seq, now_ms: u64) -> Control {
+        let status = CheckpointStatus { through, last_ms: now_ms, ..CheckpointStatus::default() };
+        Control {
+            wanted: Mutex::default(),
+            changed: Condvar::new(),
+            running: Mutex::new(()),
+            status: Mutex::new(status),
+            interval,
+        }
+    }
+
+    /// Has the background thread write a checkpoint soon.
+    pub fn request(&self) {
+        let mut wanted = self.wanted.lock();
+        if !wanted.now {
+            wanted.now = true;
+            self.changed.notify_all();
+        }
+    }
+
+    pub fn stop(&self) {
+        self.wanted.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    pub fn status(&self) -> CheckpointStatus {
+        self.status.lock().clone()
+    }
+
+    /// Waits until a checkpoint is due; false: to stop.
+    fn wait(&self, at_most: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        if !wanted.now && !wanted.stop {
+            self.changed.wait_for(&mut wanted, at_most);
+        }
+        wanted.now = false;
+        !wanted.stop
+    }
+
+    fn is_wanted(&self) -> bool {
+        let wanted = self.wanted.lock();
+        wanted.now || wanted.stop
+    }
+}
+
+impl Engine {
+    /// Writes everything that has happened so far to LMDB. Returns once that is durable.
+    pub fn checkpoint(&self) -> Result<(), Fault> {
+        let _running = self.checkpoint.running.lock();
+        let (began, before) = (clock::monotonic(), self.checkpoint.status());
+        self.checkpoint.status.lock().running = true;
+        let outcome = self.write_checkpoint(before.through);
+        let mut status = self.checkpoint.status.lock();
+        status.running = false;
+        match &outcome {
+            Ok(Some((through, records))) => {
+                status.through = *through;
+                status.done += 1;
+                status.last_ms = clock::now_ms();
+                status.last_took_ms = began.elapsed().as_millis() as u64;
+                status.last_records = *records as u64;
+                status.failure = None;
+            }
+            Ok(None) => status.failure = None,
+            Err(fault) => {
+                if status.failure.is_none() {
+                    tracing::error!(
+                        %fault,
+                        "a checkpoint failed; changes stay in memory and in the journal, and it is tried again every second"
+                    );
+                }
+                status.failure = Some(fault.to_string());
+            }
+        }
+        if outcome.is_ok() && before.failure.is_some() {
+            tracing::info!("checkpoints succeed again");
+        }
+        drop(status);
+        self.room.checkpoint_ended(outcome.is_ok());
+        outcome.map(|_| ())
+    }
+
+    /// Has a checkpoint written in the background.
+    pub fn request_checkpoint(&self) {
+        self.checkpoint.request();
+    }
+
+    /// The thread that writes checkpoints and reclaims what was flushed, until the engine closes.
+    pub(super) fn run_checkpoints(&self) {
+        let mut wait = self.checkpoint.interval;
+        while self.checkpoint.wait(wait) {
+            let well = self.checkpoint().is_ok() && !self.journal.is_failed();
+            wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
+            if let Err(fault) = self.reclaim() {
+                tracing::error!(%fault, "space of flushed stores can't be reclaimed; it is tried again after the next checkpoint");
+            }
+        }
+    }
+
+    fn write_checkpoint(&self, before: Seq) -> Result<Option<(Seq, usize)>, Fault> {
+        let Some(frozen) = self.freeze(before) else {
+            if self.journal.is_failed() {
+                self.restart_journal()?;
+            }
+            return Ok(None);
+        };
+        // a journal that failed can't be waited for: then the checkpoint itself is what makes its entries durable
+        let journal_failed = self.journal.wait_durable(frozen.through).is_err();
+        let records = self.write_frozen(&frozen)?;
+        self.finish(&frozen);
+        if journal_failed {
+            self.restart_journal()?;
+        }
+        self.journal.release(frozen.through);
+        Ok(Some((frozen.through, records)))
+    }
+
+    /// Takes the changes so far; none if there are none.
+    fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
+        let mut state = self.state.write();
+        if let Some(unfinished) = &state.frozen {
+            return Some(unfinished.clone());
+        }
+        let through = self.journal.last();
+        if through == before {
+            return None;
+        }
+        let frozen = Arc::new(Frozen {
+            overlay: std::mem::take(&mut state.active),
+            through,
+            stores: state.catalog.iter().map(|store| (store.id, store.generation, store.definition())).collect(),
+            next_store: state.catalog.next_id(),
+            last_generation: state.last_generation,
+            retired: std::mem::take(&mut state.retired),
+        });
+        state.frozen = Some(frozen.clone());
+        Some(frozen)
+    }
+
+    fn write_frozen(&self, frozen: &Frozen) -> Result<usize, Fault> {
+        let compression = *self.compression.read();
+        let mut entries = Vec::new();
+        for (generation, layer) in frozen.overlay.layers() {
+            entries.extend(
+                layer.sorted().iter().filter_map(|key| layer.get(key).map(|entry| (generation, key, entry))),
+            );
+        }
+        let mut rest = &entries[..];
+        loop {
+            let (now, later) = rest.split_at(commit_size(rest));
+            self.write_entries(now, &compression, later.is_empty().then_some(frozen))?;
+            rest = later;
+            if rest.is_empty() {
+                return Ok(entries.len());
+            }
+        }
+    }
+
+    /// One commit: some records with their usage and, with the last of them, everything else.
+    fn write_entries(
+        &self,
+        entries: &[(Generation, &Bytes, &Entry)],
+        compression: &Compression,
+        last: Option<&Frozen>,
+    ) -> Result<(), Fault> {
+        let mut batch = self.tables.batch()?;
+        let mut usages: HashMap<Generation, Usage> = HashMap::new();
+        let mut record = Vec::new();
+        for (generation, key, entry) in entries {
+            let (replaced, added) = match &entry.live {
+                None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
+                Some(live) => {
+                    let encoded = compress::compress(&live.value, compression);
+                    let table_key = super::lmdb::record_key(*generation, key);
+                    record.clear();
+                    header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
+                    let stored_bytes = (key.len() + record.len()) as u64;
+                    live.settle(stored_bytes);
+                    let replaced =
+                        self.tables.put_record(&mut batch, *generation, key, live.expires_at_ms, &record)?;
+                    (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
+                }
+            };
+            let usage = match usages.get_mut(generation) {
+                Some(usage) => usage,
+                None => usages.entry(*generation).or_insert(self.tables.usage(&batch, *generation)?),
+            };
+            replaced.into_iter().for_each(|weight| usage.subtract(weight));
+            added.into_iter().for_each(|weight| usage.add(weight));
+        }
+        for (generation, usage) in &usages {
+            self.tables.put_usage(&mut batch, *generation, usage)?;
+        }
+        if let Some(frozen) = last {
+            let stores = frozen.stores.iter().map(|(id, generation, definition)| (*id, *generation, definition));
+            self.tables.put_stores(&mut batch, stores)?;
+            for generation in &frozen.retired {
+                self.tables.retire(&mut batch, *generation)?;
+            }
+            self.tables.put_meta_number(&mut batch, "next_store", frozen.next_store.into())?;
+            self.tables.put_meta_number(&mut batch, "last_generation", frozen.last_generation)?;
+            self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
+        }
+        self.tables.commit(batch)
+    }
+
+    /// LMDB has it all: lets go of the frozen overlay, and counts records by what they take now.
+    fn finish(&self, frozen: &Arc<Frozen>) {
+        let settled = settled_bytes(&frozen.overlay);
+        let mut state = self.state.write();
+        let State { catalog, active, .. } = &mut *state;
+        for (generation, saved) in settled {
+            let Some(usage) = catalog.usage_mut(generation) else { continue };
+            usage.stored_bytes = usage.stored_bytes.saturating_add_signed(saved);
+            // what changed meanwhile took its plain weight with it already
+            for (key, _) in active.layer(generation).into_iter().flat_map(|layer| layer.iter()) {
+                if let Some(live) = frozen.overlay.get(generation, key).and_then(|entry| entry.live.as_ref()) {
+                    let over = live.settled().map_or(0, |bytes| bytes as i64 - live.weight(key).stored_bytes as i64);
+                    usage.stored_bytes = usage.stored_bytes.saturating_add_signed(-over);
+                }
+            }
+        }
+        let frozen = state.frozen.take();
+        state.epoch += 1;
+        self.note_overlay_bytes(&state);
+        drop(state);
+        drop(frozen);
+    }
+
+    /// After the journal failed and a checkpoint took its place: goes on in a new segment, unless more was changed in
+    /// between, which the next checkpoint takes along.
+    fn restart_journal(&self) -> Result<(), Fault> {
+        let state = self.state.write();
+        let through = self.journal.last();
+        if state.active.is_empty() && self.checkpoint_holds(through)? {
+            self.journal.restart(through)?;
+            tracing::info!("the journal goes on in a new segment; writes are accepted again");
+        }
+        Ok(())
+    }
+
+    fn checkpoint_holds(&self, seq: Seq) -> Result<bool, Fault> {
+        Ok(self.tables.checkpoint(&self.tables.snapshot()?)? >= seq)
+    }
+
+    /// Removes what flushed and dropped stores held, in commits of bounded size, until none is left or a checkpoint
+    /// wants to run.
+    fn reclaim(&self) -> Result<(), Fault> {
+        let _running = self.checkpoint.running.lock();
+        while !self.checkpoint.is_wanted() {
+            let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else { return Ok(()) };
+            let mut batch = self.tables.batch()?;
+            self.tables.reclaim(&mut batch, generation, RECLAIMED_PER_COMMIT)?;
+            self.tables.commit(batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many of the entries go into the next commit.
+fn commit_size(entries: &[(Generation, &Bytes, &Entry)]) -> usize {
+    let mut bytes = 0;
+    let fits = entries.iter().take(RECORDS_PER_COMMIT).take_while(|(_, key, entry)| {
+        let before = bytes;
+        bytes += key.len() + entry.live.as_ref().map_or(0, |live| live.value.len());
+        before < BYTES_PER_COMMIT
+    });
+    fits.count()
+}
+
+/// By how much the stored bytes of each generation change when its records count as compressed.
+fn settled_bytes(overlay: &Overlay) -> Vec<(Generation, i64)> {
+    let change = |key: &Bytes, entry: &Entry| {
+        let live = entry.live.as_ref()?;
+        Some(live.settled()? as i64 - live.weight(key).stored_bytes as i64)
+    };
+    let layers = overlay.layers().into_iter();
+    layers
+        .map(|(generation, layer)| (generation, layer.iter().filter_map(|(key, entry)| change(key, entry)).sum()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::overlay::Live;
+    use super::*;
+
+    #[test]
+    fn a_commit_takes_records_up_to_its_bounds_and_at_least_one() {
+        let key = Bytes::from_static(b"k");
+        let big = Entry { version: 1, live: Some(Live::new(Bytes::from(vec![0; BYTES_PER_COMMIT]), None)) };
+        let small = Entry { version: 1, live: None };
+        assert_eq!(commit_size(&[(1, &key, &big), (1, &key, &big)]), 1);
+        assert_eq!(commit_size(&[(1, &key, &small), (1, &key, &small)]), 2);
+        assert_eq!(commit_size(&vec![(1, &key, &small); RECORDS_PER_COMMIT + 1]), RECORDS_PER_COMMIT);
+        assert_eq!(commit_size(&[]), 0);
+    }
+}

@@ -1,0 +1,112 @@
+//! The data directory: whose it is, and that only one server has it.
+//!
+//! | name | what |
+//! |---|---|
+//! | `larder` | one line, `larder data directory, format N` |
+//! | `lock` | locked by the server that runs on it |
+//! | `lmdb/` | the LMDB environment |
+//! | `journal/` | the journal's segments |
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The format of the directory that this version writes.
+const FORMAT: u32 = 1;
+const MARK: &str = "larder data directory, format ";
+
+/// Why a directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    #[error("the data directory {0} can't be used: {1}")]
+    Io(PathBuf, io::Error),
+    #[error("another larder runs on the data directory {0}")]
+    Locked(PathBuf),
+    #[error("the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist")]
+    Foreign(PathBuf),
+    #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
+    Newer(PathBuf, u32),
+}
+
+/// The right to use a directory, for as long as it is kept.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] File);
+
+/// Makes the directory if it is missing, checks that it is Larder's, and locks it.
+pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
+    let failed = |error| DirectoryError::Io(dir.to_owned(), error);
+    fs::create_dir_all(dir).map_err(failed)?;
+    check_mark(dir)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(DirectoryError::Locked(dir.to_owned())),
+        Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    write_mark(dir).map_err(failed)?;
+    for part in ["lmdb", "journal"] {
+        fs::create_dir_all(dir.join(part)).map_err(failed)?;
+    }
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    Ok(Lock(lock))
+}
+
+fn check_mark(dir: &Path) -> Result<(), DirectoryError> {
+    let failed = |error| DirectoryError::Io(dir.to_owned(), error);
+    match fs::read_to_string(dir.join("larder")) {
+        Ok(text) => match text.trim_end().strip_prefix(MARK).and_then(|format| format.parse().ok()) {
+            Some(FORMAT) => Ok(()),
+            Some(newer) => Err(DirectoryError::Newer(dir.to_owned(), newer)),
+            None => Err(DirectoryError::Foreign(dir.to_owned())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // a start that was cut off may have left the lock and the folders, nothing else
+            let foreign = fs::read_dir(dir).map_err(failed)?.any(|entry| {
+                entry.map_or(true, |entry| !["lock", "larder.new", "lost+found"].iter().any(|ours| entry.file_name() == *ours))
+            });
+            if foreign { Err(DirectoryError::Foreign(dir.to_owned())) } else { Ok(()) }
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn write_mark(dir: &Path) -> io::Result<()> {
+    if dir.join("larder").exists() {
+        return Ok(());
+    }
+    let mut file = File::create(dir.join("larder.new"))?;
+    writeln!(file, "{MARK}{FORMAT}")?;
+    file.sync_all()?;
+    fs::rename(dir.join("larder.new"), dir.join("larder"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_claimed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let lock = claim(&path).unwrap();
+        assert!(matches!(claim(&path), Err(DirectoryError::Locked(_))));
+        drop(lock);
+        claim(&path).unwrap();
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), "x").unwrap();
+        assert!(matches!(claim(dir.path()), Err(DirectoryError::Foreign(_))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was added");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("larder"), format!("{MARK}7\n")).unwrap();
+        assert!(matches!(claim(dir.path()), Err(DirectoryError::Newer(_, 7))));
+    }
+}

@@ -1,0 +1,311 @@
+//! The engine: transactions on records that are durable when they are acknowledged.
+//!
+//! ```text
+//!  write ──▶ transaction under one short lock ──▶ overlay (memory, ordered on demand) ──▶ checkpoint ──▶ LMDB
+//!                        │                                                                  (background)
+//!                        └──▶ journal entry ──▶ syncer ──▶ acknowledged
+//!  read  ──▶ overlay, frozen overlay, LMDB
+//! ```
+//!
+//! Everything here is synchronous. It runs on the caller's thread, but for the journal's syncer and two threads of its
+//! own: one writes checkpoints and reclaims what was flushed, one removes what expired. The only wait a caller can meet
+//! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
+
+pub mod clock;
+pub mod effect;
+pub mod journal;
+pub mod lmdb;
+pub mod scan;
+pub mod txn;
+
+mod cache;
+mod checkpoint;
+mod directory;
+mod open;
+mod overlay;
+mod room;
+mod state;
+mod sweep;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use smallvec::SmallVec;
+
+pub use cache::ValueCache;
+pub use checkpoint::CheckpointStatus;
+pub use directory::DirectoryError;
+pub use journal::{Fsync, Seq};
+pub use open::{OpenError, Options};
+pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
+
+use crate::error::Error;
+use crate::record::compress::Compression;
+use crate::store::{Catalog, Generation, Key, Kind, StoreId};
+use journal::Journal;
+use lmdb::Tables;
+use state::{Leftovers, State};
+use txn::{Changes, Declared, Found, LookedUp};
+
+/// Why the engine could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("LMDB: {0}")]
+    Lmdb(#[from] lmdb::LmdbError),
+    #[error("{0}")]
+    Journal(#[from] journal::Fault),
+    /// Something on disk is not what was written there.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Damaged(what) => Error::Damaged(what),
+            fault => Error::Storage(fault.to_string()),
+        }
+    }
+}
+
+/// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
+pub struct Engine {
+    state: RwLock<State>,
+    tables: Tables,
+    journal: Arc<Journal>,
+    cache: ValueCache,
+    compression: RwLock<Compression>,
+    room: room::Room,
+    checkpoint: checkpoint::Control,
+    sweep: Mutex<sweep::Position>,
+    sweeping: AtomicBool,
+    expired: AtomicU64,
+    overlay_bytes: AtomicUsize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held as long as the engine lives: no second server opens the directory.
+    _lock: directory::Lock,
+}
+
+impl Engine {
+    /// Runs a command that only reads. Gives its result, and the journal sequence number that the result reflects.
+    pub fn read<R>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
+    ) -> Result<(R, Seq), Error> {
+        let mut declared = Vec::with_capacity(keys.len());
+        let mut on_disk: SmallVec<[usize; 8]> = SmallVec::new();
+        let mut reflects = 0;
+        let snapshot;
+        {
+            let state = self.state.read();
+            for key in keys {
+                let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+                let (found, seq) = match state.entry(store.generation, &key.name) {
+                    Some(entry) => (Found::of_entry(&key.name, entry), entry.version),
+                    None => {
+                        on_disk.push(declared.len());
+                        (Found::Absent, store.born)
+                    }
+                };
+                reflects = reflects.max(seq);
+                declared.push(Declared { generation: store.generation, key: key.clone(), found });
+            }
+            // opened under the lock, so that overlay and LMDB are of one instant
+            snapshot = if on_disk.is_empty() { None } else { Some(self.tables.snapshot()?) };
+        }
+        if let Some(snapshot) = &snapshot {
+            for at in on_disk {
+                let Declared { generation, key, found } = &mut declared[at];
+                *found = Found::of_disk(self.tables.record(snapshot, *generation, &key.name)?);
+            }
+        }
+        let result = run(&ReadTxn::new(now_ms, declared, &self.cache))?;
+        Ok((result, reflects))
+    }
+
+    /// Runs a command that may write: all of it or, if it fails, nothing. Gives its result, and the journal sequence
+    /// number that the result reflects.
+    ///
+    /// The keys are looked up in LMDB before the lock is taken, so that no page fault happens under it. What was looked
+    /// up holds as long as no checkpoint ended in between: LMDB changes only then.
+    pub fn write<R>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
+    ) -> Result<(R, Seq), Error> {
+        let mut leftovers = Leftovers::default();
+        let mut snapshot = None;
+        let mut epoch = self.missing(&self.state.read(), keys)?;
+        loop {
+            let looked_up = match &epoch {
+                Missing { keys, .. } if keys.is_empty() => LookedUp::default(),
+                Missing { keys, .. } => {
+                    let snapshot = snapshot.insert(self.tables.snapshot()?);
+                    let mut found = Vec::with_capacity(keys.len());
+                    for (generation, name) in keys {
+                        let record = self.tables.record(snapshot, *generation, name)?;
+                        found.push((*generation, name.clone(), Found::of_disk(record)));
+                    }
+                    LookedUp::new(found)
+                }
+            };
+            let mut state = self.state.write();
+            let now_missing = self.missing_from(&state, keys, &looked_up, epoch.epoch)?;
+            if !now_missing.keys.is_empty() {
+                drop(state);
+                drop(looked_up);
+                epoch = now_missing;
+                continue;
+            }
+            let mut txn = WriteTxn {
+                now_ms,
+                state: &state,
+                cache: &self.cache,
+                looked_up: &looked_up,
+                changes: Changes::default(),
+                reflects: 0,
+            };
+            let result = run(&mut txn)?;
+            let WriteTxn { changes, reflects, .. } = txn;
+            let seq = self.commit(&mut state, changes, &mut leftovers)?;
+            drop(state);
+            return Ok((result, seq.unwrap_or(reflects)));
+        }
+    }
+
+    /// Writes the effects to the journal and, that done, makes them visible.
+    fn commit(&self, state: &mut State, changes: Changes, leftovers: &mut Leftovers) -> Result<Option<Seq>, Error> {
+        if changes.effects.is_empty() {
+            return Ok(None);
+        }
+        let seq = self
+            .journal
+            .append(|_, entry| changes.effects.iter().for_each(|effect| effect.encode(entry)))
+            .map_err(Fault::from)?;
+        for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
+            state.apply(seq, effect, replaced, leftovers);
+        }
+        self.note_overlay_bytes(state);
+        Ok(Some(seq))
+    }
+
+    /// The declared keys that only LMDB can know.
+    fn missing(&self, state: &State, keys: &[Key]) -> Result<Missing, Error> {
+        self.missing_from(state, keys, &LookedUp::default(), state.epoch)
+    }
+
+    /// The declared keys that neither the overlay knows nor a look-up that still holds.
+    fn missing_from(&self, state: &State, keys: &[Key], known: &LookedUp<'_>, epoch: u64) -> Result<Missing, Error> {
+        let mut missing = SmallVec::new();
+        for key in keys {
+            let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+            let is_known = epoch == state.epoch && known.get(store.generation, &key.name).is_some();
+            if !is_known && state.entry(store.generation, &key.name).is_none() {
+                missing.push((store.generation, key.name.clone()));
+            }
+        }
+        Ok(Missing { keys: missing, epoch: state.epoch })
+    }
+
+    /// The stores as they are now. Hold it only to read from it.
+    pub fn catalog(&self) -> CatalogGuard<'_> {
+        CatalogGuard(self.state.read())
+    }
+
+    /// What a store takes as a value; fails with [`Error::NoStore`].
+    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
+        let state = self.state.read();
+        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
+        Ok(state.kind(store))
+    }
+
+    /// What a store without a kind of its own takes.
+    pub fn default_kind(&self) -> Kind {
+        self.state.read().default_kind
+    }
+
+    pub fn set_default_kind(&self, kind: Kind) {
+        self.state.write().default_kind = kind;
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.journal.set_fsync(fsync);
+    }
+
+    pub fn set_compression(&self, compression: Compression) {
+        *self.compression.write() = compression;
+    }
+
+    /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: none
+    /// leaves before everything it reflects is.
+    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
+    }
+
+    /// Ready once the overlay has room for another write; fails while there is none and checkpoints fail.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed))
+    }
+
+    /// The sequence number of the last change.
+    pub fn last_seq(&self) -> Seq {
+        self.journal.last()
+    }
+
+    pub fn status(&self) -> Status {
+        let state = self.state.read();
+        Status {
+            journal: self.journal.status(),
+            checkpoint: self.checkpoint.status(),
+            overlay_bytes: state.overlay_bytes(),
+            cache_bytes: self.cache.bytes(),
+            file_bytes: self.tables.file_bytes(),
+            map_bytes: self.tables.map_bytes(),
+            expired_records: self.expired.load(Ordering::Relaxed),
+        }
+    }
+
+    fn note_overlay_bytes(&self, state: &State) {
+        let active = state.active.bytes();
+        self.overlay_bytes.store(state.overlay_bytes(), Ordering::Relaxed);
+        if active >= self.room.checkpoint_at() && state.frozen.is_none() {
+            self.checkpoint.request();
+        }
+    }
+}
+
+/// Keys to look up in LMDB, and the epoch in which that holds.
+struct Missing {
+    keys: SmallVec<[(Generation, Bytes); 1]>,
+    epoch: u64,
+}
+
+/// Read access to the stores.
+pub struct CatalogGuard<'a>(RwLockReadGuard<'a, State>);
+
+impl std::ops::Deref for CatalogGuard<'_> {
+    type Target = Catalog;
+
+    fn deref(&self) -> &Catalog {
+        &self.0.catalog
+    }
+}
+
+/// How the engine is doing, for INFO and the like.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub journal: journal::Status,
+    pub checkpoint: CheckpointStatus,
+    pub overlay_bytes: usize,
+    pub cache_bytes: u64,
+    pub file_bytes: u64,
+    pub map_bytes: u64,
+    pub expired_records: u64,
+}

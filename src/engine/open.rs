@@ -1,0 +1,237 @@
+//! Opening a data directory, with recovery, and closing it in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::cache::ValueCache;
+use super::checkpoint::Control;
+use super::effect::{Definition, Effect, Malformed};
+use super::journal::{self, Fsync, Journal, JournalError};
+use super::lmdb::{self, Snapshot, Tables};
+use super::room::Room;
+use super::state::{Leftovers, State};
+use super::{Engine, Fault, Seq, clock, directory, sweep};
+use crate::record::compress::Compression;
+use crate::store::usage::Weight;
+use crate::store::{Generation, Kind, StoreId};
+
+/// How an engine runs. See the settings of the same names.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub dir: PathBuf,
+    pub fsync: Fsync,
+    /// Numbered stores.
+    pub databases: u32,
+    pub default_kind: Kind,
+    pub compression: Compression,
+    /// Memory for changes that are not in LMDB yet. Writers wait when it is full.
+    pub overlay_bytes_max: usize,
+    /// Memory for decompressed values.
+    pub cache_bytes_max: u64,
+    /// A checkpoint runs at least this often, if anything changed.
+    pub checkpoint_interval: Duration,
+    /// None: as much address space as there is need for.
+    pub map_bytes: Option<usize>,
+}
+
+impl Options {
+    /// The defaults, on a directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Options {
+        Options {
+            dir: dir.into(),
+            fsync: Fsync::Always,
+            databases: crate::limits::DATABASES,
+            default_kind: Kind::Json,
+            compression: Compression::default(),
+            overlay_bytes_max: 96 * 1024 * 1024,
+            cache_bytes_max: 64 * 1024 * 1024,
+            checkpoint_interval: Duration::from_secs(10),
+            map_bytes: None,
+        }
+    }
+}
+
+/// Why a data directory can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Directory(#[from] directory::DirectoryError),
+    #[error("in {0}: {1}")]
+    Tables(PathBuf, lmdb::OpenError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the data directory can't be read: {0}")]
+    Fault(#[from] Fault),
+    #[error("journal entry {seq} can't be replayed: {why}; it was written by another version, or by a bug")]
+    Replay { seq: Seq, why: Malformed },
+    #[error("a thread can't be started: {0}")]
+    Thread(std::io::Error),
+}
+
+impl Engine {
+    /// Opens a data directory, making it if it is missing, and brings it up to its last acknowledged change.
+    pub fn open(options: Options) -> Result<Arc<Engine>, OpenError> {
+        let lock = directory::claim(&options.dir)?;
+        let lmdb_dir = options.dir.join("lmdb");
+        let tables =
+            Tables::open(&lmdb_dir, options.map_bytes).map_err(|error| OpenError::Tables(lmdb_dir, error))?;
+        let (state, journal, through) = recover(&tables, &options)?;
+        let overlay_bytes = state.overlay_bytes();
+        let engine = Arc::new(Engine {
+            state: RwLock::new(state),
+            tables,
+            journal,
+            cache: ValueCache::new(options.cache_bytes_max),
+            compression: RwLock::new(options.compression),
+            room: Room::new(options.overlay_bytes_max),
+            checkpoint: Control::new(options.checkpoint_interval, through, clock::now_ms()),
+            sweep: Mutex::new(sweep::Position::default()),
+            sweeping: AtomicBool::new(true),
+            expired: AtomicU64::new(0),
+            overlay_bytes: AtomicUsize::new(overlay_bytes),
+            threads: Mutex::new(Vec::new()),
+            _lock: lock,
+        });
+        engine.start("checkpoint", Engine::run_checkpoints)?;
+        engine.start("sweeper", Engine::run_sweeps)?;
+        if overlay_bytes >= options.overlay_bytes_max / 2 {
+            engine.request_checkpoint();
+        }
+        Ok(engine)
+    }
+
+    /// Writes everything to LMDB and ends the engine's threads. Nothing may be written any more.
+    pub fn close(&self) -> Result<(), Fault> {
+        self.room.close();
+        self.checkpoint.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the engine had panicked");
+            }
+        }
+        let checkpoint = self.checkpoint();
+        self.journal.close()?;
+        checkpoint
+    }
+
+    fn start(self: &Arc<Engine>, name: &str, run: fn(&Engine)) -> Result<(), OpenError> {
+        let engine = self.clone();
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&engine));
+        self.threads.lock().push(thread.map_err(OpenError::Thread)?);
+        Ok(())
+    }
+}
+
+/// What LMDB holds, and on top of it what the journal has that LMDB doesn't.
+fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, Seq), OpenError> {
+    let snapshot = tables.snapshot()?;
+    let through = tables.checkpoint(&snapshot)?;
+    let mut state = load(tables, &snapshot, options)?;
+    number_stores(tables, &snapshot, &mut state, options.databases)?;
+    let mut leftovers = Leftovers::default();
+    let mut replayed = 0u64;
+    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), OpenError> {
+        for effect in Effect::decode_all(entry).map_err(|why| OpenError::Replay { seq, why })? {
+            replay_effect(tables, &snapshot, &mut state, seq, effect, &mut leftovers)?;
+        }
+        leftovers = Leftovers::default();
+        replayed += 1;
+        Ok(())
+    };
+    let journal_options = journal::Options { fsync: options.fsync, ..journal::Options::default() };
+    let (journal, _) = Journal::open(&options.dir.join("journal"), journal_options, through, &mut replay)?;
+    if replayed > 0 {
+        tracing::info!(entries = replayed, from = through + 1, through = journal.last(), "journal replayed");
+    }
+    Ok((state, journal, through))
+}
+
+fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<State, Fault> {
+    let mut state = State::new(options.default_kind);
+    state.last_generation = tables.meta_number(snapshot, "last_generation")?.unwrap_or(0);
+    let next_store = tables.meta_number(snapshot, "next_store")?.unwrap_or(0);
+    state.catalog.reserve_ids_below(StoreId::try_from(next_store).unwrap_or(StoreId::MAX));
+    for (id, generation, definition) in tables.stores(snapshot)? {
+        let usage = tables.usage(snapshot, generation)?;
+        state.define(0, id, generation, &definition, usage);
+    }
+    Ok(state)
+}
+
+/// Numbered stores always exist. Each has the generation of its number plus one until it is flushed for the first time,
+/// so that a new directory needs no entry for them.
+fn number_stores(
+    tables: &Tables,
+    snapshot: &Snapshot<'_>,
+    state: &mut State,
+    databases: u32,
+) -> Result<(), Fault> {
+    for id in 0..databases {
+        if state.catalog.get(id).is_none() {
+            let generation = first_generation(id);
+            let usage = tables.usage(snapshot, generation)?;
+            state.define(0, id, generation, &Definition::default(), usage);
+        }
+    }
+    state.last_generation = state.last_generation.max(first_generation(crate::limits::DATABASES_MAX));
+    Ok(())
+}
+
+fn first_generation(id: StoreId) -> Generation {
+    Generation::from(id) + 1
+}
+
+fn replay_effect(
+    tables: &Tables,
+    snapshot: &Snapshot<'_>,
+    state: &mut State,
+    seq: Seq,
+    effect: Effect,
+    leftovers: &mut Leftovers,
+) -> Result<(), Fault> {
+    let replaced = match &effect {
+        Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
+            weight_at(tables, snapshot, state, *generation, key)?
+        }
+        _ => None,
+    };
+    let store = match &effect {
+        Effect::Flush { store, .. } => Some(*store),
+        Effect::Define { store, .. } if state.catalog.get(*store).is_none() => Some(*store),
+        _ => None,
+    };
+    state.apply(seq, effect, replaced, leftovers);
+    // A checkpoint that was cut off may have written records of a generation that LMDB's stores don't name yet.
+    if let Some(generation) = store.and_then(|id| state.catalog.get(id)).map(|store| store.generation)
+        && let Some(usage) = state.catalog.usage_mut(generation)
+    {
+        *usage = tables.usage(snapshot, generation)?;
+    }
+    Ok(())
+}
+
+/// What the record at a key weighs now, in the overlay or in LMDB.
+fn weight_at(
+    tables: &Tables,
+    snapshot: &Snapshot<'_>,
+    state: &State,
+    generation: Generation,
+    key: &[u8],
+) -> Result<Option<Weight>, Fault> {
+    match state.entry(generation, key) {
+        Some(entry) => Ok(entry.live.as_ref().map(|live| live.weight(key))),
+        None => Ok(tables.record(snapshot, generation, key)?.map(|record| record.weight(key))),
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !self.threads.lock().is_empty() && self.overlay_bytes.load(Ordering::Relaxed) > 0 {
+            tracing::warn!("the engine was not closed; what is in its journal is replayed at the next start");
+        }
+    }
+}

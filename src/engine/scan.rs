@@ -1,0 +1,271 @@
+//! Keys in order: what KEYS, SCAN, RANDOMKEY and pages of entries read.
+//!
+//! A scan sees one instant: under the lock it copies what the active overlay knows of its range, takes the frozen
+//! overlay (which doesn't change any more) and opens a snapshot of LMDB; the three are merged afterwards, without the
+//! lock. The overlay's word on a key counts before LMDB's.
+
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::checkpoint::Frozen;
+use super::lmdb::Snapshot;
+use super::overlay::Layer;
+use super::txn::{Found, Meta, Record};
+use super::{Engine, Seq, ValueCache};
+use crate::error::Error;
+use crate::store::{Generation, StoreId};
+
+/// Keys that are put in order at once, under the lock.
+const ORDERED_AT_ONCE: usize = 4_096;
+/// Keys among which RANDOMKEY chooses.
+const RANDOM_AMONG: usize = 64;
+
+/// Which keys of a store a scan looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'a> {
+    pub store: StoreId,
+    /// Only keys that begin with this are read.
+    pub prefix: &'a [u8],
+    /// Where to begin, in key order.
+    pub from: Bound<&'a [u8]>,
+    /// How many keys are looked at, at the most, whether there is a record or not.
+    pub keys_max: usize,
+}
+
+/// A record that a scan came by.
+pub struct Row<'t> {
+    found: Found<'t>,
+    generation: Generation,
+    key: &'t [u8],
+    cache: &'t ValueCache,
+}
+
+impl Row<'_> {
+    pub fn key(&self) -> &[u8] {
+        self.key
+    }
+
+    pub fn meta(&self) -> Option<Meta> {
+        self.found.meta(self.key)
+    }
+
+    /// The record with its value.
+    pub fn record(&self) -> Result<Option<Record>, Error> {
+        Ok(self.found.clone().record(self.generation, self.key, self.cache)?)
+    }
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The last key that was looked at, if there may be more behind it.
+    pub more_after: Option<Bytes>,
+    /// The journal sequence number that the scan reflects.
+    pub reflects: Seq,
+}
+
+impl Engine {
+    /// Calls `visit` with each record of the range whose key `wants` likes, in key order, until it breaks.
+    pub fn scan(
+        &self,
+        now_ms: u64,
+        range: Range<'_>,
+        wants: &dyn Fn(&[u8]) -> bool,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<End, Error> {
+        let from = start(range);
+        let copy = self.copy_active(range, from)?;
+        let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
+        let mut active = copy.active.into_iter().peekable();
+        let mut frozen = frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
+        let mut disk = self.tables.records_from(&copy.snapshot, copy.generation, from)?.peekable();
+
+        let mut last = Bytes::new();
+        for looked_at in 0.. {
+            // the smallest key of the three; a damaged row ends the scan with its error
+            if matches!(disk.peek(), Some(Err(_)))
+                && let Some(Err(fault)) = disk.next()
+            {
+                return Err(fault.into());
+            }
+            let on_disk = disk.peek().and_then(|row| row.as_ref().ok()).map(|(key, _)| *key);
+            let smallest = [active.peek().map(|(key, _)| &key[..]), frozen.peek().map(|key| &key[..]), on_disk];
+            let Some(key) = smallest.into_iter().flatten().min() else { break };
+            if !key.starts_with(range.prefix) {
+                break;
+            }
+            if looked_at == range.keys_max {
+                return Ok(End { more_after: Some(last), reflects: copy.reflects });
+            }
+            let key = Bytes::copy_from_slice(key);
+            let mut found = None;
+            if on_disk == Some(&key[..]) {
+                found = disk.next().and_then(Result::ok).map(|(_, record)| Found::Disk(record));
+            }
+            if frozen.next_if(|frozen| **frozen == key).is_some() {
+                found = frozen_layer.and_then(|layer| layer.get(&key)).map(|entry| Found::of_entry(&key, entry));
+            }
+            if let Some((_, newest)) = active.next_if(|(active, _)| *active == key) {
+                found = Some(newest);
+            }
+            last = key.clone();
+            if !wants(&key) {
+                continue;
+            }
+            match found.map(|found| found.unexpired(now_ms)) {
+                None | Some(Found::Absent) => {}
+                Some(found) => {
+                    let row = Row { found, generation: copy.generation, key: &key, cache: &self.cache };
+                    if visit(row)?.is_break() {
+                        return Ok(End { more_after: Some(last), reflects: copy.reflects });
+                    }
+                }
+            }
+        }
+        Ok(End { more_after: None, reflects: copy.reflects })
+    }
+
+    /// The number of records of a store. What has expired does not count.
+    pub fn count(&self, now_ms: u64, store: StoreId) -> Result<(u64, Seq), Error> {
+        if self.is_sweeping() {
+            self.expire_due(now_ms, usize::MAX)?;
+        }
+        let state = self.state.read();
+        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
+        Ok((store.usage.records, self.journal.last()))
+    }
+
+    /// Some key of a store. `random` decides which; keys that lie alone are chosen more often than keys in a crowd.
+    pub fn random_key(&self, now_ms: u64, store: StoreId, random: u64) -> Result<(Option<Bytes>, Seq), Error> {
+        let (first, last) = self.ends(now_ms, store)?;
+        let start = between(&first, &last, random);
+        for from in [&start[..], b""] {
+            let mut keys: Vec<Bytes> = Vec::new();
+            let range = Range { store, prefix: b"", from: Bound::Included(from), keys_max: usize::MAX };
+            let end = self.scan(now_ms, range, &|_| true, &mut |row| {
+                keys.push(Bytes::copy_from_slice(row.key()));
+                Ok(if keys.len() == RANDOM_AMONG { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            if !keys.is_empty() {
+                let at = (random as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys.len();
+                return Ok((Some(keys.swap_remove(at)), end.reflects));
+            }
+        }
+        Ok((None, self.journal.last()))
+    }
+
+    /// The first key of a store and one near its end, as far as that is cheap to know.
+    fn ends(&self, now_ms: u64, store: StoreId) -> Result<(Bytes, Bytes), Error> {
+        let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+        let mut first = Bytes::new();
+        self.scan(now_ms, range, &|_| true, &mut |row| {
+            first = Bytes::copy_from_slice(row.key());
+            Ok(ControlFlow::Break(()))
+        })?;
+        let state = self.state.read();
+        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
+        let snapshot = self.tables.snapshot()?;
+        let on_disk = self.tables.last_key(&snapshot, store.generation)?.unwrap_or_default();
+        let in_memory = state.active.layer(store.generation).and_then(Layer::last_ordered).unwrap_or_default();
+        Ok((first, Bytes::copy_from_slice(on_disk.max(in_memory))))
+    }
+
+    /// What a scan needs, taken at one instant.
+    fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+        loop {
+            {
+                let state = self.state.read();
+                let store =
+                    state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
+                let layer = state.active.layer(store.generation);
+                if layer.is_none_or(|layer| layer.unordered() == 0) {
+                    let keys = layer.into_iter().flat_map(|layer| layer.range(from));
+                    let in_range = keys.take_while(|(key, _)| key.starts_with(range.prefix));
+                    // one more than may be looked at, so that the merge knows whether there is more
+                    let copied = in_range.take(range.keys_max.saturating_add(1));
+                    return Ok(Copy {
+                        generation: store.generation,
+                        active: copied.map(|(key, entry)| (key.clone(), Found::of_entry(key, entry))).collect(),
+                        frozen: state.frozen.clone(),
+                        snapshot: self.tables.snapshot()?,
+                        reflects: self.journal.last(),
+                    });
+                }
+            }
+            let mut state = self.state.write();
+            if let Some(generation) = state.catalog.get(range.store).map(|store| store.generation)
+                && let Some(layer) = state.active.layer_mut(generation)
+            {
+                layer.order(ORDERED_AT_ONCE);
+            }
+        }
+    }
+}
+
+struct Copy<'e> {
+    generation: Generation,
+    active: Vec<(Bytes, Found<'e>)>,
+    frozen: Option<Arc<Frozen>>,
+    snapshot: Snapshot<'e>,
+    reflects: Seq,
+}
+
+/// The later of where the range begins and where its prefix does.
+fn start(range: Range<'_>) -> Bound<&[u8]> {
+    match range.from {
+        Bound::Included(from) if from >= range.prefix => Bound::Included(from),
+        Bound::Excluded(from) if from >= range.prefix => Bound::Excluded(from),
+        _ => Bound::Included(range.prefix),
+    }
+}
+
+fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Bytes] {
+    let keys = layer.sorted();
+    let at = match from {
+        Bound::Included(from) => keys.partition_point(|key| key < from),
+        Bound::Excluded(from) => keys.partition_point(|key| key <= from),
+        Bound::Unbounded => 0,
+    };
+    &keys[at..]
+}
+
+/// A position between two keys: their common beginning, then random bytes between what follows in each.
+fn between(first: &[u8], last: &[u8], random: u64) -> Vec<u8> {
+    let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    let number = |key: &[u8]| {
+        let mut bytes = [0; 8];
+        let rest = key.get(common..).unwrap_or_default();
+        let length = rest.len().min(8);
+        bytes[..length].copy_from_slice(&rest[..length]);
+        u64::from_be_bytes(bytes)
+    };
+    let (low, high) = (number(first), number(last));
+    let position = low.saturating_add(random % high.saturating_sub(low).max(1));
+    [first.get(..common).unwrap_or_default(), &position.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_position_lies_between_the_ends() {
+        for random in [0, 1, 77, u64::MAX] {
+            let position = between(b"user:100", b"user:900", random);
+            assert!(position.starts_with(b"user:"));
+            assert!(&position[..] >= &b"user:100"[..] && &position[..] <= &b"user:900\xff"[..], "{position:?}");
+        }
+        between(b"", b"", 5);
+        between(b"same", b"same", 5);
+    }
+
+    #[test]
+    fn a_range_begins_at_its_prefix_or_later() {
+        let range = |prefix, from| start(Range { store: 0, prefix, from, keys_max: 1 });
+        assert_eq!(range(b"b", Bound::Unbounded), Bound::Included(&b"b"[..]));
+        assert_eq!(range(b"b", Bound::Excluded(b"a")), Bound::Included(&b"b"[..]));
+        assert_eq!(range(b"b", Bound::Excluded(b"bx")), Bound::Excluded(&b"bx"[..]));
+    }
+}

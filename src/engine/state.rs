@@ -1,0 +1,138 @@
+//! What the engine's one lock protects: the stores, and what changed since the last checkpoint.
+//!
+//! Pure data: the journal, LMDB and the clock are the callers'. [`State::apply`] is how every change gets here, from a
+//! running command and from the journal at start-up alike.
+
+use std::sync::Arc;
+
+use super::effect::{Definition, Effect};
+use super::overlay::{Entry, Live, Overlay};
+use super::Seq;
+use crate::store::usage::Weight;
+use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
+
+pub struct State {
+    pub catalog: Catalog,
+    /// Changes since the last checkpoint began.
+    pub active: Overlay,
+    /// Changes that a checkpoint is writing to LMDB.
+    pub frozen: Option<Arc<Overlay>>,
+    /// Grows when a checkpoint is done: what was looked up in LMDB before may not hold any more.
+    pub epoch: u64,
+    pub last_generation: Generation,
+    /// Generations that were flushed or dropped and that no checkpoint has noted yet.
+    pub retired: Vec<Generation>,
+    /// What a store without a kind of its own takes.
+    pub default_kind: Kind,
+}
+
+/// Something large that a change made superfluous; dropped outside the lock.
+#[derive(Default)]
+pub struct Leftovers {
+    layers: Vec<super::overlay::Layer>,
+}
+
+impl State {
+    pub fn new(default_kind: Kind) -> State {
+        State {
+            catalog: Catalog::default(),
+            active: Overlay::default(),
+            frozen: None,
+            epoch: 0,
+            last_generation: 0,
+            retired: Vec::new(),
+            default_kind,
+        }
+    }
+
+    /// What the store takes as a value.
+    pub fn kind(&self, store: &Store) -> Kind {
+        store.kind.unwrap_or(self.default_kind)
+    }
+
+    /// The last change of a key since the last finished checkpoint.
+    pub fn entry(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
+        self.active
+            .get(generation, key)
+            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.get(generation, key)))
+    }
+
+    /// An estimate of the memory that unwritten changes take.
+    pub fn overlay_bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+    }
+
+    /// Makes an effect visible. `replaced` is the weight of the record that lay at the key of a put or a remove.
+    pub fn apply(&mut self, seq: Seq, effect: Effect, replaced: Option<Weight>, leftovers: &mut Leftovers) {
+        match effect {
+            Effect::Put { generation, key, value, expires_at_ms } => {
+                let live = Live::new(value, expires_at_ms);
+                if let Some(usage) = self.catalog.usage_mut(generation) {
+                    replaced.into_iter().for_each(|weight| usage.subtract(weight));
+                    usage.add(live.weight(&key));
+                }
+                self.active.insert(generation, key, Entry { version: seq, live: Some(live) });
+            }
+            Effect::Remove { generation, key } => {
+                if let Some(usage) = self.catalog.usage_mut(generation) {
+                    replaced.into_iter().for_each(|weight| usage.subtract(weight));
+                }
+                self.active.insert(generation, key, Entry { version: seq, live: None });
+            }
+            Effect::Define { store, generation, definition } => {
+                self.define(seq, store, generation, &definition, Usage::default());
+            }
+            Effect::Drop { store } => {
+                if let Some(store) = self.catalog.remove(store) {
+                    self.retire(store.generation, leftovers);
+                }
+            }
+            Effect::Flush { store, generation } => {
+                if let Some(mut store) = self.catalog.get(store).cloned() {
+                    self.retire(store.generation, leftovers);
+                    store.generation = generation;
+                    store.usage = Usage::default();
+                    store.born = seq;
+                    self.catalog.insert(store);
+                    self.last_generation = self.last_generation.max(generation);
+                }
+            }
+            Effect::Swap { a, b } => {
+                if let (Some(mut a), Some(mut b)) = (self.catalog.get(a).cloned(), self.catalog.get(b).cloned()) {
+                    std::mem::swap(&mut a.generation, &mut b.generation);
+                    std::mem::swap(&mut a.usage, &mut b.usage);
+                    (a.born, b.born) = (seq, seq);
+                    self.catalog.insert(a);
+                    self.catalog.insert(b);
+                }
+            }
+        }
+    }
+
+    /// Creates a store, or changes what an existing one is; `usage` is that of a new one.
+    pub fn define(&mut self, seq: Seq, id: StoreId, generation: Generation, definition: &Definition, usage: Usage) {
+        let known = self.catalog.get(id).filter(|store| store.generation == generation);
+        let store = Store {
+            id,
+            name: definition.name.as_deref().map(Arc::from),
+            kind: definition.kind,
+            generation,
+            born: known.map_or(seq, |store| store.born),
+            usage: known.map_or(usage, |store| store.usage),
+        };
+        self.catalog.insert(store);
+        self.last_generation = self.last_generation.max(generation);
+    }
+
+    fn retire(&mut self, generation: Generation, leftovers: &mut Leftovers) {
+        self.retired.push(generation);
+        leftovers.layers.extend(self.active.remove_layer(generation));
+    }
+}
+
+impl Store {
+    /// What the store is, apart from what it holds.
+    pub fn definition(&self) -> Definition {
+        Definition { name: self.name.as_ref().map(|name| name.to_string()), kind: self.kind }
+    }
+}

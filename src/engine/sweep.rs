@@ -1,0 +1,123 @@
+//! Expiry: removes what is due, without anyone reading it.
+//!
+//! A record is absent from the instant of its expiry on, whatever the sweeper does ([`super::txn`] sees to that); the
+//! sweeper gives its space back and lets the counters follow. What is due comes from the overlays' deadlines and from
+//! LMDB's index. LMDB's is only as new as the last checkpoint: a row may be of a record that changed since. So every
+//! candidate is looked at again, under the lock, before it is removed, and a walk remembers how far it got in LMDB until
+//! the next checkpoint has tidied up.
+//!
+//! Runs on its own thread, in bounded steps.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Engine, Fault, clock};
+use crate::error::Error;
+use crate::store::{Generation, Key};
+
+/// How often the sweeper looks for what is due.
+const EVERY: Duration = Duration::from_millis(100);
+/// Records that one transaction removes.
+const REMOVED_AT_ONCE: usize = 128;
+/// Records that one walk removes before it looks at the clock again.
+const REMOVED_PER_WALK: usize = 8_192;
+
+/// How far the walk through LMDB's index got.
+#[derive(Default)]
+pub struct Position {
+    epoch: u64,
+    after: Option<Vec<u8>>,
+}
+
+impl Engine {
+    /// Whether the sweeper runs (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub fn is_sweeping(&self) -> bool {
+        self.sweeping.load(Ordering::Relaxed)
+    }
+
+    pub fn set_sweeping(&self, on: bool) {
+        self.sweeping.store(on, Ordering::Relaxed);
+    }
+
+    /// The thread that removes what expired, until the engine closes.
+    pub(super) fn run_sweeps(&self) {
+        while !self.room.closes_within(EVERY) {
+            if !self.is_sweeping() {
+                continue;
+            }
+            // a fault here is one of the journal or of LMDB, which their own threads report
+            while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
+        }
+    }
+
+    /// Removes records that are due, up to `records_max`; says how many.
+    pub fn expire_due(&self, now_ms: u64, records_max: usize) -> Result<usize, Error> {
+        let mut removed = 0;
+        while removed < records_max {
+            let due = self.due(now_ms, REMOVED_AT_ONCE.min(records_max - removed))?;
+            if due.is_empty() {
+                break;
+            }
+            let (gone, _) = self.write(now_ms, &due, |txn| {
+                let mut gone = 0;
+                for key in &due {
+                    gone += usize::from(txn.remove_expired(key)?);
+                }
+                Ok(gone)
+            })?;
+            removed += gone;
+            self.expired.fetch_add(gone as u64, Ordering::Relaxed);
+        }
+        Ok(removed)
+    }
+
+    /// Keys of records that are due as far as one can tell without the lock.
+    fn due(&self, now_ms: u64, keys_max: usize) -> Result<Vec<Key>, Error> {
+        let mut position = self.sweep.lock();
+        let (mut keys, snapshot) = {
+            let state = self.state.read();
+            if position.epoch != state.epoch {
+                *position = Position { epoch: state.epoch, after: None };
+            }
+            let is_due = |generation: Generation, key: &Bytes| {
+                let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
+                live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
+            };
+            let mut keys = Vec::new();
+            let frozen = state.frozen.as_ref().map(|frozen| &frozen.overlay);
+            for overlay in [Some(&state.active), frozen].into_iter().flatten() {
+                for (generation, layer) in overlay.layers() {
+                    let Some(store) = state.catalog.holding(generation) else { continue };
+                    let due = layer.due(now_ms).filter(|(_, key)| is_due(generation, key));
+                    let room = keys_max - keys.len();
+                    keys.extend(due.take(room).map(|(_, key)| Key { store: store.id, name: key.clone() }));
+                }
+            }
+            (keys, self.tables.snapshot()?)
+        };
+        let mut after = position.after.take();
+        for row in self.tables.due(&snapshot, after.as_deref(), now_ms)? {
+            if keys.len() >= keys_max {
+                break;
+            }
+            let (at, generation, key) = row?;
+            after = Some(at.to_vec());
+            let state = self.state.read();
+            // what the overlay knows of the key, it knows better
+            if state.entry(generation, key).is_none()
+                && let Some(store) = state.catalog.holding(generation)
+            {
+                keys.push(Key { store: store.id, name: Bytes::copy_from_slice(key) });
+            }
+        }
+        position.after = after;
+        Ok(keys)
+    }
+
+    /// Whether there is space of flushed stores that has not come back yet.
+    pub fn is_reclaiming(&self) -> Result<bool, Fault> {
+        Ok(self.tables.first_retired(&self.tables.snapshot()?)?.is_some())
+    }
+}

@@ -1,0 +1,425 @@
+//! What a command sees of the engine: the keys it declared, and nothing else.
+//!
+//! A command is a function of the transaction it is handed: time is [`now_ms`](ReadTxn::now_ms), the records are those
+//! at its keys. It doesn't know whether a record lies in memory or on disk, and it can't wait. That is what makes every
+//! engine possible: an embedded one answers from its memory map, a remote one can fetch the declared keys in one round
+//! trip, run the same function, and submit its effects.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::effect::{Definition, Effect};
+use super::lmdb::DiskRecord;
+use super::overlay::{Entry, Live};
+use super::state::State;
+use super::{Fault, Seq, ValueCache};
+use crate::error::Error;
+use crate::store::usage::Weight;
+use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
+
+/// A record as a command sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub value: Bytes,
+    pub expires_at_ms: Option<u64>,
+    /// The journal sequence number of its last change.
+    pub version: Seq,
+}
+
+/// What is known of a record without reading its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    pub value_bytes: usize,
+    pub expires_at_ms: Option<u64>,
+    pub version: Seq,
+    /// Key and record as they are stored.
+    pub stored_bytes: u64,
+}
+
+/// What becomes of a record's expiry when it is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    Never,
+    /// At a point in time, in milliseconds since 1970. In the past, the record is removed instead of put.
+    At(u64),
+    /// As it was.
+    Keep,
+}
+
+impl From<Option<u64>> for Expiry {
+    fn from(expires_at_ms: Option<u64>) -> Expiry {
+        expires_at_ms.map_or(Expiry::Never, Expiry::At)
+    }
+}
+
+/// What lies at a key, expired or not.
+#[derive(Debug, Clone)]
+pub(super) enum Found<'t> {
+    Absent,
+    Memory { value: Bytes, expires_at_ms: Option<u64>, version: Seq, weight: Weight },
+    Disk(DiskRecord<'t>),
+}
+
+impl<'t> Found<'t> {
+    /// What an entry of the overlay says.
+    pub(super) fn of_entry(key: &[u8], entry: &Entry) -> Found<'t> {
+        match &entry.live {
+            None => Found::Absent,
+            Some(live) => Found::of_live(key, live, entry.version),
+        }
+    }
+
+    fn of_live(key: &[u8], live: &Live, version: Seq) -> Found<'t> {
+        Found::Memory {
+            value: live.value.clone(),
+            expires_at_ms: live.expires_at_ms,
+            version,
+            weight: live.weight(key),
+        }
+    }
+
+    pub(super) fn of_disk(record: Option<DiskRecord<'t>>) -> Found<'t> {
+        record.map_or(Found::Absent, Found::Disk)
+    }
+
+    fn expires_at_ms(&self) -> Option<u64> {
+        match self {
+            Found::Absent => None,
+            Found::Memory { expires_at_ms, .. } => *expires_at_ms,
+            Found::Disk(record) => record.view.expires_at_ms,
+        }
+    }
+
+    /// Absent from the instant of its expiry on.
+    pub(super) fn unexpired(self, now_ms: u64) -> Found<'t> {
+        match self.expires_at_ms() {
+            Some(deadline) if deadline <= now_ms => Found::Absent,
+            _ => self,
+        }
+    }
+
+    pub(super) fn weight(&self, key: &[u8]) -> Option<Weight> {
+        match self {
+            Found::Absent => None,
+            Found::Memory { weight, .. } => Some(*weight),
+            Found::Disk(record) => Some(record.weight(key)),
+        }
+    }
+
+    pub(super) fn meta(&self, key: &[u8]) -> Option<Meta> {
+        match self {
+            Found::Absent => None,
+            Found::Memory { value, expires_at_ms, version, weight } => Some(Meta {
+                value_bytes: value.len(),
+                expires_at_ms: *expires_at_ms,
+                version: *version,
+                stored_bytes: weight.stored_bytes,
+            }),
+            Found::Disk(record) => Some(Meta {
+                value_bytes: record.view.plain_len,
+                expires_at_ms: record.view.expires_at_ms,
+                version: record.view.version,
+                stored_bytes: record.weight(key).stored_bytes,
+            }),
+        }
+    }
+
+    pub(super) fn record(self, generation: Generation, key: &[u8], cache: &ValueCache) -> Result<Option<Record>, Fault> {
+        Ok(match self {
+            Found::Absent => None,
+            Found::Memory { value, expires_at_ms, version, .. } => Some(Record { value, expires_at_ms, version }),
+            Found::Disk(record) => Some(Record {
+                value: cache.value(generation, key, &record.view)?,
+                expires_at_ms: record.view.expires_at_ms,
+                version: record.view.version,
+            }),
+        })
+    }
+}
+
+/// A declared key and what lies there.
+pub(super) struct Declared<'t> {
+    pub(super) generation: Generation,
+    pub(super) key: Key,
+    pub(super) found: Found<'t>,
+}
+
+/// What LMDB held at declared keys that the overlay didn't know.
+#[derive(Default)]
+pub(super) struct LookedUp<'t> {
+    found: Vec<(Generation, Bytes, Found<'t>)>,
+}
+
+impl<'t> LookedUp<'t> {
+    /// `found` in the order of generation and key, so that many keys are searched quickly.
+    pub(super) fn new(mut found: Vec<(Generation, Bytes, Found<'t>)>) -> LookedUp<'t> {
+        found.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        LookedUp { found }
+    }
+
+    pub(super) fn get(&self, generation: Generation, name: &[u8]) -> Option<&Found<'t>> {
+        let at = self.found.binary_search_by(|(of, key, _)| (*of, &key[..]).cmp(&(generation, name))).ok()?;
+        self.found.get(at).map(|(.., found)| found)
+    }
+}
+
+/// Reads the declared keys, all as of one instant.
+pub struct ReadTxn<'t> {
+    now_ms: u64,
+    declared: Vec<Declared<'t>>,
+    cache: &'t ValueCache,
+    /// Where the next key probably is: commands read their keys in the order they declared them.
+    next: Cell<usize>,
+}
+
+impl<'t> ReadTxn<'t> {
+    pub(super) fn new(now_ms: u64, declared: Vec<Declared<'t>>, cache: &'t ValueCache) -> ReadTxn<'t> {
+        ReadTxn { now_ms, declared, cache, next: Cell::new(0) }
+    }
+
+    /// Milliseconds since 1970: the one time of the whole transaction.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The record at a key, with its value.
+    pub fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let declared = self.declared(key)?;
+        let found = declared.found.clone().unexpired(self.now_ms);
+        Ok(found.record(declared.generation, &key.name, self.cache)?)
+    }
+
+    /// What is known of the record at a key without reading its value.
+    pub fn peek(&self, key: &Key) -> Result<Option<Meta>, Error> {
+        Ok(self.declared(key)?.found.clone().unexpired(self.now_ms).meta(&key.name))
+    }
+
+    fn declared(&self, key: &Key) -> Result<&Declared<'t>, Error> {
+        let next = self.next.get();
+        let at = match self.declared.get(next) {
+            Some(declared) if declared.key == *key => next,
+            _ => self.declared.iter().position(|declared| declared.key == *key).ok_or_else(undeclared)?,
+        };
+        self.next.set(at + 1);
+        self.declared.get(at).ok_or_else(undeclared)
+    }
+}
+
+/// Reads and writes the declared keys. Nothing it does is seen by anyone before all of it is; if the command fails,
+/// nothing happened.
+pub struct WriteTxn<'t> {
+    pub(super) now_ms: u64,
+    pub(super) state: &'t State,
+    pub(super) cache: &'t ValueCache,
+    /// Look-ups in LMDB that still hold, made before the lock was taken.
+    pub(super) looked_up: &'t LookedUp<'t>,
+    pub(super) changes: Changes,
+    pub(super) reflects: Seq,
+}
+
+/// What a write transaction is going to do.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) effects: Vec<Effect>,
+    /// Beside each effect: the weight of the record that it replaces or removes.
+    pub(super) replaced: Vec<Option<Weight>>,
+    /// The last effect on each key, once there are enough to make a search slow.
+    index: HashMap<(Generation, Bytes), usize>,
+    /// Stores that this transaction gave another generation.
+    moved: Vec<(StoreId, Generation)>,
+    generations: u64,
+}
+
+/// Effects that are searched one by one before an index is made.
+const SEARCHED_EFFECTS_MAX: usize = 8;
+
+impl Changes {
+    fn push(&mut self, effect: Effect, replaced: Option<Weight>) {
+        if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = &effect
+            && self.effects.len() >= SEARCHED_EFFECTS_MAX
+        {
+            if self.index.is_empty() {
+                for (at, effect) in self.effects.iter().enumerate() {
+                    if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = effect {
+                        self.index.insert((*generation, key.clone()), at);
+                    }
+                }
+            }
+            self.index.insert((*generation, key.clone()), self.effects.len());
+        }
+        self.effects.push(effect);
+        self.replaced.push(replaced);
+    }
+
+    fn last(&self, of: Generation, name: &Bytes) -> Option<&Effect> {
+        if !self.index.is_empty() {
+            return self.index.get(&(of, name.clone())).and_then(|at| self.effects.get(*at));
+        }
+        self.effects.iter().rev().find(|effect| match effect {
+            Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
+                *generation == of && key == name
+            }
+            _ => false,
+        })
+    }
+}
+
+impl<'t> WriteTxn<'t> {
+    /// Milliseconds since 1970: the one time of the whole transaction.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The record at a key, with its value.
+    pub fn get(&mut self, key: &Key) -> Result<Option<Record>, Error> {
+        let generation = self.generation(key.store)?;
+        let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
+        Ok(found.record(generation, &key.name, self.cache)?)
+    }
+
+    /// What is known of the record at a key without reading its value.
+    pub fn peek(&mut self, key: &Key) -> Result<Option<Meta>, Error> {
+        let generation = self.generation(key.store)?;
+        Ok(self.found(generation, &key.name)?.unexpired(self.now_ms).meta(&key.name))
+    }
+
+    /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't.
+    pub fn put(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
+        let kind = self.state.kind(self.store(key.store)?);
+        let value = value.admit(kind)?.into_bytes();
+        let generation = self.generation(key.store)?;
+        let found = self.found(generation, &key.name)?;
+        let expires_at_ms = match expiry {
+            Expiry::Never => None,
+            Expiry::At(deadline) => Some(deadline),
+            Expiry::Keep => found.clone().unexpired(self.now_ms).expires_at_ms(),
+        };
+        let replaced = found.weight(&key.name);
+        if expires_at_ms.is_some_and(|deadline| deadline <= self.now_ms) {
+            if replaced.is_some() {
+                self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
+            }
+            return Ok(());
+        }
+        let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
+        self.changes.push(effect, replaced);
+        Ok(())
+    }
+
+    /// Removes the record at a key; says whether there was one.
+    pub fn remove(&mut self, key: &Key) -> Result<bool, Error> {
+        let generation = self.generation(key.store)?;
+        let found = self.found(generation, &key.name)?;
+        let replaced = found.weight(&key.name);
+        if replaced.is_some() {
+            self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
+        }
+        Ok(!matches!(found.unexpired(self.now_ms), Found::Absent))
+    }
+
+    /// Removes the record at a key if it has expired; says whether it did.
+    pub(super) fn remove_expired(&mut self, key: &Key) -> Result<bool, Error> {
+        let generation = self.generation(key.store)?;
+        let found = self.found(generation, &key.name)?;
+        let replaced = found.weight(&key.name);
+        let expired = replaced.is_some() && matches!(found.unexpired(self.now_ms), Found::Absent);
+        if expired {
+            self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
+        }
+        Ok(expired)
+    }
+
+    /// Removes all records of a store, however many, in one step.
+    pub fn flush(&mut self, store: StoreId) -> Result<(), Error> {
+        self.store(store)?;
+        let generation = self.new_generation();
+        self.changes.push(Effect::Flush { store, generation }, None);
+        self.changes.moved.push((store, generation));
+        Ok(())
+    }
+
+    /// Swaps the contents of two stores.
+    pub fn swap(&mut self, a: StoreId, b: StoreId) -> Result<(), Error> {
+        let (generation_a, generation_b) = (self.generation(a)?, self.generation(b)?);
+        if a != b {
+            self.changes.push(Effect::Swap { a, b }, None);
+            self.changes.moved.extend([(a, generation_b), (b, generation_a)]);
+        }
+        Ok(())
+    }
+
+    /// Creates a store, or changes what it is. None: with the next number.
+    pub fn define(&mut self, store: Option<StoreId>, definition: Definition) -> Result<StoreId, Error> {
+        let (store, generation) = match store {
+            Some(store) => (store, self.generation(store)?),
+            None => (self.state.catalog.next_id(), self.new_generation()),
+        };
+        self.changes.push(Effect::Define { store, generation, definition }, None);
+        Ok(store)
+    }
+
+    /// Removes a store with all its records.
+    pub fn drop_store(&mut self, store: StoreId) -> Result<(), Error> {
+        self.store(store)?;
+        self.changes.push(Effect::Drop { store }, None);
+        Ok(())
+    }
+
+    /// The store of a number, as it was when the transaction began.
+    pub fn store(&self, id: StoreId) -> Result<&'t Store, Error> {
+        self.state.catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))
+    }
+
+    /// The store of a name, as it was when the transaction began.
+    pub fn store_named(&self, name: &str) -> Option<&'t Store> {
+        self.state.catalog.named(name)
+    }
+
+    /// What a store takes as a value.
+    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
+        Ok(self.state.kind(self.store(store)?))
+    }
+
+    fn new_generation(&mut self) -> Generation {
+        self.changes.generations += 1;
+        self.state.last_generation + self.changes.generations
+    }
+
+    fn generation(&self, store: StoreId) -> Result<Generation, Error> {
+        let moved = self.changes.moved.iter().rev().find(|(id, _)| *id == store);
+        match moved {
+            Some((_, generation)) => Ok(*generation),
+            None => Ok(self.store(store)?.generation),
+        }
+    }
+
+    /// What lies at a key: as this transaction left it, or in the overlay, or in LMDB.
+    fn found(&mut self, generation: Generation, name: &Bytes) -> Result<Found<'t>, Error> {
+        match self.changes.last(generation, name) {
+            Some(Effect::Put { value, expires_at_ms, .. }) => {
+                return Ok(Found::Memory {
+                    value: value.clone(),
+                    expires_at_ms: *expires_at_ms,
+                    version: 0,
+                    weight: Weight::plain(name, value.len(), expires_at_ms.is_some()),
+                });
+            }
+            Some(_) => return Ok(Found::Absent),
+            None => {}
+        }
+        if let Some(entry) = self.state.entry(generation, name) {
+            self.reflects = self.reflects.max(entry.version);
+            return Ok(Found::of_entry(name, entry));
+        }
+        if let Some(store) = self.state.catalog.holding(generation) {
+            self.reflects = self.reflects.max(store.born);
+        }
+        self.looked_up.get(generation, name).cloned().ok_or_else(undeclared)
+    }
+}
+
+fn undeclared() -> Error {
+    Error::other("ERR the command read a key that it had not declared")
+}

@@ -1,0 +1,299 @@
+//! Requests from clients: finds where one ends in what has arrived, and takes it apart.
+//!
+//! A pure function of bytes: knows no sockets, no time and no commands. Runs on the thread of the connection.
+//!
+//! A request is a flat array of bulk strings, or an inline line as a person types it. A client may send it in any
+//! pieces, so [`Parser`] scans forward and remembers how far it got: however small the pieces, each byte is looked at
+//! once, and the data of a bulk string is skipped, not read. On its way the scanner refuses whatever a client may not
+//! send, with Redis's own words. Only a request that is complete and within its limits goes to the `redis-protocol`
+//! crate, which would start over with every piece, and which recurses: nested arrays never reach it.
+//!
+//! ```text
+//!           '*'                          every bulk announced and arrived
+//! start ----------> scan_array -----------------------------------------------> decode --> Request
+//!   |                | ^  more bytes needed: next() answers None and resumes here
+//!   |                v |
+//!   | other byte
+//!   +-------------> scan_line -------------------------------> inline::split_arguments --> Request
+//! ```
+//!
+//! Stricter than Redis in three places where Redis reads on past nonsense: a line of an array ends with CR LF, not with
+//! CR and any byte; an inline line over the limit is refused also when its end has arrived already; and a byte that
+//! is no `$` is refused before its line is complete. So the answer never depends on how the bytes were cut in pieces.
+
+use bytes::{Buf, Bytes, BytesMut};
+use redis_protocol::resp2::{decode::decode_range, types::RangeFrame};
+
+use super::inline;
+use crate::{
+    error::Error,
+    limits::{
+        INLINE_BYTES_MAX, REQUEST_ARGUMENTS_MAX, REQUEST_BYTES_MAX, UNAUTHENTICATED_ARGUMENTS_MAX,
+        UNAUTHENTICATED_BULK_BYTES_MAX, VALUE_BYTES_MAX,
+    },
+};
+
+const CRLF_BYTES: usize = 2;
+
+/// A command as it was sent.
+///
+/// The arguments of an array are slices of the read buffer: cheap to make, to clone and to hand on, but a single one
+/// keeps the whole buffer in memory. Whoever keeps an argument beyond the command copies it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The command's name and its arguments. Never empty.
+    pub args: Vec<Bytes>,
+}
+
+/// What a client may send at this moment; the caller decides, request by request.
+#[derive(Debug, Clone)]
+pub struct RequestLimits {
+    /// Whether the client has authenticated, or need not. A stranger may send little.
+    pub authenticated: bool,
+    /// Longest argument: `proto-max-bulk-len`.
+    pub bulk_bytes_max: usize,
+    /// Longest request as it is sent, lengths and line ends included: `client-query-buffer-limit`.
+    pub request_bytes_max: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        RequestLimits {
+            authenticated: true,
+            bulk_bytes_max: VALUE_BYTES_MAX,
+            request_bytes_max: REQUEST_BYTES_MAX,
+        }
+    }
+}
+
+/// Why the rest of the connection's bytes cannot be understood. The client gets the text, then the connection closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    #[error("Protocol error: too big mbulk count string")]
+    CountLineTooLong,
+    #[error("Protocol error: invalid multibulk length")]
+    InvalidCount,
+    #[error("Protocol error: unauthenticated multibulk length")]
+    UnauthenticatedCount,
+    #[error("Protocol error: expected '$', got '{}'", char::from(*.0))]
+    ExpectedBulk(u8),
+    #[error("Protocol error: too big bulk count string")]
+    LengthLineTooLong,
+    #[error("Protocol error: invalid bulk length")]
+    InvalidLength,
+    #[error("Protocol error: unauthenticated bulk length")]
+    UnauthenticatedLength,
+    #[error("Protocol error: too big inline request")]
+    InlineTooLong,
+    #[error("Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
+    // Redis closes the connection without a word.
+    #[error(
+        "Protocol error: request is longer than the limit of {0} bytes (client-query-buffer-limit)"
+    )]
+    RequestTooLong(usize),
+    // What passed the scanner but not the crate; no such bytes are known.
+    #[error("Protocol error: invalid request")]
+    Undecodable,
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Error {
+        Error::other(format!("ERR {error}"))
+    }
+}
+
+/// Takes requests off the front of a read buffer. One for each connection, since it remembers where it stopped.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// Where the next line of the request starts; beyond the end of the buffer while the data of a bulk is awaited.
+    position: usize,
+    /// Bytes of the line at `position` that are known not to end it.
+    searched: usize,
+    /// Bulks that the request announced and whose length is not read yet.
+    bulks_left: usize,
+}
+
+impl Parser {
+    pub fn new() -> Parser {
+        Parser::default()
+    }
+
+    /// The next request of `buf`, which is cut off its front; `None` if more bytes are needed.
+    ///
+    /// Between calls `buf` may only grow at its end. After an error neither parser nor buffer are of further use.
+    pub fn next(
+        &mut self,
+        buf: &mut BytesMut,
+        limits: &RequestLimits,
+    ) -> Result<Option<Request>, ProtocolError> {
+        while let Some(&first) = buf.first() {
+            let args = if first == b'*' {
+                let Some(end) = self.scan_array(buf, limits)? else {
+                    return Ok(None);
+                };
+                decode(buf.split_to(end).freeze())?
+            } else {
+                let Some(end) = self.scan_line(buf)? else {
+                    return Ok(None);
+                };
+                let args = inline::split_arguments(&buf[..end]);
+                buf.advance(end);
+                args.ok_or(ProtocolError::UnbalancedQuotes)?
+            };
+            *self = Parser::default();
+            // An empty line, `*0` and `*-1` ask for nothing and get no answer.
+            if !args.is_empty() {
+                return Ok(Some(Request { args }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the array at the start of `buf` ends, once all of it has arrived.
+    fn scan_array(
+        &mut self,
+        buf: &[u8],
+        limits: &RequestLimits,
+    ) -> Result<Option<usize>, ProtocolError> {
+        if self.position == 0 {
+            let Some(count) = self.read_number(
+                buf,
+                ProtocolError::CountLineTooLong,
+                ProtocolError::InvalidCount,
+            )?
+            else {
+                return Ok(None);
+            };
+            self.bulks_left = checked_count(count, limits)?;
+        }
+        while self.bulks_left > 0 {
+            match buf.get(self.position) {
+                Some(b'$') => {}
+                Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
+                None => return Ok(None),
+            }
+            let Some(length) = self.read_number(
+                buf,
+                ProtocolError::LengthLineTooLong,
+                ProtocolError::InvalidLength,
+            )?
+            else {
+                return Ok(None);
+            };
+            let length = checked_length(length, limits)?;
+            self.position = self.position.saturating_add(length + CRLF_BYTES);
+            self.bulks_left -= 1;
+            if self.position > limits.request_bytes_max {
+                return Err(ProtocolError::RequestTooLong(limits.request_bytes_max));
+            }
+        }
+        Ok((self.position <= buf.len()).then_some(self.position))
+    }
+
+    /// The number between the type byte at `position` and the end of its line, which it steps over.
+    fn read_number(
+        &mut self,
+        buf: &[u8],
+        too_long: ProtocolError,
+        invalid: ProtocolError,
+    ) -> Result<Option<i64>, ProtocolError> {
+        let line = &buf[self.position..];
+        let Some(end) = self.find_in_line(line, b'\r', too_long)? else {
+            return Ok(None);
+        };
+        match line.get(end + 1) {
+            Some(b'\n') => {}
+            Some(_) => return Err(invalid),
+            None => return Ok(None),
+        }
+        let number = parse_number(&line[1..end]).ok_or(invalid)?;
+        self.position += end + CRLF_BYTES;
+        self.searched = 0;
+        Ok(Some(number))
+    }
+
+    /// Where the inline request at the start of `buf` ends, line end included.
+    fn scan_line(&mut self, buf: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        let end = self.find_in_line(buf, b'\n', ProtocolError::InlineTooLong)?;
+        Ok(end.map(|end| end + 1))
+    }
+
+    /// Where `byte` is first in `line`, of which only what is new since the last call is searched.
+    fn find_in_line(
+        &mut self,
+        line: &[u8],
+        byte: u8,
+        too_long: ProtocolError,
+    ) -> Result<Option<usize>, ProtocolError> {
+        // A plain loop: these lines are so short that a vectorised search costs more than it saves.
+        let found = (self.searched..line.len()).find(|&at| line[at] == byte);
+        self.searched = found.unwrap_or(line.len());
+        if self.searched > INLINE_BYTES_MAX {
+            return Err(too_long);
+        }
+        Ok(found)
+    }
+}
+
+/// How many bulks to expect; none if the announced count is zero or negative.
+fn checked_count(count: i64, limits: &RequestLimits) -> Result<usize, ProtocolError> {
+    let count = usize::try_from(count).unwrap_or(0);
+    if count > REQUEST_ARGUMENTS_MAX {
+        return Err(ProtocolError::InvalidCount);
+    }
+    if !limits.authenticated && count > UNAUTHENTICATED_ARGUMENTS_MAX {
+        return Err(ProtocolError::UnauthenticatedCount);
+    }
+    Ok(count)
+}
+
+fn checked_length(length: i64, limits: &RequestLimits) -> Result<usize, ProtocolError> {
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|&length| length <= limits.bulk_bytes_max)
+        .ok_or(ProtocolError::InvalidLength)?;
+    if !limits.authenticated && length > UNAUTHENTICATED_BULK_BYTES_MAX {
+        return Err(ProtocolError::UnauthenticatedLength);
+    }
+    Ok(length)
+}
+
+/// A decimal integer as Redis's `string2ll` takes it: no spaces, no plus sign, no leading zeros, no `-0`.
+fn parse_number(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'0'] => return Some(0),
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    if !matches!(digits, [b'1'..=b'9', ..]) {
+        return None;
+    }
+    digits.iter().try_fold(0i64, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(sign * i64::from(digit))
+    })
+}
+
+/// The arguments of a complete array that the scanner has passed.
+fn decode(request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
+    // A count of zero or less; the crate knows -1 alone.
+    if let [b'*', b'0' | b'-', ..] = *request {
+        return Ok(Vec::new());
+    }
+    let Ok(Some((RangeFrame::Array(frames), _))) = decode_range(&request) else {
+        return Err(ProtocolError::Undecodable);
+    };
+    let mut args = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let RangeFrame::BulkString((start, end)) = frame else {
+            return Err(ProtocolError::Undecodable);
+        };
+        args.push(request.slice(start..end));
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
