@@ -1,0 +1,103 @@
+//! One request on its way through a command: its words, its session, the server.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::{Server, Session, Spec};
+use crate::error::Error;
+use crate::record::number;
+use crate::store::{Key, StoreId, Value};
+
+/// A request that passed the gate.
+pub struct Call<'a> {
+    pub server: &'a Server,
+    pub session: &'a mut Session,
+    pub spec: &'static Spec,
+    /// The words of the request, name first. Their number fits the arity; they share the connection's read buffer, so
+    /// what is kept must be copied ([`Call::value`] and [`Call::key`] do that).
+    pub args: Vec<Bytes>,
+    /// Milliseconds since 1970: the one time of the whole command.
+    pub now_ms: u64,
+}
+
+impl Call<'_> {
+    /// The word at a position; empty if there is none, which arity rules out.
+    pub fn arg(&self, at: usize) -> &[u8] {
+        self.args.get(at).map_or(b"", |word| word)
+    }
+
+    /// The words from a position on.
+    pub fn rest(&self, from: usize) -> &[Bytes] {
+        self.args.get(from..).unwrap_or_default()
+    }
+
+    /// Whether the word at a position is this option, in any case.
+    pub fn is(&self, at: usize, option: &str) -> bool {
+        self.arg(at).eq_ignore_ascii_case(option.as_bytes())
+    }
+
+    /// The key at a position, in the selected store.
+    pub fn key(&self, at: usize) -> Result<Key, Error> {
+        self.key_in(self.session.store, at)
+    }
+
+    /// The key at a position, in a store.
+    pub fn key_in(&self, store: StoreId, at: usize) -> Result<Key, Error> {
+        Key::new(store, Bytes::copy_from_slice(self.arg(at)))
+    }
+
+    /// The keys from a position on, in the selected store.
+    pub fn keys(&self, from: usize) -> Result<Vec<Key>, Error> {
+        (from..self.args.len()).map(|at| self.key(at)).collect()
+    }
+
+    /// The value at a position, checked for what the selected store takes.
+    pub fn value(&self, at: usize) -> Result<Value, Error> {
+        let bytes = self.arg(at);
+        let kind = self.server.engine.kind(self.session.store)?;
+        Value::unchecked(Bytes::copy_from_slice(bytes)).admit(kind)
+    }
+
+    /// The integer at a position.
+    pub fn integer(&self, at: usize) -> Result<i64, Error> {
+        number::parse_i64(self.arg(at)).ok_or(Error::NotInteger)
+    }
+
+    /// The word at a position as text, for error messages and names.
+    pub fn text(&self, at: usize) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.arg(at))
+    }
+
+    pub fn arity_error(&self) -> Error {
+        Error::Arity(Cow::Borrowed(self.spec.name))
+    }
+
+    /// Calls `option` with the position of each word from `from` on; it says how many words it used behind that one, or
+    /// fails with a syntax error of its own.
+    pub fn options(
+        &self,
+        from: usize,
+        mut option: impl FnMut(usize) -> Result<usize, Error>,
+    ) -> Result<(), Error> {
+        let mut at = from;
+        while at < self.args.len() {
+            at += 1 + option(at)?;
+            if at > self.args.len() {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the store that a word names: a number, or the name of a store.
+    pub fn store(&self, at: usize) -> Result<StoreId, Error> {
+        self.server.find_store(self.arg(at))
+    }
+}
+
+/// Breaks a scan that has seen enough.
+pub fn go_on(go_on: bool) -> ControlFlow<()> {
+    if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}

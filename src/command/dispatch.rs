@@ -1,0 +1,133 @@
+//! The gate: every request of every connection passes here, and nothing is checked twice.
+
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::session::Replies;
+use super::table::{self, Lookup};
+use super::{Call, Flags, Plan, Server, Session, Spec};
+use crate::engine::{Seq, clock};
+use crate::error::Error;
+use crate::resp::{Reply, Request};
+use crate::store::Key;
+
+/// A reply, and the change that it must not overtake.
+#[derive(Debug)]
+pub struct Answer {
+    /// None: nothing is sent.
+    pub reply: Option<Reply>,
+    /// The journal sequence number that the reply reflects: it is not sent before that is durable.
+    pub reflects: Seq,
+}
+
+/// What a request asks for, before it is run: whoever runs it can see what it will take.
+pub fn lookup(request: &Request) -> Option<&'static Spec> {
+    match table::lookup(&request.args) {
+        Lookup::Command(spec) => Some(spec),
+        Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
+    }
+}
+
+/// Runs one request.
+pub fn dispatch(server: &Server, session: &mut Session, request: Request) -> Answer {
+    let now_ms = clock::now_ms();
+    let found = table::lookup(&request.args);
+    session.client.active_ms.store(now_ms, Ordering::Relaxed);
+    session.client.commands.fetch_add(1, Ordering::Relaxed);
+    let (reply, reflects) = match admit(session, found, &request.args) {
+        Ok(spec) => {
+            *session.client.last_command.lock() = spec.name;
+            let measure = server.stats.begin(spec);
+            let outcome = run(server, session, spec, request.args, now_ms);
+            server.stats.end(measure, outcome.is_err());
+            outcome.unwrap_or_else(|error| (Reply::Error(error), 0))
+        }
+        Err(error) => {
+            server.stats.rejected(&error);
+            (Reply::Error(error), 0)
+        }
+    };
+    if let Reply::Error(error) = &reply {
+        server.stats.error(error);
+    }
+    Answer { reply: wanted(session, reply), reflects }
+}
+
+/// Refuses what is unknown, has the wrong number of words, or may not be sent yet.
+fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
+    let spec = match found {
+        Lookup::Command(spec) => spec,
+        Lookup::UnknownCommand => return Err(unknown_command(args)),
+        Lookup::UnknownSubcommand(container) => return Err(unknown_subcommand(container, args)),
+    };
+    if !spec.takes(args.len()) {
+        return Err(Error::Arity(Cow::Borrowed(spec.name)));
+    }
+    if !session.authenticated && !spec.is(Flags::NO_AUTH) {
+        return Err(Error::NoAuth);
+    }
+    Ok(spec)
+}
+
+fn run(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Error> {
+    let mut call = Call { server, session, spec, args, now_ms };
+    let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
+    for at in spec.keys.positions(&call.args) {
+        keys.push(call.key(at)?);
+    }
+    match (spec.plan)(&mut call)? {
+        Plan::Reply(reply) => Ok((reply, 0)),
+        Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
+        Plan::Read(run) => server.engine.read(now_ms, &keys, run),
+        Plan::Write(run, more) => {
+            keys.extend(more);
+            server.engine.write(now_ms, &keys, run)
+        }
+    }
+}
+
+/// Heeds CLIENT REPLY.
+fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
+    match session.replies {
+        Replies::On => Some(reply),
+        Replies::Off => None,
+        Replies::SkipNext => {
+            session.replies = Replies::Skip;
+            None
+        }
+        Replies::Skip => {
+            session.replies = Replies::On;
+            None
+        }
+    }
+}
+
+/// As Redis: the name and the first arguments, up to 128 bytes each way.
+fn unknown_command(args: &[Bytes]) -> Error {
+    const SHOWN_BYTES_MAX: usize = 128;
+    let shown = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned();
+    let name = args.first().map_or(String::new(), |name| shown(name));
+    let mut arguments = String::new();
+    for word in args.iter().skip(1) {
+        if arguments.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let room = SHOWN_BYTES_MAX - arguments.len();
+        arguments.push_str(&format!("'{}' ", String::from_utf8_lossy(&word[..word.len().min(room)])));
+    }
+    Error::other(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
+}
+
+fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
+    let word = args.get(1).map_or(Cow::Borrowed(""), |word| String::from_utf8_lossy(&word[..word.len().min(128)]));
+    Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
+}

@@ -1,0 +1,71 @@
+//! Commands: from a request to a reply.
+//!
+//! ```text
+//! request ──▶ dispatch: known? arity? authenticated? ──▶ a command's `plan` ──▶ transaction ──▶ reply
+//!                                                        parses what was typed    does it
+//! ```
+//!
+//! [`dispatch`](dispatch::dispatch) is the one gate, for RESP and for HTTP. A command is declared once, as a [`Spec`] in
+//! the file of its family; [`table`] collects them. Planning looks at arguments and checks values, outside any lock;
+//! what a plan runs sees only its transaction. A read can't write, by type.
+//!
+//! Nothing here waits or knows sockets. It runs on the thread of whoever dispatches.
+
+pub mod call;
+pub mod clients;
+pub mod string;
+pub mod dispatch;
+pub mod server;
+pub mod session;
+pub mod signal;
+pub mod spec;
+pub mod table;
+
+pub use call::Call;
+pub use dispatch::{Answer, dispatch};
+pub use server::Server;
+pub use session::Session;
+pub use spec::{Flags, Group, Keys, Spec};
+
+use smallvec::SmallVec;
+
+use crate::engine::{ReadTxn, Seq, WriteTxn};
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::store::Key;
+
+/// Keys that a command declares beyond those at the key positions of its spec: in another store.
+pub type MoreKeys = SmallVec<[Key; 1]>;
+
+/// What is left to do once the arguments are understood.
+pub enum Plan {
+    /// Nothing.
+    Reply(Reply),
+    /// Nothing, and the reply reflects what happened up to here.
+    Reflecting(Reply, Seq),
+    Read(Box<dyn FnOnce(&ReadTxn<'_>) -> Result<Reply, Error>>),
+    Write(Box<dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>>, MoreKeys),
+}
+
+/// A plan that reads the declared keys.
+pub fn read(run: impl FnOnce(&ReadTxn<'_>) -> Result<Reply, Error> + 'static) -> Result<Plan, Error> {
+    Ok(Plan::Read(Box::new(run)))
+}
+
+/// A plan that reads and writes the declared keys.
+pub fn write(run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'static) -> Result<Plan, Error> {
+    Ok(Plan::Write(Box::new(run), MoreKeys::new()))
+}
+
+/// A plan that reads and writes the declared keys, and some more.
+pub fn write_also(
+    more: MoreKeys,
+    run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    Ok(Plan::Write(Box::new(run), more))
+}
+
+/// A plan that is done.
+pub fn reply(reply: Reply) -> Result<Plan, Error> {
+    Ok(Plan::Reply(reply))
+}

@@ -1,0 +1,105 @@
+//! What all connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::clients::Clients;
+use super::signal::Signal;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::effect::Definition;
+use crate::error::Error;
+use crate::record::number;
+use crate::store::catalog::check_name;
+use crate::store::cursor::Cursors;
+use crate::store::{Key, StoreId};
+use crate::telemetry::Stats;
+
+/// The server as its commands see it.
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub config: Config,
+    pub clients: Clients,
+    pub cursors: Cursors,
+    pub stats: Stats,
+    /// 40 hexadecimal digits, different at every start.
+    pub run_id: String,
+    /// In milliseconds since 1970.
+    pub started_ms: u64,
+    /// Raised to stop the server.
+    pub shutdown: Signal,
+    random: AtomicU64,
+}
+
+impl Server {
+    pub fn new(engine: Arc<Engine>, config: Config, now_ms: u64) -> Server {
+        let mut seed = [0; 28];
+        // without a source of randomness the id is all zeros, and nothing else depends on it
+        let _ = getrandom::fill(&mut seed);
+        let [id @ .., a, b, c, d, e, f, g, h] = seed;
+        Server {
+            engine,
+            config,
+            clients: Clients::default(),
+            cursors: Cursors::default(),
+            stats: Stats::default(),
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            started_ms: now_ms,
+            shutdown: Signal::default(),
+            random: AtomicU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1),
+        }
+    }
+
+    /// The number of the store that a word names: a number, or the name of a store. A missing one is created if
+    /// `auto-create-stores` is on.
+    pub fn find_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+        let unknown = || Error::NoStore(String::from_utf8_lossy(word).into_owned());
+        if let Some(number) = number::parse_i64(word) {
+            let id = StoreId::try_from(number).map_err(|_| Error::other("ERR DB index is out of range"))?;
+            let exists = self.engine.catalog().get(id).is_some();
+            return if exists { Ok(id) } else { Err(Error::other("ERR DB index is out of range")) };
+        }
+        let name = std::str::from_utf8(word).map_err(|_| unknown())?;
+        if let Some(store) = self.engine.catalog().named(name) {
+            return Ok(store.id);
+        }
+        if !self.config.auto_create_stores() {
+            return Err(unknown());
+        }
+        let name = check_name(word)?;
+        let definition = Definition { name: Some(name.to_owned()), ..Definition::default() };
+        let keys: &[Key] = &[];
+        let (id, _) = self.engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
+            Some(store) => Ok(store.id),
+            None => txn.define(None, definition),
+        })?;
+        Ok(id)
+    }
+
+    /// A number that nobody can guess from outside, good enough to choose a key by.
+    pub fn random(&self) -> u64 {
+        // splitmix64 over a counter with a random start
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// What a store is called.
+    pub fn store_label(&self, id: StoreId) -> String {
+        self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
+    }
+
+    /// Whether a password is right, in constant time. Without `requirepass` every password of the default user is.
+    pub fn check_password(&self, password: &[u8]) -> bool {
+        use subtle::ConstantTimeEq;
+        self.config.requirepass().is_none_or(|expected| expected.as_bytes().ct_eq(password).into())
+    }
+}
+
+/// A reply's text as bytes.
+pub fn text(text: impl Into<String>) -> Bytes {
+    Bytes::from(text.into())
+}

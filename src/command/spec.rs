@@ -1,0 +1,191 @@
+//! How a command is declared.
+
+use bitflags::bitflags;
+
+use super::{Call, Plan};
+use crate::error::Error;
+
+/// A command, declared beside its code. Look-up, the arity check, COMMAND INFO, DOCS and GETKEYS, ACL categories,
+/// metrics labels and the command reference come from here.
+pub struct Spec {
+    /// In lower case; of a subcommand `config|get`.
+    pub name: &'static str,
+    /// What may follow the name, as in Redis's documentation: `key [NX | XX]`.
+    pub syntax: &'static str,
+    pub summary: &'static str,
+    pub group: Group,
+    /// The version of Redis that has it (of Valkey where the summary says so, of Larder for STORE).
+    pub since: &'static str,
+    pub complexity: &'static str,
+    /// How many words a request has, name (of a subcommand: both names) included; if negative, at least that many.
+    pub arity: i32,
+    pub flags: Flags,
+    pub keys: Keys,
+    pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
+    /// What the second word chooses from; then `plan` answers a request without one.
+    pub subcommands: &'static [Spec],
+}
+
+impl Spec {
+    /// What a declaration that says nothing else has.
+    pub const DEFAULT: Spec = Spec {
+        name: "",
+        syntax: "",
+        summary: "",
+        group: Group::Server,
+        since: "1.0.0",
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flags::empty(),
+        keys: Keys::None,
+        plan: |call| Err(call.arity_error()),
+        subcommands: &[],
+    };
+
+    pub fn is(&self, flags: Flags) -> bool {
+        self.flags.contains(flags)
+    }
+
+    /// Whether a request may have so many words.
+    pub fn takes(&self, words: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { words >= arity } else { words == arity }
+    }
+
+    /// The subcommand's own name: `get` of `config|get`.
+    pub fn last_name(&self) -> &'static str {
+        self.name.rsplit('|').next().unwrap_or(self.name)
+    }
+}
+
+bitflags! {
+    /// What a command is like. Names as COMMAND INFO shows them, in lower case, but for the last.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Flags: u32 {
+        const WRITE = 1;
+        const READONLY = 1 << 1;
+        const DENYOOM = 1 << 2;
+        const ADMIN = 1 << 3;
+        const NOSCRIPT = 1 << 4;
+        const LOADING = 1 << 5;
+        const STALE = 1 << 6;
+        const FAST = 1 << 7;
+        /// May be sent before AUTH.
+        const NO_AUTH = 1 << 8;
+        const MAY_REPLICATE = 1 << 9;
+        const MOVABLEKEYS = 1 << 10;
+        const ALLOW_BUSY = 1 << 11;
+        const NO_MULTI = 1 << 12;
+        const SKIP_SLOWLOG = 1 << 13;
+        const SENTINEL = 1 << 14;
+        /// An ACL category rather than a flag: @dangerous.
+        const DANGEROUS = 1 << 15;
+        /// May take long on its thread (a walk over many keys, a checkpoint): whoever runs it makes room for others.
+        const LONG = 1 << 31;
+    }
+}
+
+impl Flags {
+    /// The flags that COMMAND INFO shows, with its names.
+    pub const SHOWN: [(Flags, &'static str); 13] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENYOOM, "denyoom"),
+        (Flags::ADMIN, "admin"),
+        (Flags::NOSCRIPT, "noscript"),
+        (Flags::LOADING, "loading"),
+        (Flags::STALE, "stale"),
+        (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+        (Flags::FAST, "fast"),
+        (Flags::NO_AUTH, "no_auth"),
+        (Flags::MAY_REPLICATE, "may_replicate"),
+        (Flags::MOVABLEKEYS, "movablekeys"),
+        (Flags::ALLOW_BUSY, "allow_busy"),
+    ];
+}
+
+/// Where the keys stand in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    None,
+    /// From `first` to `last` (if negative, counted from the end), every `step` words; positions count from the name,
+    /// which is 0.
+    Range { first: usize, last: isize, step: usize },
+    /// As many as the word at `count` says, from `first` on, every `step` words.
+    Counted { count: usize, first: usize, step: usize },
+}
+
+impl Keys {
+    /// The first word behind the name.
+    pub const ONE: Keys = Keys::Range { first: 1, last: 1, step: 1 };
+    /// The two words behind the name.
+    pub const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+    /// All words behind the name.
+    pub const ALL: Keys = Keys::Range { first: 1, last: -1, step: 1 };
+    /// Every other word behind the name.
+    pub const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
+
+    /// Positions of the keys in a request. None outside it: a count that lies is the command's to refuse.
+    pub fn positions(self, request: &[bytes::Bytes]) -> impl Iterator<Item = usize> + use<> {
+        let words = request.len();
+        let (first, end, step) = match self {
+            Keys::None => (0, 0, 1),
+            Keys::Range { first, last, step } => {
+                let last = if last < 0 { words.checked_add_signed(last).unwrap_or(0) } else { last as usize };
+                (first, (last + 1).min(words), step)
+            }
+            Keys::Counted { count, first, step } => {
+                let number = request.get(count).and_then(|word| crate::record::number::parse_i64(word));
+                let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
+                (first, number.saturating_mul(step).saturating_add(first).min(words), step)
+            }
+        };
+        (first..end).step_by(step)
+    }
+}
+
+/// Families of commands, as COMMAND DOCS and the documentation name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    String,
+    Generic,
+    Connection,
+    Server,
+    Store,
+}
+
+impl Group {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Group::String => "string",
+            Group::Generic => "generic",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Store => "store",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn positions(keys: Keys, request: &str) -> Vec<usize> {
+        let words: Vec<Bytes> = request.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        keys.positions(&words).collect()
+    }
+
+    #[test]
+    fn keys_are_where_the_declaration_says() {
+        assert_eq!(positions(Keys::None, "ping"), [0; 0]);
+        assert_eq!(positions(Keys::ONE, "get k"), [1]);
+        assert_eq!(positions(Keys::ALL, "del a b c"), [1, 2, 3]);
+        assert_eq!(positions(Keys::PAIRS, "mset a 1 b 2"), [1, 3]);
+        let counted = Keys::Counted { count: 1, first: 2, step: 2 };
+        assert_eq!(positions(counted, "msetex 2 a 1 b 2 ex 10"), [2, 4]);
+        for lie in ["msetex 99 a 1", "msetex -1 a 1", "msetex x a 1", "msetex"] {
+            assert!(positions(counted, lie).len() <= 2, "{lie}");
+        }
+    }
+}
