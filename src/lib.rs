@@ -9,4 +9,5 @@
 
 pub mod error;
 pub mod limits;
+pub mod record;
 pub mod resp;
