@@ -9,5 +9,6 @@
 
 pub mod error;
 pub mod limits;
+pub mod record;
 pub mod resp;
 pub mod store;

@@ -1,0 +1,66 @@
+//! What a value is while it is stored: the codec between a client's JSON text and the bytes of a record.
+//!
+//! Pure functions over byte slices: they know no engine, no command and no clock, and run on whatever thread calls
+//! them. What comes in may be anything (a client's bytes, a damaged disk's), so nothing here panics on input, and
+//! nothing that a length field says sizes an allocation before real bytes have borne it out.
+
+pub mod compress;
+pub mod digest;
+pub mod header;
+pub mod json;
+pub mod lcs;
+pub mod number;
+
+pub use compress::{Codec, Compression, Encoded, compress, decompress};
+pub use header::{RecordView, write};
+
+use crate::error::Error;
+use crate::limits::VALUE_BYTES_MAX;
+
+/// Why a stored record can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("it ends inside its header")]
+    Truncated,
+    /// Not damage at all, but a file of a later release: nothing in it may be judged, or mended, by this one.
+    #[error("its format is {0}, newer than the {known} that this server knows", known = header::FORMAT)]
+    NewerFormat(u8),
+    #[error("its header is impossible: {0}")]
+    Header(&'static str),
+    #[error("its checksum does not match")]
+    Checksum,
+    #[error("it announces {0} bytes, over the limit of {VALUE_BYTES_MAX}")]
+    PlainLength(usize),
+    #[error("its compressed value {0}")]
+    Brotli(&'static str),
+    #[error("it needs dictionary {0}, which is unknown")]
+    UnknownDictionary(u32),
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Error {
+        match damage {
+            Damage::NewerFormat(format) => Error::other(format!(
+                "ERR the record has format {format}, newer than the {} that this server knows; use a newer larder",
+                header::FORMAT
+            )),
+            damage => Error::Damaged(damage.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_not_called_damage() {
+        let line = Error::from(Damage::NewerFormat(9)).to_string();
+        assert!(line.starts_with("ERR the record has format 9, newer than the 1 "));
+        let line = Error::from(Damage::Checksum).to_string();
+        assert_eq!(
+            line,
+            "ERR the record is damaged: its checksum does not match; run larder check"
+        );
+    }
+}
