@@ -26,11 +26,7 @@ pub enum Error {
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     ValueTooLong,
     #[error("NOTJSON {what} at line {line} column {column}")]
-    NotJson {
-        what: String,
-        line: usize,
-        column: usize,
-    },
+    NotJson { what: String, line: usize, column: usize },
     #[error(
         "TOOMANYKEYS 426 more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); use SCAN to page through them"
     )]

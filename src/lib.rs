@@ -7,8 +7,12 @@
 //! net       resp     command    command          store                    record                  engine              engine/lmdb
 //! ```
 
+pub mod command;
+pub mod config;
+pub mod engine;
 pub mod error;
 pub mod limits;
 pub mod record;
 pub mod resp;
 pub mod store;
+pub mod telemetry;

@@ -128,6 +128,7 @@ fn unknown_command(args: &[Bytes]) -> Error {
 }
 
 fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
-    let word = args.get(1).map_or(Cow::Borrowed(""), |word| String::from_utf8_lossy(&word[..word.len().min(128)]));
+    let word =
+        args.get(1).map_or(Cow::Borrowed(""), |word| String::from_utf8_lossy(&word[..word.len().min(128)]));
     Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
 }

@@ -13,12 +13,12 @@
 
 pub mod call;
 pub mod clients;
-pub mod string;
 pub mod dispatch;
 pub mod server;
 pub mod session;
 pub mod signal;
 pub mod spec;
+pub mod string;
 pub mod table;
 
 pub use call::Call;

@@ -71,10 +71,11 @@ impl Server {
         let name = check_name(word)?;
         let definition = Definition { name: Some(name.to_owned()), ..Definition::default() };
         let keys: &[Key] = &[];
-        let (id, _) = self.engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
-            Some(store) => Ok(store.id),
-            None => txn.define(None, definition),
-        })?;
+        let (id, _) =
+            self.engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
+                Some(store) => Ok(store.id),
+                None => txn.define(None, definition),
+            })?;
         Ok(id)
     }
 

@@ -110,9 +110,17 @@ pub enum Keys {
     None,
     /// From `first` to `last` (if negative, counted from the end), every `step` words; positions count from the name,
     /// which is 0.
-    Range { first: usize, last: isize, step: usize },
+    Range {
+        first: usize,
+        last: isize,
+        step: usize,
+    },
     /// As many as the word at `count` says, from `first` on, every `step` words.
-    Counted { count: usize, first: usize, step: usize },
+    Counted {
+        count: usize,
+        first: usize,
+        step: usize,
+    },
 }
 
 impl Keys {
@@ -172,7 +180,8 @@ mod tests {
     use bytes::Bytes;
 
     fn positions(keys: Keys, request: &str) -> Vec<usize> {
-        let words: Vec<Bytes> = request.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let words: Vec<Bytes> =
+            request.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
         keys.positions(&words).collect()
     }
 

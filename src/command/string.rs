@@ -4,19 +4,17 @@ use super::{Call, Flags, Group, Keys, Plan, Spec, read};
 use crate::error::Error;
 use crate::resp::Reply;
 
-pub static COMMANDS: &[Spec] = &[
-    Spec {
-        name: "get",
-        syntax: "key",
-        summary: "Returns the value of a key",
-        group: Group::String,
-        arity: 2,
-        flags: Flags::READONLY.union(Flags::FAST),
-        keys: Keys::ONE,
-        plan: get,
-        ..Spec::DEFAULT
-    },
-];
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "get",
+    syntax: "key",
+    summary: "Returns the value of a key",
+    group: Group::String,
+    arity: 2,
+    flags: Flags::READONLY.union(Flags::FAST),
+    keys: Keys::ONE,
+    plan: get,
+    ..Spec::DEFAULT
+}];
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     let key = call.key(1)?;

@@ -88,7 +88,11 @@ mod tests {
             let name = spec.name;
             assert!(!spec.summary.is_empty() && !spec.summary.ends_with('.'), "{name}: summary");
             assert_ne!(spec.arity, 0, "{name}: arity");
-            assert_eq!(spec.syntax.is_empty() && spec.subcommands.is_empty(), spec.arity.abs() == 1 + name.matches('|').count() as i32 && spec.arity > 0, "{name}: syntax and arity");
+            assert_eq!(
+                spec.syntax.is_empty() && spec.subcommands.is_empty(),
+                spec.arity.abs() == 1 + name.matches('|').count() as i32 && spec.arity > 0,
+                "{name}: syntax and arity"
+            );
             assert!(!spec.is(Flags::WRITE | Flags::READONLY), "{name}: reads or writes");
             if spec.keys != Keys::None {
                 assert!(spec.flags.intersects(Flags::WRITE | Flags::READONLY), "{name}: has keys");

@@ -3,14 +3,16 @@
 //! A version names one state of a record for good, so an entry is never stale and is never invalidated: a look-up with
 //! another version just misses. Bounded in bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::lmdb::record_key;
+use super::lmdb::{DiskRecord, record_key};
 use super::{Fault, Seq};
-use crate::record::header::{Codec, RecordView};
-use crate::record::compress;
+use crate::record::compress::Codec;
+use crate::record::header::RecordView;
 use crate::store::Generation;
 
 /// What an entry costs beside its key and value.
@@ -37,20 +39,20 @@ impl ValueCache {
     }
 
     /// The value of a record as the client set it, checked and decompressed.
-    pub fn value(&self, generation: Generation, key: &[u8], view: &RecordView<'_>) -> Result<Bytes, Fault> {
+    pub fn value(&self, generation: Generation, key: &[u8], record: &DiskRecord<'_>) -> Result<Bytes, Fault> {
         let table_key = record_key(generation, key);
-        if view.codec == Codec::Brotli
+        if record.view.codec == Codec::Brotli
             && let Some((version, value)) = self.cache.get(&table_key[..])
-            && version == view.version
+            && version == record.view.version
         {
             return Ok(value);
         }
         let damaged = |damage| Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()));
-        view.verify(&table_key).map_err(damaged)?;
-        match view.codec {
-            Codec::Plain => Ok(Bytes::copy_from_slice(view.payload)),
-            Codec::Brotli => {
-                let value = Bytes::from(compress::decompress(view.payload, view.plain_len).map_err(damaged)?);
+        let view = RecordView::parse(&table_key, record.bytes).map_err(damaged)?;
+        match view.plain().map_err(damaged)? {
+            Cow::Borrowed(plain) => Ok(Bytes::copy_from_slice(plain)),
+            Cow::Owned(plain) => {
+                let value = Bytes::from(plain);
                 // one value must not push out everything else
                 if (value.len() as u64) < self.bytes_max / 8 {
                     self.cache.insert(table_key.into_vec().into_boxed_slice(), (view.version, value.clone()));

@@ -215,7 +215,11 @@ impl Engine {
         let frozen = Arc::new(Frozen {
             overlay: std::mem::take(&mut state.active),
             through,
-            stores: state.catalog.iter().map(|store| (store.id, store.generation, store.definition())).collect(),
+            stores: state
+                .catalog
+                .iter()
+                .map(|store| (store.id, store.generation, store.definition()))
+                .collect(),
             next_store: state.catalog.next_id(),
             last_generation: state.last_generation,
             retired: std::mem::take(&mut state.retired),
@@ -279,7 +283,8 @@ impl Engine {
             self.tables.put_usage(&mut batch, *generation, usage)?;
         }
         if let Some(frozen) = last {
-            let stores = frozen.stores.iter().map(|(id, generation, definition)| (*id, *generation, definition));
+            let stores =
+                frozen.stores.iter().map(|(id, generation, definition)| (*id, *generation, definition));
             self.tables.put_stores(&mut batch, stores)?;
             for generation in &frozen.retired {
                 self.tables.retire(&mut batch, *generation)?;
@@ -301,8 +306,10 @@ impl Engine {
             usage.stored_bytes = usage.stored_bytes.saturating_add_signed(saved);
             // what changed meanwhile took its plain weight with it already
             for (key, _) in active.layer(generation).into_iter().flat_map(|layer| layer.iter()) {
-                if let Some(live) = frozen.overlay.get(generation, key).and_then(|entry| entry.live.as_ref()) {
-                    let over = live.settled().map_or(0, |bytes| bytes as i64 - live.weight(key).stored_bytes as i64);
+                if let Some(live) = frozen.overlay.get(generation, key).and_then(|entry| entry.live.as_ref())
+                {
+                    let over =
+                        live.settled().map_or(0, |bytes| bytes as i64 - live.weight(key).stored_bytes as i64);
                     usage.stored_bytes = usage.stored_bytes.saturating_add_signed(-over);
                 }
             }
@@ -335,7 +342,9 @@ impl Engine {
     fn reclaim(&self) -> Result<(), Fault> {
         let _running = self.checkpoint.running.lock();
         while !self.checkpoint.is_wanted() {
-            let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else { return Ok(()) };
+            let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else {
+                return Ok(());
+            };
             let mut batch = self.tables.batch()?;
             self.tables.reclaim(&mut batch, generation, RECLAIMED_PER_COMMIT)?;
             self.tables.commit(batch)?;
@@ -363,7 +372,9 @@ fn settled_bytes(overlay: &Overlay) -> Vec<(Generation, i64)> {
     };
     let layers = overlay.layers().into_iter();
     layers
-        .map(|(generation, layer)| (generation, layer.iter().filter_map(|(key, entry)| change(key, entry)).sum()))
+        .map(|(generation, layer)| {
+            (generation, layer.iter().filter_map(|(key, entry)| change(key, entry)).sum())
+        })
         .collect()
 }
 

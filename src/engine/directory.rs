@@ -22,7 +22,9 @@ pub enum DirectoryError {
     Io(PathBuf, io::Error),
     #[error("another larder runs on the data directory {0}")]
     Locked(PathBuf),
-    #[error("the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist")]
+    #[error(
+        "the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist"
+    )]
     Foreign(PathBuf),
     #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
     Newer(PathBuf, u32),
@@ -37,7 +39,8 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     let failed = |error| DirectoryError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(failed)?;
     check_mark(dir)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => return Err(DirectoryError::Locked(dir.to_owned())),
@@ -62,7 +65,9 @@ fn check_mark(dir: &Path) -> Result<(), DirectoryError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // a start that was cut off may have left the lock and the folders, nothing else
             let foreign = fs::read_dir(dir).map_err(failed)?.any(|entry| {
-                entry.map_or(true, |entry| !["lock", "larder.new", "lost+found"].iter().any(|ours| entry.file_name() == *ours))
+                entry.map_or(true, |entry| {
+                    !["lock", "larder.new", "lost+found"].iter().any(|ours| entry.file_name() == *ours)
+                })
             });
             if foreign { Err(DirectoryError::Foreign(dir.to_owned())) } else { Ok(()) }
         }

@@ -154,12 +154,18 @@ impl Reader<'_> {
                 let generation = self.generation()?;
                 let text_bytes = u32::from_be_bytes(self.array()?) as usize;
                 let text = self.bytes(text_bytes)?;
-                let definition = Definition::decode(&text).ok_or(self.malformed("has a bad store definition"))?;
+                let definition =
+                    Definition::decode(&text).ok_or(self.malformed("has a bad store definition"))?;
                 Ok(Effect::Define { store, generation, definition })
             }
             DROP => Ok(Effect::Drop { store: u32::from_be_bytes(self.array()?) }),
-            FLUSH => Ok(Effect::Flush { store: u32::from_be_bytes(self.array()?), generation: self.generation()? }),
-            SWAP => Ok(Effect::Swap { a: u32::from_be_bytes(self.array()?), b: u32::from_be_bytes(self.array()?) }),
+            FLUSH => {
+                Ok(Effect::Flush { store: u32::from_be_bytes(self.array()?), generation: self.generation()? })
+            }
+            SWAP => Ok(Effect::Swap {
+                a: u32::from_be_bytes(self.array()?),
+                b: u32::from_be_bytes(self.array()?),
+            }),
             _ => Err(self.malformed("has an unknown effect")),
         }
     }
@@ -199,7 +205,12 @@ mod tests {
     fn effects() -> Vec<Effect> {
         let key = Bytes::from_static(b"key");
         vec![
-            Effect::Put { generation: 1, key: key.clone(), value: Bytes::from_static(b"{}"), expires_at_ms: None },
+            Effect::Put {
+                generation: 1,
+                key: key.clone(),
+                value: Bytes::from_static(b"{}"),
+                expires_at_ms: None,
+            },
             Effect::Put {
                 generation: (1 << 48) - 1,
                 key: Bytes::new(),

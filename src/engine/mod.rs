@@ -105,7 +105,8 @@ impl Engine {
         {
             let state = self.state.read();
             for key in keys {
-                let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+                let store =
+                    state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
                 let (found, seq) = match state.entry(store.generation, &key.name) {
                     Some(entry) => (Found::of_entry(&key.name, entry), entry.version),
                     None => {
@@ -181,7 +182,12 @@ impl Engine {
     }
 
     /// Writes the effects to the journal and, that done, makes them visible.
-    fn commit(&self, state: &mut State, changes: Changes, leftovers: &mut Leftovers) -> Result<Option<Seq>, Error> {
+    fn commit(
+        &self,
+        state: &mut State,
+        changes: Changes,
+        leftovers: &mut Leftovers,
+    ) -> Result<Option<Seq>, Error> {
         if changes.effects.is_empty() {
             return Ok(None);
         }
@@ -202,7 +208,13 @@ impl Engine {
     }
 
     /// The declared keys that neither the overlay knows nor a look-up that still holds.
-    fn missing_from(&self, state: &State, keys: &[Key], known: &LookedUp<'_>, epoch: u64) -> Result<Missing, Error> {
+    fn missing_from(
+        &self,
+        state: &State,
+        keys: &[Key],
+        known: &LookedUp<'_>,
+        epoch: u64,
+    ) -> Result<Missing, Error> {
         let mut missing = SmallVec::new();
         for key in keys {
             let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;

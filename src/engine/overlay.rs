@@ -232,7 +232,8 @@ mod tests {
         layer.order(2);
         assert_eq!(layer.unordered(), 1);
         layer.order(2);
-        let keys: Vec<_> = layer.range(Bound::Excluded(b"a")).map(|(key, entry)| (&key[..], entry.version)).collect();
+        let keys: Vec<_> =
+            layer.range(Bound::Excluded(b"a")).map(|(key, entry)| (&key[..], entry.version)).collect();
         assert_eq!(keys, [(&b"b"[..], 2), (b"c", 1)]);
         assert_eq!(layer.sorted().len(), 3);
     }

@@ -79,7 +79,8 @@ impl Engine {
         let copy = self.copy_active(range, from)?;
         let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
         let mut active = copy.active.into_iter().peekable();
-        let mut frozen = frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
+        let mut frozen =
+            frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
         let mut disk = self.tables.records_from(&copy.snapshot, copy.generation, from)?.peekable();
 
         let mut last = Bytes::new();
@@ -91,7 +92,8 @@ impl Engine {
                 return Err(fault.into());
             }
             let on_disk = disk.peek().and_then(|row| row.as_ref().ok()).map(|(key, _)| *key);
-            let smallest = [active.peek().map(|(key, _)| &key[..]), frozen.peek().map(|key| &key[..]), on_disk];
+            let smallest =
+                [active.peek().map(|(key, _)| &key[..]), frozen.peek().map(|key| &key[..]), on_disk];
             let Some(key) = smallest.into_iter().flatten().min() else { break };
             if !key.starts_with(range.prefix) {
                 break;
@@ -105,7 +107,8 @@ impl Engine {
                 found = disk.next().and_then(Result::ok).map(|(_, record)| Found::Disk(record));
             }
             if frozen.next_if(|frozen| **frozen == key).is_some() {
-                found = frozen_layer.and_then(|layer| layer.get(&key)).map(|entry| Found::of_entry(&key, entry));
+                found =
+                    frozen_layer.and_then(|layer| layer.get(&key)).map(|entry| Found::of_entry(&key, entry));
             }
             if let Some((_, newest)) = active.next_if(|(active, _)| *active == key) {
                 found = Some(newest);
@@ -138,7 +141,12 @@ impl Engine {
     }
 
     /// Some key of a store. `random` decides which; keys that lie alone are chosen more often than keys in a crowd.
-    pub fn random_key(&self, now_ms: u64, store: StoreId, random: u64) -> Result<(Option<Bytes>, Seq), Error> {
+    pub fn random_key(
+        &self,
+        now_ms: u64,
+        store: StoreId,
+        random: u64,
+    ) -> Result<(Option<Bytes>, Seq), Error> {
         let (first, last) = self.ends(now_ms, store)?;
         let start = between(&first, &last, random);
         for from in [&start[..], b""] {
@@ -146,7 +154,11 @@ impl Engine {
             let range = Range { store, prefix: b"", from: Bound::Included(from), keys_max: usize::MAX };
             let end = self.scan(now_ms, range, &|_| true, &mut |row| {
                 keys.push(Bytes::copy_from_slice(row.key()));
-                Ok(if keys.len() == RANDOM_AMONG { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                Ok(if keys.len() == RANDOM_AMONG {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
             })?;
             if !keys.is_empty() {
                 let at = (random as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys.len();
@@ -168,7 +180,8 @@ impl Engine {
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         let snapshot = self.tables.snapshot()?;
         let on_disk = self.tables.last_key(&snapshot, store.generation)?.unwrap_or_default();
-        let in_memory = state.active.layer(store.generation).and_then(Layer::last_ordered).unwrap_or_default();
+        let in_memory =
+            state.active.layer(store.generation).and_then(Layer::last_ordered).unwrap_or_default();
         Ok((first, Bytes::copy_from_slice(on_disk.max(in_memory))))
     }
 
@@ -187,7 +200,9 @@ impl Engine {
                     let copied = in_range.take(range.keys_max.saturating_add(1));
                     return Ok(Copy {
                         generation: store.generation,
-                        active: copied.map(|(key, entry)| (key.clone(), Found::of_entry(key, entry))).collect(),
+                        active: copied
+                            .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry)))
+                            .collect(),
                         frozen: state.frozen.clone(),
                         snapshot: self.tables.snapshot()?,
                         reflects: self.journal.last(),
@@ -255,7 +270,10 @@ mod tests {
         for random in [0, 1, 77, u64::MAX] {
             let position = between(b"user:100", b"user:900", random);
             assert!(position.starts_with(b"user:"));
-            assert!(&position[..] >= &b"user:100"[..] && &position[..] <= &b"user:900\xff"[..], "{position:?}");
+            assert!(
+                &position[..] >= &b"user:100"[..] && &position[..] <= &b"user:900\xff"[..],
+                "{position:?}"
+            );
         }
         between(b"", b"", 5);
         between(b"same", b"same", 5);

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use super::Seq;
+use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
-use super::Seq;
 use crate::store::usage::Weight;
 use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
 
@@ -16,7 +17,7 @@ pub struct State {
     /// Changes since the last checkpoint began.
     pub active: Overlay,
     /// Changes that a checkpoint is writing to LMDB.
-    pub frozen: Option<Arc<Overlay>>,
+    pub frozen: Option<Arc<Frozen>>,
     /// Grows when a checkpoint is done: what was looked up in LMDB before may not hold any more.
     pub epoch: u64,
     pub last_generation: Generation,
@@ -54,12 +55,12 @@ impl State {
     pub fn entry(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
         self.active
             .get(generation, key)
-            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.get(generation, key)))
+            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)))
     }
 
     /// An estimate of the memory that unwritten changes take.
     pub fn overlay_bytes(&self) -> usize {
-        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.bytes())
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.overlay.bytes())
     }
 
     /// Makes an effect visible. `replaced` is the weight of the record that lay at the key of a put or a remove.
@@ -98,7 +99,9 @@ impl State {
                 }
             }
             Effect::Swap { a, b } => {
-                if let (Some(mut a), Some(mut b)) = (self.catalog.get(a).cloned(), self.catalog.get(b).cloned()) {
+                if let (Some(mut a), Some(mut b)) =
+                    (self.catalog.get(a).cloned(), self.catalog.get(b).cloned())
+                {
                     std::mem::swap(&mut a.generation, &mut b.generation);
                     std::mem::swap(&mut a.usage, &mut b.usage);
                     (a.born, b.born) = (seq, seq);
@@ -110,7 +113,14 @@ impl State {
     }
 
     /// Creates a store, or changes what an existing one is; `usage` is that of a new one.
-    pub fn define(&mut self, seq: Seq, id: StoreId, generation: Generation, definition: &Definition, usage: Usage) {
+    pub fn define(
+        &mut self,
+        seq: Seq,
+        id: StoreId,
+        generation: Generation,
+        definition: &Definition,
+        usage: Usage,
+    ) {
         let known = self.catalog.get(id).filter(|store| store.generation == generation);
         let store = Store {
             id,

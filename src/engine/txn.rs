@@ -16,6 +16,7 @@ use super::overlay::{Entry, Live};
 use super::state::State;
 use super::{Fault, Seq, ValueCache};
 use crate::error::Error;
+use crate::limits::VALUE_BYTES_MAX;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
 
@@ -126,12 +127,19 @@ impl<'t> Found<'t> {
         }
     }
 
-    pub(super) fn record(self, generation: Generation, key: &[u8], cache: &ValueCache) -> Result<Option<Record>, Fault> {
+    pub(super) fn record(
+        self,
+        generation: Generation,
+        key: &[u8],
+        cache: &ValueCache,
+    ) -> Result<Option<Record>, Fault> {
         Ok(match self {
             Found::Absent => None,
-            Found::Memory { value, expires_at_ms, version, .. } => Some(Record { value, expires_at_ms, version }),
+            Found::Memory { value, expires_at_ms, version, .. } => {
+                Some(Record { value, expires_at_ms, version })
+            }
             Found::Disk(record) => Some(Record {
-                value: cache.value(generation, key, &record.view)?,
+                value: cache.value(generation, key, &record)?,
                 expires_at_ms: record.view.expires_at_ms,
                 version: record.view.version,
             }),
@@ -288,6 +296,9 @@ impl<'t> WriteTxn<'t> {
     /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't.
     pub fn put(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
         let kind = self.state.kind(self.store(key.store)?);
+        if value.bytes().len() > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLong);
+        }
         let value = value.admit(kind)?.into_bytes();
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;

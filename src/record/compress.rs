@@ -56,18 +56,13 @@ pub enum Compression {
 
 impl Default for Compression {
     fn default() -> Compression {
-        Compression::Brotli {
-            quality: QUALITY_DEFAULT,
-            min_bytes: MIN_BYTES_DEFAULT,
-        }
+        Compression::Brotli { quality: QUALITY_DEFAULT, min_bytes: MIN_BYTES_DEFAULT }
     }
 }
 
 /// The text of a setting `compression` that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "compression is off, QUALITY or QUALITY:MIN_BYTES with a quality from 0 to {QUALITY_MAX}, not '{0}'"
-)]
+#[error("compression is off, QUALITY or QUALITY:MIN_BYTES with a quality from 0 to {QUALITY_MAX}, not '{0}'")]
 pub struct InvalidCompression(String);
 
 impl FromStr for Compression {
@@ -117,28 +112,20 @@ pub struct Encoded<'a> {
 impl<'a> Encoded<'a> {
     /// The value as it is.
     pub fn plain(plain: &'a [u8]) -> Encoded<'a> {
-        Encoded {
-            codec: Codec::Plain,
-            payload: Cow::Borrowed(plain),
-            plain_len: plain.len(),
-        }
+        Encoded { codec: Codec::Plain, payload: Cow::Borrowed(plain), plain_len: plain.len() }
     }
 }
 
 /// Compresses where the setting asks for it and the stored record gets shorter by it.
 pub fn compress<'a>(plain: &'a [u8], compression: &Compression) -> Encoded<'a> {
     let payload = match *compression {
-        Compression::Brotli { quality, min_bytes } if plain.len() >= min_bytes => {
-            shrink(plain, quality)
-        }
+        Compression::Brotli { quality, min_bytes } if plain.len() >= min_bytes => shrink(plain, quality),
         _ => None,
     };
     match payload {
-        Some(payload) => Encoded {
-            codec: Codec::Brotli,
-            payload: Cow::Owned(payload),
-            plain_len: plain.len(),
-        },
+        Some(payload) => {
+            Encoded { codec: Codec::Brotli, payload: Cow::Owned(payload), plain_len: plain.len() }
+        }
         None => Encoded::plain(plain),
     }
 }
@@ -226,11 +213,7 @@ fn window_bits(plain_len: usize, quality: u32) -> i32 {
     const SMALL: i32 = 16;
     // Brotli keeps 16 bytes of its window to itself.
     let bits = (plain_len + 16).next_power_of_two().ilog2() as i32;
-    if bits <= SMALL && quality < 5 {
-        SMALL
-    } else {
-        bits.clamp(18, 22)
-    }
+    if bits <= SMALL && quality < 5 { SMALL } else { bits.clamp(18, 22) }
 }
 
 #[cfg(test)]
@@ -241,10 +224,7 @@ mod tests {
     use super::*;
 
     fn brotli(quality: u32) -> Compression {
-        Compression::Brotli {
-            quality,
-            min_bytes: 0,
-        }
+        Compression::Brotli { quality, min_bytes: 0 }
     }
 
     fn repetitive(len: usize) -> Vec<u8> {
@@ -269,15 +249,7 @@ mod tests {
         }
     }
 
-    const SIZES: [usize; 7] = [
-        0,
-        1,
-        6,
-        1_000,
-        PLAIN_STEP_BYTES - 16,
-        PLAIN_STEP_BYTES,
-        300_000,
-    ];
+    const SIZES: [usize; 7] = [0, 1, 6, 1_000, PLAIN_STEP_BYTES - 16, PLAIN_STEP_BYTES, 300_000];
 
     #[test]
     fn every_quality_comes_back_at_every_size() {
@@ -297,9 +269,8 @@ mod tests {
 
     #[test]
     fn what_would_not_shrink_stays_plain() {
-        let noise: Vec<u8> = (0u64..20)
-            .flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_be_bytes()).to_be_bytes())
-            .collect();
+        let noise: Vec<u8> =
+            (0u64..20).flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_be_bytes()).to_be_bytes()).collect();
         for quality in 0..=QUALITY_MAX {
             assert_eq!(compress(&noise, &brotli(quality)), Encoded::plain(&noise));
         }
@@ -311,10 +282,7 @@ mod tests {
     fn the_setting_is_heeded() {
         let text = repetitive(100);
         let codec = |compression| compress(&text, &compression).codec;
-        let from = |min_bytes| Compression::Brotli {
-            quality: 4,
-            min_bytes,
-        };
+        let from = |min_bytes| Compression::Brotli { quality: 4, min_bytes };
         assert_eq!(codec(Compression::Off), Codec::Plain);
         assert_eq!(codec(from(101)), Codec::Plain);
         assert_eq!(codec(from(100)), Codec::Brotli);
@@ -326,21 +294,12 @@ mod tests {
         let payload = compress(&plain, &brotli(4)).payload;
         let error = |payload: &[u8], plain_len| decompress(payload, plain_len).unwrap_err();
         for plain_len in [0, 1, PLAIN_STEP_BYTES, plain.len() - 1] {
-            assert_eq!(
-                error(&payload, plain_len),
-                Damage::Brotli("is longer than announced")
-            );
+            assert_eq!(error(&payload, plain_len), Damage::Brotli("is longer than announced"));
         }
         for plain_len in [plain.len() + 1, VALUE_BYTES_MAX] {
-            assert_eq!(
-                error(&payload, plain_len),
-                Damage::Brotli("is shorter than announced")
-            );
+            assert_eq!(error(&payload, plain_len), Damage::Brotli("is shorter than announced"));
         }
-        assert_eq!(
-            error(&payload, VALUE_BYTES_MAX + 1),
-            Damage::PlainLength(VALUE_BYTES_MAX + 1)
-        );
+        assert_eq!(error(&payload, VALUE_BYTES_MAX + 1), Damage::PlainLength(VALUE_BYTES_MAX + 1));
         assert_eq!(
             error(&[&*payload, b"x"].concat(), plain.len()),
             Damage::Brotli("is followed by something else")

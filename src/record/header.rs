@@ -32,6 +32,11 @@ pub const FORMAT: u8 = 1;
 /// Longest header that [`write`] makes or [`RecordView::parse`] takes.
 pub const HEADER_BYTES_MAX: usize = VERSION_AT + 8 + 8 + 4 + PLAIN_LENGTH_BYTES;
 
+/// Length of the header in front of a value that is stored plain.
+pub fn plain_header_bytes(expires: bool) -> usize {
+    if expires { VERSION_AT + 8 + 8 } else { VERSION_AT + 8 }
+}
+
 /// What a Brotli payload costs in the header.
 pub(super) const PLAIN_LENGTH_BYTES: usize = 4;
 
@@ -62,14 +67,8 @@ impl<'a> RecordView<'a> {
     /// Reads the record stored under `key`, and checks that it is whole and belongs there.
     pub fn parse(key: &[u8], bytes: &'a [u8]) -> Result<RecordView<'a>, Damage> {
         let view = RecordView::peek(bytes)?;
-        let stored = bytes
-            .get(CHECKSUM_AT..VERSION_AT)
-            .ok_or(Damage::Truncated)?;
-        if stored == checksum(key, bytes).to_be_bytes() {
-            Ok(view)
-        } else {
-            Err(Damage::Checksum)
-        }
+        let stored = bytes.get(CHECKSUM_AT..VERSION_AT).ok_or(Damage::Truncated)?;
+        if stored == checksum(key, bytes).to_be_bytes() { Ok(view) } else { Err(Damage::Checksum) }
     }
 
     /// Reads the header and believes it: for hot paths that need a length, a deadline or a version, not the value.
@@ -90,14 +89,8 @@ impl<'a> RecordView<'a> {
         }
         let _checksum: [u8; VERSION_AT - CHECKSUM_AT] = take(&mut rest)?;
         let version = u64::from_be_bytes(take(&mut rest)?);
-        let expires_at_ms = has(EXPIRES)
-            .then(|| take(&mut rest))
-            .transpose()?
-            .map(u64::from_be_bytes);
-        let dictionary = has(DICTIONARY)
-            .then(|| take(&mut rest))
-            .transpose()?
-            .map(u32::from_be_bytes);
+        let expires_at_ms = has(EXPIRES).then(|| take(&mut rest)).transpose()?.map(u64::from_be_bytes);
+        let dictionary = has(DICTIONARY).then(|| take(&mut rest)).transpose()?.map(u32::from_be_bytes);
         let (codec, plain_len) = if has(BROTLI) {
             (Codec::Brotli, u32::from_be_bytes(take(&mut rest)?) as usize)
         } else {
@@ -106,14 +99,7 @@ impl<'a> RecordView<'a> {
         if codec == Codec::Brotli && plain_len > VALUE_BYTES_MAX {
             return Err(Damage::PlainLength(plain_len));
         }
-        Ok(RecordView {
-            version,
-            expires_at_ms,
-            plain_len,
-            dictionary,
-            codec,
-            payload: rest,
-        })
+        Ok(RecordView { version, expires_at_ms, plain_len, dictionary, codec, payload: rest })
     }
 
     /// The value. Borrowed where it is stored plain.
@@ -127,13 +113,7 @@ impl<'a> RecordView<'a> {
 }
 
 /// Appends the record to `out`, as it is to be stored under `key`.
-pub fn write(
-    key: &[u8],
-    version: u64,
-    expires_at_ms: Option<u64>,
-    encoded: &Encoded,
-    out: &mut Vec<u8>,
-) {
+pub fn write(key: &[u8], version: u64, expires_at_ms: Option<u64>, encoded: &Encoded, out: &mut Vec<u8>) {
     assert!(encoded.plain_len <= VALUE_BYTES_MAX);
     let start = out.len();
     out.reserve(HEADER_BYTES_MAX + encoded.payload.len());
@@ -181,41 +161,22 @@ mod tests {
     use super::super::compress::{Compression, compress};
     use super::*;
 
-    const JSON: &[u8] =
-        br#"{"name":"Ada","tags":["one","one","one","one","one","one","one","one","one"]}"#;
+    const JSON: &[u8] = br#"{"name":"Ada","tags":["one","one","one","one","one","one","one","one","one"]}"#;
 
     fn record(key: &[u8], value: &[u8], expires_at_ms: Option<u64>) -> Vec<u8> {
         let mut out = Vec::new();
-        write(
-            key,
-            77,
-            expires_at_ms,
-            &compress(value, &Compression::default()),
-            &mut out,
-        );
+        write(key, 77, expires_at_ms, &compress(value, &Compression::default()), &mut out);
         out
     }
 
     #[test]
     fn bytes_of_a_plain_record() {
         let mut out = b"before".to_vec();
-        write(
-            b"k",
-            0x0102,
-            Some(0x0a0b),
-            &Encoded::plain(b"true"),
-            &mut out,
-        );
+        write(b"k", 0x0102, Some(0x0a0b), &Encoded::plain(b"true"), &mut out);
         let (header, payload) = out["before".len()..].split_at(22);
         assert_eq!(header[..2], [1, 0b010]);
-        assert_eq!(
-            header[2..6],
-            checksum(b"k", &out["before".len()..]).to_be_bytes()
-        );
-        assert_eq!(
-            header[6..],
-            [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 10, 11]
-        );
+        assert_eq!(header[2..6], checksum(b"k", &out["before".len()..]).to_be_bytes());
+        assert_eq!(header[6..], [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 10, 11]);
         assert_eq!(payload, b"true");
     }
 
@@ -230,10 +191,7 @@ mod tests {
     fn a_compressed_record_comes_back() {
         let bytes = record(b"k", JSON, None);
         let view = RecordView::parse(b"k", &bytes).unwrap();
-        assert_eq!(
-            (view.codec, view.version, view.expires_at_ms),
-            (Codec::Brotli, 77, None)
-        );
+        assert_eq!((view.codec, view.version, view.expires_at_ms), (Codec::Brotli, 77, None));
         assert_eq!((view.plain_len, view.dictionary), (JSON.len(), None));
         assert_eq!(view.plain().unwrap(), JSON);
         assert!(bytes.len() < JSON.len());
@@ -257,18 +215,9 @@ mod tests {
         assert_eq!(sealed(|_| {}), Ok(Ok(JSON.to_vec())));
         assert_eq!(sealed(|b| b[0] = 2), Err(Damage::NewerFormat(2)));
         assert_eq!(sealed(|b| b[0] = 0), Err(Damage::Header("format 0")));
-        assert_eq!(
-            sealed(|b| b[1] |= 1 << 3),
-            Err(Damage::Header("unknown flags"))
-        );
-        assert_eq!(
-            sealed(|b| b[1] = DICTIONARY),
-            Err(Damage::Header("a dictionary without compression"))
-        );
-        assert_eq!(
-            sealed(|b| b[14] = 0x20),
-            Err(Damage::PlainLength(VALUE_BYTES_MAX + JSON.len()))
-        );
+        assert_eq!(sealed(|b| b[1] |= 1 << 3), Err(Damage::Header("unknown flags")));
+        assert_eq!(sealed(|b| b[1] = DICTIONARY), Err(Damage::Header("a dictionary without compression")));
+        assert_eq!(sealed(|b| b[14] = 0x20), Err(Damage::PlainLength(VALUE_BYTES_MAX + JSON.len())));
         let with_dictionary = sealed(|b| {
             b[1] |= DICTIONARY;
             b.splice(14..14, [0, 0, 0, 9]);
@@ -281,10 +230,7 @@ mod tests {
         for expires_at_ms in [None, Some(1_700_000_000_000)] {
             let whole = record(b"k", JSON, expires_at_ms);
             for len in 0..whole.len() {
-                assert!(
-                    RecordView::parse(b"k", &whole[..len]).is_err(),
-                    "cut at {len}"
-                );
+                assert!(RecordView::parse(b"k", &whole[..len]).is_err(), "cut at {len}");
             }
             for bit in 0..whole.len() * 8 {
                 let mut flipped = whole.clone();

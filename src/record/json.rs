@@ -25,11 +25,7 @@ pub fn check(text: &[u8]) -> Result<(), Error> {
         return Err(not_json_at(text, error.valid_up_to(), "invalid UTF-8"));
     }
     match first_too_deep(text) {
-        Some(index) => Err(not_json_at(
-            text,
-            index,
-            format!("nesting deeper than {JSON_DEPTH_MAX} levels"),
-        )),
+        Some(index) => Err(not_json_at(text, index, format!("nesting deeper than {JSON_DEPTH_MAX} levels"))),
         None => Ok(()),
     }
 }
@@ -66,30 +62,20 @@ fn end_of_string(text: &[u8], mut i: usize) -> usize {
 
 fn not_json(error: serde_json::Error) -> Error {
     let text = error.to_string();
-    let what = text
-        .rfind(" at line ")
-        .map_or(&*text, |suffix| &text[..suffix]);
+    let what = text.rfind(" at line ").map_or(&*text, |suffix| &text[..suffix]);
     let what = match what.strip_prefix("EOF") {
         Some(rest) => format!("end of text{rest}"),
         None => what.to_owned(),
     };
     // serde_json calls the column in front of the first byte 0.
-    Error::NotJson {
-        what,
-        line: error.line(),
-        column: error.column().max(1),
-    }
+    Error::NotJson { what, line: error.line(), column: error.column().max(1) }
 }
 
 fn not_json_at(text: &[u8], index: usize, what: impl Into<String>) -> Error {
     let before = &text[..index];
     let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
     let line = 1 + memchr::memchr_iter(b'\n', before).count();
-    Error::NotJson {
-        what: what.into(),
-        line,
-        column: 1 + index - line_start,
-    }
+    Error::NotJson { what: what.into(), line, column: 1 + index - line_start }
 }
 
 #[cfg(test)]
@@ -148,21 +134,12 @@ mod tests {
             (b"1\0", "trailing characters", 1, 2),
             (b"\"\\x\"", "invalid escape", 1, 3),
             (b"\"\\u12xy\"", "invalid escape", 1, 7),
-            (
-                b"\"a\nb\"",
-                "control character (\\u0000-\\u001F) found while parsing a string",
-                1,
-                2,
-            ),
+            (b"\"a\nb\"", "control character (\\u0000-\\u001F) found while parsing a string", 1, 2),
             (b"[\n\"\xff\"]", "invalid UTF-8", 2, 2),
             (b"\"\xed\xa0\x80\"", "invalid UTF-8", 1, 2),
         ];
         for &(text, what, line, column) in cases {
-            let expected = Error::NotJson {
-                what: what.to_owned(),
-                line,
-                column,
-            };
+            let expected = Error::NotJson { what: what.to_owned(), line, column };
             assert_eq!(check(text), Err(expected), "{}", text.escape_ascii());
         }
     }
@@ -178,14 +155,7 @@ mod tests {
         assert_eq!(check(nested(JSON_DEPTH_MAX).as_bytes()), Ok(()));
         let what = "nesting deeper than 128 levels".to_owned();
         let column = JSON_DEPTH_MAX + 1;
-        assert_eq!(
-            check(nested(column).as_bytes()),
-            Err(Error::NotJson {
-                what,
-                line: 1,
-                column
-            })
-        );
+        assert_eq!(check(nested(column).as_bytes()), Err(Error::NotJson { what, line: 1, column }));
         assert!(check(nested(1_000_000).as_bytes()).is_err());
         let objects = format!("{}1{}", r#"{"a":"#.repeat(129), "}".repeat(129));
         assert!(check(objects.as_bytes()).is_err());
@@ -195,17 +165,9 @@ mod tests {
     fn brackets_that_do_not_nest_are_no_depth() {
         let wide = format!("[{}[]]", "[],{},".repeat(1_000));
         assert_eq!(check(wide.as_bytes()), Ok(()));
-        let quoted = format!(
-            r#"["\"{0}\\","{0}\"",{1}]"#,
-            "[{".repeat(1_000),
-            nested(127)
-        );
+        let quoted = format!(r#"["\"{0}\\","{0}\"",{1}]"#, "[{".repeat(1_000), nested(127));
         assert_eq!(check(quoted.as_bytes()), Ok(()));
-        let quoted = format!(
-            r#"["\"{0}\\","]]{0}\"",{1}]"#,
-            "[{".repeat(1_000),
-            nested(128)
-        );
+        let quoted = format!(r#"["\"{0}\\","]]{0}\"",{1}]"#, "[{".repeat(1_000), nested(128));
         assert!(check(quoted.as_bytes()).is_err());
     }
 

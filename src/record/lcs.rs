@@ -35,17 +35,9 @@ pub fn lcs(a: &[u8], b: &[u8]) -> Result<Lcs, Error> {
         if a[i - 1] == b[j - 1] {
             match matches.last_mut() {
                 Some(run) if (run.a_start, run.b_start) == (i, j) => {
-                    *run = Match {
-                        a_start: i - 1,
-                        b_start: j - 1,
-                        len: run.len + 1,
-                    };
+                    *run = Match { a_start: i - 1, b_start: j - 1, len: run.len + 1 };
                 }
-                _ => matches.push(Match {
-                    a_start: i - 1,
-                    b_start: j - 1,
-                    len: 1,
-                }),
+                _ => matches.push(Match { a_start: i - 1, b_start: j - 1, len: 1 }),
             }
             i -= 1;
             j -= 1;
@@ -79,11 +71,7 @@ impl Table {
         for (i, &x) in a.iter().enumerate() {
             let (above, below) = lens[i * columns..].split_at_mut(columns);
             for (j, &y) in b.iter().enumerate() {
-                below[j + 1] = if x == y {
-                    above[j] + 1
-                } else {
-                    above[j + 1].max(below[j])
-                };
+                below[j + 1] = if x == y { above[j] + 1 } else { above[j + 1].max(below[j]) };
             }
         }
         Ok(Table { lens, columns })
@@ -103,30 +91,18 @@ mod tests {
 
     fn runs(a: &str, b: &str) -> (String, Vec<(usize, usize, usize)>) {
         let Lcs { text, matches } = lcs(a.as_bytes(), b.as_bytes()).unwrap();
-        let runs = matches
-            .iter()
-            .map(|run| (run.a_start, run.b_start, run.len))
-            .collect();
+        let runs = matches.iter().map(|run| (run.a_start, run.b_start, run.len)).collect();
         (String::from_utf8(text).unwrap(), runs)
     }
 
     #[test]
     fn agrees_with_redis() {
         // The first from Redis's documentation, the others asked of Redis 7.0.15.
-        assert_eq!(
-            runs("ohmytext", "mynewtext"),
-            ("mytext".into(), vec![(4, 5, 4), (2, 0, 2)])
-        );
+        assert_eq!(runs("ohmytext", "mynewtext"), ("mytext".into(), vec![(4, 5, 4), (2, 0, 2)]));
         let several = vec![(17, 6, 2), (11, 1, 5), (9, 0, 1)];
-        assert_eq!(
-            runs("baaaaabaabaaaabbaab", "baaabbab"),
-            ("baaabbab".into(), several)
-        );
+        assert_eq!(runs("baaaaabaabaaaabbaab", "baaabbab"), ("baaabbab".into(), several));
         let from_the_first_byte = vec![(5, 16, 4), (1, 11, 4), (0, 9, 1)];
-        assert_eq!(
-            runs("bbababbba", "aabaaabaababababbbba"),
-            ("bbababbba".into(), from_the_first_byte)
-        );
+        assert_eq!(runs("bbababbba", "aabaaabaababababbbba"), ("bbababbba".into(), from_the_first_byte));
     }
 
     #[test]
@@ -141,10 +117,7 @@ mod tests {
         let error = "ERR Insufficient memory, failed allocating transient memory for LCS";
         let a = vec![b'a'; TABLE_BYTES_MAX / 8 - 1];
         assert_eq!(lcs(&a, b"b").unwrap().text, b"");
-        assert_eq!(
-            lcs(&[&*a, b"a"].concat(), b"b").unwrap_err().to_string(),
-            error
-        );
+        assert_eq!(lcs(&[&*a, b"a"].concat(), b"b").unwrap_err().to_string(), error);
     }
 
     proptest! {

@@ -58,9 +58,6 @@ mod tests {
         let line = Error::from(Damage::NewerFormat(9)).to_string();
         assert!(line.starts_with("ERR the record has format 9, newer than the 1 "));
         let line = Error::from(Damage::Checksum).to_string();
-        assert_eq!(
-            line,
-            "ERR the record is damaged: its checksum does not match; run larder check"
-        );
+        assert_eq!(line, "ERR the record is damaged: its checksum does not match; run larder check");
     }
 }

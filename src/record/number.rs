@@ -31,11 +31,7 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
         }
         magnitude = 10 * magnitude + u64::from(digit - b'0');
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        magnitude.try_into().ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { magnitude.try_into().ok() }
 }
 
 /// An integer as a value.
@@ -65,11 +61,7 @@ pub fn format_f64(number: f64) -> String {
     let digits = (significand.len() - usize::from(significand.contains('.'))) as i32;
     // The number is `digits` digits, then `zeros` zeros; negative, it has a fraction.
     let zeros = power + 1 - digits;
-    let positional = if zeros >= 0 {
-        power < digits + 7
-    } else {
-        zeros > -7 || power.abs() < 4
-    };
+    let positional = if zeros >= 0 { power < digits + 7 } else { zeros > -7 || power.abs() < 4 };
     if positional {
         format!("{sign}{number}")
     } else if power < 0 {
@@ -111,14 +103,7 @@ impl fmt::Display for LongDouble {
         // An exponent field of 0 means the same power as one of 1, without the leading bit (which is spelled out).
         let exponent = ((bits >> 64) as i32 & 0x7fff).max(1) - 16_383 - 63;
         if exponent >= 0 {
-            return write!(
-                f,
-                "{minus}{}",
-                Shifted {
-                    significand,
-                    exponent: exponent as u32
-                }
-            );
+            return write!(f, "{minus}{}", Shifted { significand, exponent: exponent as u32 });
         }
         let (whole, fraction) = round_to_decimals(significand, exponent.unsigned_abs());
         if whole == 0 && fraction == 0 {
@@ -152,11 +137,8 @@ impl fmt::Display for Shifted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LIMB: u64 = 1_000_000_000;
         // Nine decimal digits each, the lowest first, shifted by 32 bits at a time.
-        let mut limbs = vec![
-            self.significand % LIMB,
-            self.significand / LIMB % LIMB,
-            self.significand / LIMB / LIMB,
-        ];
+        let mut limbs =
+            vec![self.significand % LIMB, self.significand / LIMB % LIMB, self.significand / LIMB / LIMB];
         let mut left = self.exponent;
         while left > 0 {
             let step = left.min(32);
@@ -174,10 +156,7 @@ impl fmt::Display for Shifted {
         }
         let highest = limbs.iter().rposition(|&limb| limb > 0).unwrap_or(0);
         write!(f, "{}", limbs[highest])?;
-        limbs[..highest]
-            .iter()
-            .rev()
-            .try_for_each(|limb| write!(f, "{limb:09}"))
+        limbs[..highest].iter().rev().try_for_each(|limb| write!(f, "{limb:09}"))
     }
 }
 
@@ -189,12 +168,11 @@ fn parse_float<F: Float>(text: &[u8]) -> Option<F> {
         [b'+', magnitude @ ..] => (false, magnitude),
         magnitude => (false, magnitude),
     };
-    let float =
-        if magnitude.eq_ignore_ascii_case(b"inf") || magnitude.eq_ignore_ascii_case(b"infinity") {
-            F::INFINITY
-        } else {
-            parse_finite(magnitude)?
-        };
+    let float = if magnitude.eq_ignore_ascii_case(b"inf") || magnitude.eq_ignore_ascii_case(b"infinity") {
+        F::INFINITY
+    } else {
+        parse_finite(magnitude)?
+    };
     Some(if negative { -float } else { float })
 }
 
@@ -208,11 +186,7 @@ fn parse_finite<F: Float>(magnitude: &[u8]) -> Option<F> {
     };
     let digits = if hex { &significand[2..] } else { significand };
     let is_digit = |byte: &u8| {
-        if hex {
-            byte.is_ascii_hexdigit()
-        } else {
-            byte.is_ascii_digit()
-        }
+        if hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() }
     };
     let points = digits.iter().filter(|&&byte| byte == b'.').count();
     let well_formed = points <= 1
@@ -371,8 +345,8 @@ mod tests {
     }
 
     fn incr_by_float(value: &str, increment: &str) -> Option<String> {
-        let sum = LongDouble::parse(value.as_bytes())?
-            .checked_add(LongDouble::parse(increment.as_bytes())?)?;
+        let sum =
+            LongDouble::parse(value.as_bytes())?.checked_add(LongDouble::parse(increment.as_bytes())?)?;
         Some(sum.to_string())
     }
 
@@ -412,11 +386,7 @@ mod tests {
             ("+.5", "5.", "5.5"),
             ("1E2", "1e+2", "200"),
             ("0e99999", "1", "1"),
-            (
-                "123456789012345678901234567890",
-                "0",
-                "123456789012345678899921813504",
-            ),
+            ("123456789012345678901234567890", "0", "123456789012345678899921813504"),
             ("1e40", "-1", "9999999999999999999783686092270256259072"),
             ("-1e25", "1", "-10000000000000000000000000"),
             (
@@ -424,111 +394,35 @@ mod tests {
                 "1e84",
                 "10000000000000000999460863496034706266526457707323089634494442499249604313725945039655851183031975936",
             ),
-            (
-                "1.18973149535723176502e4932",
-                "-1.18973149535723176502e4932",
-                "0",
-            ),
-            (
-                "0.00000000000000001",
-                "0.00000000000000002",
-                "0.00000000000000003",
-            ),
+            ("1.18973149535723176502e4932", "-1.18973149535723176502e4932", "0"),
+            ("0.00000000000000001", "0.00000000000000002", "0.00000000000000003"),
             ("999999999999999999.99", "0.01", "1000000000000000000"),
             ("3.14159265358979323846", "0", "3.14159265358979324"),
-            (
-                "2.718281828459045235",
-                "-0.000000000000000001",
-                "2.71828182845904523",
-            ),
+            ("2.718281828459045235", "-0.000000000000000001", "2.71828182845904523"),
             ("1234567.891", "1000000.009", "2234567.90000000000009095"),
             ("4.35", "0.1", "4.45"),
             ("1.005", "1000", "1001.005"),
             ("0.7", "0.1", "0.8"),
-            (
-                "33.333333333333333333",
-                "33.333333333333333333",
-                "66.66666666666666666",
-            ),
+            ("33.333333333333333333", "33.333333333333333333", "66.66666666666666666"),
             ("1e15", "0.3", "1000000000000000.29998779296875"),
             ("1e16", "0.3", "10000000000000000.2998046875"),
             ("12345678901234567.89", "0.11", "12345678901234568"),
-            (
-                "0x17b5560f.8p1",
-                ".331324609148",
-                "795520031.33132460917113349",
-            ),
-            (
-                "5.74915396789745395",
-                "5.19079244259010704999999",
-                "10.939946410487561",
-            ),
-            (
-                "-16795391912528608E7",
-                "-1567732249.0863636",
-                "-167953919125287647739904",
-            ),
-            (
-                "-302231454903657293676545",
-                "7868.80",
-                "-302231454903657293676544",
-            ),
-            (
-                "-84084628655170292289",
-                "+931058233.61801154924997218872",
-                "-84084628654239234056",
-            ),
-            (
-                "-6167.78",
-                "+6.7465535044644076500000001",
-                "-6161.0334464955355922",
-            ),
-            (
-                "-41789362920.51491",
-                "+6.22281389294037045",
-                "-41789362914.29209610819816589",
-            ),
-            (
-                "0x8.",
-                "850489301.99345708358199399085",
-                "850489309.99345708359032869",
-            ),
-            (
-                "940342.9816367687258701382705898",
-                "8928e+24",
-                "8928000000000000000000000000",
-            ),
-            (
-                "+5.36819312965070326e-4354",
-                "+2842.85",
-                "2842.85000000000000009",
-            ),
-            (
-                "10141204801825835211973625643009",
-                "835.256773794084",
-                "10141204801825835211973625643008",
-            ),
-            (
-                "6138812453537433854901149",
-                "-6431085171216E-30",
-                "6138812453537433854672896",
-            ),
-            (
-                "683.6880211517978",
-                "-0x2c1af969c79645a66808bc.8p1",
-                "-106640236906197536758300672",
-            ),
-            (
-                "-4.81343136398979974999999",
-                "-5.256505284246e7",
-                "-52565057.65589136398921255",
-            ),
+            ("0x17b5560f.8p1", ".331324609148", "795520031.33132460917113349"),
+            ("5.74915396789745395", "5.19079244259010704999999", "10.939946410487561"),
+            ("-16795391912528608E7", "-1567732249.0863636", "-167953919125287647739904"),
+            ("-302231454903657293676545", "7868.80", "-302231454903657293676544"),
+            ("-84084628655170292289", "+931058233.61801154924997218872", "-84084628654239234056"),
+            ("-6167.78", "+6.7465535044644076500000001", "-6161.0334464955355922"),
+            ("-41789362920.51491", "+6.22281389294037045", "-41789362914.29209610819816589"),
+            ("0x8.", "850489301.99345708358199399085", "850489309.99345708359032869"),
+            ("940342.9816367687258701382705898", "8928e+24", "8928000000000000000000000000"),
+            ("+5.36819312965070326e-4354", "+2842.85", "2842.85000000000000009"),
+            ("10141204801825835211973625643009", "835.256773794084", "10141204801825835211973625643008"),
+            ("6138812453537433854901149", "-6431085171216E-30", "6138812453537433854672896"),
+            ("683.6880211517978", "-0x2c1af969c79645a66808bc.8p1", "-106640236906197536758300672"),
+            ("-4.81343136398979974999999", "-5.256505284246e7", "-52565057.65589136398921255"),
         ] {
-            assert_eq!(
-                incr_by_float(value, increment).as_deref(),
-                Some(sum),
-                "{value} + {increment}"
-            );
+            assert_eq!(incr_by_float(value, increment).as_deref(), Some(sum), "{value} + {increment}");
         }
     }
 
@@ -546,12 +440,7 @@ mod tests {
     #[test]
     fn infinity_can_be_read_but_not_added() {
         assert_eq!(LongDouble::parse(b"-inf").unwrap().to_string(), "-inf");
-        for (value, increment) in [
-            ("inf", "1"),
-            ("1", "-inf"),
-            ("inf", "-inf"),
-            ("1e4932", "1e4932"),
-        ] {
+        for (value, increment) in [("inf", "1"), ("1", "-inf"), ("inf", "-inf"), ("1e4932", "1e4932")] {
             assert_eq!(incr_by_float(value, increment), None);
         }
     }

@@ -18,9 +18,8 @@ pub fn format_double(value: f64) -> String {
         return (value as i64).to_string();
     }
     let scientific = format!("{:e}", value.abs());
-    let Some((mantissa, Ok(exponent))) = scientific
-        .split_once('e')
-        .map(|(mantissa, exponent)| (mantissa, exponent.parse::<i32>()))
+    let Some((mantissa, Ok(exponent))) =
+        scientific.split_once('e').map(|(mantissa, exponent)| (mantissa, exponent.parse::<i32>()))
     else {
         return scientific;
     };

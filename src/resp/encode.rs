@@ -151,10 +151,7 @@ mod tests {
         assert_same(Reply::OK, r"+OK\r\n");
         assert_same(Reply::Integer(i64::MIN), r":-9223372036854775808\r\n");
         assert_same(Reply::text(""), r"$0\r\n\r\n");
-        assert_same(
-            Reply::Bulk(Bytes::from_static(b"a\r\n\0")),
-            r"$4\r\na\r\n\x00\r\n",
-        );
+        assert_same(Reply::Bulk(Bytes::from_static(b"a\r\n\0")), r"$4\r\na\r\n\x00\r\n");
         assert_same(Reply::Array(vec![]), r"*0\r\n");
         assert_same(Reply::Error(Error::Syntax), r"-ERR syntax error\r\n");
     }
@@ -166,29 +163,13 @@ mod tests {
         assert_encoded(Reply::Boolean(true), r":1\r\n", r"#t\r\n");
         assert_encoded(Reply::Boolean(false), r":0\r\n", r"#f\r\n");
         assert_encoded(Reply::Double(1.1), r"$3\r\n1.1\r\n", r",1.1\r\n");
-        assert_encoded(
-            Reply::Double(f64::NEG_INFINITY),
-            r"$4\r\n-inf\r\n",
-            r",-inf\r\n",
-        );
+        assert_encoded(Reply::Double(f64::NEG_INFINITY), r"$4\r\n-inf\r\n", r",-inf\r\n");
         assert_encoded(Reply::Double(f64::NAN), r"$3\r\nnan\r\n", r",nan\r\n");
         let verbatim = Reply::Verbatim(Bytes::from_static(b"a\nb"));
         assert_encoded(verbatim, r"$3\r\na\nb\r\n", r"=7\r\ntxt:a\nb\r\n");
-        assert_encoded(
-            Reply::Array(list()),
-            r"*2\r\n:1\r\n$-1\r\n",
-            r"*2\r\n:1\r\n_\r\n",
-        );
-        assert_encoded(
-            Reply::Set(list()),
-            r"*2\r\n:1\r\n$-1\r\n",
-            r"~2\r\n:1\r\n_\r\n",
-        );
-        assert_encoded(
-            Reply::Push(list()),
-            r"*2\r\n:1\r\n$-1\r\n",
-            r">2\r\n:1\r\n_\r\n",
-        );
+        assert_encoded(Reply::Array(list()), r"*2\r\n:1\r\n$-1\r\n", r"*2\r\n:1\r\n_\r\n");
+        assert_encoded(Reply::Set(list()), r"*2\r\n:1\r\n$-1\r\n", r"~2\r\n:1\r\n_\r\n");
+        assert_encoded(Reply::Push(list()), r"*2\r\n:1\r\n$-1\r\n", r">2\r\n:1\r\n_\r\n");
         let map = Reply::Map(vec![(Reply::Integer(1), Reply::Boolean(true))]);
         assert_encoded(map, r"*2\r\n:1\r\n:1\r\n", r"%1\r\n:1\r\n#t\r\n");
     }
@@ -197,10 +178,7 @@ mod tests {
     fn errors_stay_on_one_line() {
         let error = Error::other("ERR unknown command 'a\r\n+OK'\r\n\n");
         let reply = Reply::Array(vec![Reply::text("\r\n"), Reply::Error(error)]);
-        assert_same(
-            reply,
-            r"*2\r\n$2\r\n\r\n\r\n-ERR unknown command \'a  +OK\'\r\n",
-        );
+        assert_same(reply, r"*2\r\n$2\r\n\r\n\r\n-ERR unknown command \'a  +OK\'\r\n");
     }
 
     #[test]
@@ -225,9 +203,7 @@ mod tests {
                 Resp2Frame::Array(items.iter().map(in_resp2).collect())
             }
             Reply::Map(pairs) => {
-                let flat = pairs
-                    .iter()
-                    .flat_map(|(key, value)| [in_resp2(key), in_resp2(value)]);
+                let flat = pairs.iter().flat_map(|(key, value)| [in_resp2(key), in_resp2(value)]);
                 Resp2Frame::Array(flat.collect())
             }
         }
@@ -236,53 +212,25 @@ mod tests {
     fn in_resp3(reply: &Reply) -> Resp3Frame {
         let attributes = None;
         match reply {
-            Reply::Simple(text) => Resp3Frame::SimpleString {
-                data: text.as_bytes().to_vec(),
-                attributes,
-            },
-            Reply::Error(error) => Resp3Frame::SimpleError {
-                data: error.to_string(),
-                attributes,
-            },
-            Reply::Integer(data) => Resp3Frame::Number {
-                data: *data,
-                attributes,
-            },
-            Reply::Boolean(data) => Resp3Frame::Boolean {
-                data: *data,
-                attributes,
-            },
-            Reply::Bulk(data) => Resp3Frame::BlobString {
-                data: data.to_vec(),
-                attributes,
-            },
+            Reply::Simple(text) => Resp3Frame::SimpleString { data: text.as_bytes().to_vec(), attributes },
+            Reply::Error(error) => Resp3Frame::SimpleError { data: error.to_string(), attributes },
+            Reply::Integer(data) => Resp3Frame::Number { data: *data, attributes },
+            Reply::Boolean(data) => Resp3Frame::Boolean { data: *data, attributes },
+            Reply::Bulk(data) => Resp3Frame::BlobString { data: data.to_vec(), attributes },
             Reply::Verbatim(data) => Resp3Frame::VerbatimString {
                 data: data.to_vec(),
                 format: VerbatimStringFormat::Text,
                 attributes,
             },
-            Reply::Double(data) => Resp3Frame::Double {
-                data: *data,
-                attributes,
-            },
+            Reply::Double(data) => Resp3Frame::Double { data: *data, attributes },
             Reply::Null | Reply::NullArray => Resp3Frame::Null,
-            Reply::Array(items) => Resp3Frame::Array {
-                data: items.iter().map(in_resp3).collect(),
-                attributes,
-            },
-            Reply::Push(items) => Resp3Frame::Push {
-                data: items.iter().map(in_resp3).collect(),
-                attributes,
-            },
-            Reply::Set(items) => Resp3Frame::Set {
-                data: items.iter().map(in_resp3).collect(),
-                attributes,
-            },
+            Reply::Array(items) => {
+                Resp3Frame::Array { data: items.iter().map(in_resp3).collect(), attributes }
+            }
+            Reply::Push(items) => Resp3Frame::Push { data: items.iter().map(in_resp3).collect(), attributes },
+            Reply::Set(items) => Resp3Frame::Set { data: items.iter().map(in_resp3).collect(), attributes },
             Reply::Map(pairs) => Resp3Frame::Map {
-                data: pairs
-                    .iter()
-                    .map(|(key, value)| (in_resp3(key), in_resp3(value)))
-                    .collect(),
+                data: pairs.iter().map(|(key, value)| (in_resp3(key), in_resp3(value))).collect(),
                 attributes,
             },
         }
@@ -300,9 +248,7 @@ mod tests {
             Just(Reply::Error(Error::NotInteger)),
             any::<i64>().prop_map(Reply::Integer),
             any::<bool>().prop_map(Reply::Boolean),
-            any::<f64>()
-                .prop_filter("NaN equals nothing", |value| !value.is_nan())
-                .prop_map(Reply::Double),
+            any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Reply::Double),
             any_bytes().prop_map(Reply::Bulk),
             any_bytes().prop_map(Reply::Verbatim),
         ];
@@ -313,8 +259,7 @@ mod tests {
             prop_oneof![
                 items.clone().prop_map(Reply::Array),
                 items.prop_map(Reply::Push),
-                distinct()
-                    .prop_map(|set| Reply::Set(set.into_iter().map(Reply::Integer).collect())),
+                distinct().prop_map(|set| Reply::Set(set.into_iter().map(Reply::Integer).collect())),
                 (distinct(), prop::collection::vec(inner, 4)).prop_map(|(keys, values)| {
                     Reply::Map(keys.into_iter().map(Reply::Integer).zip(values).collect())
                 }),

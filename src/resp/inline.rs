@@ -69,19 +69,13 @@ fn push<'a>(arg: &mut Vec<u8>, byte: u8, tail: &'a [u8]) -> &'a [u8] {
 
 /// Behind a closing quote there may be a blank or nothing.
 fn end_word(rest: &[u8]) -> Option<&[u8]> {
-    rest.first()
-        .is_none_or(|&byte| is_blank(byte))
-        .then_some(rest)
+    rest.first().is_none_or(|&byte| is_blank(byte)).then_some(rest)
 }
 
 /// The byte that is meant by what stands behind a backslash. `\x` without two digits is just an `x`.
 fn read_escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (&escaped, tail) = rest.split_first()?;
-    let hex = if escaped == b'x' {
-        read_hex(tail)
-    } else {
-        None
-    };
+    let hex = if escaped == b'x' { read_hex(tail) } else { None };
     hex.or(Some((unescape(escaped), tail)))
 }
 
@@ -116,12 +110,7 @@ mod tests {
     #[track_caller]
     fn assert_words(line: &[u8], expected: &[&[u8]]) {
         let words = split_arguments(line).expect("balanced quotes");
-        assert_eq!(
-            words,
-            expected,
-            "line {:?}",
-            line.escape_ascii().to_string()
-        );
+        assert_eq!(words, expected, "line {:?}", line.escape_ascii().to_string());
     }
 
     #[test]
@@ -151,9 +140,8 @@ mod tests {
 
     #[test]
     fn unbalanced_quotes_are_refused() {
-        let lines: [&[u8]; 8] = [
-            br#""a"#, br#"""#, br#""a\"#, br#""a\""#, br#""a"b"#, b"'a", b"'a'b", br"'a\'",
-        ];
+        let lines: [&[u8]; 8] =
+            [br#""a"#, br#"""#, br#""a\"#, br#""a\""#, br#""a"b"#, b"'a", b"'a'b", br"'a\'"];
         for line in lines {
             assert_eq!(split_arguments(line), None, "{}", line.escape_ascii());
         }

@@ -88,9 +88,7 @@ pub enum ProtocolError {
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
     // Redis closes the connection without a word.
-    #[error(
-        "Protocol error: request is longer than the limit of {0} bytes (client-query-buffer-limit)"
-    )]
+    #[error("Protocol error: request is longer than the limit of {0} bytes (client-query-buffer-limit)")]
     RequestTooLong(usize),
     // What passed the scanner but not the crate; no such bytes are known.
     #[error("Protocol error: invalid request")]
@@ -151,17 +149,10 @@ impl Parser {
     }
 
     /// Where the array at the start of `buf` ends, once all of it has arrived.
-    fn scan_array(
-        &mut self,
-        buf: &[u8],
-        limits: &RequestLimits,
-    ) -> Result<Option<usize>, ProtocolError> {
+    fn scan_array(&mut self, buf: &[u8], limits: &RequestLimits) -> Result<Option<usize>, ProtocolError> {
         if self.position == 0 {
-            let Some(count) = self.read_number(
-                buf,
-                ProtocolError::CountLineTooLong,
-                ProtocolError::InvalidCount,
-            )?
+            let Some(count) =
+                self.read_number(buf, ProtocolError::CountLineTooLong, ProtocolError::InvalidCount)?
             else {
                 return Ok(None);
             };
@@ -173,11 +164,8 @@ impl Parser {
                 Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
                 None => return Ok(None),
             }
-            let Some(length) = self.read_number(
-                buf,
-                ProtocolError::LengthLineTooLong,
-                ProtocolError::InvalidLength,
-            )?
+            let Some(length) =
+                self.read_number(buf, ProtocolError::LengthLineTooLong, ProtocolError::InvalidLength)?
             else {
                 return Ok(None);
             };

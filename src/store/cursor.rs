@@ -130,7 +130,10 @@ mod tests {
         let cursors = Cursors::default();
         let cursor = cursors.remember(1, b"user:", Bytes::from_static(b"user:12345678"));
         assert!(cursor != 0 && cursor < 1 << 53);
-        assert_eq!(cursors.recall(1, b"user:", cursor), Position::After(Bytes::from_static(b"user:12345678")));
+        assert_eq!(
+            cursors.recall(1, b"user:", cursor),
+            Position::After(Bytes::from_static(b"user:12345678"))
+        );
         assert_eq!(cursors.recall(1, b"", 0), Position::Start);
     }
 
@@ -138,7 +141,10 @@ mod tests {
     fn a_forgotten_cursor_goes_on_no_later_than_its_key() {
         let key = Bytes::from_static(b"user:12345678");
         let cursor = Cursors::default().remember(1, b"user:", key.clone());
-        assert_eq!(Cursors::default().recall(1, b"user:", cursor), Position::At(Bytes::from_static(b"user:1234")));
+        assert_eq!(
+            Cursors::default().recall(1, b"user:", cursor),
+            Position::At(Bytes::from_static(b"user:1234"))
+        );
         let cursors = Cursors::default();
         let cursor = cursors.remember(1, b"user:", key);
         for at in 0..=REMEMBERED {

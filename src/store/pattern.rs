@@ -51,10 +51,7 @@ impl Pattern {
                 }
             };
         }
-        Pattern {
-            literal_prefix: literal_prefix.into(),
-            rest: rest.into(),
-        }
+        Pattern { literal_prefix: literal_prefix.into(), rest: rest.into() }
     }
 
     pub fn matches(&self, string: &[u8]) -> bool {
@@ -156,9 +153,7 @@ fn match_one(pattern: &[u8], byte: u8, case: Case) -> Option<&[u8]> {
             let (found, tail) = match_class(members, byte, case);
             found.then_some(tail)
         }
-        [b'\\', literal, tail @ ..] | [literal, tail @ ..] => {
-            case.equal(*literal, byte).then_some(tail)
-        }
+        [b'\\', literal, tail @ ..] | [literal, tail @ ..] => case.equal(*literal, byte).then_some(tail),
     }
 }
 
@@ -197,16 +192,10 @@ mod tests {
     fn assert_matches(pattern: &str, matching: &[&str], others: &[&str]) {
         let compiled = Pattern::new(pattern.as_bytes());
         for string in matching {
-            assert!(
-                compiled.matches(string.as_bytes()),
-                "{pattern} should match {string:?}"
-            );
+            assert!(compiled.matches(string.as_bytes()), "{pattern} should match {string:?}");
         }
         for string in others {
-            assert!(
-                !compiled.matches(string.as_bytes()),
-                "{pattern} should not match {string:?}"
-            );
+            assert!(!compiled.matches(string.as_bytes()), "{pattern} should not match {string:?}");
         }
     }
 

@@ -29,7 +29,11 @@ impl Weight {
     /// The weight of a record that is stored as it is.
     pub fn plain(key: &[u8], value_bytes: usize, expires: bool) -> Weight {
         let plain_bytes = (key.len() + value_bytes) as u64;
-        Weight { expires, plain_bytes, stored_bytes: plain_bytes + header::plain_header_bytes(expires) as u64 }
+        Weight {
+            expires,
+            plain_bytes,
+            stored_bytes: plain_bytes + header::plain_header_bytes(expires) as u64,
+        }
     }
 }
 
@@ -44,7 +48,10 @@ impl Usage {
     /// Takes away what [`add`](Usage::add) added. Saturates, so that a damaged count can't bring a server down;
     /// `larder check` recounts.
     pub fn subtract(&mut self, weight: Weight) {
-        debug_assert!(self.records > 0 && self.stored_bytes >= weight.stored_bytes, "usage below zero: {self:?} {weight:?}");
+        debug_assert!(
+            self.records > 0 && self.stored_bytes >= weight.stored_bytes,
+            "usage below zero: {self:?} {weight:?}"
+        );
         self.records = self.records.saturating_sub(1);
         self.expiring = self.expiring.saturating_sub(u64::from(weight.expires));
         self.plain_bytes = self.plain_bytes.saturating_sub(weight.plain_bytes);

@@ -20,11 +20,17 @@ const READERS_MAX: u32 = 1_022;
 /// Why the environment can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder")]
+    #[error(
+        "the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder"
+    )]
     NewerFormat { found: u32 },
-    #[error("the data directory holds an LMDB environment that is not Larder's (no format in its table 'meta')")]
+    #[error(
+        "the data directory holds an LMDB environment that is not Larder's (no format in its table 'meta')"
+    )]
     Foreign,
-    #[error("address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`")]
+    #[error(
+        "address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`"
+    )]
     Map(heed::Error),
     #[error("the LMDB environment can't be opened: {0}")]
     Lmdb(#[from] heed::Error),

@@ -23,12 +23,13 @@ pub struct Tables {
     pub(super) meta: Table,
 }
 
-/// A record as it lies in the map: header and payload, not checked, not decompressed.
+/// A record as it lies in the map: not checked, not decompressed.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskRecord<'t> {
+    /// The header, taken at its word.
     pub view: RecordView<'t>,
-    /// Key and record, without generation.
-    pub stored_bytes: u64,
+    /// All of it, header and payload.
+    pub bytes: &'t [u8],
 }
 
 impl DiskRecord<'_> {
@@ -37,7 +38,7 @@ impl DiskRecord<'_> {
         Weight {
             expires: self.view.expires_at_ms.is_some(),
             plain_bytes: (key.len() + self.view.plain_len) as u64,
-            stored_bytes: self.stored_bytes,
+            stored_bytes: (key.len() + self.bytes.len()) as u64,
         }
     }
 }
@@ -96,7 +97,8 @@ impl Tables {
         let rows = self.records.range(txn, &range)?;
         Ok(rows.map(|row| {
             let (table_key, bytes) = row?;
-            let (_, key) = split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
+            let (_, key) =
+                split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
             Ok((key, disk_record(key, bytes)?))
         }))
     }
@@ -116,9 +118,14 @@ impl Tables {
     }
 
     /// The last key of a generation.
-    pub fn last_key<'t>(&self, txn: &'t Snapshot<'_>, generation: Generation) -> Result<Option<&'t [u8]>, Fault> {
+    pub fn last_key<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+        generation: Generation,
+    ) -> Result<Option<&'t [u8]>, Fault> {
         let end = record_key(generation + 1, b"");
-        let last = self.records.get_lower_than(txn, &end)?.and_then(|(table_key, _)| split_record_key(table_key));
+        let last =
+            self.records.get_lower_than(txn, &end)?.and_then(|(table_key, _)| split_record_key(table_key));
         Ok(last.filter(|(of, _)| *of == generation).map(|(_, key)| key))
     }
 
@@ -153,7 +160,12 @@ impl Tables {
         Ok(replaced)
     }
 
-    fn unindex(&self, batch: &mut WriteBatch<'_>, generation: Generation, key: &[u8]) -> Result<Option<Weight>, Fault> {
+    fn unindex(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        key: &[u8],
+    ) -> Result<Option<Weight>, Fault> {
         let Some(bytes) = self.records.get(batch, &record_key(generation, key))? else { return Ok(None) };
         let record = disk_record(key, bytes)?;
         let (weight, deadline) = (record.weight(key), record.view.expires_at_ms);
@@ -225,8 +237,11 @@ impl Tables {
     }
 
     pub fn usage(&self, txn: &RoTxn<'_>, generation: Generation) -> Result<Usage, Fault> {
-        let Some(bytes) = self.usage.get(txn, &record_key(generation, b""))? else { return Ok(Usage::default()) };
-        let field = |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let Some(bytes) = self.usage.get(txn, &record_key(generation, b""))? else {
+            return Ok(Usage::default());
+        };
+        let field =
+            |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         match (field(0), field(1), field(2), field(3)) {
             (Some(records), Some(expiring), Some(plain_bytes), Some(stored_bytes)) if bytes.len() == 32 => {
                 Ok(Usage { records, expiring, plain_bytes, stored_bytes })
@@ -235,7 +250,12 @@ impl Tables {
         }
     }
 
-    pub fn put_usage(&self, batch: &mut WriteBatch<'_>, generation: Generation, usage: &Usage) -> Result<(), Fault> {
+    pub fn put_usage(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        usage: &Usage,
+    ) -> Result<(), Fault> {
         let mut row = [0; 32];
         let fields = [usage.records, usage.expiring, usage.plain_bytes, usage.stored_bytes];
         for (slot, field) in row.chunks_exact_mut(8).zip(fields) {
@@ -252,7 +272,11 @@ impl Tables {
 
     /// A generation whose records are garbage.
     pub fn first_retired(&self, txn: &Snapshot<'_>) -> Result<Option<Generation>, Fault> {
-        Ok(self.retired.first(txn)?.and_then(|(key, _)| split_record_key(key)).map(|(generation, _)| generation))
+        Ok(self
+            .retired
+            .first(txn)?
+            .and_then(|(key, _)| split_record_key(key))
+            .map(|(generation, _)| generation))
     }
 
     /// All generations whose records are garbage.
@@ -274,13 +298,17 @@ impl Tables {
     ) -> Result<bool, Fault> {
         let (start, end) = (record_key(generation, b""), record_key(generation + 1, b""));
         let mut doomed = Vec::new();
-        for row in self.records.range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?.take(records_max)
+        for row in self
+            .records
+            .range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?
+            .take(records_max)
         {
             let (table_key, bytes) = row?;
             let key = split_record_key(table_key).map_or(&b""[..], |(_, key)| key);
             // a damaged record is garbage all the same; its deadline, if any, is dropped by the sweeper
             let deadline = RecordView::peek(bytes).ok().and_then(|view| view.expires_at_ms);
-            doomed.push((table_key.to_vec(), deadline.map(|deadline| deadline_key(deadline, generation, key))));
+            doomed
+                .push((table_key.to_vec(), deadline.map(|deadline| deadline_key(deadline, generation, key))));
         }
         for (table_key, deadline) in &doomed {
             self.records.delete(batch, table_key)?;
@@ -321,7 +349,7 @@ impl Tables {
 
 fn disk_record<'t>(key: &[u8], bytes: &'t [u8]) -> Result<DiskRecord<'t>, Fault> {
     match RecordView::peek(bytes) {
-        Ok(view) => Ok(DiskRecord { view, stored_bytes: (key.len() + bytes.len()) as u64 }),
+        Ok(view) => Ok(DiskRecord { view, bytes }),
         Err(damage) => Err(Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()))),
     }
 }

@@ -76,12 +76,7 @@ fn arrays_are_taken_apart() {
 #[test]
 fn pipelines_mix_arrays_and_lines() {
     let bytes = b"PING\r\n*1\r\n$4\r\nPING\r\n\r\n\nGET 'a b'\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\nQUIT";
-    let expected = vec![
-        args(&["PING"]),
-        args(&["PING"]),
-        args(&["GET", "a b"]),
-        args(&["GET", "k"]),
-    ];
+    let expected = vec![args(&["PING"]), args(&["PING"]), args(&["GET", "a b"]), args(&["GET", "k"])];
     assert_eq!(parse(bytes), (expected, None));
 }
 
@@ -108,107 +103,50 @@ fn what_follows_a_request_stays() {
 fn arguments_are_not_copied() {
     let mut buf = BytesMut::from(&b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"[..]);
     let key_address = buf[17..].as_ptr();
-    let request = Parser::new()
-        .next(&mut buf, &RequestLimits::default())
-        .unwrap()
-        .unwrap();
+    let request = Parser::new().next(&mut buf, &RequestLimits::default()).unwrap().unwrap();
     assert_eq!(request.args[1].as_ptr(), key_address);
 }
 
 #[test]
 fn bad_counts_are_refused() {
     let limits = RequestLimits::default();
-    for count in [
-        "",
-        "x",
-        "+1",
-        "01",
-        "-0",
-        "-",
-        " 1",
-        "1 ",
-        "1x",
-        "9223372036854775808",
-        "1048577",
-    ] {
-        assert_refused(
-            format!("*{count}\r\n"),
-            &limits,
-            "Protocol error: invalid multibulk length",
-        );
+    for count in ["", "x", "+1", "01", "-0", "-", " 1", "1 ", "1x", "9223372036854775808", "1048577"] {
+        assert_refused(format!("*{count}\r\n"), &limits, "Protocol error: invalid multibulk length");
     }
     assert_refused("*1\rX", &limits, "Protocol error: invalid multibulk length");
     assert_accepted("*1048576\r\n$1\r\na\r\n", &limits);
     let long_line = format!("*{}", "1".repeat(INLINE_BYTES_MAX));
-    assert_refused(
-        &long_line,
-        &limits,
-        "Protocol error: too big mbulk count string",
-    );
+    assert_refused(&long_line, &limits, "Protocol error: too big mbulk count string");
     assert_accepted(&long_line[..INLINE_BYTES_MAX], &limits);
 }
 
 #[test]
 fn bad_bulks_are_refused() {
-    let limits = RequestLimits {
-        bulk_bytes_max: 100,
-        ..RequestLimits::default()
-    };
+    let limits = RequestLimits { bulk_bytes_max: 100, ..RequestLimits::default() };
     for length in ["", "-1", "x", "007", "101", "18446744073709551616"] {
-        assert_refused(
-            format!("*1\r\n${length}\r\n"),
-            &limits,
-            "Protocol error: invalid bulk length",
-        );
+        assert_refused(format!("*1\r\n${length}\r\n"), &limits, "Protocol error: invalid bulk length");
     }
     assert_accepted("*1\r\n$100\r\n", &limits);
-    assert_refused(
-        "*2\r\n$1\r\na\r\nfoo\r\n",
-        &limits,
-        "Protocol error: expected '$', got 'f'",
-    );
-    assert_refused(
-        "*1\r\n+OK\r\n",
-        &limits,
-        "Protocol error: expected '$', got '+'",
-    );
+    assert_refused("*2\r\n$1\r\na\r\nfoo\r\n", &limits, "Protocol error: expected '$', got 'f'");
+    assert_refused("*1\r\n+OK\r\n", &limits, "Protocol error: expected '$', got '+'");
     let long_line = format!("*1\r\n${}", "1".repeat(INLINE_BYTES_MAX));
-    assert_refused(
-        long_line,
-        &limits,
-        "Protocol error: too big bulk count string",
-    );
+    assert_refused(long_line, &limits, "Protocol error: too big bulk count string");
 }
 
 #[test]
 fn nesting_is_refused_at_its_first_level() {
     let nested = "*1\r\n".repeat(100_000);
     let (requests, error) = parse(nested.as_bytes());
-    assert_eq!(
-        (requests, error),
-        (vec![], Some(ProtocolError::ExpectedBulk(b'*')))
-    );
+    assert_eq!((requests, error), (vec![], Some(ProtocolError::ExpectedBulk(b'*'))));
 }
 
 #[test]
 fn bad_lines_are_refused() {
     let limits = RequestLimits::default();
-    assert_refused(
-        "SET k \"v\r\n",
-        &limits,
-        "Protocol error: unbalanced quotes in request",
-    );
+    assert_refused("SET k \"v\r\n", &limits, "Protocol error: unbalanced quotes in request");
     let long_line = "a".repeat(INLINE_BYTES_MAX + 1);
-    assert_refused(
-        &long_line,
-        &limits,
-        "Protocol error: too big inline request",
-    );
-    assert_refused(
-        format!("{long_line}\n"),
-        &limits,
-        "Protocol error: too big inline request",
-    );
+    assert_refused(&long_line, &limits, "Protocol error: too big inline request");
+    assert_refused(format!("{long_line}\n"), &limits, "Protocol error: too big inline request");
     assert_accepted(&long_line[1..], &limits);
     assert_accepted(format!("{}\n", &long_line[1..]), &limits);
 }
@@ -216,16 +154,8 @@ fn bad_lines_are_refused() {
 #[test]
 fn strangers_may_send_little() {
     assert_accepted("*10\r\n$16384\r\n", &STRANGER);
-    assert_refused(
-        "*11\r\n",
-        &STRANGER,
-        "Protocol error: unauthenticated multibulk length",
-    );
-    assert_refused(
-        "*1\r\n$16385\r\n",
-        &STRANGER,
-        "Protocol error: unauthenticated bulk length",
-    );
+    assert_refused("*11\r\n", &STRANGER, "Protocol error: unauthenticated multibulk length");
+    assert_refused("*1\r\n$16385\r\n", &STRANGER, "Protocol error: unauthenticated bulk length");
 }
 
 #[test]
@@ -233,28 +163,19 @@ fn limits_are_those_of_the_moment() {
     let mut buf = BytesMut::from(&b"*1\r\n$4\r\nAUTH\r\n*11\r\n"[..]);
     let mut parser = Parser::new();
     assert!(parser.next(&mut buf, &STRANGER).unwrap().is_some());
-    assert_eq!(
-        parser.next(&mut buf, &RequestLimits::default()).unwrap(),
-        None
-    );
+    assert_eq!(parser.next(&mut buf, &RequestLimits::default()).unwrap(), None);
 }
 
 #[test]
 fn a_request_over_the_limit_is_refused_when_announced() {
-    let limits = RequestLimits {
-        request_bytes_max: 30,
-        ..RequestLimits::default()
-    };
+    let limits = RequestLimits { request_bytes_max: 30, ..RequestLimits::default() };
     assert_accepted("*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n", &limits);
     assert_refused(
         "*2\r\n$3\r\nGET\r\n$11\r\n",
         &limits,
         "Protocol error: request is longer than the limit of 30 bytes (client-query-buffer-limit)",
     );
-    let limits = RequestLimits {
-        bulk_bytes_max: usize::MAX,
-        ..limits
-    };
+    let limits = RequestLimits { bulk_bytes_max: usize::MAX, ..limits };
     assert_refused(
         "*1\r\n$9223372036854775807\r\n",
         &limits,
@@ -281,36 +202,21 @@ fn nothing_is_scanned_twice() {
         buf.extend_from_slice(piece);
         assert_eq!(parser.next(&mut buf, &RequestLimits::default()), Ok(None));
         let seen = (parser.position + parser.searched).min(buf.len());
-        assert!(
-            buf.len() - seen <= 2,
-            "all but a line end is behind the scanner"
-        );
+        assert!(buf.len() - seen <= 2, "all but a line end is behind the scanner");
         // The first byte tells an array from a line, and the type byte of a line is looked at with its end.
-        let spoil_end = if parser.searched > 0 {
-            parser.position
-        } else {
-            seen
-        };
-        buf[..spoil_end]
-            .iter_mut()
-            .skip(1)
-            .for_each(|byte| *byte = b'#');
+        let spoil_end = if parser.searched > 0 { parser.position } else { seen };
+        buf[..spoil_end].iter_mut().skip(1).for_each(|byte| *byte = b'#');
     }
 }
 
 #[test]
 fn errors_become_replies() {
     let error = Error::from(ProtocolError::ExpectedBulk(b'x'));
-    assert_eq!(
-        error.to_string(),
-        "ERR Protocol error: expected '$', got 'x'"
-    );
+    assert_eq!(error.to_string(), "ERR Protocol error: expected '$', got 'x'");
 }
 
 fn encode(args: &Args) -> Vec<u8> {
-    let bulks = args
-        .iter()
-        .map(|arg| BytesFrame::BulkString(arg.clone().into()));
+    let bulks = args.iter().map(|arg| BytesFrame::BulkString(arg.clone().into()));
     let frame = BytesFrame::Array(bulks.collect());
     let mut out = BytesMut::zeroed(frame_bytes(args));
     let written = encode_bytes(&mut out, &frame, false).unwrap();

@@ -1,0 +1,5 @@
+//! What the server counts. INFO shows it.
+
+pub mod stats;
+
+pub use stats::Stats;
