@@ -16,3 +16,4 @@ pub mod record;
 pub mod resp;
 pub mod store;
 pub mod telemetry;
+pub mod net;
