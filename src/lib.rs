@@ -7,6 +7,7 @@
 //! net       resp     command    command          store                    record                  engine              engine/lmdb
 //! ```
 
+pub mod engine;
 pub mod error;
 pub mod limits;
 pub mod resp;
