@@ -91,7 +91,9 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
                 if let Some(deadline) = view.expires_at_ms
                     && !tables.has_deadline(snapshot, deadline, generation, key)?
                 {
-                    report.problem(format!("record '{name}' of generation {generation}: not in the expiry index"));
+                    report.problem(format!(
+                        "record '{name}' of generation {generation}: not in the expiry index"
+                    ));
                 }
                 counted.entry(generation).or_default().add(Weight {
                     expires: view.expires_at_ms.is_some(),
@@ -116,7 +118,9 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         for (generation, usage) in counted {
             let noted = tables.usage(snapshot, generation)?;
             if noted != usage {
-                report.problem(format!("generation {generation}: its counters say {noted:?}, counted are {usage:?}"));
+                report.problem(format!(
+                    "generation {generation}: its counters say {noted:?}, counted are {usage:?}"
+                ));
             }
         }
     }
@@ -146,15 +150,9 @@ fn check_deadlines(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report
 }
 
 fn check_journal(dir: &Path, checkpoint: super::Seq, report: &mut Report) -> Result<(), OpenError> {
-    let inspection = journal::inspect(dir)?;
-    for problem in &inspection.problems {
-        report.problem(format!("journal: {problem}"));
-    }
-    if inspection.first_seq.is_some_and(|first| first > checkpoint + 1) {
-        report.problem(format!(
-            "journal: it begins at entry {}, LMDB holds everything up to {checkpoint}: entries are missing in between",
-            inspection.first_seq.unwrap_or_default()
-        ));
+    let inspection = journal::inspect(dir, checkpoint)?;
+    if let Some(lost) = &inspection.lost {
+        report.problem(lost.to_string());
     }
     report.journal = Some(inspection);
     Ok(())

@@ -41,13 +41,7 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     let failed = |error| DirectoryError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(failed)?;
     check_mark(dir)?;
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(DirectoryError::Locked(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    let lock = lock(dir)?;
     write_mark(dir).map_err(failed)?;
     for part in ["lmdb", "journal"] {
         fs::create_dir_all(dir.join(part)).map_err(failed)?;
@@ -67,7 +61,8 @@ pub fn claim_existing(dir: &Path) -> Result<Lock, DirectoryError> {
 
 fn lock(dir: &Path) -> Result<Lock, DirectoryError> {
     let failed = |error| DirectoryError::Io(dir.to_owned(), error);
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked(dir.to_owned())),

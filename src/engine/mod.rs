@@ -11,6 +11,7 @@
 //! own: one writes checkpoints and reclaims what was flushed, one removes what expired. The only wait a caller can meet
 //! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
 
+pub mod check;
 pub mod clock;
 pub mod effect;
 pub mod journal;
@@ -26,6 +27,8 @@ mod overlay;
 mod room;
 mod state;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -39,13 +42,14 @@ use smallvec::SmallVec;
 pub use cache::ValueCache;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
-pub use journal::{Fsync, Seq};
+pub use journal::{Fsync, Seq, Waiter};
 pub use open::{OpenError, Options};
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, StoreId};
+use effect::Effect;
 use journal::Journal;
 use lmdb::Tables;
 use state::{Leftovers, State};
@@ -191,15 +195,26 @@ impl Engine {
         if changes.effects.is_empty() {
             return Ok(None);
         }
-        let seq = self
-            .journal
-            .append(|_, entry| changes.effects.iter().for_each(|effect| effect.encode(entry)))
-            .map_err(Fault::from)?;
+        let seq = self.append(&changes.effects)?;
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
         }
         self.note_overlay_bytes(state);
         Ok(Some(seq))
+    }
+
+    /// Takes a journal entry. Whoever writes has made sure of room for the request ([`Engine::poll_room`]); an entry that
+    /// is much longer than its request (the copy of a large value) may find none yet, and waits for it here.
+    fn append(&self, effects: &[Effect]) -> Result<Seq, Fault> {
+        loop {
+            let taken =
+                self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)));
+            if !matches!(taken, Err(journal::Fault::NoRoomYet)) {
+                return Ok(taken?);
+            }
+            let bytes = effects.iter().map(Effect::encoded_bytes_max).sum();
+            self.journal.wait_room(bytes)?;
+        }
     }
 
     /// The declared keys that only LMDB can know.
@@ -257,13 +272,32 @@ impl Engine {
 
     /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: none
     /// leaves before everything it reflects is.
-    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
+    pub fn poll_acknowledged(
+        &self,
+        waiter: &mut Waiter,
+        seq: Seq,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        waiter.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
-    /// Ready once the overlay has room for another write; fails while there is none and checkpoints fail.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed))
+    /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
+    /// made.
+    pub fn poll_room(
+        &self,
+        waiter: &mut Waiter,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        match waiter.poll_room(bytes, cx) {
+            Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
+            other => other.map_err(|fault| Fault::from(fault).into()),
+        }
+    }
+
+    /// What a connection waits with.
+    pub fn waiter(&self) -> Waiter {
+        self.journal.waiter()
     }
 
     /// The sequence number of the last change.

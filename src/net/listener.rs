@@ -88,7 +88,8 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
 }
 
 async fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("can't listen on {host}:{port}: {error}"));
+    let failed =
+        |error: io::Error| io::Error::new(error.kind(), format!("can't listen on {host}:{port}: {error}"));
     let host = if host == "*" { "0.0.0.0" } else { host };
     let address = lookup_host((host, port)).await.map_err(failed)?.next();
     let address = address.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
@@ -99,7 +100,9 @@ async fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("can't listen on {}: {error}", path.display()));
+    let failed = |error: io::Error| {
+        io::Error::new(error.kind(), format!("can't listen on {}: {error}", path.display()))
+    };
     // what a server that was killed left behind; a live one's data directory is locked, so this is not its socket
     match std::fs::symlink_metadata(path) {
         Ok(meta) if std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()) => {
@@ -117,7 +120,12 @@ async fn accept_failed(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn start(server: &Arc<Server>, connections: &mut JoinSet<()>, accepted: Accepted, unixsocket: Option<&Path>) {
+async fn start(
+    server: &Arc<Server>,
+    connections: &mut JoinSet<()>,
+    accepted: Accepted,
+    unixsocket: Option<&Path>,
+) {
     let full = server.clients.len() >= server.config.settings().maxclients;
     match accepted {
         Accepted::Tcp(stream, _) if full => refuse(server, stream).await,
