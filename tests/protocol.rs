@@ -1,6 +1,6 @@
 //! The protocol byte for byte, over raw sockets: what is well formed, what is not, and what is too much.
 //!
-//! Where Redis has to answer the same, the same bytes go to both; `cargo test --test protocol redis` asks it alone.
+//! Where Redis has to answer the same, the same bytes go to both; `cargo test --test protocol ::redis` asks it alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 

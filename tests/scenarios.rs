@@ -1,6 +1,6 @@
 //! Conversations of `tests/scenarios/*.txt`, held with Larder and with the reference: both have to answer alike.
 //!
-//! `cargo test --test scenarios redis` checks the files themselves, against the reference only. The language of the
+//! `cargo test --test scenarios ::redis` checks the files themselves, against the reference only. The language of the
 //! files is described in `tests/support/script.rs`.
 
 #![allow(
