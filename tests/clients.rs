@@ -47,24 +47,12 @@ fn the_command_line(mut server: Server) {
     assert_eq!(cli(&server, &["-n", "3", "SET", "k", "3"]), "OK\n");
     assert_eq!(cli(&server, &["-n", "3", "-3", "GET", "k"]), "3\n");
     assert_eq!(cli(&server, &["GET", "missing"]), "\n");
-    assert_eq!(
-        run_with_input(
-            redis_cli(&server).args(["-x", "SET", "x"]),
-            b"\"from stdin\""
-        ),
-        "OK\n"
-    );
+    assert_eq!(run_with_input(redis_cli(&server).args(["-x", "SET", "x"]), b"\"from stdin\""), "OK\n");
     assert_eq!(cli(&server, &["STRLEN", "x"]), "12\n");
 
     let url = format!("{}/3", server.url());
-    assert_eq!(
-        run(Command::new("redis-cli").args(["-u", &url, "GET", "k"])),
-        "3\n"
-    );
-    assert_eq!(
-        cli(&server, &["-r", "5", "INCR", "counter"]),
-        "1\n2\n3\n4\n5\n"
-    );
+    assert_eq!(run(Command::new("redis-cli").args(["-u", &url, "GET", "k"])), "3\n");
+    assert_eq!(cli(&server, &["-r", "5", "INCR", "counter"]), "1\n2\n3\n4\n5\n");
     assert!(cli(&server, &["NONSENSE"]).starts_with("ERR unknown command"));
 
     server.restart();
@@ -88,10 +76,7 @@ fn the_command_line_in_bulk(server: Server) {
         input.extend(request(&["SET", &format!("key:{index}"), &value]));
     }
     let printed = run_with_input(redis_cli(&server).arg("--pipe"), &input);
-    assert!(
-        printed.contains(&format!("errors: 0, replies: {count}")),
-        "{printed}"
-    );
+    assert!(printed.contains(&format!("errors: 0, replies: {count}")), "{printed}");
 
     let scan = |pattern: &str| run(redis_cli(&server).args(["--scan", "--pattern", pattern]));
     assert_eq!(scan("key:*").lines().count(), count);
@@ -113,11 +98,7 @@ fn ioredis(mut server: Server) {
 
 /// Runs a script to its end, and restarts the server where it asks for that.
 fn hold(mut command: Command, server: &mut Server) {
-    let mut script = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = script.stdin.take().unwrap();
     let mut last = String::new();
     for line in BufReader::new(script.stdout.take().unwrap()).lines() {

@@ -72,10 +72,7 @@ fn a_kill_in_the_middle_leaves_a_prefix() {
                 acknowledged += 1;
             }
             server.kill_hard();
-            while connection
-                .try_read()
-                .is_ok_and(|reply| reply == Reply::ok())
-            {
+            while connection.try_read().is_ok_and(|reply| reply == Reply::ok()) {
                 acknowledged += 1;
             }
             writer.join().unwrap();
@@ -88,10 +85,7 @@ fn a_kill_in_the_middle_leaves_a_prefix() {
             let prefix = present.iter().take_while(|&&present| present).count();
             let count = present.iter().filter(|&&present| present).count();
             assert_eq!(count, prefix, "there is a gap behind record {prefix}");
-            assert!(
-                prefix >= acknowledged,
-                "{acknowledged} were acknowledged, {prefix} are there"
-            );
+            assert!(prefix >= acknowledged, "{acknowledged} were acknowledged, {prefix} are there");
         }
     }
 }
@@ -248,11 +242,7 @@ impl Run {
     // What the run speaks of.
 
     fn key(&mut self) -> String {
-        format!(
-            "{}:{}",
-            self.random.pick(&["user", "order", "ключ"]),
-            self.random.below(12)
-        )
+        format!("{}:{}", self.random.pick(&["user", "order", "ключ"]), self.random.below(12))
     }
 
     fn some_keys(&mut self) -> Vec<String> {
@@ -263,24 +253,14 @@ impl Run {
     fn value(&mut self) -> Vec<u8> {
         let text = match self.random.below(6) {
             0 | 1 => (self.random.below(2000) as i64 - 1000).to_string(),
-            2 => format!(
-                "{{\"id\": {}, \"tags\":[\"a\",\"b\",null], \"ok\":true}}",
-                self.random.below(1000)
-            ),
-            3 => format!(
-                "[{}0]",
-                "{\"name\":\"Ada\",\"born\":1815},".repeat(self.random.below(500))
-            ),
+            2 => format!("{{\"id\": {}, \"tags\":[\"a\",\"b\",null], \"ok\":true}}", self.random.below(1000)),
+            3 => format!("[{}0]", "{\"name\":\"Ada\",\"born\":1815},".repeat(self.random.below(500))),
             4 => {
-                let words: Vec<String> = (0..self.random.below(200))
-                    .map(|_| format!("{:016x}", self.random.next()))
-                    .collect();
+                let words: Vec<String> =
+                    (0..self.random.below(200)).map(|_| format!("{:016x}", self.random.next())).collect();
                 format!("\"{}\"", words.concat())
             }
-            _ => self
-                .random
-                .pick(&["null", "true", "\"\"", " [ ] ", "\"\\u00e9é\"", "-1.5e-10"])
-                .to_string(),
+            _ => self.random.pick(&["null", "true", "\"\"", " [ ] ", "\"\\u00e9é\"", "-1.5e-10"]).to_string(),
         };
         text.into_bytes()
     }
@@ -347,11 +327,7 @@ impl Run {
             (false, true) => Reply::ok(),
             (false, false) => Reply::NullBulk,
         };
-        assert!(
-            reply == expected,
-            "SET {key} with {} arguments gave {reply}, not {expected}",
-            args.len()
-        );
+        assert!(reply == expected, "SET {key} with {} arguments gave {reply}, not {expected}", args.len());
         if allowed {
             let deadline = match time {
                 _ if keeps => kept,
@@ -401,22 +377,12 @@ impl Run {
         let keys = self.some_keys();
         let taken = keys.iter().any(|key| self.record(key).is_some());
         let only_new = self.random.one_in(2);
-        let mut args = vec![if only_new {
-            b"MSETNX".to_vec()
-        } else {
-            b"MSET".to_vec()
-        }];
+        let mut args = vec![if only_new { b"MSETNX".to_vec() } else { b"MSET".to_vec() }];
         let mut records = Vec::new();
         for key in keys {
             let value = self.value();
             args.extend([key.clone().into_bytes(), value.clone()]);
-            records.push((
-                key,
-                Record {
-                    value,
-                    deadline: None,
-                },
-            ));
+            records.push((key, Record { value, deadline: None }));
         }
         let expected = match only_new {
             true => Reply::Integer(i64::from(!taken)),
@@ -460,10 +426,7 @@ impl Run {
             _ => "PEXPIREAT",
         };
         let before = now_ms();
-        self.expect(
-            &[name, key, &number.to_string()],
-            &Reply::Integer(i64::from(exists)),
-        );
+        self.expect(&[name, key, &number.to_string()], &Reply::Integer(i64::from(exists)));
         let after = now_ms();
         if let Some(record) = self.record(key) {
             record.deadline = Some(deadline.between(before, after));
@@ -473,16 +436,11 @@ impl Run {
     fn expire_at_once(&mut self, key: &str) {
         let existed = self.remove(key);
         let number = -(self.random.below(1000) as i64);
-        self.expect(
-            &["PEXPIRE", key, &number.to_string()],
-            &Reply::Integer(i64::from(existed)),
-        );
+        self.expect(&["PEXPIRE", key, &number.to_string()], &Reply::Integer(i64::from(existed)));
     }
 
     fn persist(&mut self, key: &str) {
-        let had = self
-            .record(key)
-            .is_some_and(|record| record.deadline.take().is_some());
+        let had = self.record(key).is_some_and(|record| record.deadline.take().is_some());
         self.expect(&["PERSIST", key], &Reply::Integer(i64::from(had)));
     }
 
@@ -493,10 +451,7 @@ impl Run {
             Some(Some(deadline)) => deadline,
         };
         let deadline = self.call(&["PEXPIRETIME", key]).integer();
-        assert!(
-            expected.contains(&deadline),
-            "PEXPIRETIME {key} gave {deadline}, not {expected:?}"
-        );
+        assert!(expected.contains(&deadline), "PEXPIRETIME {key} gave {deadline}, not {expected:?}");
         if deadline >= 0 {
             // from here on it is known exactly
             self.record(key).unwrap().deadline = Some(deadline..=deadline);
@@ -504,10 +459,7 @@ impl Run {
             let left = self.call(&["PTTL", key]).integer();
             let after = now_ms();
             let expected = deadline - after..=deadline - before;
-            assert!(
-                expected.contains(&left),
-                "PTTL {key} gave {left}, not {expected:?}"
-            );
+            assert!(expected.contains(&left), "PTTL {key} gave {left}, not {expected:?}");
         }
     }
 
@@ -539,10 +491,9 @@ impl Run {
         let number = self.stores[index].1.to_string();
         let replaces = self.random.one_in(2);
         let taken = self.record_in(index, &to).is_some();
-        let copied = self.record(key).map(|record| Record {
-            value: record.value.clone(),
-            deadline: record.deadline.clone(),
-        });
+        let copied = self
+            .record(key)
+            .map(|record| Record { value: record.value.clone(), deadline: record.deadline.clone() });
         let mut args = vec!["COPY", key, &to, "DB", &number];
         args.extend(replaces.then_some("REPLACE"));
         match copied.filter(|_| replaces || !taken) {
@@ -579,13 +530,7 @@ impl Run {
             let value = self.value();
             pipeline.extend(request(&["GET", key]));
             pipeline.extend(request(&[b"SET", key.as_bytes(), &value]));
-            self.put(
-                key,
-                Record {
-                    value,
-                    deadline: None,
-                },
-            );
+            self.put(key, Record { value, deadline: None });
         }
         pipeline.extend(request(&["EXEC"]));
         self.connection.send(&pipeline);
@@ -599,9 +544,7 @@ impl Run {
     /// All pages of a scan; between them other records change.
     fn scan(&mut self) {
         self.settle_all();
-        let prefix = *self
-            .random
-            .pick(&["", "user:", "user:1", "ключ:", "nothing"]);
+        let prefix = *self.random.pick(&["", "user:", "user:1", "ключ:", "nothing"]);
         let pattern = format!("{prefix}*");
         let count = (1 + self.random.below(20)).to_string();
         let at_first = self.keys_with(prefix);
@@ -612,10 +555,7 @@ impl Run {
             let page = self.call(&["SCAN", &cursor, "MATCH", &pattern, "COUNT", &count]);
             for key in page.elements()[1].elements().iter().map(Reply::text) {
                 let twice = !seen.insert(key.clone()) && untouched.contains(&key);
-                assert!(
-                    !twice || self.server.kind() == Kind::Redis,
-                    "{key} came twice"
-                );
+                assert!(!twice || self.server.kind() == Kind::Redis, "{key} came twice");
             }
             cursor = page.elements()[0].text();
             if cursor == "0" {
@@ -638,11 +578,7 @@ impl Run {
         let prefix = *self.random.pick(&["", "user:", "ключ:1", "nothing"]);
         let reply = self.call(&["KEYS", &format!("{prefix}*")]);
         let listed: BTreeSet<String> = reply.elements().iter().map(Reply::text).collect();
-        assert_eq!(
-            listed.len(),
-            reply.elements().len(),
-            "KEYS gave a key twice"
-        );
+        assert_eq!(listed.len(), reply.elements().len(), "KEYS gave a key twice");
         assert_eq!(listed, self.keys_with(prefix));
     }
 
@@ -735,13 +671,7 @@ impl Run {
     fn rewrite(&mut self, key: &str, value: Vec<u8>) {
         match self.record(key) {
             Some(record) => record.value = value,
-            None => self.put(
-                key,
-                Record {
-                    value,
-                    deadline: None,
-                },
-            ),
+            None => self.put(key, Record { value, deadline: None }),
         }
     }
 
@@ -754,9 +684,7 @@ impl Run {
 
     fn keys_with(&self, prefix: &str) -> BTreeSet<String> {
         let keys = self.model[self.selected].keys();
-        keys.filter(|key| key.starts_with(prefix))
-            .cloned()
-            .collect()
+        keys.filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 }
 
@@ -781,9 +709,7 @@ fn integer(count: usize) -> Reply {
 }
 
 fn with<'a>(name: &'a str, keys: &'a [String]) -> Vec<&'a str> {
-    std::iter::once(name)
-        .chain(keys.iter().map(String::as_str))
-        .collect()
+    std::iter::once(name).chain(keys.iter().map(String::as_str)).collect()
 }
 
 /// A number as INCR takes it.

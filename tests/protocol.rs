@@ -67,22 +67,12 @@ fn exchange_on(connection: &mut Connection, sent: &[u8], expected: &[u8], then: 
             connection.send(b"*2\r\n$4\r\nECHO\r\n$6\r\nmarker\r\n");
             let mut received = connection.read_bytes(expected.len() + b"$6\r\nmarker\r\n".len());
             let marker_at = received.len().saturating_sub(b"$6\r\nmarker\r\n".len());
-            assert_eq!(
-                printable(&received[marker_at..]),
-                r"$6\r\nmarker\r\n",
-                "after {}",
-                start_of(sent)
-            );
+            assert_eq!(printable(&received[marker_at..]), r"$6\r\nmarker\r\n", "after {}", start_of(sent));
             received.truncate(marker_at);
             received
         }
     };
-    assert_eq!(
-        printable(&received),
-        printable(expected),
-        "after {}",
-        start_of(sent)
-    );
+    assert_eq!(printable(&received), printable(expected), "after {}", start_of(sent));
 }
 
 fn start_of(bytes: &[u8]) -> String {
@@ -105,19 +95,10 @@ fn well_formed_requests(server: &Server) {
         (b"*0\r\n*-1\r\n*-5\r\nPING\r\n", b"+PONG\r\n"),
         (b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", b"$0\r\n\r\n"),
         (b"*2\r\n$4\r\nECHO\r\n$4\r\na\r\nb\r\n", b"$4\r\na\r\nb\r\n"),
-        (
-            b"*2\r\n$4\r\nEcHo\r\n$3\r\n\x00\xff\x80\r\n",
-            b"$3\r\n\x00\xff\x80\r\n",
-        ),
-        (
-            b"*1\r\n$0\r\n\r\n",
-            b"-ERR unknown command '', with args beginning with: \r\n",
-        ),
+        (b"*2\r\n$4\r\nEcHo\r\n$3\r\n\x00\xff\x80\r\n", b"$3\r\n\x00\xff\x80\r\n"),
+        (b"*1\r\n$0\r\n\r\n", b"-ERR unknown command '', with args beginning with: \r\n"),
         // one after the other, of both kinds
-        (
-            b"PING\r\n*1\r\n$4\r\nPING\r\nPING x\r\n",
-            b"+PONG\r\n+PONG\r\n$1\r\nx\r\n",
-        ),
+        (b"PING\r\n*1\r\n$4\r\nPING\r\nPING x\r\n", b"+PONG\r\n+PONG\r\n$1\r\nx\r\n"),
     ];
     for (sent, expected) in cases {
         exchange(server, sent, expected, &LivesOn);
@@ -156,34 +137,18 @@ fn malformed_requests_close(server: &Server) {
         exchange(server, sent, error.as_bytes(), &Closes);
         // what came before has its answer, what comes behind has none
         let pipeline = [b"PING\r\n", *sent, b"\r\nPING\r\n"].concat();
-        exchange(
-            server,
-            &pipeline,
-            format!("+PONG\r\n{error}").as_bytes(),
-            &Closes,
-        );
+        exchange(server, &pipeline, format!("+PONG\r\n{error}").as_bytes(), &Closes);
     }
     // a web browser that was tricked into talking to this port is not listened to
-    exchange(
-        server,
-        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nPING\r\n",
-        b"",
-        &Closes,
-    );
+    exchange(server, b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nPING\r\n", b"", &Closes);
 }
 
 fn lines_without_an_end(server: &Server) {
     let long = 70_000;
     let cases = [
         (vec![b'x'; long], "too big inline request"),
-        (
-            [b"*".as_slice(), &vec![b'1'; long]].concat(),
-            "too big mbulk count string",
-        ),
-        (
-            [b"*1\r\n$".as_slice(), &vec![b'1'; long]].concat(),
-            "too big bulk count string",
-        ),
+        ([b"*".as_slice(), &vec![b'1'; long]].concat(), "too big mbulk count string"),
+        ([b"*1\r\n$".as_slice(), &vec![b'1'; long]].concat(), "too big bulk count string"),
     ];
     for (sent, what) in cases {
         let error = format!("-ERR Protocol error: {what}\r\n");
@@ -209,10 +174,7 @@ fn limits_before_authentication(server: &Server) {
     let mut connection = server.connect();
     assert_eq!(connection.ask("AUTH secret"), Reply::ok());
     let large = vec![b'x'; 100_000];
-    assert_eq!(
-        connection.call(&[b"ECHO".as_slice(), &large]),
-        Reply::Bulk(large.clone())
-    );
+    assert_eq!(connection.call(&[b"ECHO".as_slice(), &large]), Reply::Bulk(large.clone()));
     let many: Vec<String> = (0..100).map(|index| format!("key:{index}")).collect();
     let mut exists = vec!["EXISTS"];
     exists.extend(many.iter().map(String::as_str));
@@ -232,10 +194,7 @@ fn one_byte_at_a_time(server: &Server) {
         connection.send(&[byte]);
     }
     let expected = b"+OK\r\n$9\r\n\"a value\"\r\n*2\r\n$9\r\n\"a value\"\r\n$-1\r\n$3\r\nx y\r\n";
-    assert_eq!(
-        printable(&connection.read_bytes(expected.len())),
-        printable(expected)
-    );
+    assert_eq!(printable(&connection.read_bytes(expected.len())), printable(expected));
 }
 
 fn a_pipeline_is_answered_in_order(server: &Server) {
@@ -245,11 +204,7 @@ fn a_pipeline_is_answered_in_order(server: &Server) {
     let writer = thread::spawn(move || {
         let mut pipeline = Vec::new();
         for index in 0..count {
-            pipeline.extend(request(&[
-                "SET",
-                &format!("key:{index}"),
-                &index.to_string(),
-            ]));
+            pipeline.extend(request(&["SET", &format!("key:{index}"), &index.to_string()]));
             pipeline.extend(request(&["GET", &format!("key:{index}")]));
             pipeline.extend(request(&["NONSENSE"]));
         }
@@ -280,18 +235,13 @@ fn too_many_clients(server: &Server) {
     while clients.len() < 3 {
         let mut client = server.connect();
         if client.try_send(b"PING\r\n").is_ok()
-            && client
-                .try_read()
-                .is_ok_and(|reply| reply.bytes() == b"PONG")
+            && client.try_read().is_ok_and(|reply| reply.bytes() == b"PONG")
         {
             clients.push(client);
         }
     }
     let refusal = server.connect().read_to_close();
-    assert_eq!(
-        printable(&refusal),
-        r"-ERR max number of clients reached\r\n"
-    );
+    assert_eq!(printable(&refusal), r"-ERR max number of clients reached\r\n");
     for client in &mut clients {
         assert_eq!(client.ask("ECHO 1"), Reply::bulk("1"));
     }
@@ -300,9 +250,7 @@ fn too_many_clients(server: &Server) {
     loop {
         let mut client = server.connect();
         if client.try_send(b"PING\r\n").is_ok()
-            && client
-                .try_read()
-                .is_ok_and(|reply| reply.bytes() == b"PONG")
+            && client.try_read().is_ok_and(|reply| reply.bytes() == b"PONG")
         {
             break;
         }
@@ -311,19 +259,10 @@ fn too_many_clients(server: &Server) {
 
 fn replies_turned_off(server: &Server) {
     let cases: &[(&[u8], &[u8])] = &[
-        (
-            b"CLIENT REPLY OFF\r\nPING\r\nGET\r\nNONSENSE\r\nCLIENT REPLY ON\r\nPING\r\n",
-            b"+OK\r\n+PONG\r\n",
-        ),
+        (b"CLIENT REPLY OFF\r\nPING\r\nGET\r\nNONSENSE\r\nCLIENT REPLY ON\r\nPING\r\n", b"+OK\r\n+PONG\r\n"),
         (b"CLIENT REPLY SKIP\r\nPING\r\nPING x\r\n", b"$1\r\nx\r\n"),
-        (
-            b"CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nPING\r\nPING x\r\n",
-            b"$1\r\nx\r\n",
-        ),
-        (
-            b"CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\nCLIENT REPLY ON\r\n",
-            b"+OK\r\n",
-        ),
+        (b"CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nPING\r\nPING x\r\n", b"$1\r\nx\r\n"),
+        (b"CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\nCLIENT REPLY ON\r\n", b"+OK\r\n"),
     ];
     for (sent, expected) in cases {
         exchange(server, sent, expected, &LivesOn);
@@ -334,37 +273,17 @@ fn resp2_and_resp3(server: &Server) {
     let mut connection = server.connect();
     connection.send(b"HELLO 3\r\n");
     let greeting = connection.read_raw();
-    assert!(
-        greeting.starts_with(b"%7\r\n$6\r\nserver\r\n"),
-        "{}",
-        printable(&greeting)
-    );
+    assert!(greeting.starts_with(b"%7\r\n$6\r\nserver\r\n"), "{}", printable(&greeting));
     exchange_on_sending(&mut connection, b"GET missing\r\n", b"_\r\n");
     exchange_on_sending(&mut connection, b"MGET missing\r\n", b"*1\r\n_\r\n");
-    exchange_on_sending(
-        &mut connection,
-        b"CONFIG GET timeout\r\n",
-        b"%1\r\n$7\r\ntimeout\r\n$1\r\n0\r\n",
-    );
+    exchange_on_sending(&mut connection, b"CONFIG GET timeout\r\n", b"%1\r\n$7\r\ntimeout\r\n$1\r\n0\r\n");
     connection.send(b"HELLO 2\r\n");
     let greeting = connection.read_raw();
-    assert!(
-        greeting.starts_with(b"*14\r\n$6\r\nserver\r\n"),
-        "{}",
-        printable(&greeting)
-    );
+    assert!(greeting.starts_with(b"*14\r\n$6\r\nserver\r\n"), "{}", printable(&greeting));
     exchange_on_sending(&mut connection, b"GET missing\r\n", b"$-1\r\n");
-    exchange_on_sending(
-        &mut connection,
-        b"CONFIG GET timeout\r\n",
-        b"*2\r\n$7\r\ntimeout\r\n$1\r\n0\r\n",
-    );
+    exchange_on_sending(&mut connection, b"CONFIG GET timeout\r\n", b"*2\r\n$7\r\ntimeout\r\n$1\r\n0\r\n");
     // a refused version changes nothing
-    exchange_on_sending(
-        &mut connection,
-        b"HELLO 4\r\n",
-        b"-NOPROTO unsupported protocol version\r\n",
-    );
+    exchange_on_sending(&mut connection, b"HELLO 4\r\n", b"-NOPROTO unsupported protocol version\r\n");
     exchange_on_sending(&mut connection, b"GET missing\r\n", b"$-1\r\n");
 }
 
@@ -390,10 +309,7 @@ fn a_large_request_in_small_pieces() {
     assert_eq!(connection.read(), Reply::ok());
     for index in [0, 31, 63] {
         let value = connection.ask(&format!("GET large:{index}"));
-        assert!(
-            value == Reply::Bulk(json_text(index, 1 << 20)),
-            "large:{index} differs"
-        );
+        assert!(value == Reply::Bulk(json_text(index, 1 << 20)), "large:{index} differs");
     }
     assert_eq!(connection.ask("DBSIZE"), Reply::Integer(count));
 }
@@ -418,10 +334,7 @@ fn announcements_are_cheap() {
     // the server has read them all once it has answered someone who came later
     assert_eq!(server.connect().ask("ECHO 1"), Reply::bulk("1"));
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(
-        grown < 64 << 20,
-        "100 silent connections cost {grown} bytes"
-    );
+    assert!(grown < 64 << 20, "100 silent connections cost {grown} bytes");
 }
 
 /// A client that asks and never reads is made to wait; it costs a bounded amount of memory, and nobody else waits.
@@ -430,10 +343,7 @@ fn a_client_that_does_not_read_is_held_back() {
     let server = Server::larder(&[]);
     let mut other = server.connect();
     let value = json_text(1, 1 << 20);
-    assert_eq!(
-        other.call(&[b"SET".as_slice(), b"large", &value]),
-        Reply::ok()
-    );
+    assert_eq!(other.call(&[b"SET".as_slice(), b"large", &value]), Reply::ok());
     let before = server.resident_bytes();
 
     let replies = 1000;
@@ -449,17 +359,11 @@ fn a_client_that_does_not_read_is_held_back() {
         thread::sleep(Duration::from_millis(5));
     }
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(
-        grown < 200 << 20,
-        "a client that does not read costs {grown} bytes"
-    );
+    assert!(grown < 200 << 20, "a client that does not read costs {grown} bytes");
 
     // nothing was lost meanwhile
     for index in 0..replies {
-        assert!(
-            greedy.read() == Reply::Bulk(value.clone()),
-            "reply {index} differs"
-        );
+        assert!(greedy.read() == Reply::Bulk(value.clone()), "reply {index} differs");
     }
     writer.join().unwrap();
 }
@@ -483,9 +387,7 @@ fn json_text(seed: i64, size: usize) -> Vec<u8> {
     let mut text = vec![b'"'];
     let mut state = u64::try_from(seed).unwrap() + 1;
     while text.len() < size {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         text.extend_from_slice(format!("{:016x}", state).as_bytes());
     }
     text.push(b'"');

@@ -1,12 +1,7 @@
 //! Real input: the records of Debian's `iso-codes` (countries, regions, languages, currencies, scripts) go into stores
 //! by three clients, through a restart, and come back byte for byte.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod support;
 
@@ -19,9 +14,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use support::{
-    Kind, Reply, Server, node_script, python_script, redis_cli, request, run, run_with_input,
-};
+use support::{Kind, Reply, Server, node_script, python_script, redis_cli, request, run, run_with_input};
 
 /// The files, and the member that names an entry.
 const FILES: [(&str, &str); 8] = [
@@ -56,37 +49,21 @@ fn redis() {
 
 fn load_and_check(mut server: Server, stores: [usize; 3]) {
     let records = iso_codes();
-    assert!(
-        records.len() > 10_000,
-        "iso-codes has only {} records",
-        records.len()
-    );
+    assert!(records.len() > 10_000, "iso-codes has only {} records", records.len());
     let folder = TempDir::new().unwrap();
     let file = write_lines(&records, folder.path());
     let file = file.to_str().unwrap();
     let [by_cli, by_python, by_node] = stores.map(|store| store.to_string());
 
     pipe(&records, &by_cli, &server);
-    println!(
-        "{}",
-        run(python_script("records.py", &server).args(["load", file, &by_python]))
-    );
-    println!(
-        "{}",
-        run(node_script("records.mjs", &server).args(["load", file, &by_node]))
-    );
+    println!("{}", run(python_script("records.py", &server).args(["load", file, &by_python])));
+    println!("{}", run(node_script("records.mjs", &server).args(["load", file, &by_node])));
 
     server.restart();
 
     // each reads what another has written
-    println!(
-        "{}",
-        run(python_script("records.py", &server).args(["check", file, &by_node]))
-    );
-    println!(
-        "{}",
-        run(node_script("records.mjs", &server).args(["check", file, &by_cli]))
-    );
+    println!("{}", run(python_script("records.py", &server).args(["check", file, &by_node])));
+    println!("{}", run(node_script("records.mjs", &server).args(["check", file, &by_cli])));
     check_by_hand(&records, &by_python, &server);
 
     list_by_prefix(&records, &by_cli, &server);
@@ -100,15 +77,12 @@ fn load_and_check(mut server: Server, stores: [usize; 3]) {
 fn iso_codes() -> Records {
     let mut records = Records::new();
     for (name, member) in FILES {
-        let path = Path::new("/usr/share/iso-codes/json")
-            .join(name)
-            .with_extension("json");
+        let path = Path::new("/usr/share/iso-codes/json").join(name).with_extension("json");
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}; tests/run installs it", path.display()));
         let lists: BTreeMap<String, Vec<Box<RawValue>>> = serde_json::from_str(&text).unwrap();
         for record in lists.into_values().flatten() {
-            let fields: BTreeMap<&str, serde_json::Value> =
-                serde_json::from_str(record.get()).unwrap();
+            let fields: BTreeMap<&str, serde_json::Value> = serde_json::from_str(record.get()).unwrap();
             let id = fields[member].as_str().unwrap();
             records.insert(format!("{name}:{id}"), record.get().to_string());
         }
@@ -156,26 +130,17 @@ fn list_by_prefix(records: &Records, store: &str, server: &Server) {
     for (name, _) in FILES {
         let prefix = format!("{name}:");
         let pattern = format!("{prefix}*");
-        let expected: BTreeSet<&str> = records
-            .keys()
-            .map(String::as_str)
-            .filter(|key| key.starts_with(&prefix))
-            .collect();
+        let expected: BTreeSet<&str> =
+            records.keys().map(String::as_str).filter(|key| key.starts_with(&prefix)).collect();
         let printed = run(redis_cli(server).args(["-n", store, "--scan", "--pattern", &pattern]));
         assert_eq!(printed.lines().collect::<BTreeSet<_>>(), expected);
 
         let listed = connection.call(&["KEYS", &pattern]);
         if server.kind() == Kind::Larder && expected.len() > 1024 {
-            assert!(
-                listed.is_error("TOOMANYKEYS 426"),
-                "KEYS {pattern} gave {listed}"
-            );
+            assert!(listed.is_error("TOOMANYKEYS 426"), "KEYS {pattern} gave {listed}");
         } else {
             let listed: BTreeSet<String> = listed.elements().iter().map(Reply::text).collect();
-            assert_eq!(
-                listed.iter().map(String::as_str).collect::<BTreeSet<_>>(),
-                expected
-            );
+            assert_eq!(listed.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
         }
     }
 }
@@ -193,10 +158,7 @@ fn some_expire(records: &Records, store: &str, server: &Server) {
         assert_eq!(exists, !short_lived(key), "{key}");
     }
     let left = records.keys().filter(|key| !short_lived(key)).count();
-    assert_eq!(
-        connection.ask("DBSIZE").integer(),
-        i64::try_from(left).unwrap()
-    );
+    assert_eq!(connection.ask("DBSIZE").integer(), i64::try_from(left).unwrap());
 }
 
 fn tell_the_compression(server: &Server) {

@@ -3,12 +3,7 @@
 //! `cargo test --test scenarios ::redis` checks the files themselves, against the reference only. The language of the
 //! files is described in `tests/support/script.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod support;
 
@@ -90,16 +85,8 @@ fn the_notation_tells_replies_apart() {
     assert!(matches(",1.5", &Reply::Double(b"1.5".to_vec()), 3));
     assert!(matches(",1.5", &Reply::bulk("1.5"), 2));
     assert!(!matches(",1.5", &Reply::bulk("1.5"), 3));
-    assert!(matches(
-        "~-ERR * limit",
-        &Reply::Error(b"ERR a limit".to_vec()),
-        2
-    ));
-    assert!(!matches(
-        "-ERR a",
-        &Reply::Error(b"ERR a limit".to_vec()),
-        2
-    ));
+    assert!(matches("~-ERR * limit", &Reply::Error(b"ERR a limit".to_vec()), 2));
+    assert!(!matches("-ERR a", &Reply::Error(b"ERR a limit".to_vec()), 2));
 }
 
 fn folder() -> PathBuf {
@@ -114,8 +101,7 @@ fn path_of(name: &str) -> PathBuf {
 fn hold(name: &str, kind: Kind) {
     let (settings, sections) = script::parse_file(&path_of(name));
     let mut stage = Stage::new(kind, settings);
-    let (taken, left_out): (Vec<_>, Vec<_>) =
-        sections.iter().partition(|section| stage.knows(section));
+    let (taken, left_out): (Vec<_>, Vec<_>) = sections.iter().partition(|section| stage.knows(section));
     for section in left_out {
         println!("the reference does not know this: {}", section.title);
     }
@@ -130,12 +116,7 @@ fn hold(name: &str, kind: Kind) {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} went wrong:\n\n{}\n",
-        wrong.len(),
-        wrong.join("\n\n")
-    );
+    assert!(wrong.is_empty(), "{} went wrong:\n\n{}\n", wrong.len(), wrong.join("\n\n"));
 }
 
 /// A server for the sections of one file.
@@ -181,16 +162,12 @@ impl Stage {
                 ("space".to_string(), " ".to_string()),
             ]),
         };
-        section
-            .steps
-            .iter()
-            .try_for_each(|step| conversation.take(step))
+        section.steps.iter().try_for_each(|step| conversation.take(step))
     }
 
     /// An empty server with these settings: the running one, if it has them.
     fn server_for(&mut self, settings: &Settings) -> &Server {
-        let same = self.settings.flags == settings.flags
-            && self.settings.any_values == settings.any_values;
+        let same = self.settings.flags == settings.flags && self.settings.any_values == settings.any_values;
         if settings.fresh || !same {
             self.server = None;
         }
@@ -203,11 +180,7 @@ impl Stage {
             Server::of_kind(self.kind, &flags)
         });
         let mut administrator = server.connect();
-        if let Some(at) = settings
-            .flags
-            .iter()
-            .position(|flag| flag == "--requirepass")
-        {
+        if let Some(at) = settings.flags.iter().position(|flag| flag == "--requirepass") {
             administrator.call(&["AUTH", &settings.flags[at + 1]]);
         }
         assert_eq!(administrator.ask("FLUSHALL"), Reply::ok());
@@ -236,14 +209,11 @@ impl Conversation<'_> {
                 self.spoke_last.clone_from(connection);
                 self.said_last.clone_from(text);
                 let arguments = script::arguments(&script::substitute(text, &self.variables));
-                self.connection(connection)
-                    .send(&support::request(&arguments));
+                self.connection(connection).send(&support::request(&arguments));
                 Ok(())
             }
             Action::Expect { connection, text } => {
-                let name = connection
-                    .clone()
-                    .unwrap_or_else(|| self.spoke_last.clone());
+                let name = connection.clone().unwrap_or_else(|| self.spoke_last.clone());
                 self.expect(&name, text).map_err(|received| {
                     format!(
                         "  line {}: > {}\n  expected {text}\n  received {received}",
@@ -268,11 +238,7 @@ impl Conversation<'_> {
         }
         let reply = received.map_err(|error| error.to_string())?;
         let expected = script::parse_pattern(&text);
-        if expected.matches(&reply, protocol, &mut self.variables) {
-            Ok(())
-        } else {
-            Err(reply.to_string())
-        }
+        if expected.matches(&reply, protocol, &mut self.variables) { Ok(()) } else { Err(reply.to_string()) }
     }
 
     fn connection(&mut self, name: &str) -> &mut Connection {

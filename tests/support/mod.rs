@@ -5,12 +5,7 @@
 
 // Every test file is a crate of its own and uses only a part of this; a panic is how a test fails.
 #![allow(dead_code, unused_imports)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod random;
 mod server;

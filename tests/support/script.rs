@@ -111,10 +111,7 @@ pub fn parse_file(path: &Path) -> (Settings, Vec<Section>) {
         }
         if let Some(action) = action(line) {
             let section = sections.last_mut().unwrap_or_else(|| wrong());
-            section.steps.push(Step {
-                line: line_number,
-                action,
-            });
+            section.steps.push(Step { line: line_number, action });
             continue;
         }
         let subject = match sections.last_mut() {
@@ -132,22 +129,15 @@ fn action(line: &str) -> Option<Action> {
         let milliseconds = milliseconds.parse().ok()?;
         return Some(Action::Wait { milliseconds });
     }
-    let (name, mark, text) = line
-        .find(['<', '>'])
-        .map(|at| (&line[..at], &line[at..=at], line[at + 1..].trim_start()))?;
+    let (name, mark, text) =
+        line.find(['<', '>']).map(|at| (&line[..at], &line[at..=at], line[at + 1..].trim_start()))?;
     if !name.chars().all(char::is_alphanumeric) {
         return None;
     }
     let text = text.to_string();
     Some(match mark {
-        ">" => Action::Send {
-            connection: name.to_string(),
-            text,
-        },
-        _ => Action::Expect {
-            connection: (!name.is_empty()).then(|| name.to_string()),
-            text,
-        },
+        ">" => Action::Send { connection: name.to_string(), text },
+        _ => Action::Expect { connection: (!name.is_empty()).then(|| name.to_string()), text },
     })
 }
 
@@ -196,9 +186,7 @@ fn evaluate(expression: &str, variables: &Variables) -> String {
         Some(at) => expression.split_at(at),
         None => (expression, ""),
     };
-    let value = variables
-        .get(name)
-        .unwrap_or_else(|| panic!("${{{name}}} is not known here"));
+    let value = variables.get(name).unwrap_or_else(|| panic!("${{{name}}} is not known here"));
     if offset.is_empty() {
         return value.clone();
     }
@@ -263,8 +251,7 @@ fn is_like(bytes: &[u8], pattern: &[u8]) -> bool {
         None => bytes == pattern,
         Some(star) => {
             let (head, tail) = (&pattern[..star], &pattern[star + 1..]);
-            bytes.starts_with(head)
-                && (head.len()..=bytes.len()).any(|at| is_like(&bytes[at..], tail))
+            bytes.starts_with(head) && (head.len()..=bytes.len()).any(|at| is_like(&bytes[at..], tail))
         }
     }
 }
@@ -310,15 +297,11 @@ impl Pattern {
             | (Pattern::Bulk(text), Reply::Bulk(bytes)) => text.matches(bytes),
             (Pattern::Verbatim(text), Reply::Verbatim(bytes)) if resp3 => text.matches(bytes),
             (Pattern::Verbatim(text), Reply::Bulk(bytes)) if !resp3 => text.matches(bytes),
-            (Pattern::Integer { least, most }, Reply::Integer(value)) => {
-                (least..=most).contains(&value)
-            }
+            (Pattern::Integer { least, most }, Reply::Integer(value)) => (least..=most).contains(&value),
             (Pattern::Double(text), Reply::Double(bytes)) if resp3 => text.as_bytes() == bytes,
             (Pattern::Double(text), Reply::Bulk(bytes)) if !resp3 => text.as_bytes() == bytes,
             (Pattern::Boolean(expected), Reply::Boolean(value)) if resp3 => expected == value,
-            (Pattern::Boolean(expected), Reply::Integer(value)) if !resp3 => {
-                i64::from(*expected) == *value
-            }
+            (Pattern::Boolean(expected), Reply::Integer(value)) if !resp3 => i64::from(*expected) == *value,
             (Pattern::Null, Reply::NullBulk) | (Pattern::NullArray, Reply::NullArray) => !resp3,
             (Pattern::Null | Pattern::NullArray, Reply::Null) => resp3,
             (Pattern::Array(patterns), Reply::Array(replies)) => {
@@ -350,39 +333,23 @@ impl Pattern {
     }
 }
 
-fn in_order(
-    patterns: &[Pattern],
-    replies: &[Reply],
-    protocol: u8,
-    variables: &mut Variables,
-) -> bool {
+fn in_order(patterns: &[Pattern], replies: &[Reply], protocol: u8, variables: &mut Variables) -> bool {
     let patterns = match patterns.split_last() {
         Some((Pattern::Rest, first)) if first.len() <= replies.len() => first,
         _ if patterns.len() == replies.len() => patterns,
         _ => return false,
     };
-    patterns
-        .iter()
-        .zip(replies)
-        .all(|(pattern, reply)| pattern.matches(reply, protocol, variables))
+    patterns.iter().zip(replies).all(|(pattern, reply)| pattern.matches(reply, protocol, variables))
 }
 
-fn any_order(
-    patterns: &[Pattern],
-    replies: &[Reply],
-    protocol: u8,
-    variables: &mut Variables,
-) -> bool {
+fn any_order(patterns: &[Pattern], replies: &[Reply], protocol: u8, variables: &mut Variables) -> bool {
     let (patterns, more_may_come) = match patterns.split_last() {
         Some((Pattern::Rest, first)) => (first, true),
         _ => (patterns, false),
     };
     let mut left: Vec<&Reply> = replies.iter().collect();
     for pattern in patterns {
-        match left
-            .iter()
-            .position(|reply| pattern.matches(reply, protocol, variables))
-        {
+        match left.iter().position(|reply| pattern.matches(reply, protocol, variables)) {
             Some(index) => left.swap_remove(index),
             None => return false,
         };
@@ -421,10 +388,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn word(&mut self) -> String {
-        let end = self
-            .rest
-            .find(|character: char| character.is_whitespace())
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|character: char| character.is_whitespace()).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word.to_string()

@@ -92,20 +92,13 @@ impl Server {
             process.kill().unwrap();
             panic!("the server did not end after SIGTERM")
         });
-        assert!(
-            status.success(),
-            "after SIGTERM the server ended with {status}"
-        );
+        assert!(status.success(), "after SIGTERM the server ended with {status}");
     }
 
     /// Starts it again after [`stop`](Self::stop) or [`kill_hard`](Self::kill_hard): same data, flags and port.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let process = self
             .command()
             .stdin(Stdio::null())

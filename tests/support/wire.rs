@@ -51,10 +51,7 @@ impl Reply {
     /// The bytes of a bulk string, a simple string, verbatim text or an error.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Reply::Bulk(bytes)
-            | Reply::Simple(bytes)
-            | Reply::Verbatim(bytes)
-            | Reply::Error(bytes) => bytes,
+            Reply::Bulk(bytes) | Reply::Simple(bytes) | Reply::Verbatim(bytes) | Reply::Error(bytes) => bytes,
             other => panic!("a string was expected, not {other}"),
         }
     }
@@ -66,10 +63,9 @@ impl Reply {
     /// The elements of an array or of anything like it.
     pub fn elements(&self) -> &[Reply] {
         match self {
-            Reply::Array(elements)
-            | Reply::Map(elements)
-            | Reply::Set(elements)
-            | Reply::Push(elements) => elements,
+            Reply::Array(elements) | Reply::Map(elements) | Reply::Set(elements) | Reply::Push(elements) => {
+                elements
+            }
             other => panic!("an array was expected, not {other}"),
         }
     }
@@ -162,10 +158,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Connection {
-            stream: BufReader::new(stream),
-            raw: Vec::new(),
-        })
+        Ok(Connection { stream: BufReader::new(stream), raw: Vec::new() })
     }
 
     /// The socket itself, for tests that write from a second thread.
@@ -193,8 +186,7 @@ impl Connection {
     }
 
     pub fn read(&mut self) -> Reply {
-        self.try_read()
-            .unwrap_or_else(|error| panic!("no reply: {error}"))
+        self.try_read().unwrap_or_else(|error| panic!("no reply: {error}"))
     }
 
     pub fn try_read(&mut self) -> io::Result<Reply> {
@@ -225,9 +217,8 @@ impl Connection {
 
     fn reply(&mut self) -> io::Result<Reply> {
         let line = self.line()?;
-        let (kind, rest) = line
-            .split_first()
-            .ok_or_else(|| malformed("an empty line where a reply begins"))?;
+        let (kind, rest) =
+            line.split_first().ok_or_else(|| malformed("an empty line where a reply begins"))?;
         Ok(match kind {
             b'+' => Reply::Simple(rest.to_vec()),
             b'-' => Reply::Error(rest.to_vec()),
@@ -267,8 +258,7 @@ impl Connection {
     }
 
     fn blob(&mut self, length: &[u8]) -> io::Result<Vec<u8>> {
-        let length =
-            usize::try_from(number(length)?).map_err(|_| malformed("a negative length"))?;
+        let length = usize::try_from(number(length)?).map_err(|_| malformed("a negative length"))?;
         let mut bytes = vec![0; length + 2];
         self.stream.read_exact(&mut bytes)?;
         self.raw.extend_from_slice(&bytes);
@@ -301,9 +291,6 @@ fn read_to_close(mut from: impl Read, into: &mut Vec<u8>) {
     match from.read_to_end(into) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-        Err(error) => panic!(
-            "neither bytes nor a close: {error}; read so far: {}",
-            printable(into)
-        ),
+        Err(error) => panic!("neither bytes nor a close: {error}; read so far: {}", printable(into)),
     }
 }
