@@ -34,6 +34,8 @@ pub struct Options {
     pub cache_bytes_max: u64,
     /// A checkpoint runs at least this often, if anything changed.
     pub checkpoint_interval: Duration,
+    /// Size of the journal's segments.
+    pub journal_segment_bytes: u64,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
 }
@@ -50,6 +52,7 @@ impl Options {
             overlay_bytes_max: 96 * 1024 * 1024,
             cache_bytes_max: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(10),
+            journal_segment_bytes: 16 * 1024 * 1024,
             map_bytes: None,
         }
     }
@@ -150,8 +153,11 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
         leftovers = Leftovers::default();
         Ok(())
     };
-    let journal_options =
-        journal::Options { fsync: options.fsync, ..journal::Options::new(options.dir.join("journal")) };
+    let journal_options = journal::Options {
+        fsync: options.fsync,
+        segment_bytes: options.journal_segment_bytes,
+        ..journal::Options::new(options.dir.join("journal"))
+    };
     let (journal, recovery) = Journal::open(journal_options, through, &mut replay)?;
     if recovery.replayed > 0 {
         tracing::info!(

@@ -18,6 +18,7 @@ fn open(dir: &std::path::Path) -> Arc<Engine> {
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
         default_kind: Kind::Any,
+        journal_segment_bytes: 64 * 1024,
         ..Options::new(dir)
     });
     let engine = engine.unwrap();
