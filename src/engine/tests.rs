@@ -125,7 +125,7 @@ fn agree(engine: &Engine, model: &Model, now_ms: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_is_a_map_of_maps(steps in steps()) {
