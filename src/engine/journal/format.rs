@@ -168,11 +168,7 @@ impl<'a> Frame<'a> {
             .filter(|payload| holds_exactly(payload, entries));
         Some(Frame {
             offset: offset as u64,
-            header: FrameHeader {
-                entries,
-                first: u64_at(header, 8),
-                durable_through: u64_at(header, 16),
-            },
+            header: FrameHeader { entries, first: u64_at(header, 8), durable_through: u64_at(header, 16) },
             payload,
         })
     }

@@ -16,7 +16,7 @@ use super::format::FRAMES_AT;
 /// Ends the name of a file that is not ready yet. Such files are leftovers when the journal opens.
 pub const UNFINISHED_SUFFIX: &str = ".new";
 
-const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// What a segment's file is called: `<id, 16 digits>-<salt, 16 hex digits>.log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,8 +121,9 @@ impl Maker {
     /// Ids are used up even by a failure, so that no id ever names two files.
     fn next_name(&mut self) -> Result<Name, JournalError> {
         let mut salt = [0; 8];
-        getrandom::fill(&mut salt)
-            .map_err(|error| JournalError::io("draw a salt for", &self.dir, io::Error::other(error.to_string())))?;
+        getrandom::fill(&mut salt).map_err(|error| {
+            JournalError::io("draw a salt for", &self.dir, io::Error::other(error.to_string()))
+        })?;
         let id = self.next_id;
         self.next_id += 1;
         Ok(Name { id, salt: u64::from_be_bytes(salt) })
@@ -144,7 +145,9 @@ mod tests {
         let name = Name { id: 42, salt: 0xbeef };
         assert_eq!(name.to_string(), "0000000000000042-000000000000beef.log");
         assert_eq!(Name::parse(&name.to_string()), Some(name));
-        for other in ["42-beef.log", "0000000000000042-000000000000BEEF.log", "0000000000000042-.log", "x.log", ""] {
+        for other in
+            ["42-beef.log", "0000000000000042-000000000000BEEF.log", "0000000000000042-.log", "x.log", ""]
+        {
             assert_eq!(Name::parse(other), None, "{other}");
         }
     }

@@ -139,7 +139,12 @@ impl SimDisk {
     }
 
     fn from_files(files: Vec<Contents>, names: BTreeMap<PathBuf, usize>) -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(State { files, durable_names: names.clone(), names, ..State::default() })))
+        SimDisk(Arc::new(Mutex::new(State {
+            files,
+            durable_names: names.clone(),
+            names,
+            ..State::default()
+        })))
     }
 
     fn change(&self, operation: Operation, change: NameChange) -> io::Result<()> {
