@@ -1,4 +1,5 @@
 //! The journal as a whole, on disks that fail, fill up and lose power.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod concurrency;
 mod damage;
