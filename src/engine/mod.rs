@@ -41,7 +41,7 @@ use smallvec::SmallVec;
 pub use cache::ValueCache;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
-pub use journal::{Fsync, Seq, Waiter};
+pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 
@@ -248,32 +248,17 @@ impl Engine {
 
     /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: none
     /// leaves before everything it reflects is.
-    pub fn poll_acknowledged(
-        &self,
-        waiter: &mut Waiter,
-        seq: Seq,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        waiter.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
+    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
     /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
     /// made.
-    pub fn poll_room(
-        &self,
-        waiter: &mut Waiter,
-        bytes: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
-        match waiter.poll_room(bytes, cx) {
+    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.journal.poll_room(bytes, cx) {
             Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
-    }
-
-    /// What a connection waits with.
-    pub fn waiter(&self) -> Waiter {
-        self.journal.waiter()
     }
 
     /// The sequence number of the last change.

@@ -9,8 +9,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cache::ValueCache;
 use super::checkpoint::Control;
-use super::effect::{Definition, Effect};
-use super::journal::{self, Fsync, Journal, JournalError, ReplayError};
+use super::effect::{Definition, Effect, Malformed};
+use super::journal::{self, Fsync, Journal, JournalError};
 use super::lmdb::{self, Snapshot, Tables};
 use super::room::Room;
 use super::state::{Leftovers, State};
@@ -69,6 +69,8 @@ pub enum OpenError {
     Journal(#[from] JournalError),
     #[error("the data directory can't be read: {0}")]
     Fault(#[from] Fault),
+    #[error("journal entry {seq} can't be replayed: {why}; it was written by another version, or by a bug")]
+    Replay { seq: Seq, why: Malformed },
     #[error("a thread can't be started: {0}")]
     Thread(std::io::Error),
 }
@@ -146,8 +148,8 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let mut state = load(tables, &snapshot, options)?;
     number_stores(tables, &snapshot, &mut state, options.databases)?;
     let mut leftovers = Leftovers::default();
-    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), ReplayError> {
-        for effect in Effect::decode_all(entry)? {
+    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), OpenError> {
+        for effect in Effect::decode_all(entry).map_err(|why| OpenError::Replay { seq, why })? {
             replay_effect(tables, &snapshot, &mut state, seq, effect, &mut leftovers)?;
         }
         leftovers = Leftovers::default();
@@ -156,9 +158,10 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let journal_options = journal::Options {
         fsync: options.fsync,
         segment_bytes: options.journal_segment_bytes,
-        ..journal::Options::new(options.dir.join("journal"))
+        ..journal::Options::default()
     };
-    let (journal, recovery) = Journal::open(journal_options, through, &mut replay)?;
+    let (journal, recovery) =
+        Journal::open(&options.dir.join("journal"), journal_options, through, &mut replay)?;
     if recovery.replayed > 0 {
         tracing::info!(
             entries = recovery.replayed,

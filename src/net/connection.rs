@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::command::clients::Client;
 use crate::command::dispatch::{dispatch, lookup};
 use crate::command::{Flags, Server, Session, Spec};
-use crate::engine::{Seq, Waiter, clock};
+use crate::engine::{Seq, clock};
 use crate::error::Error;
 use crate::resp::{Parser, Reply, Request, RequestLimits, encode};
 
@@ -46,7 +46,6 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
         output: BytesMut::new(),
         parser: Parser::new(),
         reflects: 0,
-        waiter: server.engine.waiter(),
     };
     if let Err(error) = connection.serve().await {
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
@@ -65,7 +64,6 @@ struct Connection<S> {
     parser: Parser,
     /// The change that the replies in `output` must not overtake.
     reflects: Seq,
-    waiter: Waiter,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -155,11 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits until a write of this size finds room in memory and in the journal.
-    async fn wait_for_room(&mut self, request: &Request) -> Result<(), Error> {
+    async fn wait_for_room(&self, request: &Request) -> Result<(), Error> {
         const EFFECT_BYTES: usize = 64;
         let bytes = request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum();
-        let (engine, waiter) = (&self.server.engine, &mut self.waiter);
-        poll_fn(|cx| engine.poll_room(waiter, bytes, cx)).await
+        poll_fn(|cx| self.server.engine.poll_room(bytes, cx)).await
     }
 
     /// Waits as long as CLIENT PAUSE holds up a command like this.
@@ -177,8 +174,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let (engine, waiter, reflects) = (&self.server.engine, &mut self.waiter, self.reflects);
-        if let Err(error) = poll_fn(|cx| engine.poll_acknowledged(waiter, reflects, cx)).await {
+        let (engine, reflects) = (&self.server.engine, self.reflects);
+        if let Err(error) = poll_fn(|cx| engine.poll_acknowledged(reflects, cx)).await {
             // what these replies say may not last: none of them is sent
             self.output.clear();
             self.session.closing = true;

@@ -9,6 +9,7 @@
 //! | `maker` | stock thread, restart | making or renaming a segment |
 //! | `plan`, `ledger`, `waiters` | anyone | changing memory |
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use super::format::{FRAMES_AT, FrameHeader, SegmentHeader};
 use super::ledger::Ledger;
 use super::plan::{Batch, Plan};
+use super::recovery::Settled;
 use super::segment::{Maker, Segment};
 use super::waiters::{Waiters, wake_all};
 use super::{Fault, Fsync, JournalError, Options, Seq};
@@ -28,10 +30,13 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Core {
+    pub dir: PathBuf,
     pub options: Options,
     pub plan: Mutex<Plan>,
     /// With `plan`: the stock thread may have something to do.
     pub stock_changed: Condvar,
+    /// With `plan`: threads that block for room may look again.
+    pub room_moved: Condvar,
     pub ledger: Mutex<Ledger>,
     pub waiters: Mutex<Waiters>,
     /// With `waiters`: the sync thread may have something to do.
@@ -73,20 +78,27 @@ pub struct Stats {
 }
 
 impl Core {
-    /// A journal that goes on behind `last`, which is durable. `previous` is the segment that `last` is in, if any.
-    pub fn new(options: Options, plan: Plan, ledger: Ledger, maker: Maker, last: Seq, previous: u64) -> Core {
+    /// A journal that goes on behind `last`, which is durable.
+    pub fn new(dir: PathBuf, options: Options, last: Seq, plan: Plan, settled: Settled) -> Core {
         Core {
+            dir,
             fsync: AtomicU8::new(options.fsync as u8),
             options,
             plan: Mutex::new(plan),
             stock_changed: Condvar::new(),
-            ledger: Mutex::new(ledger),
+            room_moved: Condvar::new(),
+            ledger: Mutex::new(Ledger::new(settled.used)),
             waiters: Mutex::default(),
             sync_wanted: Condvar::new(),
             durable_moved: Condvar::new(),
-            maker: Mutex::new(maker),
+            maker: Mutex::new(settled.maker),
             turn: Mutex::new(()),
-            writer: Mutex::new(Writer { active: None, offset: 0, previous, buffer: Vec::new() }),
+            writer: Mutex::new(Writer {
+                active: None,
+                offset: 0,
+                previous: settled.previous,
+                buffer: Vec::new(),
+            }),
             last: AtomicU64::new(last),
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
@@ -184,7 +196,7 @@ impl Core {
     }
 
     fn write_batch(&self, writer: &mut Writer, batch: &mut Batch) -> Result<(), JournalError> {
-        let broken = |what| JournalError::io("write to", &self.options.dir, std::io::Error::other(what));
+        let broken = |what| JournalError::io("write to", &self.dir, std::io::Error::other(what));
         if batch.first != self.written() + 1 {
             // A writer that panicked took entries with it.
             return Err(broken(format!("entries {} to {} are lost", self.written() + 1, batch.first - 1)));
@@ -226,7 +238,7 @@ impl Core {
     }
 
     fn write(&self, segment: &Segment, bytes: &[u8], offset: u64) -> Result<(), JournalError> {
-        let path = || self.options.dir.join(segment.name.to_string());
+        let path = || self.dir.join(segment.name.to_string());
         segment.file.write_at(bytes, offset).map_err(|error| JournalError::io("write to", &path(), error))
     }
 
@@ -252,7 +264,7 @@ impl Core {
     fn sync_segments(&self, segments: &[Arc<Segment>]) -> Result<(), JournalError> {
         for segment in segments {
             let start = clock::monotonic();
-            let path = || self.options.dir.join(segment.name.to_string());
+            let path = || self.dir.join(segment.name.to_string());
             segment.file.sync().map_err(|error| JournalError::io("sync", &path(), error))?;
             let took = clock::monotonic().duration_since(start);
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -286,7 +298,7 @@ impl Core {
             let mut plan = self.plan.lock();
             plan.abandon(fault.clone());
             self.pending_bytes.store(0, Ordering::Relaxed);
-            std::mem::take(&mut plan.stock.waiting)
+            self.wanting_room(&mut plan)
         };
         let waiting = {
             let mut waiters = self.waiters.lock();
@@ -295,7 +307,7 @@ impl Core {
             waiters.take_through(Seq::MAX)
         };
         tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal");
-        wake_all(wants_room.into_values().chain(waiting));
+        wake_all(wants_room.into_iter().chain(waiting));
         fault
     }
 
@@ -392,7 +404,7 @@ impl Core {
             plan.refusal.get_or_insert(Fault::Closed);
             plan.stock.stopping = true;
             self.stock_changed.notify_all();
-            std::mem::take(&mut plan.stock.waiting)
+            self.wanting_room(&mut plan)
         };
         let waiting = {
             let mut waiters = self.waiters.lock();
@@ -401,7 +413,7 @@ impl Core {
             self.durable_moved.notify_all();
             waiters.take_through(Seq::MAX)
         };
-        wake_all(wants_room.into_values().chain(waiting));
+        wake_all(wants_room.into_iter().chain(waiting));
     }
 
     /// Makes one spare of the usual size.

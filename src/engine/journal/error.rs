@@ -11,7 +11,7 @@ const ADVICE: &str = "restore a backup, or look at the damage with `larder check
 /// Why an entry is not taken, or will not become durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Nothing is wrong: the disk is slower than the entries come. Wait for [room](super::Waiter::poll_room), then retry.
+    /// Nothing is wrong: the disk is slower than the entries come. Wait for [room](super::Journal::poll_room), then retry.
     #[error("no journal space is ready yet")]
     NoRoomYet,
     /// Nothing was taken. The journal keeps trying to make room, and goes on by itself.
@@ -53,13 +53,7 @@ pub enum JournalError {
     Gap { file: String, first: Seq, seq: Seq },
     #[error("entry {seq} is in the journal twice, the second time in {file} at offset {offset}; {ADVICE}")]
     Twice { file: String, offset: u64, seq: Seq },
-    // the caller's
-    #[error("entry {seq} of the journal cannot be replayed: {source}")]
-    Replay { seq: Seq, source: ReplayError },
 }
-
-/// What a replay reports when it cannot take an entry.
-pub type ReplayError = Box<dyn std::error::Error + Send + Sync>;
 
 impl JournalError {
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> JournalError {

@@ -43,7 +43,7 @@ pub fn inspect(dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
 }
 
 pub(super) fn inspect_on(disk: &dyn Disk, dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
-    let survey = Survey::read(disk, dir, after, &mut |_, _| Ok(()))?;
+    let survey = Survey::read::<JournalError>(disk, dir, after, &mut |_, _| Ok(()))?;
     Ok(Inspection {
         segments: survey.files.into_iter().map(SegmentReport::from).collect(),
         replayable: survey.replayed,

@@ -7,7 +7,7 @@
 //! *durable* when its file was synced: then it survives the machine. Entries are numbered from 1 without gaps; three
 //! numbers say how far each step has come, and `last >= written >= durable` always holds.
 //!
-//! Replies wait with [`Waiter::poll_acknowledged`]. Under `always` that wakes the sync thread, which takes everything
+//! Replies wait with [`Journal::poll_acknowledged`]. Under `always` that wakes the sync thread, which takes everything
 //! pending, writes it as one frame, syncs, and wakes exactly those who are satisfied; what arrives meanwhile is the next
 //! frame. Under `everysec` and `no` whoever waits first writes the pending bytes itself, for everyone, and the sync
 //! thread syncs once a second, or when [`Journal::wait_durable`] asks. Should the disk stall, those writes stall with it.
@@ -24,7 +24,7 @@
 //!
 //! Segments are made ahead of need by the stock thread, because syncing a file that does not grow costs less than half.
 //! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. An entry
-//! longer than a segment needs one of its own size: wait for it with [`Waiter::poll_room`].
+//! longer than a segment needs one of its own size: wait for it with [`Journal::poll_room`].
 //!
 //! # When something fails
 //!
@@ -81,25 +81,25 @@ mod sim;
 mod stock;
 #[cfg(test)]
 mod tests;
-mod waiter;
+mod wait;
 mod waiters;
 
-use std::path::PathBuf;
+use std::mem::take;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
-pub use self::error::{Fault, JournalError, ReplayError};
+pub use self::error::{Fault, JournalError};
 pub use self::inspect::{Inspection, SegmentReport, inspect};
-use self::ledger::Ledger;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
-use self::recovery::{Settled, Survey, settle};
-pub use self::waiter::Waiter;
+use self::recovery::{Survey, settle};
 
 /// The number of an entry, from 1; 0 stands before the first.
 pub type Seq = u64;
@@ -108,9 +108,10 @@ pub type Seq = u64;
 const SEGMENT_BYTES_MIN: u64 = 2 * format::FRAMES_AT;
 
 /// When the journal is synced: the setting `appendfsync`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
     /// Before a reply.
+    #[default]
     Always = 0,
     /// Once a second.
     EverySec = 1,
@@ -120,7 +121,6 @@ pub enum Fsync {
 
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub dir: PathBuf,
     pub fsync: Fsync,
     /// Size of a segment, rounded up to whole pages.
     pub segment_bytes: u64,
@@ -133,11 +133,9 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
 }
 
-impl Options {
-    /// The defaults, for a journal in `dir`.
-    pub fn new(dir: impl Into<PathBuf>) -> Options {
+impl Default for Options {
+    fn default() -> Options {
         Options {
-            dir: dir.into(),
             fsync: Fsync::Always,
             segment_bytes: 16 * 1024 * 1024,
             spares_min: 2,
@@ -193,7 +191,6 @@ pub struct Status {
 pub struct Journal {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    next_waiter: AtomicU64,
 }
 
 impl Journal {
@@ -201,32 +198,33 @@ impl Journal {
     ///
     /// After an error nothing has changed that counts, and what was replayed is to be thrown away. A full disk is no
     /// error: entries are refused then until there is space.
-    pub fn open(
+    pub fn open<E: From<JournalError>>(
+        dir: &Path,
         mut options: Options,
         after: Seq,
-        replay: &mut Replay<'_>,
-    ) -> Result<(Arc<Journal>, Recovery), JournalError> {
+        replay: &mut Replay<'_, E>,
+    ) -> Result<(Arc<Journal>, Recovery), E> {
         options.segment_bytes =
             options.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(format::FRAMES_AT);
-        let (disk, dir) = (Arc::clone(&options.disk), options.dir.clone());
-        disk.create_dir(&dir).map_err(|error| JournalError::io("create", &dir, error))?;
+        let disk = Arc::clone(&options.disk);
+        disk.create_dir(dir).map_err(|error| JournalError::io("create", dir, error))?;
 
-        let mut survey = Survey::read(&*disk, &dir, after, replay)?;
+        let mut survey = Survey::read(&*disk, dir, after, replay)?;
         let salvaged = survey.lost.take();
         if !options.salvage
             && let Some(lost) = salvaged
         {
-            return Err(lost);
+            return Err(lost.into());
         }
         let last = survey.next - 1;
         let recovery = Recovery { replayed: survey.replayed, last, last_found: survey.last_found, salvaged };
 
-        let Settled { used, spares, discarded, previous, maker } =
-            settle(survey, &disk, &dir, options.segment_bytes)?;
+        let mut settled = settle(survey, &disk, dir, options.segment_bytes)?;
+        let (spares, discarded) = (take(&mut settled.spares), take(&mut settled.discarded));
         let plan = Plan::new(last, Stock { spares, discarded, ..Stock::default() });
-        let core = Arc::new(Core::new(options, plan, Ledger::new(used), maker, last, previous));
+        let core = Arc::new(Core::new(dir.to_owned(), options, last, plan, settled));
         core.begin(last)?;
-        let journal = Journal { core, threads: Mutex::default(), next_waiter: AtomicU64::new(0) };
+        let journal = Journal { core, threads: Mutex::default() };
         journal.spawn("journal-sync", Core::run_syncs)?;
         journal.spawn("journal-stock", Core::keep_stock)?;
         Ok((Arc::new(journal), recovery))
@@ -258,33 +256,21 @@ impl Journal {
         self.core.pending_bytes()
     }
 
-    /// A place to wait at; a connection needs one.
-    pub fn waiter(&self) -> Waiter {
-        Waiter::new(Arc::clone(&self.core), self.next_waiter.fetch_add(1, Ordering::Relaxed))
+    /// Ready when everything up to `seq` is as durable as the policy promises, or never will be. A number that no entry has
+    /// yet stands for the last one that has.
+    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.core.poll_acknowledged(seq, cx)
     }
 
-    /// Resolves when everything up to `seq` is as durable as the policy promises. For those who wait once.
-    pub fn acknowledged(&self, seq: Seq) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
-        let mut waiter = self.waiter();
-        std::future::poll_fn(move |cx| waiter.poll_acknowledged(seq, cx))
+    /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
+    /// To be polled before a transaction begins.
+    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.core.poll_room(bytes, cx)
     }
 
-    /// Blocks until an entry of so many bytes would be taken. For the few who can't wait at a [`Waiter`].
+    /// The same, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
     pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
-        struct Unpark(std::thread::Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        let waker = Arc::new(Unpark(std::thread::current())).into();
-        let mut waiter = self.waiter();
-        loop {
-            match waiter.poll_room(bytes, &mut std::task::Context::from_waker(&waker)) {
-                std::task::Poll::Ready(outcome) => return outcome,
-                std::task::Poll::Pending => std::thread::park(),
-            }
-        }
+        self.core.wait_room(bytes)
     }
 
     /// Blocks until everything up to `seq` is synced, whatever the policy: for checkpoints and the shutdown.
@@ -311,9 +297,9 @@ impl Journal {
         self.core.restart(after)
     }
 
-    /// Why entries are refused until a restart.
-    pub fn failure(&self) -> Option<Fault> {
-        self.core.waiters.lock().failed.clone()
+    /// Whether it takes a restart to go on.
+    pub fn is_failed(&self) -> bool {
+        self.core.waiters.lock().failed.is_some()
     }
 
     pub fn status(&self) -> Status {
@@ -362,14 +348,14 @@ impl Journal {
         let core = Arc::clone(&self.core);
         let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
         let thread =
-            spawned.map_err(|error| JournalError::io("start a thread for", &self.core.options.dir, error))?;
+            spawned.map_err(|error| JournalError::io("start a thread for", &self.core.dir, error))?;
         self.threads.lock().push(thread);
         Ok(())
     }
 
     fn stop(&self) {
         self.core.stop();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
+        for thread in take(&mut *self.threads.lock()) {
             // A thread that panicked has failed the journal, which says so to everyone.
             let _ = thread.join();
         }

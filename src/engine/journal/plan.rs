@@ -11,6 +11,7 @@ use std::task::Waker;
 
 use super::format::{ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
 use super::segment::Segment;
+use super::waiters::Identity;
 use super::{Fault, Seq};
 
 /// A buffer that grew beyond this is not kept for the next batch.
@@ -82,8 +83,8 @@ pub struct Stock {
     pub wish: usize,
     /// Why there are no more spares, while making one fails.
     pub shortage: Option<String>,
-    /// Who waits for room, by their id.
-    pub waiting: HashMap<u64, Waker>,
+    /// Tasks that wait for room.
+    pub waiting: HashMap<Identity, Waker>,
     pub stopping: bool,
 }
 

@@ -13,10 +13,10 @@ use super::disk::Disk;
 use super::format::{self, FRAMES_AT, Frame, HeaderFault, SegmentHeader};
 use super::ledger::Used;
 use super::segment::{Maker, Name, Segment, UNFINISHED_SUFFIX};
-use super::{JournalError, ReplayError, Seq};
+use super::{JournalError, Seq};
 
-/// What the engine does with an entry found.
-pub type Replay<'a> = dyn FnMut(Seq, &[u8]) -> Result<(), ReplayError> + 'a;
+/// What the engine does with an entry found. Its errors are the engine's own, and end the opening.
+pub type Replay<'a, E> = dyn FnMut(Seq, &[u8]) -> Result<(), E> + 'a;
 
 /// What the files hold.
 #[derive(Debug)]
@@ -60,7 +60,20 @@ struct PassedOver {
 
 impl SurveyedFile {
     fn is_blank(&self) -> bool {
-        self.header.is_none() && self.frames == 0 && self.passed_over.is_empty()
+        self.header.is_none() && self.frames == 0 && self.unreadable.is_empty()
+    }
+
+    fn note(&mut self, frame: &Frame<'_>) {
+        let header = frame.header;
+        if frame.payload.is_none() {
+            self.unreadable.push(frame.offset..frame.end_offset());
+            return;
+        }
+        self.frames += 1;
+        if header.entries > 0 {
+            let first = self.entries.map_or(header.first, |(first, _)| first);
+            self.entries = Some((first, header.end() - 1));
+        }
     }
 }
 
@@ -68,12 +81,12 @@ impl Survey {
     /// Reads all segments in `dir` and hands every entry behind `after` that is safely there to `replay`, in order.
     ///
     /// Changes nothing. Losses are reported in the survey, since they may be accepted; everything else is an error.
-    pub fn read(
+    pub fn read<E: From<JournalError>>(
         disk: &dyn Disk,
         dir: &Path,
         after: Seq,
-        replay: &mut Replay<'_>,
-    ) -> Result<Survey, JournalError> {
+        replay: &mut Replay<'_, E>,
+    ) -> Result<Survey, E> {
         let listed = disk.list(dir).map_err(|error| JournalError::io("list", dir, error))?;
         let mut names: Vec<Name> = listed.iter().filter_map(|(name, _)| Name::parse(name)).collect();
         names.sort_unstable();
@@ -81,7 +94,6 @@ impl Survey {
             after,
             next: after + 1,
             replayed: 0,
-            last_found: 0,
             ids: names.iter().map(|name| name.id).collect(),
             expected_at: None,
             proof: None,
@@ -93,13 +105,15 @@ impl Survey {
             let bytes = disk.read(&path).map_err(|error| JournalError::io("read", &path, error))?;
             files.push(walk.file(name, &bytes, replay)?);
         }
+        let last_found =
+            files.iter().filter_map(|file| file.entries).map(|(_, last)| last).max().unwrap_or(0);
         let unfinished =
             listed.into_iter().map(|(name, _)| name).filter(|name| name.ends_with(UNFINISHED_SUFFIX));
         Ok(Survey {
             files,
             next: walk.next,
             replayed: walk.replayed,
-            last_found: walk.last_found,
+            last_found,
             unfinished: unfinished.collect(),
             lost: walk.verdict(),
         })
@@ -112,10 +126,9 @@ struct Walk {
     /// The first entry not found yet.
     next: Seq,
     replayed: u64,
-    last_found: Seq,
     /// Of all segments there are.
     ids: BTreeSet<u64>,
-    /// Where `next` should have been: behind the last frame replayed, or the damaged frame that held it.
+    /// Where `next` should be: at the start of a segment, behind a frame, or in a damaged one.
     expected_at: Option<(Name, u64)>,
     /// The greatest durable-through seen, and where.
     proof: Option<(Seq, Name, u64)>,
@@ -123,12 +136,12 @@ struct Walk {
 }
 
 impl Walk {
-    fn file(
+    fn file<E: From<JournalError>>(
         &mut self,
         name: Name,
         bytes: &[u8],
-        replay: &mut Replay<'_>,
-    ) -> Result<SurveyedFile, JournalError> {
+        replay: &mut Replay<'_, E>,
+    ) -> Result<SurveyedFile, E> {
         let mut file = SurveyedFile {
             name,
             bytes: bytes.len() as u64,
@@ -160,7 +173,9 @@ impl Walk {
             }
         };
         self.prove(header.durable_through, name, 0);
-        if header.first > self.next {
+        if header.first <= self.next {
+            self.expected_at = Some((name, FRAMES_AT));
+        } else {
             let (file, seq) = (name.to_string(), self.next);
             if header.previous == 0 {
                 self.lose(JournalError::Gap { file, first: header.first, seq });
@@ -176,34 +191,29 @@ impl Walk {
         Ok(Some(header))
     }
 
-    fn frame(
+    fn frame<E>(
         &mut self,
         file: &mut SurveyedFile,
         frame: &Frame<'_>,
-        replay: &mut Replay<'_>,
-    ) -> Result<(), JournalError> {
+        replay: &mut Replay<'_, E>,
+    ) -> Result<(), E> {
         let (first, end) = (frame.header.first, frame.header.end());
-        let place = (file.name, frame.offset);
+        let is_whole = frame.payload.is_some();
+        let holds_next = (first..end).contains(&self.next);
         self.prove(frame.header.durable_through, file.name, frame.offset);
-        if frame.payload.is_some() {
-            file.frames += 1;
-            if end > first {
-                file.entries = Some((file.entries.map_or(first, |(first, _)| first), end - 1));
-                self.last_found = self.last_found.max(end - 1);
-            }
-        } else {
-            file.unreadable.push(frame.offset..frame.end_offset());
-            if (first..end).contains(&self.next) {
-                self.expected_at = Some(place);
-            }
+        file.note(frame);
+        if is_whole && end == self.next {
+            self.expected_at = Some((file.name, frame.end_offset()));
+        } else if !is_whole && holds_next {
+            self.expected_at = Some((file.name, frame.offset));
         }
-        let replayable = frame.payload.is_some() && (first..end).contains(&self.next);
-        let began = self.next > self.after + 1;
-        if frame.payload.is_some() && began && first < self.next && end > self.after + 1 {
-            self.lose(JournalError::Twice { file: file.name.to_string(), offset: frame.offset, seq: first });
-        } else if replayable {
+        if end <= self.after + 1 {
+            return Ok(()); // the database holds all of it
+        }
+        let is_repeated = is_whole && first < self.next && self.next > self.after + 1;
+        if is_whole && holds_next && !is_repeated {
             for (seq, entry) in frame.entries().skip_while(|(seq, _)| *seq < self.next) {
-                replay(seq, entry).map_err(|source| JournalError::Replay { seq, source })?;
+                replay(seq, entry)?;
                 self.replayed += 1;
             }
             self.next = end;
@@ -211,10 +221,11 @@ impl Walk {
             file.replayed_through = Some(end - 1);
             return Ok(());
         }
-        if end > self.after + 1 {
-            let durable_through = frame.header.durable_through;
-            file.passed_over.push(PassedOver { offset: frame.offset, end, durable_through });
+        if is_repeated {
+            self.lose(JournalError::Twice { file: file.name.to_string(), offset: frame.offset, seq: first });
         }
+        let durable_through = frame.header.durable_through;
+        file.passed_over.push(PassedOver { offset: frame.offset, end, durable_through });
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::format::FRAMES_AT;
 /// Ends the name of a file that is not ready yet. Such files are leftovers when the journal opens.
 pub const UNFINISHED_SUFFIX: &str = ".new";
 
-const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// What a segment's file is called: `<id, 16 digits>-<salt, 16 hex digits>.log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

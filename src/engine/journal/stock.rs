@@ -4,6 +4,7 @@
 //! recycled, and whoever finds the stock empty meanwhile is refused before anything is taken.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, FailOnPanic};
@@ -75,13 +76,20 @@ impl Core {
 
     fn end_shortage(&self) {
         let (shortage, waiting) = {
-            let stock = &mut self.plan.lock().stock;
-            (stock.shortage.take(), std::mem::take(&mut stock.waiting))
+            let mut plan = self.plan.lock();
+            let stock = &mut plan.stock;
+            (stock.shortage.take(), self.wanting_room(&mut plan))
         };
         if shortage.is_some() {
             tracing::info!("there is space for the journal again");
         }
-        wake_all(waiting.into_values());
+        wake_all(waiting);
+    }
+
+    /// Everyone who waits for room: to be woken, and to look again.
+    pub fn wanting_room(&self, plan: &mut Plan) -> Vec<Waker> {
+        self.room_moved.notify_all();
+        std::mem::take(&mut plan.stock.waiting).into_values().collect()
     }
 
     fn report(&self, is_making: bool, error: &JournalError) {
@@ -91,14 +99,15 @@ impl Core {
             return;
         }
         let (earlier, waiting) = {
-            let stock = &mut self.plan.lock().stock;
+            let mut plan = self.plan.lock();
+            let stock = &mut plan.stock;
             stock.wish = 0;
-            (stock.shortage.replace(error.to_string()), std::mem::take(&mut stock.waiting))
+            (stock.shortage.replace(error.to_string()), self.wanting_room(&mut plan))
         };
         if earlier.is_none() {
             tracing::warn!(%error, "no new space for the journal; trying again every second");
         }
-        wake_all(waiting.into_values());
+        wake_all(waiting);
     }
 }
 

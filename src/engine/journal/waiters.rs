@@ -1,17 +1,25 @@
 //! Who waits for which entry, in the order of the entries, so that exactly those get woken who can go on.
 //!
 //! No wake-up is lost: progress is published before this mutex is taken to collect the satisfied, and whoever registers
-//! looks at the progress again under it. Each waiter has one place at most, so the size is bounded by their number.
-//! Wakers are called outside the mutex.
+//! looks at the progress again under it. A task has one place for an entry however often it polls, and a place lasts only
+//! until the journal gets there or fails. Wakers are called outside the mutex.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 
 use super::{Fault, Seq};
 
+/// Tells tasks apart: wakers with the same identity wake the same task.
+pub type Identity = (usize, usize);
+
+/// Of a waker that is being kept: while it is, no other task can have the same.
+pub fn identity(waker: &Waker) -> Identity {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+}
+
 #[derive(Debug, Default)]
 pub struct Waiters {
-    by_seq: BTreeMap<(Seq, u64), Waker>,
+    by_seq: BTreeMap<(Seq, Identity), Waker>,
     /// Someone blocks until everything up to here is synced, whatever the policy.
     pub forced: Seq,
     /// Set from a failure to the restart.
@@ -20,12 +28,8 @@ pub struct Waiters {
 }
 
 impl Waiters {
-    pub fn insert(&mut self, seq: Seq, id: u64, waker: Waker) {
-        self.by_seq.insert((seq, id), waker);
-    }
-
-    pub fn remove(&mut self, seq: Seq, id: u64) {
-        self.by_seq.remove(&(seq, id));
+    pub fn insert(&mut self, seq: Seq, waker: Waker) {
+        self.by_seq.insert((seq, identity(&waker)), waker);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -51,18 +55,35 @@ pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
-    #[test]
-    fn only_the_satisfied_are_taken_and_each_waiter_has_one_place() {
-        let mut waiters = Waiters::default();
-        for (seq, id) in [(5, 1), (3, 2), (5, 3), (9, 4), (9, 4)] {
-            waiters.insert(seq, id, Waker::noop().clone());
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
-        waiters.remove(5, 3);
-        assert_eq!(waiters.take_through(2).len(), 0);
-        assert_eq!(waiters.take_through(5).len(), 2);
-        assert_eq!(waiters.take_through(Seq::MAX).len(), 1);
+    }
+
+    #[test]
+    fn only_the_satisfied_are_woken_and_a_task_has_one_place_for_an_entry() {
+        let tasks: [Arc<Count>; 3] = Default::default();
+        let mut waiters = Waiters::default();
+        for (seq, task) in [(5, 0), (3, 1), (5, 0), (9, 2), (5, 0)] {
+            waiters.insert(seq, Waker::from(Arc::clone(&tasks[task])));
+        }
+        let woken = || tasks.each_ref().map(|task| task.0.load(Ordering::Relaxed));
+        wake_all(waiters.take_through(2));
+        assert_eq!(woken(), [0, 0, 0]);
+        wake_all(waiters.take_through(5));
+        assert_eq!(woken(), [1, 1, 0]);
+        wake_all(waiters.take_through(Seq::MAX));
+        assert_eq!(woken(), [1, 1, 1]);
         assert!(waiters.is_empty());
     }
 }

@@ -1,0 +1,98 @@
+//! Many threads at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const THREADS: u64 = 8;
+const APPENDS: u64 = 300;
+
+/// Every thread appends and waits, with what else happens going on beside it; then everything must be there.
+fn run(fsync: Fsync, beside: impl Fn(&Journal, &SimDisk) + Sync) -> Arc<Journal> {
+    let (disk, journal) = new_journal(fsync);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    for turn in 0..APPENDS {
+                        let seq = append(&journal, 1, 40).unwrap();
+                        if turn % 3 != 0 {
+                            acknowledge(&journal, seq).unwrap();
+                            assert!(journal.written() >= seq);
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                beside(&journal, &disk);
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    journal.close().unwrap();
+    let entries = replayable(&disk.after_power_cut(0), 0).unwrap();
+    assert_eq!(entries.len() as u64, THREADS * APPENDS);
+    assert!(entries.iter().all(|(seq, bytes)| *bytes == entry(1, *seq, 40)));
+    assert!(journal.core.waiters.lock().is_empty());
+    journal
+}
+
+#[test]
+fn everyone_is_acknowledged_under_every_policy() {
+    for fsync in [Fsync::Always, Fsync::EverySec, Fsync::No] {
+        run(fsync, |_, _| thread::sleep(Duration::from_millis(1)));
+    }
+}
+
+#[test]
+fn everyone_is_acknowledged_while_the_policy_changes() {
+    run(Fsync::No, |journal, _| {
+        for fsync in [Fsync::Always, Fsync::EverySec, Fsync::No] {
+            journal.set_fsync(fsync);
+            thread::sleep(Duration::from_micros(300));
+        }
+    });
+}
+
+#[test]
+fn everyone_is_acknowledged_while_others_force_syncs() {
+    run(Fsync::EverySec, |journal, _| journal.wait_durable(journal.last()).unwrap());
+}
+
+#[test]
+fn the_power_may_go_at_any_moment() {
+    for fsync in [Fsync::Always, Fsync::EverySec] {
+        run(fsync, |journal, disk| {
+            let promised = journal.durable();
+            let crashed = disk.after_power_cut(promised);
+            let entries = replayable(&crashed, 0).unwrap();
+            assert!(entries.len() as Seq >= promised);
+            assert!(
+                entries
+                    .iter()
+                    .zip(1..)
+                    .all(|((seq, bytes), expected)| { *seq == expected && *bytes == entry(1, expected, 40) })
+            );
+        });
+    }
+}
+
+#[test]
+fn a_failure_reaches_everyone_who_waits() {
+    for fsync in [Fsync::Always, Fsync::EverySec] {
+        let (disk, journal) = new_journal(fsync);
+        disk.fail_after(super::super::sim::Operation::Write, 60);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let failed = (0..10_000).find_map(|_| append_and_wait(&journal, 1, 40).err());
+                    assert!(matches!(failed, Some(Fault::Failed(_))), "{failed:?}");
+                });
+            }
+        });
+    }
+}

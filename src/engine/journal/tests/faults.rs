@@ -1,0 +1,212 @@
+//! Disks that fail or fill up while the journal runs, or while it opens.
+
+use super::super::sim::Operation;
+use super::*;
+
+#[test]
+fn a_failed_write_or_sync_fails_everyone_until_the_restart() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let (disk, journal) = new_journal(Fsync::Always);
+        eventually("the stock is full", || journal.status().spares == 2);
+        append_and_wait(&journal, 1, 10).unwrap();
+        disk.fail_after(operation, 0);
+        let seq = append(&journal, 1, 10).unwrap();
+        let fault = acknowledge(&journal, seq).unwrap_err();
+        assert!(fault.to_string().contains("injected fault"), "{fault}");
+        assert_eq!(append(&journal, 1, 10), Err(fault.clone()));
+        assert_eq!(journal.wait_durable(seq), Err(fault.clone()));
+        assert_eq!(block_on(poll_fn(|cx| journal.poll_room(1, cx))), Err(fault.clone()));
+        assert_eq!(journal.status().failure, Some(fault.to_string()));
+        assert_eq!(acknowledge(&journal, 1), Ok(()), "what was durable stays so");
+        assert!(journal.is_failed());
+
+        assert!(journal.restart(seq - 1).is_err(), "that would lose an entry");
+        journal.restart(seq).unwrap();
+        assert!(!journal.is_failed());
+        assert_eq!(acknowledge(&journal, seq), Ok(()));
+        assert_eq!(append_and_wait(&journal, 2, 10), Ok(seq + 1));
+        let entries = replayable(&disk.after_power_cut(0), seq).unwrap();
+        assert_eq!(entries, [(seq + 1, entry(2, seq + 1, 10))]);
+    }
+}
+
+#[test]
+fn a_restart_that_fails_can_be_repeated() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    disk.fail_after(Operation::Sync, 0);
+    eventually("a failure", || append_and_wait(&journal, 1, 10).is_err() || journal.is_failed());
+    let after = journal.last() + 10;
+    disk.fail_after(Operation::Write, 0);
+    eventually("a restart", || journal.restart(after).is_ok());
+    assert_eq!(append_and_wait(&journal, 2, 10), Ok(after + 1));
+    assert_eq!(replayable(&disk.after_power_cut(0), after).unwrap().len(), 1);
+}
+
+/// A life with everything in it, in which one operation fails; the database takes over what the journal cannot hold.
+fn live(disk: &SimDisk) -> Result<(), JournalError> {
+    let mut after = 0;
+    for life in 0..3 {
+        let (journal, recovery, entries) = open(disk, after)?;
+        assert_eq!(recovery.last, after + entries.len() as Seq);
+        for turn in 0..30 {
+            let appended = append_and_wait(&journal, life, 600);
+            if journal.is_failed() {
+                after = journal.last();
+                // The next one may meet the fault again only if this one did.
+                journal.restart(after).or_else(|_| journal.restart(after)).unwrap();
+            } else {
+                let refused = matches!(appended, Err(Fault::DiskFull(_)));
+                assert!(refused || appended == Ok(journal.last()), "{appended:?}");
+            }
+            if turn == 20 {
+                after = journal.last();
+                journal.release(after);
+            }
+        }
+        let promised = journal.durable();
+        let crashed = disk.after_power_cut(life);
+        let found = replayable(&crashed, after)?;
+        assert!(after + found.len() as Seq >= promised);
+        let lives: Vec<_> = found.iter().map(|(seq, bytes)| *bytes == entry(life, *seq, 600)).collect();
+        assert!(lives.iter().all(|same| *same));
+        after = journal.last();
+        // A failure at the very end leaves nothing unwritten: everything was acknowledged.
+        let _ = journal.close();
+    }
+    Ok(())
+}
+
+#[test]
+fn one_fault_anywhere_costs_nothing_that_was_acknowledged() {
+    use Operation::{Create, Remove, Rename, Sync, SyncDir, Write};
+    for operation in [Write, Sync, Create, Rename, Remove, SyncDir] {
+        for successes in (0..24).chain((24..120).step_by(7)) {
+            let disk = SimDisk::default();
+            disk.fail_after(operation, successes);
+            match live(&disk) {
+                Ok(()) | Err(JournalError::Io { .. }) => {}
+                Err(other) => panic!("{operation:?} after {successes}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_opening_that_failed_anywhere_can_be_repeated() {
+    use Operation::{Read, Remove, Rename, Sync, SyncDir, Write};
+    let (disk, journal) = new_journal(Fsync::No);
+    for _ in 0..40 {
+        append_and_wait(&journal, 1, 600).unwrap();
+    }
+    let promised = journal.durable();
+    drop(journal);
+    for seed in 0..20 {
+        let crashed = disk.after_power_cut(seed);
+        let expected = replayable(&crashed, 0).unwrap();
+        assert!(expected.len() as Seq >= promised);
+        for operation in [Read, Write, Sync, Remove, Rename, SyncDir] {
+            for successes in 0..4 {
+                let disk = crashed.after_kill();
+                disk.fail_after(operation, successes);
+                drop(open(&disk, 0)); // fails, or not, and dies at once
+                let again = disk.after_power_cut(seed + successes);
+                assert!(
+                    replayable(&again, 0).unwrap() == expected,
+                    "seed {seed}, {operation:?} after {successes}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_before_taking_and_recovers_by_itself() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
+    disk.set_capacity(Some(disk.used_bytes()));
+    let mut taken = 0;
+    let fault = loop {
+        match append_and_wait(&journal, 1, 1_000) {
+            Ok(seq) => taken = seq,
+            Err(fault) => break fault,
+        }
+    };
+    assert!(matches!(fault, Fault::DiskFull(_)), "{fault}");
+    assert!(taken >= 9, "all the room that was reserved has been used: {taken}");
+    assert_eq!((journal.last(), journal.durable()), (taken, taken));
+    assert!(!journal.is_failed() && journal.status().shortage.is_some());
+
+    // A checkpoint gives room back at once.
+    journal.release(taken);
+    eventually("a recycled segment", || append_and_wait(&journal, 1, 1_000).is_ok());
+    // And so does anyone who frees space.
+    while append_and_wait(&journal, 1, 1_000).is_ok() {}
+    disk.set_capacity(None);
+    eventually("a new segment", || append_and_wait(&journal, 1, 1_000).is_ok());
+    eventually("the end of the shortage", || journal.status().shortage.is_none());
+    let last = journal.last();
+    assert_eq!(replayable(&disk.after_power_cut(9), taken).unwrap().len() as Seq, last - taken);
+}
+
+#[test]
+fn a_full_disk_does_not_keep_a_journal_from_opening() {
+    let disk = SimDisk::default();
+    disk.set_capacity(Some(0));
+    let (journal, ..) = open(&disk, 7).unwrap();
+    assert!(matches!(append(&journal, 1, 10), Err(Fault::DiskFull(_))));
+    disk.set_capacity(None);
+    eventually("space", || append_and_wait(&journal, 1, 10) == Ok(8));
+    journal.close().unwrap();
+    assert_eq!(replayable(&disk.after_power_cut(0), 7).unwrap().len(), 1);
+}
+
+#[test]
+fn a_large_entry_without_space_is_told_and_small_ones_go_on() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
+    disk.set_capacity(Some(disk.used_bytes() + 50_000));
+    let fault = journal.wait_room(100_000).unwrap_err();
+    assert!(matches!(fault, Fault::DiskFull(_)), "{fault}");
+    append_and_wait(&journal, 1, 100).unwrap();
+    disk.set_capacity(None);
+    eventually("space for it", || journal.wait_room(100_000).is_ok());
+    append_and_wait(&journal, 1, 100_000).unwrap();
+}
+
+#[test]
+fn a_thread_that_panics_fails_the_journal_instead_of_stalling_it() {
+    #[derive(Debug)]
+    struct Panicking(SimDisk);
+    impl super::super::Disk for Panicking {
+        fn create_dir(&self, dir: &Path) -> std::io::Result<()> {
+            self.0.create_dir(dir)
+        }
+        fn list(&self, dir: &Path) -> std::io::Result<Vec<(String, u64)>> {
+            self.0.list(dir)
+        }
+        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+            self.0.read(path)
+        }
+        fn create(&self, path: &Path) -> std::io::Result<Arc<dyn super::super::DiskFile>> {
+            assert!(self.0.image().is_empty(), "on purpose");
+            self.0.create(path)
+        }
+        fn open(&self, path: &Path) -> std::io::Result<Arc<dyn super::super::DiskFile>> {
+            self.0.open(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, path: &Path) -> std::io::Result<()> {
+            self.0.remove(path)
+        }
+        fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+            self.0.sync_dir(dir)
+        }
+    }
+    let options = Options { disk: Arc::new(Panicking(SimDisk::default())), ..options(&SimDisk::default()) };
+    let (journal, ..) = open_with(options, 0).unwrap();
+    eventually("the failure", || journal.is_failed());
+    assert!(matches!(append(&journal, 1, 10), Err(Fault::Failed(_))));
+    assert!(matches!(journal.wait_room(10), Err(Fault::Failed(_))));
+}

@@ -1,0 +1,163 @@
+//! What it does when all is well.
+
+use super::super::{RealDisk, inspect};
+use super::*;
+
+#[test]
+fn entries_come_back_in_order_and_after_the_given_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("journal");
+    let read = |after| {
+        let mut entries = Vec::new();
+        let options = Options { segment_bytes: 8192, disk: Arc::new(RealDisk), ..Options::default() };
+        let mut replay = |seq, entry: &[u8]| {
+            entries.push((seq, entry.to_vec()));
+            Ok::<_, JournalError>(())
+        };
+        let (journal, recovery) = Journal::open(&at, options, after, &mut replay).unwrap();
+        (journal, recovery, entries)
+    };
+    let (journal, recovery, entries) = read(0);
+    assert!((entries.is_empty(), recovery.replayed, recovery.last) == (true, 0, 0));
+    for seq in 1..=100 {
+        assert_eq!(append_and_wait(&journal, 1, 200), Ok(seq));
+    }
+    journal.close().unwrap();
+    drop(journal);
+    assert_eq!(inspect(&at, 0).unwrap().last, 100);
+
+    for after in [0, 1, 57, 100] {
+        let (journal, recovery, entries) = read(after);
+        let expected: Entries = (after + 1..=100).map(|seq| (seq, entry(1, seq, 200))).collect();
+        assert!(entries == expected);
+        assert_eq!(
+            (recovery.replayed, recovery.last, journal.last(), journal.durable()),
+            (100 - after, 100, 100, 100)
+        );
+    }
+    let (journal, ..) = read(100);
+    assert_eq!(append_and_wait(&journal, 1, 3), Ok(101));
+}
+
+#[test]
+fn what_is_appended_together_is_one_frame_and_one_sync() {
+    let (_disk, journal) = new_journal(Fsync::Always);
+    let before = journal.status();
+    let last = (0..10).map(|_| append(&journal, 1, 10).unwrap()).last().unwrap();
+    assert_eq!((journal.pending_bytes(), journal.written()), (10 * 14, 0));
+    acknowledge(&journal, last).unwrap();
+    let after = journal.status();
+    assert_eq!((after.frames - before.frames, after.syncs - before.syncs), (1, 1));
+    assert_eq!((after.last, after.written, after.durable, after.pending_bytes), (10, 10, 10, 0));
+}
+
+#[test]
+fn without_always_a_reply_waits_for_the_page_cache_only() {
+    for fsync in [Fsync::EverySec, Fsync::No] {
+        let (disk, journal) = new_journal(fsync);
+        let seq = append_and_wait(&journal, 1, 10).unwrap();
+        assert_eq!((journal.written(), journal.durable()), (seq, 0));
+        assert_eq!(replayable(&disk.after_kill(), 0).unwrap().len(), 1);
+        journal.wait_durable(seq).unwrap();
+        assert_eq!(journal.durable(), seq);
+        assert_eq!(replayable(&disk.after_power_cut(0), 0).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn everysec_syncs_without_being_asked() {
+    let (_disk, journal) = new_journal(Fsync::EverySec);
+    let seq = append(&journal, 1, 10).unwrap(); // nobody waits for it, either
+    eventually("the sync", || journal.durable() == seq);
+}
+
+#[test]
+fn a_change_of_policy_reaches_those_who_wait() {
+    let (_disk, journal) = new_journal(Fsync::No);
+    let seq = append_and_wait(&journal, 1, 10).unwrap();
+    journal.set_fsync(Fsync::Always);
+    acknowledge(&journal, seq).unwrap();
+    assert_eq!(journal.durable(), seq);
+    journal.set_fsync(Fsync::EverySec);
+    let seq = append_and_wait(&journal, 1, 10).unwrap();
+    assert_eq!(journal.written(), seq);
+}
+
+#[test]
+fn released_segments_are_recycled_and_few_are_kept() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    for _ in 0..400 {
+        append_and_wait(&journal, 1, 500).unwrap();
+    }
+    let full = journal.status();
+    assert!(full.segments > 50);
+    journal.release(journal.last());
+    let kept = 1 + journal.core.options.spares_max;
+    eventually("the rest goes", || disk.image().len() <= kept);
+    assert_eq!(journal.status().segments, 1);
+    // What was recycled is used, and nothing of its earlier life comes back.
+    let after = journal.last();
+    for _ in 0..100 {
+        append_and_wait(&journal, 2, 500).unwrap();
+    }
+    let (_journal, _, entries) = open(&disk.after_kill(), after).unwrap();
+    let expected: Entries = (after + 1..=after + 100).map(|seq| (seq, entry(2, seq, 500))).collect();
+    assert!(entries == expected);
+}
+
+#[test]
+fn an_entry_longer_than_a_segment_gets_one_of_its_own() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    append_and_wait(&journal, 1, 10).unwrap();
+    assert_eq!(journal.append(|_, out| out.extend(entry(1, 2, 100_000))), Err(Fault::NoRoomYet));
+    block_on(poll_fn(|cx| journal.poll_room(100_000, cx))).unwrap();
+    let seq = journal.append(|seq, out| out.extend(entry(1, seq, 100_000))).unwrap();
+    acknowledge(&journal, seq).unwrap();
+    for _ in 0..50 {
+        append_and_wait(&journal, 1, 400).unwrap();
+    }
+    let entries = replayable(&disk.after_power_cut(3), 0).unwrap();
+    assert!(entries[1].1 == entry(1, 2, 100_000));
+    assert_eq!(entries.len(), 52);
+    journal.release(journal.last());
+    eventually("the large one goes", || disk.image().values().all(|bytes| bytes.len() == 8192));
+}
+
+#[test]
+fn closing_flushes_refuses_and_proves() {
+    let (disk, journal) = new_journal(Fsync::No);
+    append(&journal, 1, 10).unwrap();
+    journal.close().unwrap();
+    journal.close().unwrap();
+    assert_eq!(append(&journal, 1, 10), Err(Fault::Closed));
+    assert_eq!(acknowledge(&journal, 1), Ok(()));
+    assert_eq!(replayable(&disk.after_power_cut(0), 0).unwrap().len(), 1);
+}
+
+#[test]
+fn dropping_writes_nothing() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    append(&journal, 1, 10).unwrap();
+    drop(journal);
+    assert_eq!(replayable(&disk, 0).unwrap().len(), 0);
+}
+
+#[test]
+fn a_wait_that_was_given_up_harms_nobody() {
+    let (_disk, journal) = new_journal(Fsync::Always);
+    for _ in 0..100 {
+        let seq = append(&journal, 1, 10).unwrap();
+        let _ = journal.poll_acknowledged(seq, &mut Context::from_waker(Waker::noop()));
+    }
+    append_and_wait(&journal, 1, 10).unwrap();
+    assert!(journal.core.waiters.lock().is_empty());
+}
+
+#[test]
+fn a_wait_for_an_entry_not_taken_yet_is_one_for_the_last() {
+    let (_disk, journal) = new_journal(Fsync::Always);
+    acknowledge(&journal, 7).unwrap();
+    append(&journal, 1, 10).unwrap();
+    acknowledge(&journal, 7).unwrap();
+    assert_eq!(journal.durable(), 1);
+}

@@ -1,0 +1,71 @@
+//! Waiting without blocking: for acknowledgement, and for room. On the thread of whoever waits.
+
+use std::task::{Context, Poll};
+
+use super::core::Core;
+use super::waiters::identity;
+use super::{Fault, Fsync, Seq};
+
+impl Core {
+    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let seq = seq.min(self.last());
+        if self.reaches(seq) {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(outcome) = self.register(seq, cx) {
+            return Poll::Ready(outcome);
+        }
+        // Whoever was writing meanwhile may have left before this one was registered.
+        if self.reaches(seq) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let mut plan = self.plan.lock();
+        match plan.ask_for(bytes) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Err(fault) => Poll::Ready(Err(fault)),
+            Ok(false) => {
+                let waker = cx.waker().clone();
+                plan.stock.waiting.insert(identity(&waker), waker);
+                self.stock_changed.notify_one();
+                Poll::Pending
+            }
+        }
+    }
+
+    pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
+        let mut plan = self.plan.lock();
+        while !plan.ask_for(bytes)? {
+            self.stock_changed.notify_one();
+            self.room_moved.wait(&mut plan);
+        }
+        Ok(())
+    }
+
+    /// Whether `seq` is acknowledged; where writing is enough for that, writes first.
+    fn reaches(&self, seq: Seq) -> bool {
+        if self.acknowledged() < seq && self.fsync() != Fsync::Always {
+            self.write_unless_busy();
+        }
+        self.acknowledged() >= seq
+    }
+
+    /// Has the task woken once `seq` is acknowledged, or says how that ended already.
+    fn register(&self, seq: Seq, cx: &mut Context<'_>) -> Option<Result<(), Fault>> {
+        let mut waiters = self.waiters.lock();
+        if self.acknowledged() >= seq {
+            return Some(Ok(()));
+        }
+        if let Some(fault) = &waiters.failed {
+            return Some(Err(fault.clone()));
+        }
+        if waiters.stopping {
+            return Some(Err(Fault::Closed));
+        }
+        waiters.insert(seq, cx.waker().clone());
+        if self.fsync() == Fsync::Always {
+            self.sync_wanted.notify_one();
+        }
+        None
+    }
+}
