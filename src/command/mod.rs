@@ -13,6 +13,7 @@
 
 pub mod call;
 pub mod client;
+pub mod client_list;
 pub mod clients;
 pub mod connection;
 pub mod dispatch;
