@@ -9,13 +9,16 @@ use parking_lot::{Mutex, RwLock};
 use super::signal::Signal;
 use crate::store::StoreId;
 
+/// The one user there is.
+pub const DEFAULT_USER: &str = "default";
+
 /// What is known of a connection outside its own task. The connection writes, others read.
 #[derive(Debug)]
 pub struct Client {
     pub id: u64,
-    /// `address:port` of the peer, or the path of the Unix socket.
+    /// `address:port` of the peer; `path:0` of a Unix socket.
     pub address: String,
-    /// `address:port` of ours.
+    /// `address:port` of ours; `path:0` of a Unix socket.
     pub local_address: String,
     pub file_descriptor: i32,
     pub unix: bool,
@@ -45,8 +48,41 @@ pub struct Client {
 }
 
 impl Client {
+    /// A connection that has said nothing yet.
+    pub fn new(id: u64, address: String, local_address: String, now_ms: u64) -> Client {
+        Client {
+            id,
+            address,
+            local_address,
+            file_descriptor: -1,
+            unix: false,
+            created_ms: now_ms,
+            name: Mutex::default(),
+            library_name: Mutex::default(),
+            library_version: Mutex::default(),
+            user: Mutex::new(DEFAULT_USER.into()),
+            store: AtomicU32::new(0),
+            protocol: AtomicU8::new(2),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            active_ms: AtomicU64::new(now_ms),
+            last_command: Mutex::new("NULL"),
+            commands: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            query_buffer: AtomicUsize::new(0),
+            output_buffer: AtomicUsize::new(0),
+            kill: Signal::default(),
+        }
+    }
+
     pub fn store(&self) -> StoreId {
         self.store.load(Ordering::Relaxed)
+    }
+
+    /// The full name of the last command, `NULL` before the first one.
+    pub fn last_command(&self) -> &'static str {
+        *self.last_command.lock()
     }
 }
 
@@ -78,6 +114,12 @@ impl Clients {
 
     pub fn remove(&self, id: u64) {
         self.by_id.write().remove(&id);
+    }
+
+    /// Ends a connection. It counts as gone from here on, though its task needs a moment to notice.
+    pub fn kill(&self, client: &Client) {
+        client.kill.raise();
+        self.remove(client.id);
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {

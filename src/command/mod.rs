@@ -12,14 +12,22 @@
 //! Nothing here waits or knows sockets. It runs on the thread of whoever dispatches.
 
 pub mod call;
+pub mod client;
+pub mod client_list;
 pub mod clients;
+pub mod connection;
 pub mod dispatch;
+pub mod introspect;
+pub mod reference;
 pub mod server;
 pub mod session;
 pub mod signal;
 pub mod spec;
 pub mod string;
+pub mod syntax;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 pub use call::Call;
 pub use dispatch::{Answer, dispatch};

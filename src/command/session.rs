@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::clients::Client;
+use super::clients::{Client, DEFAULT_USER};
 use crate::resp::Protocol;
 use crate::store::StoreId;
 
@@ -41,6 +41,18 @@ impl Session {
         }
     }
 
+    /// Back to how a connection begins (RESET). What it said of its library stays true.
+    pub fn reset(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+        self.select(0);
+        self.set_protocol(Protocol::Resp2);
+        self.replies = Replies::On;
+        self.client.name.lock().clear();
+        DEFAULT_USER.clone_into(&mut self.client.user.lock());
+        self.client.no_evict.store(false, Ordering::Relaxed);
+        self.client.no_touch.store(false, Ordering::Relaxed);
+    }
+
     pub fn select(&mut self, store: StoreId) {
         self.store = store;
         self.client.store.store(store, Ordering::Relaxed);
@@ -48,10 +60,6 @@ impl Session {
 
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
-        let number = match protocol {
-            Protocol::Resp2 => 2,
-            Protocol::Resp3 => 3,
-        };
-        self.client.protocol.store(number, Ordering::Relaxed);
+        self.client.protocol.store(protocol.number(), Ordering::Relaxed);
     }
 }

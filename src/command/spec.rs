@@ -52,6 +52,44 @@ impl Spec {
         if self.arity < 0 { words >= arity } else { words == arity }
     }
 
+    /// The flags as COMMAND INFO names them.
+    pub fn shown_flags(&self) -> impl Iterator<Item = &'static str> {
+        let flags = match self.keys {
+            // a first, a last and a step can't tell where these are
+            Keys::Counted { .. } => self.flags | Flags::MOVABLEKEYS,
+            Keys::None | Keys::Range { .. } => self.flags,
+        };
+        Flags::SHOWN.into_iter().filter_map(move |(flag, name)| flags.contains(flag).then_some(name))
+    }
+
+    /// The ACL categories, in Redis's order. Those that are not flags follow from the group, except for a mere container
+    /// of subcommands, which has none.
+    pub fn categories(&self) -> impl Iterator<Item = &'static str> {
+        let explicit = self.flags & (Flags::KEYSPACE | Flags::CONNECTION);
+        let by_group = match self.group {
+            Group::Generic | Group::Store => Flags::KEYSPACE,
+            Group::Connection => Flags::CONNECTION,
+            Group::String | Group::Server => Flags::empty(),
+        };
+        let is_container = !self.subcommands.is_empty();
+        let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
+        let is_fast = self.is(Flags::FAST);
+        let is_admin = self.is(Flags::ADMIN);
+        [
+            ("@keyspace", kind.contains(Flags::KEYSPACE)),
+            ("@read", self.is(Flags::READONLY)),
+            ("@write", self.is(Flags::WRITE)),
+            ("@string", self.group == Group::String && !is_container),
+            ("@admin", is_admin),
+            ("@fast", is_fast),
+            ("@slow", !is_fast),
+            ("@dangerous", is_admin || self.is(Flags::DANGEROUS)),
+            ("@connection", kind.contains(Flags::CONNECTION)),
+        ]
+        .into_iter()
+        .filter_map(|(category, is_in)| is_in.then_some(category))
+    }
+
     /// The subcommand's own name: `get` of `config|get`.
     pub fn last_name(&self) -> &'static str {
         self.name.rsplit('|').next().unwrap_or(self.name)
@@ -80,6 +118,10 @@ bitflags! {
         const SENTINEL = 1 << 14;
         /// An ACL category rather than a flag: @dangerous.
         const DANGEROUS = 1 << 15;
+        /// @keyspace, where the group doesn't tell.
+        const KEYSPACE = 1 << 16;
+        /// @connection, where the group doesn't tell.
+        const CONNECTION = 1 << 17;
         /// May take long on its thread (a walk over many keys, a checkpoint): whoever runs it makes room for others.
         const LONG = 1 << 31;
     }
@@ -87,7 +129,7 @@ bitflags! {
 
 impl Flags {
     /// The flags that COMMAND INFO shows, with its names.
-    pub const SHOWN: [(Flags, &'static str); 13] = [
+    pub const SHOWN: [(Flags, &'static str); 14] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -99,6 +141,7 @@ impl Flags {
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::MAY_REPLICATE, "may_replicate"),
+        (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
@@ -135,20 +178,42 @@ impl Keys {
 
     /// Positions of the keys in a request. None outside it: a count that lies is the command's to refuse.
     pub fn positions(self, request: &[bytes::Bytes]) -> impl Iterator<Item = usize> + use<> {
-        let words = request.len();
-        let (first, end, step) = match self {
+        let (first, end, step) = self.span(request);
+        (first..end.min(request.len())).step_by(step)
+    }
+
+    /// The first key, the last and the step, as clients know them since Redis 2.8; zeros if that can't tell it.
+    pub fn legacy_range(self) -> (i64, i64, i64) {
+        match self {
+            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
+            Keys::None | Keys::Counted { .. } => (0, 0, 0),
+        }
+    }
+
+    /// Whether a request has as many keys as it says.
+    pub fn are_all_in(self, request: &[bytes::Bytes]) -> bool {
+        let (_, end, _) = self.span(request);
+        end <= request.len()
+    }
+
+    /// The first position, the one behind the last, and the step.
+    fn span(self, request: &[bytes::Bytes]) -> (usize, usize, usize) {
+        match self {
             Keys::None => (0, 0, 1),
             Keys::Range { first, last, step } => {
-                let last = if last < 0 { words.checked_add_signed(last).unwrap_or(0) } else { last as usize };
-                (first, (last + 1).min(words), step)
+                let last = if last < 0 {
+                    request.len().checked_add_signed(last).unwrap_or(0)
+                } else {
+                    last as usize
+                };
+                (first, last + 1, step)
             }
             Keys::Counted { count, first, step } => {
                 let number = request.get(count).and_then(|word| crate::record::number::parse_i64(word));
                 let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
-                (first, number.saturating_mul(step).saturating_add(first).min(words), step)
+                (first, number.saturating_mul(step).saturating_add(first), step)
             }
-        };
-        (first..end).step_by(step)
+        }
     }
 }
 
@@ -196,5 +261,11 @@ mod tests {
         for lie in ["msetex 99 a 1", "msetex -1 a 1", "msetex x a 1", "msetex"] {
             assert!(positions(counted, lie).len() <= 2, "{lie}");
         }
+        let request = |words: &str| -> Vec<Bytes> {
+            words.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+        };
+        assert!(counted.are_all_in(&request("msetex 2 a 1 b 2")));
+        assert!(!counted.are_all_in(&request("msetex 3 a 1 b 2")));
+        assert!(Keys::ALL.are_all_in(&request("del a b")));
     }
 }

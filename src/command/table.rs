@@ -5,10 +5,17 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use super::Spec;
+use super::{Call, Plan, Spec, reply};
+use crate::error::Error;
+use crate::resp::Reply;
 
 /// The families, each in the file of its name.
-static FAMILIES: &[&[Spec]] = &[super::string::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[
+    super::client::COMMANDS,
+    super::connection::COMMANDS,
+    super::introspect::COMMANDS,
+    super::string::COMMANDS,
+];
 
 /// What the first words of a request name.
 #[derive(Clone, Copy)]
@@ -46,22 +53,59 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     COMMANDS.by_name.get(&*lower).copied()
 }
 
+/// The command or subcommand of a full name, in any case: `get`, `config|get`.
+pub fn find_full(name: &[u8]) -> Option<&'static Spec> {
+    let mut parts = name.splitn(2, |&byte| byte == b'|');
+    let container = find(parts.next()?)?;
+    match parts.next() {
+        None => Some(container),
+        Some(sub) => {
+            container.subcommands.iter().find(|spec| sub.eq_ignore_ascii_case(spec.last_name().as_bytes()))
+        }
+    }
+}
+
+/// The plan of every HELP subcommand: what its container can do, as the declarations say it.
+pub fn help(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let container = call.spec.name.split('|').next().unwrap_or_default();
+    let lines = COMMANDS.help.get(container).map(Vec::as_slice).unwrap_or_default();
+    reply(Reply::Array(lines.iter().map(|line| Reply::Simple(line)).collect()))
+}
+
 /// Longer than any name.
 const NAME_BYTES_MAX: usize = 32;
 
 struct Commands {
     by_name: HashMap<&'static [u8], &'static Spec, foldhash::fast::FixedState>,
     sorted: Vec<&'static Spec>,
+    /// What HELP answers, by container. Kept here because a simple string lives as long as the program.
+    help: HashMap<&'static str, Vec<String>>,
 }
 
 static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
     let mut sorted: Vec<&'static Spec> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
     sorted.sort_unstable_by_key(|spec| spec.name);
     let by_name = sorted.iter().map(|spec| (spec.name.as_bytes(), *spec)).collect();
-    Commands { by_name, sorted }
+    let help = sorted
+        .iter()
+        .filter(|spec| !spec.subcommands.is_empty())
+        .map(|spec| (spec.name, help_lines(spec)))
+        .collect();
+    Commands { by_name, sorted, help }
 });
 
+fn help_lines(container: &Spec) -> Vec<String> {
+    let name = container.name.to_uppercase();
+    let mut lines = vec![format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")];
+    for spec in container.subcommands {
+        lines.push(format!("{} {}", spec.last_name().to_uppercase(), spec.syntax).trim_end().to_owned());
+        lines.push(format!("    {}.", spec.summary));
+    }
+    lines
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use crate::command::{Flags, Keys};
@@ -88,9 +132,11 @@ mod tests {
             let name = spec.name;
             assert!(!spec.summary.is_empty() && !spec.summary.ends_with('.'), "{name}: summary");
             assert_ne!(spec.arity, 0, "{name}: arity");
+            // QUIT takes any words and ignores them
+            let takes_none = spec.arity == 1 + name.matches('|').count() as i32 || name == "quit";
             assert_eq!(
                 spec.syntax.is_empty() && spec.subcommands.is_empty(),
-                spec.arity.abs() == 1 + name.matches('|').count() as i32 && spec.arity > 0,
+                takes_none,
                 "{name}: syntax and arity"
             );
             assert!(!spec.is(Flags::WRITE | Flags::READONLY), "{name}: reads or writes");
@@ -98,5 +144,46 @@ mod tests {
                 assert!(spec.flags.intersects(Flags::WRITE | Flags::READONLY), "{name}: has keys");
             }
         }
+    }
+
+    /// Where later versions of Redis differ from 7.0, and we with them.
+    const CHANGED_SINCE_7_0: [(&str, &str); 3] = [
+        ("client|pause", "since"),
+        // a command of one word is let in, to be told that it has no keys
+        ("command|getkeys", "arity"),
+        ("command|getkeysandflags", "arity"),
+    ];
+
+    #[test]
+    fn declarations_agree_with_redis() {
+        let mut wrong = Vec::new();
+        for line in include_str!("redis_7_0_commands.txt").lines().filter(|line| !line.starts_with('#')) {
+            let [name, since, group, arity, flags, keys, categories] =
+                line.split(' ').collect::<Vec<_>>().try_into().expect(line);
+            let Some(spec) = find_full(name.as_bytes()) else { continue };
+            // Larder is never loading, so it has no use for this one
+            let flags = flags.split(',').filter(|flag| !matches!(*flag, "-" | "no_async_loading"));
+            let ours = spec.shown_flags().collect::<Vec<_>>();
+            let (first, last, step) = spec.keys.legacy_range();
+            for (what, ours, theirs) in [
+                ("since", spec.since.to_owned(), since.to_owned()),
+                ("group", spec.group.as_str().to_owned(), group.to_owned()),
+                ("arity", spec.arity.to_string(), arity.to_owned()),
+                ("flags", sorted(ours.into_iter()), sorted(flags)),
+                ("keys", format!("{first},{last},{step}"), keys.to_owned()),
+                ("categories", sorted(spec.categories()), sorted(categories.split(','))),
+            ] {
+                if ours != theirs && !CHANGED_SINCE_7_0.contains(&(name, what)) {
+                    wrong.push(format!("{name}: {what} is {ours}, in Redis {theirs}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    fn sorted<'a>(words: impl Iterator<Item = &'a str>) -> String {
+        let mut words: Vec<&str> = words.collect();
+        words.sort_unstable();
+        words.join(",")
     }
 }

@@ -18,6 +18,16 @@ pub enum Protocol {
     Resp3,
 }
 
+impl Protocol {
+    /// As HELLO counts: 2 or 3.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        }
+    }
+}
+
 /// Appends `reply` to `out`. What RESP2 has no type for is written as its nearest there: see [`Reply`].
 pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
     use Protocol::{Resp2, Resp3};

@@ -1,0 +1,383 @@
+//! CLIENT: what a connection tells of itself, and what it can see of the others and do to them.
+//!
+//! Who is connected stands in [`clients`](super::clients). Pausing only leaves a mark there, which the tasks of the
+//! connections heed. LIST, INFO and KILL are in [`client_list`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::clients::Pause;
+use super::session::Replies;
+use super::{Call, Flags, Group, Plan, Spec, client_list, reply, table};
+use crate::error::Error;
+use crate::record::number;
+use crate::resp::Reply;
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "client",
+    summary: "Commands about client connections",
+    group: Group::Connection,
+    since: "2.4.0",
+    complexity: "Depends on the subcommand",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const OWN: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
+const OTHERS: Flags = OWN.union(Flags::ADMIN);
+
+const CLIENT: Spec = Spec { group: Group::Connection, flags: OWN, arity: 2, ..Spec::DEFAULT };
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "client|getname",
+        summary: "Returns the name of the connection",
+        since: "2.6.9",
+        plan: |call| {
+            let name = call.session.client.name.lock().clone();
+            reply(if name.is_empty() { Reply::Null } else { Reply::text(name) })
+        },
+        ..CLIENT
+    },
+    Spec {
+        name: "client|getredir",
+        summary: "Returns -1: invalidation messages of the connection go nowhere, as there is no client-side caching",
+        since: "6.0.0",
+        plan: |_| reply(Reply::Integer(NO_REDIRECTION)),
+        ..CLIENT
+    },
+    Spec {
+        name: "client|help",
+        summary: "Lists the subcommands",
+        since: "5.0.0",
+        flags: Flags::LOADING.union(Flags::STALE),
+        plan: table::help,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|id",
+        summary: "Returns the number of the connection, which is not used again while the server runs",
+        since: "5.0.0",
+        plan: |call| reply(Reply::Integer(call.session.client.id as i64)),
+        ..CLIENT
+    },
+    Spec {
+        name: "client|info",
+        summary: "Returns the line of this connection in CLIENT LIST",
+        since: "6.2.0",
+        plan: client_list::info,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|kill",
+        syntax: "<ip:port | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [USER username] [ADDR ip:port] \
+                 [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE seconds]>",
+        summary: "Closes connections",
+        since: "2.4.0",
+        complexity: "O(N), where N is the number of connections",
+        arity: -3,
+        flags: OTHERS,
+        plan: client_list::kill,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|list",
+        syntax: "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB> | ID client-id [client-id ...]]",
+        summary: "Lists the connections, one line each",
+        since: "2.4.0",
+        complexity: "O(N), where N is the number of connections",
+        arity: -2,
+        flags: OTHERS,
+        plan: client_list::list,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|no-evict",
+        syntax: "<ON | OFF>",
+        summary: "Marks the connection as one not to be evicted (here none ever is)",
+        since: "7.0.0",
+        arity: 3,
+        flags: OTHERS,
+        plan: |call| switch(call, &call.session.client.no_evict),
+        ..CLIENT
+    },
+    Spec {
+        name: "client|no-touch",
+        syntax: "<ON | OFF>",
+        summary: "Marks the connection as one that leaves access times alone (here all do)",
+        since: "7.2.0",
+        arity: 3,
+        plan: |call| switch(call, &call.session.client.no_touch),
+        ..CLIENT
+    },
+    Spec {
+        name: "client|pause",
+        syntax: "timeout [WRITE | ALL]",
+        summary: "Lets commands, or just those that write, wait for so many milliseconds",
+        since: "3.0.0",
+        arity: -3,
+        flags: OTHERS,
+        plan: pause,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|reply",
+        syntax: "<ON | OFF | SKIP>",
+        summary: "Tells which replies the connection wants: all, none, or not the next one",
+        since: "3.2.0",
+        arity: 3,
+        plan: choose_replies,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|setinfo",
+        syntax: "<LIB-NAME libname | LIB-VER libver>",
+        summary: "Tells which library the client uses",
+        since: "7.2.0",
+        arity: 4,
+        plan: set_info,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|setname",
+        syntax: "connection-name",
+        summary: "Gives the connection a name, or takes it away if that is empty",
+        since: "2.6.9",
+        arity: 3,
+        plan: |call| {
+            check_name(call.arg(2))?.clone_into(&mut call.session.client.name.lock());
+            reply(Reply::OK)
+        },
+        ..CLIENT
+    },
+    Spec {
+        name: "client|trackinginfo",
+        summary: "Tells that client-side caching is off",
+        since: "6.2.0",
+        plan: |_| reply(tracking_info()),
+        ..CLIENT
+    },
+    Spec {
+        name: "client|unblock",
+        syntax: "client-id [TIMEOUT | ERROR]",
+        summary: "Returns 0: no command blocks its connection, so none can be unblocked",
+        since: "5.0.0",
+        arity: -3,
+        flags: OTHERS,
+        plan: unblock,
+        ..CLIENT
+    },
+    Spec {
+        name: "client|unpause",
+        summary: "Ends CLIENT PAUSE",
+        since: "6.2.0",
+        complexity: "O(N), where N is the number of connections that wait",
+        flags: OTHERS,
+        plan: |call| {
+            call.server.clients.unpause();
+            reply(Reply::OK)
+        },
+        ..CLIENT
+    },
+];
+
+/// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
+pub const NO_REDIRECTION: i64 = -1;
+
+/// Checks a name for a connection; an empty one takes the name away.
+pub fn check_name(name: &[u8]) -> Result<&str, Error> {
+    check_attribute(name)
+        .ok_or(Error::other("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+/// What is shown in CLIENT LIST must not break its lines up: printable ASCII, no spaces.
+fn check_attribute(value: &[u8]) -> Option<&str> {
+    if value.iter().all(u8::is_ascii_graphic) { std::str::from_utf8(value).ok() } else { None }
+}
+
+fn set_info(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let client = &call.session.client;
+    let target = if call.is(2, "lib-name") {
+        &client.library_name
+    } else if call.is(2, "lib-ver") {
+        &client.library_version
+    } else {
+        return Err(Error::other(format!("ERR Unrecognized option '{}'", call.text(2))));
+    };
+    let Some(value) = check_attribute(call.arg(3)) else {
+        let option = call.text(2);
+        return Err(Error::other(format!(
+            "ERR {option} cannot contain spaces, newlines or special characters."
+        )));
+    };
+    value.clone_into(&mut target.lock());
+    reply(Reply::OK)
+}
+
+fn switch(call: &Call<'_>, flag: &AtomicBool) -> Result<Plan, Error> {
+    let on = if call.is(2, "on") {
+        true
+    } else if call.is(2, "off") {
+        false
+    } else {
+        return Err(Error::Syntax);
+    };
+    flag.store(on, Ordering::Relaxed);
+    reply(Reply::OK)
+}
+
+fn choose_replies(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let replies = &mut call.session.replies;
+    match call.args[2].to_ascii_lowercase().as_slice() {
+        b"on" => *replies = Replies::On,
+        b"off" => *replies = Replies::Off,
+        b"skip" if *replies == Replies::Off => {}
+        b"skip" => *replies = Replies::SkipNext,
+        _ => return Err(Error::Syntax),
+    }
+    reply(Reply::OK)
+}
+
+fn pause(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let writes_only = match call.rest(3) {
+        [] => false,
+        [_] if call.is(3, "write") => true,
+        [_] if call.is(3, "all") => false,
+        [_] => return Err(Error::other("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(wrong_subcommand(call)),
+    };
+    let until_ms = match number::parse_i64(call.arg(2)) {
+        None => return Err(Error::other("ERR timeout is not an integer or out of range")),
+        Some(..0) => return Err(Error::other("ERR timeout is negative")),
+        Some(0) => 0,
+        Some(timeout_ms @ 1..) => {
+            (call.now_ms as i64).checked_add(timeout_ms).ok_or(Error::other("ERR timeout is out of range"))?
+        }
+    };
+    call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, call.now_ms);
+    reply(Reply::OK)
+}
+
+fn unblock(call: &mut Call<'_>) -> Result<Plan, Error> {
+    match call.rest(3) {
+        [] => {}
+        [_] if call.is(3, "timeout") || call.is(3, "error") => {}
+        [_] => return Err(Error::other("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        _ => return Err(wrong_subcommand(call)),
+    }
+    call.integer(2)?;
+    reply(Reply::Integer(0))
+}
+
+/// Of a subcommand that is known, but not with so many words.
+fn wrong_subcommand(call: &Call<'_>) -> Error {
+    Error::other(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{:.128}'. Try CLIENT HELP.",
+        call.text(1)
+    ))
+}
+
+fn tracking_info() -> Reply {
+    let fields = [
+        ("flags", Reply::Set(vec![Reply::text("off")])),
+        ("redirect", Reply::Integer(NO_REDIRECTION)),
+        ("prefixes", Reply::Array(Vec::new())),
+    ];
+    Reply::Map(fields.map(|(name, value)| (Reply::text(name), value)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::testing::Harness;
+
+    #[test]
+    fn names_and_library() {
+        Harness::new().expect(&[
+            ("CLIENT ID", "1"),
+            ("CLIENT GETNAME", "nil"),
+            ("CLIENT SETNAME me", "OK"),
+            ("CLIENT GETNAME", r#""me""#),
+            (
+                "CLIENT SETNAME \"a b\"",
+                "-ERR Client names cannot contain spaces, newlines or special characters.",
+            ),
+            (
+                "CLIENT SETNAME gr\u{f6}\u{df}e",
+                "-ERR Client names cannot contain spaces, newlines or special characters.",
+            ),
+            ("CLIENT GETNAME", r#""me""#),
+            ("CLIENT SETNAME \"\"", "OK"),
+            ("CLIENT GETNAME", "nil"),
+            ("CLIENT SETINFO lib-name redis-py(x)", "OK"),
+            ("CLIENT SETINFO LIB-VER 5.0.1", "OK"),
+            (
+                "CLIENT SETINFO lib-NAME \"a b\"",
+                "-ERR lib-NAME cannot contain spaces, newlines or special characters.",
+            ),
+            ("CLIENT SETINFO lib x", "-ERR Unrecognized option 'lib'"),
+            ("CLIENT", "-ERR wrong number of arguments for 'client' command"),
+            ("CLIENT ID 1", "-ERR wrong number of arguments for 'client|id' command"),
+            ("CLIENT WHAT", "-ERR unknown subcommand 'WHAT'. Try CLIENT HELP."),
+        ]);
+    }
+
+    #[test]
+    fn unwanted_replies_are_not_sent() {
+        let mut harness = Harness::new();
+        assert_eq!(harness.send("CLIENT REPLY SKIP"), None);
+        assert_eq!(harness.send("PING"), None);
+        harness.expect(&[("PING", "PONG"), ("CLIENT REPLY what", "-ERR syntax error")]);
+        assert_eq!(harness.send("CLIENT REPLY OFF"), None);
+        assert_eq!(harness.send("CLIENT REPLY SKIP"), None);
+        assert_eq!(harness.send("PING"), None);
+        assert_eq!(harness.send("PING"), None);
+        harness.expect(&[("CLIENT REPLY ON", "OK"), ("PING", "PONG")]);
+    }
+
+    #[test]
+    fn pauses_become_longer_and_stricter_until_they_end() {
+        let mut harness = Harness::new();
+        let current = |harness: &Harness| harness.server.clients.current_pause();
+        harness.expect(&[("CLIENT PAUSE 100000 WRITE", "OK")]);
+        let first = current(&harness);
+        assert!(first.writes_only && first.until_ms > harness.server.started_ms);
+        harness.expect(&[("CLIENT PAUSE 10 ALL", "OK"), ("CLIENT PAUSE 10 WRITE", "OK")]);
+        let second = current(&harness);
+        assert!(!second.writes_only && second.until_ms == first.until_ms);
+        harness.expect(&[("CLIENT UNPAUSE", "OK")]);
+        assert_eq!(current(&harness).until_ms, 0);
+        harness.expect(&[
+            ("CLIENT PAUSE x", "-ERR timeout is not an integer or out of range"),
+            ("CLIENT PAUSE -1", "-ERR timeout is negative"),
+            ("CLIENT PAUSE 9223372036854775807", "-ERR timeout is out of range"),
+            ("CLIENT PAUSE x what", "-ERR CLIENT PAUSE mode must be WRITE or ALL"),
+            (
+                "CLIENT PAUSE 1 ALL x",
+                "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.",
+            ),
+            ("CLIENT PAUSE 0", "OK"),
+        ]);
+        assert_eq!(current(&harness).until_ms, 0);
+    }
+
+    #[test]
+    fn marks_and_what_there_is_none_of() {
+        let mut harness = Harness::new();
+        harness.expect(&[
+            ("CLIENT NO-EVICT on", "OK"),
+            ("CLIENT NO-EVICT what", "-ERR syntax error"),
+            ("CLIENT GETREDIR", "-1"),
+            ("CLIENT TRACKINGINFO", r#"{"flags": ["off"], "redirect": -1, "prefixes": []}"#),
+            ("CLIENT UNBLOCK 1", "0"),
+            ("CLIENT UNBLOCK 99 error", "0"),
+            ("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range"),
+            ("CLIENT UNBLOCK x what", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+        ]);
+        let Reply::Verbatim(info) = harness.run("CLIENT INFO") else { panic!("not a text") };
+        assert!(String::from_utf8_lossy(&info).contains(" flags=e "));
+        let Reply::Array(help) = harness.run("CLIENT HELP") else { panic!("not a list") };
+        assert_eq!(help[0], Reply::Simple("CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+        assert!(help.contains(&Reply::Simple("PAUSE timeout [WRITE | ALL]")));
+    }
+}
