@@ -13,13 +13,20 @@
 
 pub mod call;
 pub mod clients;
+pub mod condition;
+pub mod counter;
+pub mod deadline;
 pub mod dispatch;
+pub mod increx;
 pub mod server;
 pub mod session;
 pub mod signal;
 pub mod spec;
 pub mod string;
+pub mod string_set;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 pub use call::Call;
 pub use dispatch::{Answer, dispatch};

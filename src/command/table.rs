@@ -8,7 +8,12 @@ use bytes::Bytes;
 use super::Spec;
 
 /// The families, each in the file of its name.
-static FAMILIES: &[&[Spec]] = &[super::string::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[
+    super::string::COMMANDS,
+    super::string_set::COMMANDS,
+    super::counter::COMMANDS,
+    super::increx::COMMANDS,
+];
 
 /// What the first words of a request name.
 #[derive(Clone, Copy)]
