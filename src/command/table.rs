@@ -13,8 +13,11 @@ use crate::resp::Reply;
 static FAMILIES: &[&[Spec]] = &[
     super::client::COMMANDS,
     super::connection::COMMANDS,
+    super::counter::COMMANDS,
+    super::increx::COMMANDS,
     super::introspect::COMMANDS,
     super::string::COMMANDS,
+    super::string_set::COMMANDS,
 ];
 
 /// What the first words of a request name.
