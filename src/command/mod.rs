@@ -13,13 +13,23 @@
 
 pub mod call;
 pub mod clients;
+pub mod database;
 pub mod dispatch;
+pub mod expiry;
+pub mod help;
+pub mod key;
+pub mod memory;
+pub mod object;
+pub mod scan;
 pub mod server;
 pub mod session;
 pub mod signal;
 pub mod spec;
+pub mod store;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 
 pub use call::Call;
 pub use dispatch::{Answer, dispatch};

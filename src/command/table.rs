@@ -8,7 +8,16 @@ use bytes::Bytes;
 use super::Spec;
 
 /// The families, each in the file of its name.
-static FAMILIES: &[&[Spec]] = &[super::string::COMMANDS];
+static FAMILIES: &[&[Spec]] = &[
+    super::string::COMMANDS,
+    super::key::COMMANDS,
+    super::expiry::COMMANDS,
+    super::scan::COMMANDS,
+    super::object::COMMANDS,
+    super::database::COMMANDS,
+    super::memory::COMMANDS,
+    super::store::COMMANDS,
+];
 
 /// What the first words of a request name.
 #[derive(Clone, Copy)]
