@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod limits;
+pub mod net;
 pub mod record;
 pub mod resp;
 pub mod store;

@@ -116,3 +116,14 @@ impl Clients {
         *self.pause.lock()
     }
 }
+
+impl Clients {
+    /// Whether a pause holds up a command like this now.
+    pub fn holds_up(&self, spec: &super::Spec, now_ms: impl FnOnce() -> u64) -> bool {
+        let pause = self.current_pause();
+        pause.until_ms != 0
+            && (!pause.writes_only || spec.is(super::Flags::WRITE))
+            && spec.group != super::Group::Connection
+            && pause.until_ms > now_ms()
+    }
+}

@@ -176,7 +176,7 @@ impl Engine {
     pub(super) fn run_checkpoints(&self) {
         let mut wait = self.checkpoint.interval;
         while self.checkpoint.wait(wait) {
-            let well = self.checkpoint().is_ok() && !self.journal.is_failed();
+            let well = self.checkpoint().is_ok() && !self.journal.failure().is_some();
             wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
             if let Err(fault) = self.reclaim() {
                 tracing::error!(%fault, "space of flushed stores can't be reclaimed; it is tried again after the next checkpoint");
@@ -186,7 +186,7 @@ impl Engine {
 
     fn write_checkpoint(&self, before: Seq) -> Result<Option<(Seq, usize)>, Fault> {
         let Some(frozen) = self.freeze(before) else {
-            if self.journal.is_failed() {
+            if self.journal.failure().is_some() {
                 self.restart_journal()?;
             }
             return Ok(None);

@@ -1,14 +1,33 @@
 //! The one door through which time comes in.
-#![allow(clippy::disallowed_methods)]
+//!
+//! Everything else takes time as an argument or asks here, so that one place shows who depends on it. Knows nothing;
+//! callable on every thread.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Wall clock, in milliseconds since 1970.
+/// Milliseconds since 1970 by the wall clock, which may jump in either direction. A clock before 1970 reads as 0.
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A clock that only goes forward, for measuring.
+/// A point in time that only moves forward: for durations and deadlines inside this process.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_move_and_the_wall_clock_counts_milliseconds() {
+        let (wall, start) = (now_ms(), monotonic());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(monotonic() > start);
+        assert!((5..60_000).contains(&(now_ms() - wall)));
+        // 2020-01-01 in milliseconds: seconds or microseconds would be far off.
+        assert!((1_577_836_800_000..10_000_000_000_000).contains(&wall));
+    }
 }

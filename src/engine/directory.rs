@@ -26,6 +26,8 @@ pub enum DirectoryError {
         "the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist"
     )]
     Foreign(PathBuf),
+    #[error("there is no data directory at {0} (no file 'larder' in it)")]
+    Missing(PathBuf),
     #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
     Newer(PathBuf, u32),
 }
@@ -39,19 +41,33 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     let failed = |error| DirectoryError::Io(dir.to_owned(), error);
     fs::create_dir_all(dir).map_err(failed)?;
     check_mark(dir)?;
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Err(DirectoryError::Locked(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
-    }
+    let lock = lock(dir)?;
     write_mark(dir).map_err(failed)?;
     for part in ["lmdb", "journal"] {
         fs::create_dir_all(dir.join(part)).map_err(failed)?;
     }
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
-    Ok(Lock(lock))
+    Ok(lock)
+}
+
+/// Checks that there is a data directory, and locks it; makes nothing.
+pub fn claim_existing(dir: &Path) -> Result<Lock, DirectoryError> {
+    if !dir.join("larder").exists() {
+        return Err(DirectoryError::Missing(dir.to_owned()));
+    }
+    check_mark(dir)?;
+    lock(dir)
+}
+
+fn lock(dir: &Path) -> Result<Lock, DirectoryError> {
+    let failed = |error| DirectoryError::Io(dir.to_owned(), error);
+    let file =
+        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked(dir.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 fn check_mark(dir: &Path) -> Result<(), DirectoryError> {

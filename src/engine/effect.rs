@@ -96,6 +96,18 @@ impl Effect {
         }
     }
 
+    /// At least as many bytes as [`encode`](Effect::encode) appends.
+    pub fn encoded_bytes_max(&self) -> usize {
+        const FIELDS: usize = 32;
+        FIELDS
+            + match self {
+                Effect::Put { key, value, .. } => key.len() + value.len(),
+                Effect::Remove { key, .. } => key.len(),
+                Effect::Define { definition, .. } => definition.encode().len(),
+                Effect::Drop { .. } | Effect::Flush { .. } | Effect::Swap { .. } => 0,
+            }
+    }
+
     /// Reads the effects of a journal entry.
     pub fn decode_all(entry: &[u8]) -> Result<Vec<Effect>, Malformed> {
         let mut reader = Reader { entry, offset: 0 };
@@ -232,7 +244,11 @@ mod tests {
     #[test]
     fn effects_survive_the_journal() {
         let mut entry = Vec::new();
-        effects().iter().for_each(|effect| effect.encode(&mut entry));
+        for effect in effects() {
+            let before = entry.len();
+            effect.encode(&mut entry);
+            assert!(entry.len() - before <= effect.encoded_bytes_max());
+        }
         assert_eq!(Effect::decode_all(&entry).unwrap(), effects());
     }
 

@@ -11,6 +11,7 @@
 //! own: one writes checkpoints and reclaims what was flushed, one removes what expired. The only wait a caller can meet
 //! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
 
+pub mod check;
 pub mod clock;
 pub mod effect;
 pub mod journal;
@@ -26,30 +27,32 @@ mod overlay;
 mod room;
 mod state;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
 pub use cache::ValueCache;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
-pub use journal::{Fsync, Seq};
+pub use journal::{Fsync, Seq, Waiter};
 pub use open::{OpenError, Options};
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, StoreId};
+use effect::Effect;
 use journal::Journal;
-use lmdb::Tables;
+use lmdb::{Snapshot, Tables};
 use state::{Leftovers, State};
-use txn::{Changes, Declared, Found, LookedUp};
+use txn::{Changes, Declared, DeclaredKeys, Found};
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -98,87 +101,88 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
-        let mut declared = Vec::with_capacity(keys.len());
-        let mut on_disk: SmallVec<[usize; 8]> = SmallVec::new();
-        let mut reflects = 0;
         let snapshot;
+        let mut resolved = Resolved::default();
         {
             let state = self.state.read();
-            for key in keys {
-                let store =
-                    state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
-                let (found, seq) = match state.entry(store.generation, &key.name) {
-                    Some(entry) => (Found::of_entry(&key.name, entry), entry.version),
-                    None => {
-                        on_disk.push(declared.len());
-                        (Found::Absent, store.born)
-                    }
-                };
-                reflects = reflects.max(seq);
-                declared.push(Declared { generation: store.generation, key: key.clone(), found });
-            }
+            resolved.look_in_memory(&state, keys, &OnDisk::default())?;
             // opened under the lock, so that overlay and LMDB are of one instant
-            snapshot = if on_disk.is_empty() { None } else { Some(self.tables.snapshot()?) };
+            snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
         }
         if let Some(snapshot) = &snapshot {
-            for at in on_disk {
-                let Declared { generation, key, found } = &mut declared[at];
-                *found = Found::of_disk(self.tables.record(snapshot, *generation, &key.name)?);
-            }
+            let on_disk = self.look_on_disk(snapshot, keys, std::mem::take(&mut resolved.missing), 0)?;
+            resolved.declare_missing(keys, &on_disk);
         }
-        let result = run(&ReadTxn::new(now_ms, declared, &self.cache))?;
+        let Resolved { stores, declared, reflects, .. } = resolved;
+        let result = run(&ReadTxn::new(now_ms, stores, declared, &self.cache))?;
         Ok((result, reflects))
     }
 
     /// Runs a command that may write: all of it or, if it fails, nothing. Gives its result, and the journal sequence
     /// number that the result reflects.
     ///
-    /// The keys are looked up in LMDB before the lock is taken, so that no page fault happens under it. What was looked
-    /// up holds as long as no checkpoint ended in between: LMDB changes only then.
+    /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
+    /// it. What was looked up holds as long as no checkpoint ended in between: LMDB changes only then.
     pub fn write<R>(
         &self,
         now_ms: u64,
         keys: &[Key],
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
-        let mut leftovers = Leftovers::default();
-        let mut snapshot = None;
-        let mut epoch = self.missing(&self.state.read(), keys)?;
+        let mut run = Some(run);
+        let mut missing = match self.try_write(now_ms, keys, &OnDisk::default(), &mut run)? {
+            Attempt::Done(result, reflects) => return Ok((result, reflects)),
+            Attempt::Missing(missing, epoch) => (missing, epoch),
+        };
         loop {
-            let looked_up = match &epoch {
-                Missing { keys, .. } if keys.is_empty() => LookedUp::default(),
-                Missing { keys, .. } => {
-                    let snapshot = snapshot.insert(self.tables.snapshot()?);
-                    let mut found = Vec::with_capacity(keys.len());
-                    for (generation, name) in keys {
-                        let record = self.tables.record(snapshot, *generation, name)?;
-                        found.push((*generation, name.clone(), Found::of_disk(record)));
-                    }
-                    LookedUp::new(found)
-                }
+            let snapshot = self.tables.snapshot()?;
+            let on_disk = self.look_on_disk(&snapshot, keys, missing.0, missing.1)?;
+            missing = match self.try_write(now_ms, keys, &on_disk, &mut run)? {
+                Attempt::Done(result, reflects) => return Ok((result, reflects)),
+                Attempt::Missing(missing, epoch) => (missing, epoch),
             };
-            let mut state = self.state.write();
-            let now_missing = self.missing_from(&state, keys, &looked_up, epoch.epoch)?;
-            if !now_missing.keys.is_empty() {
-                drop(state);
-                drop(looked_up);
-                epoch = now_missing;
-                continue;
-            }
-            let mut txn = WriteTxn {
-                now_ms,
-                state: &state,
-                cache: &self.cache,
-                looked_up: &looked_up,
-                changes: Changes::default(),
-                reflects: 0,
-            };
-            let result = run(&mut txn)?;
-            let WriteTxn { changes, reflects, .. } = txn;
-            let seq = self.commit(&mut state, changes, &mut leftovers)?;
-            drop(state);
-            return Ok((result, seq.unwrap_or(reflects)));
         }
+    }
+
+    fn try_write<R, F: FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        on_disk: &OnDisk<'_>,
+        run: &mut Option<F>,
+    ) -> Result<Attempt<R>, Error> {
+        // dropped after the lock is given back: it may be large
+        let mut leftovers = Leftovers::default();
+        let mut state = self.state.write();
+        let (result, changes, reflects) = {
+            let mut resolved = Resolved::default();
+            resolved.look_in_memory(&state, keys, on_disk)?;
+            if !resolved.missing.is_empty() {
+                return Ok(Attempt::Missing(resolved.missing, state.epoch));
+            }
+            let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
+            let (declared, changes) = (resolved.declared, Changes::default());
+            let mut txn = WriteTxn { now_ms, state: &state, cache: &self.cache, declared, changes };
+            (run(&mut txn)?, txn.changes, resolved.reflects)
+        };
+        let seq = self.commit(&mut state, changes, &mut leftovers)?;
+        drop(state);
+        Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
+    }
+
+    fn look_on_disk<'s>(
+        &self,
+        snapshot: &'s Snapshot<'_>,
+        keys: &[Key],
+        missing: Missing,
+        epoch: u64,
+    ) -> Result<OnDisk<'s>, Error> {
+        let mut found = Vec::with_capacity(missing.len());
+        for (at, generation) in missing {
+            let record = self.tables.record(snapshot, generation, &keys[at].name)?;
+            found.push((at, generation, Found::of_disk(record)));
+        }
+        Ok(OnDisk { found, epoch })
     }
 
     /// Writes the effects to the journal and, that done, makes them visible.
@@ -191,10 +195,7 @@ impl Engine {
         if changes.effects.is_empty() {
             return Ok(None);
         }
-        let seq = self
-            .journal
-            .append(|_, entry| changes.effects.iter().for_each(|effect| effect.encode(entry)))
-            .map_err(Fault::from)?;
+        let seq = self.append(&changes.effects)?;
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
         }
@@ -202,28 +203,18 @@ impl Engine {
         Ok(Some(seq))
     }
 
-    /// The declared keys that only LMDB can know.
-    fn missing(&self, state: &State, keys: &[Key]) -> Result<Missing, Error> {
-        self.missing_from(state, keys, &LookedUp::default(), state.epoch)
-    }
-
-    /// The declared keys that neither the overlay knows nor a look-up that still holds.
-    fn missing_from(
-        &self,
-        state: &State,
-        keys: &[Key],
-        known: &LookedUp<'_>,
-        epoch: u64,
-    ) -> Result<Missing, Error> {
-        let mut missing = SmallVec::new();
-        for key in keys {
-            let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
-            let is_known = epoch == state.epoch && known.get(store.generation, &key.name).is_some();
-            if !is_known && state.entry(store.generation, &key.name).is_none() {
-                missing.push((store.generation, key.name.clone()));
+    /// Takes a journal entry. Whoever writes has made sure of room for the request ([`Engine::poll_room`]); an entry that
+    /// is much longer than its request (the copy of a large value) may find none yet, and waits for it here.
+    fn append(&self, effects: &[Effect]) -> Result<Seq, Fault> {
+        loop {
+            let taken =
+                self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)));
+            if !matches!(taken, Err(journal::Fault::NoRoomYet)) {
+                return Ok(taken?);
             }
+            let bytes = effects.iter().map(Effect::encoded_bytes_max).sum();
+            self.journal.wait_room(bytes)?;
         }
-        Ok(Missing { keys: missing, epoch: state.epoch })
     }
 
     /// The stores as they are now. Hold it only to read from it.
@@ -257,13 +248,32 @@ impl Engine {
 
     /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: none
     /// leaves before everything it reflects is.
-    pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
+    pub fn poll_acknowledged(
+        &self,
+        waiter: &mut Waiter,
+        seq: Seq,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        waiter.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
-    /// Ready once the overlay has room for another write; fails while there is none and checkpoints fail.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed))
+    /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
+    /// made.
+    pub fn poll_room(
+        &self,
+        waiter: &mut Waiter,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        match waiter.poll_room(bytes, cx) {
+            Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
+            other => other.map_err(|fault| Fault::from(fault).into()),
+        }
+    }
+
+    /// What a connection waits with.
+    pub fn waiter(&self) -> Waiter {
+        self.journal.waiter()
     }
 
     /// The sequence number of the last change.
@@ -293,10 +303,72 @@ impl Engine {
     }
 }
 
-/// Keys to look up in LMDB, and the epoch in which that holds.
-struct Missing {
-    keys: SmallVec<[(Generation, Bytes); 1]>,
+/// Positions of declared keys that only LMDB can know, in rising order, and their generations.
+type Missing = SmallVec<[(usize, Generation); 1]>;
+
+/// How an attempt to write ended.
+enum Attempt<R> {
+    Done(R, Seq),
+    /// Keys to look up first, and the epoch in which what is found holds.
+    Missing(Missing, u64),
+}
+
+/// What LMDB held at declared keys: positions in rising order, generations, records.
+#[derive(Default)]
+struct OnDisk<'s> {
+    found: Vec<(usize, Generation, Found<'s>)>,
     epoch: u64,
+}
+
+/// Declared keys on their way to a transaction.
+#[derive(Default)]
+struct Resolved<'t> {
+    stores: SmallVec<[(StoreId, Generation); 1]>,
+    declared: DeclaredKeys<'t>,
+    missing: Missing,
+    reflects: Seq,
+}
+
+impl<'t> Resolved<'t> {
+    /// Declares the keys that the overlay knows, or `on_disk`, if it still holds; notes the others as missing.
+    fn look_in_memory(&mut self, state: &State, keys: &'t [Key], on_disk: &OnDisk<'t>) -> Result<(), Error> {
+        let mut on_disk_keys =
+            if on_disk.epoch == state.epoch { &on_disk.found[..] } else { Default::default() }
+                .iter()
+                .peekable();
+        for (at, key) in keys.iter().enumerate() {
+            let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+            let (generation, name) = (store.generation, &key.name);
+            if !self.stores.contains(&(store.id, generation)) {
+                self.stores.push((store.id, generation));
+            }
+            let looked_up = on_disk_keys.next_if(|(position, ..)| *position == at);
+            if let Some(entry) = state.entry(generation, name) {
+                self.reflects = self.reflects.max(entry.version);
+                self.declared.push(Declared { generation, name, found: Found::of_entry(name, entry) });
+                continue;
+            }
+            self.reflects = self.reflects.max(store.born);
+            match looked_up {
+                Some((_, of, found)) if *of == generation => {
+                    self.declared.push(Declared { generation, name, found: found.clone() });
+                }
+                _ => self.missing.push((at, generation)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares what was missing.
+    fn declare_missing(&mut self, keys: &'t [Key], on_disk: &OnDisk<'t>) {
+        for (at, generation, found) in &on_disk.found {
+            self.declared.push(Declared {
+                generation: *generation,
+                name: &keys[*at].name,
+                found: found.clone(),
+            });
+        }
+    }
 }
 
 /// Read access to the stores.

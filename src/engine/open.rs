@@ -9,8 +9,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cache::ValueCache;
 use super::checkpoint::Control;
-use super::effect::{Definition, Effect, Malformed};
-use super::journal::{self, Fsync, Journal, JournalError};
+use super::effect::{Definition, Effect};
+use super::journal::{self, Fsync, Journal, JournalError, ReplayError};
 use super::lmdb::{self, Snapshot, Tables};
 use super::room::Room;
 use super::state::{Leftovers, State};
@@ -34,6 +34,8 @@ pub struct Options {
     pub cache_bytes_max: u64,
     /// A checkpoint runs at least this often, if anything changed.
     pub checkpoint_interval: Duration,
+    /// Size of the journal's segments.
+    pub journal_segment_bytes: u64,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
 }
@@ -50,6 +52,7 @@ impl Options {
             overlay_bytes_max: 96 * 1024 * 1024,
             cache_bytes_max: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(10),
+            journal_segment_bytes: 16 * 1024 * 1024,
             map_bytes: None,
         }
     }
@@ -66,8 +69,6 @@ pub enum OpenError {
     Journal(#[from] JournalError),
     #[error("the data directory can't be read: {0}")]
     Fault(#[from] Fault),
-    #[error("journal entry {seq} can't be replayed: {why}; it was written by another version, or by a bug")]
-    Replay { seq: Seq, why: Malformed },
     #[error("a thread can't be started: {0}")]
     Thread(std::io::Error),
 }
@@ -118,6 +119,18 @@ impl Engine {
         checkpoint
     }
 
+    /// Ends the threads and nothing else, as a crash would: what LMDB lacks is in the journal.
+    #[cfg(test)]
+    #[allow(clippy::expect_used)]
+    pub(super) fn abandon(&self) {
+        self.room.close();
+        self.checkpoint.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            thread.join().expect("a thread of the engine");
+        }
+        self.journal.wait_durable(self.journal.last()).expect("the journal");
+    }
+
     fn start(self: &Arc<Engine>, name: &str, run: fn(&Engine)) -> Result<(), OpenError> {
         let engine = self.clone();
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&engine));
@@ -133,19 +146,26 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let mut state = load(tables, &snapshot, options)?;
     number_stores(tables, &snapshot, &mut state, options.databases)?;
     let mut leftovers = Leftovers::default();
-    let mut replayed = 0u64;
-    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), OpenError> {
-        for effect in Effect::decode_all(entry).map_err(|why| OpenError::Replay { seq, why })? {
+    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), ReplayError> {
+        for effect in Effect::decode_all(entry)? {
             replay_effect(tables, &snapshot, &mut state, seq, effect, &mut leftovers)?;
         }
         leftovers = Leftovers::default();
-        replayed += 1;
         Ok(())
     };
-    let journal_options = journal::Options { fsync: options.fsync, ..journal::Options::default() };
-    let (journal, _) = Journal::open(&options.dir.join("journal"), journal_options, through, &mut replay)?;
-    if replayed > 0 {
-        tracing::info!(entries = replayed, from = through + 1, through = journal.last(), "journal replayed");
+    let journal_options = journal::Options {
+        fsync: options.fsync,
+        segment_bytes: options.journal_segment_bytes,
+        ..journal::Options::new(options.dir.join("journal"))
+    };
+    let (journal, recovery) = Journal::open(journal_options, through, &mut replay)?;
+    if recovery.replayed > 0 {
+        tracing::info!(
+            entries = recovery.replayed,
+            from = through + 1,
+            through = recovery.last,
+            "journal replayed"
+        );
     }
     Ok((state, journal, through))
 }

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
@@ -150,41 +151,52 @@ impl<'t> Found<'t> {
 /// A declared key and what lies there.
 pub(super) struct Declared<'t> {
     pub(super) generation: Generation,
-    pub(super) key: Key,
+    pub(super) name: &'t Bytes,
     pub(super) found: Found<'t>,
 }
 
-/// What LMDB held at declared keys that the overlay didn't know.
+/// The declared keys of a transaction, in the order in which they were declared.
 #[derive(Default)]
-pub(super) struct LookedUp<'t> {
-    found: Vec<(Generation, Bytes, Found<'t>)>,
+pub(super) struct DeclaredKeys<'t> {
+    keys: SmallVec<[Declared<'t>; 1]>,
+    /// Where the next key that is asked for probably is: commands use their keys in the order they declared them.
+    next: Cell<usize>,
 }
 
-impl<'t> LookedUp<'t> {
-    /// `found` in the order of generation and key, so that many keys are searched quickly.
-    pub(super) fn new(mut found: Vec<(Generation, Bytes, Found<'t>)>) -> LookedUp<'t> {
-        found.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        LookedUp { found }
+impl<'t> DeclaredKeys<'t> {
+    pub(super) fn push(&mut self, declared: Declared<'t>) {
+        self.keys.push(declared);
     }
 
-    pub(super) fn get(&self, generation: Generation, name: &[u8]) -> Option<&Found<'t>> {
-        let at = self.found.binary_search_by(|(of, key, _)| (*of, &key[..]).cmp(&(generation, name))).ok()?;
-        self.found.get(at).map(|(.., found)| found)
+    fn get(&self, generation: Generation, name: &[u8]) -> Result<&Declared<'t>, Error> {
+        let is_it = |declared: &Declared<'_>| declared.generation == generation && declared.name == name;
+        let next = self.next.get();
+        let at = match self.keys.get(next) {
+            Some(declared) if is_it(declared) => next,
+            _ => self.keys.iter().position(is_it).ok_or_else(undeclared)?,
+        };
+        self.next.set(at + 1);
+        self.keys.get(at).ok_or_else(undeclared)
     }
 }
 
 /// Reads the declared keys, all as of one instant.
 pub struct ReadTxn<'t> {
     now_ms: u64,
-    declared: Vec<Declared<'t>>,
+    /// The generation of each store that a key was declared in.
+    stores: SmallVec<[(StoreId, Generation); 1]>,
+    declared: DeclaredKeys<'t>,
     cache: &'t ValueCache,
-    /// Where the next key probably is: commands read their keys in the order they declared them.
-    next: Cell<usize>,
 }
 
 impl<'t> ReadTxn<'t> {
-    pub(super) fn new(now_ms: u64, declared: Vec<Declared<'t>>, cache: &'t ValueCache) -> ReadTxn<'t> {
-        ReadTxn { now_ms, declared, cache, next: Cell::new(0) }
+    pub(super) fn new(
+        now_ms: u64,
+        stores: SmallVec<[(StoreId, Generation); 1]>,
+        declared: DeclaredKeys<'t>,
+        cache: &'t ValueCache,
+    ) -> ReadTxn<'t> {
+        ReadTxn { now_ms, stores, declared, cache }
     }
 
     /// Milliseconds since 1970: the one time of the whole transaction.
@@ -205,13 +217,9 @@ impl<'t> ReadTxn<'t> {
     }
 
     fn declared(&self, key: &Key) -> Result<&Declared<'t>, Error> {
-        let next = self.next.get();
-        let at = match self.declared.get(next) {
-            Some(declared) if declared.key == *key => next,
-            _ => self.declared.iter().position(|declared| declared.key == *key).ok_or_else(undeclared)?,
-        };
-        self.next.set(at + 1);
-        self.declared.get(at).ok_or_else(undeclared)
+        let store = self.stores.iter().find(|(store, _)| *store == key.store);
+        let (_, generation) = store.ok_or_else(undeclared)?;
+        self.declared.get(*generation, &key.name)
     }
 }
 
@@ -221,10 +229,8 @@ pub struct WriteTxn<'t> {
     pub(super) now_ms: u64,
     pub(super) state: &'t State,
     pub(super) cache: &'t ValueCache,
-    /// Look-ups in LMDB that still hold, made before the lock was taken.
-    pub(super) looked_up: &'t LookedUp<'t>,
+    pub(super) declared: DeclaredKeys<'t>,
     pub(super) changes: Changes,
-    pub(super) reflects: Seq,
 }
 
 /// What a write transaction is going to do.
@@ -415,7 +421,7 @@ impl<'t> WriteTxn<'t> {
     }
 
     /// What lies at a key: as this transaction left it, or in the overlay, or in LMDB.
-    fn found(&mut self, generation: Generation, name: &Bytes) -> Result<Found<'t>, Error> {
+    fn found(&self, generation: Generation, name: &Bytes) -> Result<Found<'t>, Error> {
         match self.changes.last(generation, name) {
             Some(Effect::Put { value, expires_at_ms, .. }) => {
                 return Ok(Found::Memory {
@@ -428,14 +434,7 @@ impl<'t> WriteTxn<'t> {
             Some(_) => return Ok(Found::Absent),
             None => {}
         }
-        if let Some(entry) = self.state.entry(generation, name) {
-            self.reflects = self.reflects.max(entry.version);
-            return Ok(Found::of_entry(name, entry));
-        }
-        if let Some(store) = self.state.catalog.holding(generation) {
-            self.reflects = self.reflects.max(store.born);
-        }
-        self.looked_up.get(generation, name).cloned().ok_or_else(undeclared)
+        Ok(self.declared.get(generation, name)?.found.clone())
     }
 }
 

@@ -59,6 +59,8 @@ impl Stats {
 
     pub fn rejected(&self, _error: &Error) {}
 
+    pub fn set_port(&self, _port: u16) {}
+
     pub fn error(&self, error: &Error) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let line = error.to_string();

@@ -1,67 +1,383 @@
-//! placeholder
-use std::path::Path;
+//! The journal: an append-only, checksummed log of opaque entries, and the reason why an acknowledged write survives.
+//!
+//! # How it works
+//!
+//! An entry is *taken* into memory by [`Journal::append`], which copies it and does nothing else, so it may be called
+//! under the engine's lock. It is *written* when it has reached the page cache: then it survives the process. It is
+//! *durable* when its file was synced: then it survives the machine. Entries are numbered from 1 without gaps; three
+//! numbers say how far each step has come, and `last >= written >= durable` always holds.
+//!
+//! Replies wait with [`Waiter::poll_acknowledged`]. Under `always` that wakes the sync thread, which takes everything
+//! pending, writes it as one frame, syncs, and wakes exactly those who are satisfied; what arrives meanwhile is the next
+//! frame. Under `everysec` and `no` whoever waits first writes the pending bytes itself, for everyone, and the sync
+//! thread syncs once a second, or when [`Journal::wait_durable`] asks. Should the disk stall, those writes stall with it.
+//!
+//! ```text
+//!            append            write (a frame)              sync
+//!   engine ---------> pending -----------------> page cache ------> disk
+//!                     plan      sync thread, or  segments    sync thread
+//!                               whoever waits
+//!
+//!   segment:  made (zeros, synced) -> spare -> active -> filled -> released -> recycled under a new name -> spare
+//!             stock thread                    append    append    release      stock thread
+//! ```
+//!
+//! Segments are made ahead of need by the stock thread, because syncing a file that does not grow costs less than half.
+//! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. An entry
+//! longer than a segment needs one of its own size: wait for it with [`Waiter::poll_room`].
+//!
+//! # When something fails
+//!
+//! After a failed write or sync the journal is *failed*: entries are refused, waiters get the error, and nothing is tried
+//! again on those files, since the kernel may have dropped what it could not write. What was taken is still in the
+//! engine's memory: once a checkpoint has made it durable elsewhere, [`Journal::restart`] goes on in a new segment.
+//!
+//! # Recovery
+//!
+//! Opening reads all segments in the order of their ids, and every frame in them that verifies, and replays the entries
+//! behind `after`, which the database holds already. The log ends before the first entry that cannot be found. That is
+//! how a crash looks: what was written and never synced may be there, or not, or in part, in any order. But it must not be
+//! how *damage* looks. So each header and each frame says up to where everything had been synced when it was written, its
+//! *durable-through*, and the end is believed only if nothing anywhere contradicts it:
+//!
+//! | found | outcome |
+//! |---|---|
+//! | the next entry, in a frame that verifies | replayed |
+//! | damage in, or absence of, entries up to `after` | irrelevant |
+//! | no next entry, and no durable-through reaches it | the log ends here; later frames are a crash's leavings, destroyed |
+//! | no next entry, but a durable-through that reaches it | it was lost: refused, naming file, offset and entry |
+//! | a segment that begins behind the next entry, and follows one that is missing | refused: names are durable before they are used, so no crash explains it |
+//! | a segment that begins behind the next entry, and follows none | refused: the database is older than the journal |
+//! | the same entry in two frames | refused |
+//! | the log ends before `after` | fine, the database is ahead: goes on behind `after` |
+//! | a newer format version | refused |
+//!
+//! With [`Options::salvage`] the log ends where it would be refused for a loss.
+//!
+//! What was replayed is synced before anything else, for it may still have been in the page cache only. What was written
+//! behind the end is destroyed before a new entry gets one of those numbers. New entries go to a new segment. An orderly
+//! close leaves a mark, a frame without entries, so that even the last entry is proven.
+//!
+//! # What it relies on
+//!
+//! That a sync which succeeded is true; that a write which was interrupted leaves each byte old or new, within its own
+//! range (frames of different syncs share pages); that a rename is durable once its directory was synced. It notices
+//! bytes that change later, but damage to the very end of the log, with nothing written after it, looks like a crash.
+//!
+//! It knows nothing of records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads of
+//! its own sync, and keep the stock.
+
+mod core;
+mod disk;
+mod error;
+mod format;
+mod inspect;
+mod ledger;
+mod plan;
+mod recovery;
+mod segment;
+#[cfg(test)]
+mod sim;
+mod stock;
+#[cfg(test)]
+mod tests;
+mod waiter;
+mod waiters;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use self::core::Core;
+pub use self::disk::{Disk, DiskFile, RealDisk};
+pub use self::error::{Fault, JournalError, ReplayError};
+pub use self::inspect::{Inspection, SegmentReport, inspect};
+use self::ledger::Ledger;
+use self::plan::{Plan, Stock};
+pub use self::recovery::Replay;
+use self::recovery::{Settled, Survey, settle};
+pub use self::waiter::Waiter;
+
+/// The number of an entry, from 1; 0 stands before the first.
 pub type Seq = u64;
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+
+/// Segments are whole pages, and one for the header is not enough.
+const SEGMENT_BYTES_MIN: u64 = 2 * format::FRAMES_AT;
+
+/// When the journal is synced: the setting `appendfsync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
-    #[default]
-    Always,
-    EverySec,
-    No,
+    /// Before a reply.
+    Always = 0,
+    /// Once a second.
+    EverySec = 1,
+    /// When a checkpoint or the shutdown asks.
+    No = 2,
 }
-#[derive(Debug, Clone, Default)]
+
+#[derive(Debug, Clone)]
 pub struct Options {
+    pub dir: PathBuf,
     pub fsync: Fsync,
+    /// Size of a segment, rounded up to whole pages.
+    pub segment_bytes: u64,
+    /// Segments made ahead of need.
+    pub spares_min: usize,
+    /// Segments kept for reuse once they are released.
+    pub spares_max: usize,
+    /// Let the log end where entries are lost, instead of refusing to open. What follows them is destroyed.
+    pub salvage: bool,
+    pub disk: Arc<dyn Disk>,
 }
-#[derive(Debug, thiserror::Error)]
-#[error("journal")]
-pub struct Fault;
-#[derive(Debug, thiserror::Error)]
-#[error("journal")]
-pub struct JournalError;
-#[derive(Debug, Clone, Default)]
+
+impl Options {
+    /// The defaults, for a journal in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Options {
+        Options {
+            dir: dir.into(),
+            fsync: Fsync::Always,
+            segment_bytes: 16 * 1024 * 1024,
+            spares_min: 2,
+            spares_max: 8,
+            salvage: false,
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub struct Recovery {
+    /// Entries handed to the replay.
+    pub replayed: u64,
+    /// The last entry, whether from the journal or the database.
+    pub last: Seq,
+    /// The last entry that the files held, 0 for none. Less than what the database holds if files were removed, or if a
+    /// checkpoint was ahead of the journal in a crash: nothing is lost then.
+    pub last_found: Seq,
+    /// What was given up for salvage.
+    pub salvaged: Option<JournalError>,
+}
+
+/// How a journal is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    pub fsync: Fsync,
+    pub last: Seq,
+    pub written: Seq,
+    pub durable: Seq,
+    pub pending_bytes: usize,
+    /// Segments with entries, and their bytes on disk.
+    pub segments: usize,
+    pub segments_bytes: u64,
+    pub spares: usize,
+    /// Since opening: frames and bytes written.
+    pub frames: u64,
+    pub bytes: u64,
+    /// Since opening: file syncs, and those that took a second or more.
+    pub syncs: u64,
+    pub slow_syncs: u64,
+    pub last_sync_us: u64,
+    pub max_sync_us: u64,
+    /// Why entries are refused until a restart.
     pub failure: Option<String>,
+    /// Why no new segments can be made at the moment.
+    pub shortage: Option<String>,
 }
-pub struct Recovery;
+
+/// An open journal. Dropping it stops its threads and writes nothing: what counts is [closed](Journal::close).
+#[derive(Debug)]
 pub struct Journal {
-    last: AtomicU64,
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    next_waiter: AtomicU64,
 }
+
 impl Journal {
-    pub fn open<E: From<JournalError>>(
-        _: &Path,
-        _: Options,
+    /// Opens the journal, creating it if it is missing, and hands every entry behind `after` to `replay`, in order.
+    ///
+    /// After an error nothing has changed that counts, and what was replayed is to be thrown away. A full disk is no
+    /// error: entries are refused then until there is space.
+    pub fn open(
+        mut options: Options,
         after: Seq,
-        _: &mut dyn FnMut(Seq, &[u8]) -> Result<(), E>,
-    ) -> Result<(Arc<Journal>, Recovery), E> {
-        Ok((Arc::new(Journal { last: AtomicU64::new(after) }), Recovery))
+        replay: &mut Replay<'_>,
+    ) -> Result<(Arc<Journal>, Recovery), JournalError> {
+        options.segment_bytes =
+            options.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(format::FRAMES_AT);
+        let (disk, dir) = (Arc::clone(&options.disk), options.dir.clone());
+        disk.create_dir(&dir).map_err(|error| JournalError::io("create", &dir, error))?;
+
+        let mut survey = Survey::read(&*disk, &dir, after, replay)?;
+        let salvaged = survey.lost.take();
+        if !options.salvage
+            && let Some(lost) = salvaged
+        {
+            return Err(lost);
+        }
+        let last = survey.next - 1;
+        let recovery = Recovery { replayed: survey.replayed, last, last_found: survey.last_found, salvaged };
+
+        let Settled { used, spares, discarded, previous, maker } =
+            settle(survey, &disk, &dir, options.segment_bytes)?;
+        let plan = Plan::new(last, Stock { spares, discarded, ..Stock::default() });
+        let core = Arc::new(Core::new(options, plan, Ledger::new(used), maker, last, previous));
+        core.begin(last)?;
+        let journal = Journal { core, threads: Mutex::default(), next_waiter: AtomicU64::new(0) };
+        journal.spawn("journal-sync", Core::run_syncs)?;
+        journal.spawn("journal-stock", Core::keep_stock)?;
+        Ok((Arc::new(journal), recovery))
     }
-    pub fn append(&self, _: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
-        Ok(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+
+    /// Takes an entry that `encode` appends to the buffer it is given, after bytes that are not its own, and returns its
+    /// number, one more than the last. Copies memory and nothing else. A refused entry leaves nothing.
+    pub fn append(&self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
+        self.core.append(encode)
     }
+
+    /// The last entry taken.
     pub fn last(&self) -> Seq {
-        self.last.load(Ordering::Relaxed)
+        self.core.last()
     }
-    pub fn poll_acknowledged(&self, _: Seq, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        Poll::Ready(Ok(()))
+
+    /// The last entry that survives the process.
+    pub fn written(&self) -> Seq {
+        self.core.written()
     }
-    pub fn wait_durable(&self, _: Seq) -> Result<(), Fault> {
-        Ok(())
+
+    /// The last entry that survives the machine.
+    pub fn durable(&self) -> Seq {
+        self.core.durable()
     }
-    pub fn set_fsync(&self, _: Fsync) {}
-    pub fn release(&self, _: Seq) {}
-    pub fn restart(&self, _: Seq) -> Result<(), Fault> {
-        Ok(())
+
+    /// Bytes taken and not written: grows without bound if nobody waits for acknowledgement.
+    pub fn pending_bytes(&self) -> usize {
+        self.core.pending_bytes()
     }
-    pub fn is_failed(&self) -> bool {
-        false
+
+    /// A place to wait at; a connection needs one.
+    pub fn waiter(&self) -> Waiter {
+        Waiter::new(Arc::clone(&self.core), self.next_waiter.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Resolves when everything up to `seq` is as durable as the policy promises. For those who wait once.
+    pub fn acknowledged(&self, seq: Seq) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let mut waiter = self.waiter();
+        std::future::poll_fn(move |cx| waiter.poll_acknowledged(seq, cx))
+    }
+
+    /// Blocks until an entry of so many bytes would be taken. For the few who can't wait at a [`Waiter`].
+    pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut waiter = self.waiter();
+        loop {
+            match waiter.poll_room(bytes, &mut std::task::Context::from_waker(&waker)) {
+                std::task::Poll::Ready(outcome) => return outcome,
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    /// Blocks until everything up to `seq` is synced, whatever the policy: for checkpoints and the shutdown.
+    pub fn wait_durable(&self, seq: Seq) -> Result<(), Fault> {
+        self.core.wait_durable(seq)
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.core.set_fsync(fsync);
+    }
+
+    /// Gives up entries up to `through`, which are durable elsewhere: the segments without others are reused.
+    pub fn release(&self, through: Seq) {
+        let released = self.core.ledger.lock().release(through);
+        if !released.is_empty() {
+            self.core.plan.lock().stock.discarded.extend(released);
+            self.core.stock_changed.notify_one();
+        }
+    }
+
+    /// Takes a failed journal back into service, once everything taken, up to `after`, is durable elsewhere. Blocks for
+    /// a few writes. Does nothing to a journal that has not failed.
+    pub fn restart(&self, after: Seq) -> Result<(), Fault> {
+        self.core.restart(after)
+    }
+
+    /// Why entries are refused until a restart.
+    pub fn failure(&self) -> Option<Fault> {
+        self.core.waiters.lock().failed.clone()
+    }
+
     pub fn status(&self) -> Status {
-        Status::default()
+        let core = &self.core;
+        let stat = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (segments, segments_bytes) = core.ledger.lock().size();
+        let failure = core.waiters.lock().failed.as_ref().map(Fault::to_string);
+        let (spares, shortage) = {
+            let stock = &core.plan.lock().stock;
+            (stock.spares.len(), stock.shortage.clone())
+        };
+        // In this order, so that each number is at most the next one.
+        let (durable, written, last) = (core.durable(), core.written(), core.last());
+        Status {
+            fsync: core.fsync(),
+            last,
+            written,
+            durable,
+            pending_bytes: core.pending_bytes(),
+            segments,
+            segments_bytes,
+            spares,
+            frames: stat(&core.stats.frames),
+            bytes: stat(&core.stats.bytes),
+            syncs: stat(&core.stats.syncs),
+            slow_syncs: stat(&core.stats.slow_syncs),
+            last_sync_us: stat(&core.stats.last_sync_us),
+            max_sync_us: stat(&core.stats.max_sync_us),
+            failure,
+            shortage,
+        }
     }
+
+    /// Takes nothing more, makes everything durable and stops. Closing again does nothing.
     pub fn close(&self) -> Result<(), Fault> {
+        self.core.plan.lock().refusal.get_or_insert(Fault::Closed);
+        if self.threads.lock().is_empty() {
+            return Ok(());
+        }
+        let closed = self.core.wait_durable(self.last()).and_then(|()| self.core.leave_mark());
+        self.stop();
+        closed
+    }
+
+    fn spawn(&self, name: &str, run: fn(&Core)) -> Result<(), JournalError> {
+        let core = Arc::clone(&self.core);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
+        let thread =
+            spawned.map_err(|error| JournalError::io("start a thread for", &self.core.options.dir, error))?;
+        self.threads.lock().push(thread);
         Ok(())
+    }
+
+    fn stop(&self) {
+        self.core.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // A thread that panicked has failed the journal, which says so to everyone.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

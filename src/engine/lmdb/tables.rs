@@ -197,6 +197,17 @@ impl Tables {
         }))
     }
 
+    /// Whether a record is in the index with this deadline.
+    pub fn has_deadline(
+        &self,
+        txn: &Snapshot<'_>,
+        deadline: u64,
+        generation: Generation,
+        key: &[u8],
+    ) -> Result<bool, Fault> {
+        Ok(self.deadlines.get(txn, &deadline_key(deadline, generation, key))?.is_some())
+    }
+
     /// Every row of the table `deadlines`: deadline, generation, key.
     pub fn deadline_rows<'t>(
         &self,

@@ -1,0 +1,101 @@
+//! Every file operation of the journal, behind two small traits.
+//!
+//! So that a test can put a disk underneath that fails, fills up or loses power at a chosen place. Knows nothing of
+//! segments. Called from the journal's threads, and for page-cache writes from whichever thread waits for one.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file system, as far as the journal uses one. Changes of names are durable after `sync_dir`.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes the directory, durably, if it is missing.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Names and sizes of the files in a directory, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// A new file, empty whatever stood there before.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// An existing file, for writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub trait DiskFile: Debug + Send + Sync {
+    /// Writes all bytes at the offset, or fails having written some, none or all of them.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes everything written so far durable (`fdatasync`). After a failure nothing is known about any of it.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// The disk of the machine.
+#[derive(Debug)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(dir)?;
+        match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
+            _ => self.sync_dir(Path::new(".")),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(dir)? {
+            let file = file?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() {
+                files.push((file.file_name().to_string_lossy().into_owned(), metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::create(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong: when a journal opens, and while it runs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Seq;
+
+const ADVICE: &str = "restore a backup, or look at the damage with `larder check`; \
+                      to go on without what follows, copy the directory and start once with salvage";
+
+/// Why an entry is not taken, or will not become durable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nothing is wrong: the disk is slower than the entries come. Wait for [room](super::Waiter::poll_room), then retry.
+    #[error("no journal space is ready yet")]
+    NoRoomYet,
+    /// Nothing was taken. The journal keeps trying to make room, and goes on by itself.
+    #[error("no journal space: {0}")]
+    DiskFull(String),
+    #[error("an entry of {bytes} bytes is longer than the journal's limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+    /// Nothing is taken until a [restart](super::Journal::restart).
+    #[error("the journal failed: {0}")]
+    Failed(String),
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why a journal does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    // the machine's
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    // the data's
+    #[error(
+        "journal segment {file} has format version {version}, newer than {supported}, the newest this build reads"
+    )]
+    Newer { file: String, version: u32, supported: u32 },
+    #[error(
+        "journal segment {file} is damaged at offset {offset}: entry {seq} should be there, since {proof} says that \
+         everything up to {durable_through} was synced; {ADVICE}"
+    )]
+    Damaged { file: String, offset: u64, seq: Seq, proof: String, durable_through: Seq },
+    #[error(
+        "the journal lacks entries {seq} to {until}: they were in segment {segment}, which is missing and goes before \
+         {file}; {ADVICE}"
+    )]
+    Missing { segment: u64, file: String, seq: Seq, until: Seq },
+    #[error(
+        "the journal begins with entry {first}, in {file}, but the database holds only entries before {seq}; {ADVICE}"
+    )]
+    Gap { file: String, first: Seq, seq: Seq },
+    #[error("entry {seq} is in the journal twice, the second time in {file} at offset {offset}; {ADVICE}")]
+    Twice { file: String, offset: u64, seq: Seq },
+    // the caller's
+    #[error("entry {seq} of the journal cannot be replayed: {source}")]
+    Replay { seq: Seq, source: ReplayError },
+}
+
+/// What a replay reports when it cannot take an entry.
+pub type ReplayError = Box<dyn std::error::Error + Send + Sync>;
+
+impl JournalError {
+    pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> JournalError {
+        JournalError::Io { doing, path: path.to_owned(), source }
+    }
+}

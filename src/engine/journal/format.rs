@@ -1,0 +1,305 @@
+//! How the journal's bytes are laid out: pure encoding, checking and finding. Knows no files, no threads, no state.
+//!
+//! All integers are big-endian. `salt` is the number in the segment's file name, and the seed of all its checksums: it is
+//! random and new for every use of a file, so bytes from an earlier use never verify, and no client can store a value
+//! that would pass for a frame.
+//!
+//! Segment header, at the start of a page of its own (the rest of the page is zero or stale):
+//!
+//! | offset | bytes | meaning |
+//! |---|---|---|
+//! | 0 | 8 | magic `LARDERJL` |
+//! | 8 | 4 | format version, 1. Magic, version and checksum keep their places in all versions |
+//! | 12 | 4 | zero |
+//! | 16 | 8 | segment id, as in the file name |
+//! | 24 | 8 | id of the segment used before this one, 0 for none |
+//! | 32 | 8 | sequence number of the first entry |
+//! | 40 | 8 | durable-through: entries up to here were synced before this header was written |
+//! | 48 | 8 | zero |
+//! | 56 | 8 | XXH3-64 of the bytes before, seeded with the salt |
+//!
+//! Frames follow from offset 4,096, one behind the other, one for each write call:
+//!
+//! | offset | bytes | meaning |
+//! |---|---|---|
+//! | 0 | 4 | magic `LJFR` |
+//! | 4 | 4 | number of entries; 0 in the mark that a clean shutdown leaves |
+//! | 8 | 8 | sequence number of the first entry |
+//! | 16 | 8 | durable-through, as above |
+//! | 24 | 8 | bytes of the payload |
+//! | 32 | 8 | XXH3-64 of the payload, seeded with the salt |
+//! | 40 | 8 | XXH3-64 of the 40 bytes before, seeded with the salt plus the frame's offset in the file |
+//! | 48 | | payload: for each entry its length (4 bytes) and its bytes |
+
+use memchr::memmem;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Seq;
+
+/// The format this build writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Where the first frame of a segment stands: the header has a page of its own, written once.
+pub const FRAMES_AT: u64 = 4_096;
+pub const SEGMENT_HEADER_BYTES: usize = 64;
+pub const FRAME_HEADER_BYTES: usize = 48;
+/// The length in front of an entry.
+pub const ENTRY_HEADER_BYTES: usize = 4;
+/// Longest entry: well within its 32-bit length, and above anything that a request can hold.
+pub const ENTRY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+
+const SEGMENT_MAGIC: [u8; 8] = *b"LARDERJL";
+const FRAME_MAGIC: [u8; 4] = *b"LJFR";
+
+const _: () = assert!(ENTRY_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(SEGMENT_HEADER_BYTES as u64 <= FRAMES_AT);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHeader {
+    pub id: u64,
+    /// The segment used before this one, 0 for none.
+    pub previous: u64,
+    pub first: Seq,
+    pub durable_through: Seq,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Blank, torn, damaged, or of an earlier use of the file.
+    Invalid,
+    /// Written by a newer build, in this version.
+    Newer(u32),
+}
+
+impl SegmentHeader {
+    pub fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&SEGMENT_MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.id.to_be_bytes());
+        bytes[24..32].copy_from_slice(&self.previous.to_be_bytes());
+        bytes[32..40].copy_from_slice(&self.first.to_be_bytes());
+        bytes[40..48].copy_from_slice(&self.durable_through.to_be_bytes());
+        let checksum = xxh3_64_with_seed(&bytes[..56], salt);
+        bytes[56..64].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the header of a segment from the segment's bytes.
+    pub fn decode(segment: &[u8], salt: u64) -> Result<SegmentHeader, HeaderFault> {
+        let bytes = segment.get(..SEGMENT_HEADER_BYTES).ok_or(HeaderFault::Invalid)?;
+        let checksum = xxh3_64_with_seed(&bytes[..56], salt);
+        if bytes[..8] != SEGMENT_MAGIC || u64_at(bytes, 56) != checksum {
+            return Err(HeaderFault::Invalid);
+        }
+        match u32_at(bytes, 8) {
+            VERSION => Ok(SegmentHeader {
+                id: u64_at(bytes, 16),
+                previous: u64_at(bytes, 24),
+                first: u64_at(bytes, 32),
+                durable_through: u64_at(bytes, 40),
+            }),
+            newer => Err(HeaderFault::Newer(newer)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub entries: u32,
+    pub first: Seq,
+    pub durable_through: Seq,
+}
+
+impl FrameHeader {
+    /// The sequence number behind the last entry; `first` if there are no entries.
+    pub fn end(&self) -> Seq {
+        self.first.saturating_add(u64::from(self.entries))
+    }
+
+    /// Fills in the header of `frame`, whose payload stands behind the room for it, for its place at `offset`.
+    pub fn seal(&self, frame: &mut [u8], salt: u64, offset: u64) {
+        let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
+        header[0..4].copy_from_slice(&FRAME_MAGIC);
+        header[4..8].copy_from_slice(&self.entries.to_be_bytes());
+        header[8..16].copy_from_slice(&self.first.to_be_bytes());
+        header[16..24].copy_from_slice(&self.durable_through.to_be_bytes());
+        header[24..32].copy_from_slice(&(payload.len() as u64).to_be_bytes());
+        header[32..40].copy_from_slice(&xxh3_64_with_seed(payload, salt).to_be_bytes());
+        let checksum = xxh3_64_with_seed(&header[..40], salt.wrapping_add(offset));
+        header[40..48].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// A frame whose header verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// From the start of the segment.
+    pub offset: u64,
+    pub header: FrameHeader,
+    /// The entries, if they verified too.
+    pub payload: Option<&'a [u8]>,
+}
+
+impl<'a> Frame<'a> {
+    /// Where the frame ends as far as it can be trusted: behind its payload, or else behind its header.
+    pub fn end_offset(&self) -> u64 {
+        self.offset + (FRAME_HEADER_BYTES + self.payload.map_or(0, <[u8]>::len)) as u64
+    }
+
+    /// The entries with their sequence numbers; none if the payload is damaged.
+    pub fn entries(&self) -> impl Iterator<Item = (Seq, &'a [u8])> + use<'a> {
+        (self.header.first..).zip(Entries { rest: self.payload.unwrap_or_default() })
+    }
+
+    /// The frame whose header starts at `offset` of the segment, if one verifies there.
+    fn read(segment: &'a [u8], offset: usize, salt: u64) -> Option<Frame<'a>> {
+        let rest = segment.get(offset..)?;
+        let header = rest.get(..FRAME_HEADER_BYTES)?;
+        let checksum = xxh3_64_with_seed(&header[..40], salt.wrapping_add(offset as u64));
+        if header[..4] != FRAME_MAGIC || u64_at(header, 40) != checksum {
+            return None;
+        }
+        let entries = u32_at(header, 4);
+        let payload = usize::try_from(u64_at(header, 24))
+            .ok()
+            .and_then(|bytes| rest[FRAME_HEADER_BYTES..].get(..bytes))
+            .filter(|payload| u64_at(header, 32) == xxh3_64_with_seed(payload, salt))
+            .filter(|payload| holds_exactly(payload, entries));
+        Some(Frame {
+            offset: offset as u64,
+            header: FrameHeader { entries, first: u64_at(header, 8), durable_through: u64_at(header, 16) },
+            payload,
+        })
+    }
+}
+
+/// All frames of a segment whose headers verify, in order, wherever they stand: damaged bytes are searched through.
+pub fn frames(segment: &[u8], salt: u64) -> impl Iterator<Item = Frame<'_>> {
+    let finder = memmem::Finder::new(&FRAME_MAGIC).into_owned();
+    let mut at = FRAMES_AT as usize;
+    std::iter::from_fn(move || {
+        loop {
+            at += finder.find(segment.get(at..)?)?;
+            if let Some(frame) = Frame::read(segment, at, salt) {
+                at = frame.end_offset() as usize;
+                return Some(frame);
+            }
+            at += 1;
+        }
+    })
+}
+
+/// Reads entries until the payload ends or a length points past its end.
+struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.rest.split_first_chunk()?;
+        let (entry, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        self.rest = rest;
+        Some(entry)
+    }
+}
+
+/// Whether the payload is made of exactly so many entries.
+fn holds_exactly(payload: &[u8], entries: u32) -> bool {
+    let mut found = Entries { rest: payload };
+    found.by_ref().count() == entries as usize && found.rest.is_empty()
+}
+
+/// The caller has checked that the bytes are there.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..at + 4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    const SALT: u64 = 0x5eed;
+
+    fn segment_with(frames: &[(Seq, &[&[u8]])]) -> Vec<u8> {
+        let header = SegmentHeader { id: 7, previous: 6, first: 1, durable_through: 0 };
+        let mut segment = header.encode(SALT).to_vec();
+        segment.resize(FRAMES_AT as usize, 0);
+        for (first, entries) in frames {
+            let mut frame = vec![0; FRAME_HEADER_BYTES];
+            for entry in *entries {
+                frame.extend((entry.len() as u32).to_be_bytes());
+                frame.extend(*entry);
+            }
+            let header = FrameHeader { entries: entries.len() as u32, first: *first, durable_through: 0 };
+            header.seal(&mut frame, SALT, segment.len() as u64);
+            segment.extend(frame);
+        }
+        segment
+    }
+
+    fn entries_of(segment: &[u8], salt: u64) -> Vec<(Seq, Vec<u8>)> {
+        frames(segment, salt)
+            .flat_map(|frame| frame.entries().collect::<Vec<_>>())
+            .map(|(seq, entry)| (seq, entry.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were_written() {
+        let segment = segment_with(&[(1, &[b"one", b""]), (3, &[b"three"]), (4, &[])]);
+        let expected = [(1, b"one".to_vec()), (2, vec![]), (3, b"three".to_vec())];
+        assert_eq!(entries_of(&segment, SALT), expected);
+        assert_eq!(frames(&segment, SALT).count(), 3);
+        let header = SegmentHeader::decode(&segment, SALT).unwrap();
+        assert_eq!((header.id, header.previous, header.first), (7, 6, 1));
+    }
+
+    #[test]
+    fn nothing_verifies_under_another_salt_or_at_another_offset() {
+        let segment = segment_with(&[(1, &[b"one"])]);
+        assert_eq!(frames(&segment, SALT + 1).count(), 0);
+        assert_eq!(SegmentHeader::decode(&segment, SALT + 1), Err(HeaderFault::Invalid));
+        let mut moved = segment.clone();
+        moved.insert(FRAMES_AT as usize, 0);
+        assert_eq!(frames(&moved, SALT).count(), 0);
+    }
+
+    #[test]
+    fn a_frame_is_found_behind_damage() {
+        let mut segment = segment_with(&[(1, &[b"one"]), (2, &[b"two"]), (3, &[b"three"])]);
+        let second = frames(&segment, SALT).nth(1).unwrap().offset as usize;
+        segment[second + FRAME_HEADER_BYTES + ENTRY_HEADER_BYTES] ^= 1; // its payload: the header still tells of it
+        let found: Vec<_> = frames(&segment, SALT).map(|frame| frame.payload.is_some()).collect();
+        assert_eq!(found, [true, false, true]);
+        segment[second + 9] ^= 1; // its header
+        assert_eq!(entries_of(&segment, SALT), [(1, b"one".to_vec()), (3, b"three".to_vec())]);
+    }
+
+    #[test]
+    fn a_payload_that_does_not_divide_into_its_entries_is_damaged() {
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        frame.extend([0, 0, 0, 9, b'x']);
+        let mut segment = vec![0; FRAMES_AT as usize];
+        FrameHeader { entries: 1, first: 1, durable_through: 0 }.seal(&mut frame, SALT, FRAMES_AT);
+        segment.extend(frame);
+        assert_eq!(frames(&segment, SALT).next().unwrap().payload, None);
+    }
+
+    #[test]
+    fn a_newer_version_is_told_from_damage() {
+        let mut bytes = SegmentHeader { id: 1, previous: 0, first: 1, durable_through: 0 }.encode(SALT);
+        bytes[11] = 2;
+        assert_eq!(SegmentHeader::decode(&bytes, SALT), Err(HeaderFault::Invalid));
+        let checksum = xxh3_64_with_seed(&bytes[..56], SALT);
+        bytes[56..].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(SegmentHeader::decode(&bytes, SALT), Err(HeaderFault::Newer(2)));
+    }
+}

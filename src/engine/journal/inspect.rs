@@ -1,0 +1,66 @@
+//! Looking at a journal without changing it: the ground of `larder check`.
+//!
+//! Reads and verifies every frame, and judges the whole as opening would. Of a journal that a server is writing to it
+//! sees some moment's state, in which the end of the log may be incomplete.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::disk::{Disk, RealDisk};
+use super::recovery::{Survey, SurveyedFile};
+use super::{JournalError, Seq};
+
+/// What a journal's directory holds.
+#[derive(Debug)]
+pub struct Inspection {
+    /// In the order of their use.
+    pub segments: Vec<SegmentReport>,
+    /// Entries that opening would replay.
+    pub replayable: u64,
+    /// The last entry there is after replay.
+    pub last: Seq,
+    /// Why the journal would not open.
+    pub lost: Option<JournalError>,
+}
+
+/// What one segment holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SegmentReport {
+    pub file: String,
+    pub bytes: u64,
+    /// Whether its header verifies. A spare has none.
+    pub has_header: bool,
+    pub frames: usize,
+    /// First and last entry that can be read.
+    pub entries: Option<(Seq, Seq)>,
+    /// Bytes among the frames that are none: damage, or writes that never finished.
+    pub unreadable: Vec<Range<u64>>,
+}
+
+/// Looks at the journal in `dir` as seen from a database that holds everything up to `after`.
+pub fn inspect(dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
+    inspect_on(&RealDisk, dir, after)
+}
+
+pub(super) fn inspect_on(disk: &dyn Disk, dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
+    let survey = Survey::read(disk, dir, after, &mut |_, _| Ok(()))?;
+    Ok(Inspection {
+        segments: survey.files.into_iter().map(SegmentReport::from).collect(),
+        replayable: survey.replayed,
+        last: survey.next - 1,
+        lost: survey.lost,
+    })
+}
+
+impl From<SurveyedFile> for SegmentReport {
+    fn from(file: SurveyedFile) -> SegmentReport {
+        SegmentReport {
+            file: file.name.to_string(),
+            bytes: file.bytes,
+            has_header: file.header.is_some(),
+            frames: file.frames,
+            entries: file.entries,
+            unreadable: file.unreadable,
+        }
+    }
+}

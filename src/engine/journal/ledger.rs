@@ -1,0 +1,69 @@
+//! Which segments hold entries, up to which one each, and which of them have something to sync.
+//!
+//! Knows no frames and does no input or output. Behind a mutex that is never held while something waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Seq;
+use super::segment::Segment;
+
+/// A segment with entries in it, or about to be.
+#[derive(Debug)]
+pub struct Used {
+    pub segment: Arc<Segment>,
+    /// Sequence number of its last entry so far.
+    pub last: Seq,
+    /// Written to since the last sync began.
+    pub dirty: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Oldest first.
+    filled: VecDeque<Used>,
+    active: Option<Used>,
+}
+
+impl Ledger {
+    pub fn new(filled: impl IntoIterator<Item = Used>) -> Ledger {
+        Ledger { filled: filled.into_iter().collect(), active: None }
+    }
+
+    /// The segment that frames go to from now on, behind the entry `last`.
+    pub fn activate(&mut self, segment: Arc<Segment>, last: Seq) {
+        let next = Used { segment, last, dirty: true };
+        self.filled.extend(self.active.replace(next));
+    }
+
+    /// A frame that ends with the entry `last` went to the active segment.
+    pub fn wrote(&mut self, last: Seq) {
+        if let Some(active) = &mut self.active {
+            (active.last, active.dirty) = (last, true);
+        }
+    }
+
+    /// The segments to sync for everything written so far to be durable. They count as synced, so a failure to do so
+    /// has to end the use of all segments.
+    pub fn take_dirty(&mut self) -> Vec<Arc<Segment>> {
+        let used = self.filled.iter_mut().chain(&mut self.active);
+        used.filter_map(|used| std::mem::take(&mut used.dirty).then(|| Arc::clone(&used.segment))).collect()
+    }
+
+    /// Takes out the filled segments with nothing in them behind `through`.
+    pub fn release(&mut self, through: Seq) -> Vec<Arc<Segment>> {
+        let released = self.filled.iter().take_while(|used| used.last <= through).count();
+        self.filled.drain(..released).map(|used| used.segment).collect()
+    }
+
+    /// Takes out everything.
+    pub fn abandon(&mut self) -> Vec<Arc<Segment>> {
+        self.filled.drain(..).chain(self.active.take()).map(|used| used.segment).collect()
+    }
+
+    /// How many segments are in use, and their bytes.
+    pub fn size(&self) -> (usize, u64) {
+        let used = self.filled.iter().chain(&self.active);
+        used.fold((0, 0), |(count, bytes), used| (count + 1, bytes + used.segment.bytes))
+    }
+}

@@ -1,0 +1,334 @@
+//! Where an entry is taken: into which segment each one will go is decided here, before any of it is written.
+//!
+//! The plan knows how much room the segment being filled still has, and which segments are in stock behind it. It counts
+//! an entry as if it got a frame of its own, which is the most that it can cost; what sharing a frame saves is given back
+//! when the batch is fetched. So whatever was taken has its place on disk, zero-filled and synced, and what has no
+//! place is refused with nothing taken. All under one mutex that is only ever held for copying memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::format::{ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+use super::segment::Segment;
+use super::{Fault, Seq};
+
+/// A buffer that grew beyond this is not kept for the next batch.
+const BUFFER_BYTES_KEPT: usize = 4 * 1024 * 1024;
+
+/// Entries that go to disk in one frame.
+#[derive(Debug)]
+pub struct Batch {
+    /// The segment to go on to before writing; none to stay in the one being filled.
+    pub segment: Option<Arc<Segment>>,
+    pub first: Seq,
+    pub entries: u32,
+    /// Room for the frame's header, then the entries.
+    pub frame: Vec<u8>,
+    /// Where the last whole entry ends: what stands behind it was left by an encoder that panicked.
+    end: usize,
+}
+
+impl Batch {
+    fn new(segment: Option<Arc<Segment>>, mut buffer: Vec<u8>) -> Batch {
+        buffer.clear();
+        buffer.resize(FRAME_HEADER_BYTES, 0);
+        Batch { segment, first: 0, entries: 0, frame: buffer, end: FRAME_HEADER_BYTES }
+    }
+
+    /// Sequence number of the last entry.
+    pub fn last(&self) -> Seq {
+        self.first + u64::from(self.entries) - 1
+    }
+
+    /// Writes an entry, with its length, behind the others. It belongs to the batch once it is accepted.
+    fn encode(&mut self, seq: Seq, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<&mut Self, Fault> {
+        self.frame.truncate(self.end);
+        self.frame.extend([0; ENTRY_HEADER_BYTES]);
+        let start = self.frame.len();
+        encode(seq, &mut self.frame);
+        assert!(self.frame.len() >= start, "an encoder only appends");
+        let bytes = self.frame.len() - start;
+        if bytes > ENTRY_BYTES_MAX {
+            self.frame.truncate(self.end);
+            return Err(Fault::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+        }
+        self.frame[start - ENTRY_HEADER_BYTES..start].copy_from_slice(&(bytes as u32).to_be_bytes());
+        Ok(self)
+    }
+
+    fn accept(&mut self, seq: Seq) {
+        if self.entries == 0 {
+            self.first = seq;
+        }
+        self.entries += 1;
+        self.end = self.frame.len();
+    }
+
+    /// Bytes of whole entries.
+    fn bytes(&self) -> usize {
+        self.end - FRAME_HEADER_BYTES
+    }
+}
+
+/// Segments ready to be filled, and the need for more.
+#[derive(Debug, Default)]
+pub struct Stock {
+    /// In the order of their ids, which is that of their use.
+    pub spares: VecDeque<Arc<Segment>>,
+    /// Not needed any more: to be recycled or removed.
+    pub discarded: Vec<Arc<Segment>>,
+    /// Bytes of the largest entry that someone waits to have room for.
+    pub wish: usize,
+    /// Why there are no more spares, while making one fails.
+    pub shortage: Option<String>,
+    /// Who waits for room, by their id.
+    pub waiting: HashMap<u64, Waker>,
+    pub stopping: bool,
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    pub stock: Stock,
+    /// Why nothing is taken any more.
+    pub refusal: Option<Fault>,
+    last: Seq,
+    /// Bytes that the segment of the current batch still takes.
+    room: u64,
+    /// Batches that filled their segments, oldest first.
+    full: Vec<Batch>,
+    current: Batch,
+}
+
+impl Plan {
+    /// The first entry gets the number after `last`, and goes to the first spare.
+    pub fn new(last: Seq, stock: Stock) -> Plan {
+        Plan { stock, refusal: None, last, room: 0, full: Vec::new(), current: Batch::new(None, Vec::new()) }
+    }
+
+    /// Takes an entry, or refuses it and keeps nothing of it.
+    pub fn push(&mut self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let seq = self.last + 1;
+        let start = self.current.end;
+        let entry_bytes = self.current.encode(seq, encode)?.frame.len() - start;
+        let cost = cost(entry_bytes);
+        if cost > self.room
+            && let Err(fault) = self.next_segment(cost, start)
+        {
+            self.current.frame.truncate(start);
+            return Err(fault);
+        }
+        self.room -= cost;
+        self.current.accept(seq);
+        self.last = seq;
+        Ok(seq)
+    }
+
+    /// Whether an entry of so many bytes would be taken, or why not. Without room for it, and with nothing in the way of
+    /// making some, asks for it: then `Ok(false)`.
+    pub fn ask_for(&mut self, bytes: usize) -> Result<bool, Fault> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(Fault::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+        }
+        let fits = self.fits(bytes);
+        match &self.stock.shortage {
+            Some(why) if !fits => return Err(Fault::DiskFull(why.clone())),
+            _ if !fits => self.stock.wish = self.stock.wish.max(bytes),
+            _ => {}
+        }
+        Ok(fits)
+    }
+
+    /// Whether an entry of so many bytes would be taken, as far as room goes.
+    pub fn fits(&self, bytes: usize) -> bool {
+        let cost = cost(bytes + ENTRY_HEADER_BYTES);
+        cost <= self.room || self.stock.spares.iter().any(|spare| cost <= spare.capacity())
+    }
+
+    /// Everything taken since the last call; if there is any, `buffer` serves what comes next.
+    pub fn fetch(&mut self, buffer: &mut Vec<u8>) -> Vec<Batch> {
+        if self.current.entries == 0 {
+            return Vec::new();
+        }
+        self.room += (u64::from(self.current.entries) - 1) * FRAME_HEADER_BYTES as u64;
+        let mut last = std::mem::replace(&mut self.current, Batch::new(None, kept(std::mem::take(buffer))));
+        last.frame.truncate(last.end);
+        let mut batches = std::mem::take(&mut self.full);
+        batches.push(last);
+        batches
+    }
+
+    /// A frame without entries for the segment being filled, if there is room for one.
+    pub fn mark(&mut self) -> Option<Batch> {
+        self.room = self.room.checked_sub(FRAME_HEADER_BYTES as u64)?;
+        Some(Batch { first: self.last + 1, ..Batch::new(None, Vec::new()) })
+    }
+
+    /// Drops what was taken and not fetched, and refuses what comes.
+    pub fn abandon(&mut self, refusal: Fault) {
+        self.full.clear();
+        self.current = Batch::new(None, Vec::new());
+        self.room = 0;
+        self.refusal = Some(refusal);
+    }
+
+    /// Takes entries again, after `last`, into the segment that the writer has begun, which has so much room.
+    pub fn resume(&mut self, last: Seq, room: u64) {
+        (self.last, self.room, self.refusal) = (last, room, None);
+    }
+
+    /// Bytes of entries taken and not fetched.
+    pub fn pending_bytes(&self) -> usize {
+        self.current.bytes() + self.full.iter().map(Batch::bytes).sum::<usize>()
+    }
+
+    /// Goes on to a segment with enough room, and takes the entry that starts at `start` of the batch along.
+    fn next_segment(&mut self, cost: u64, start: usize) -> Result<(), Fault> {
+        let stock = &mut self.stock;
+        let Some(place) = stock.spares.iter().position(|spare| cost <= spare.capacity()) else {
+            return Err(match &stock.shortage {
+                Some(why) => Fault::DiskFull(why.clone()),
+                None => Fault::NoRoomYet,
+            });
+        };
+        // Ids have to grow in the order of use, so spares that are too small are passed over and get new ones.
+        stock.discarded.extend(stock.spares.drain(..place));
+        let segment = stock.spares.pop_front();
+        self.room = segment.as_ref().map_or(0, |segment| segment.capacity());
+        if self.current.entries == 0 {
+            self.current.segment = segment;
+            return Ok(());
+        }
+        let mut next = Batch::new(segment, Vec::new());
+        next.frame.extend_from_slice(&self.current.frame[start..]);
+        self.current.frame.truncate(start);
+        self.full.push(std::mem::replace(&mut self.current, next));
+        Ok(())
+    }
+}
+
+/// What an entry costs at most on disk, given its bytes with the length in front.
+fn cost(entry_bytes: usize) -> u64 {
+    (FRAME_HEADER_BYTES + entry_bytes) as u64
+}
+
+fn kept(buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.capacity() <= BUFFER_BYTES_KEPT { buffer } else { Vec::new() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::disk::DiskFile;
+    use super::super::format::FRAMES_AT;
+    use super::super::segment::Name;
+    use super::*;
+
+    #[derive(Debug)]
+    struct NoFile;
+
+    impl DiskFile for NoFile {
+        fn write_at(&self, _: &[u8], _: u64) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn sync(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A plan with spares that have room for so many bytes.
+    fn plan(capacities: &[u64]) -> Plan {
+        let spares = capacities.iter().zip(1..).map(|(capacity, id)| {
+            let name = Name { id, salt: 0 };
+            Arc::new(Segment { name, bytes: FRAMES_AT + capacity, file: Arc::new(NoFile) })
+        });
+        Plan::new(0, Stock { spares: spares.collect(), ..Stock::default() })
+    }
+
+    fn push(plan: &mut Plan, bytes: usize) -> Result<Seq, Fault> {
+        plan.push(|_, out| out.extend(std::iter::repeat_n(7, bytes)))
+    }
+
+    fn ids(batches: &[Batch]) -> Vec<Option<u64>> {
+        batches.iter().map(|batch| batch.segment.as_ref().map(|segment| segment.name.id)).collect()
+    }
+
+    #[test]
+    fn entries_share_a_frame_until_their_segment_is_full() {
+        let mut plan = plan(&[200, 200]);
+        for seq in 1..=3 {
+            assert_eq!(push(&mut plan, 40), Ok(seq)); // 48 + 4 + 40 = 92: two in each segment
+        }
+        assert_eq!(plan.pending_bytes(), 3 * 44);
+        let batches = plan.fetch(&mut Vec::new());
+        assert_eq!(ids(&batches), [Some(1), Some(2)]);
+        assert_eq!((batches[0].first, batches[0].last(), batches[0].frame.len()), (1, 2, 48 + 88));
+        assert_eq!((batches[1].first, batches[1].last(), batches[1].frame.len()), (3, 3, 48 + 44));
+        assert_eq!(plan.pending_bytes(), 0);
+        assert!(plan.fetch(&mut Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn what_sharing_a_frame_saved_is_given_back() {
+        let mut plan = plan(&[3 * 52]);
+        assert_eq!((push(&mut plan, 0), push(&mut plan, 0), push(&mut plan, 0)), (Ok(1), Ok(2), Ok(3)));
+        assert_eq!(push(&mut plan, 0), Err(Fault::NoRoomYet));
+        plan.fetch(&mut Vec::new());
+        assert_eq!(push(&mut plan, 0), Ok(4)); // two headers of 48 bytes came back
+        assert_eq!(push(&mut plan, 0), Err(Fault::NoRoomYet));
+    }
+
+    #[test]
+    fn a_refused_entry_leaves_nothing() {
+        let mut plan = plan(&[100]);
+        assert_eq!(push(&mut plan, 10), Ok(1));
+        assert_eq!(push(&mut plan, 60), Err(Fault::NoRoomYet));
+        plan.stock.shortage = Some("no space".to_owned());
+        assert_eq!(push(&mut plan, 60), Err(Fault::DiskFull("no space".to_owned())));
+        let batches = plan.fetch(&mut Vec::new());
+        assert_eq!((batches.len(), batches[0].entries, batches[0].frame.len()), (1, 1, 48 + 14));
+    }
+
+    #[test]
+    fn a_large_entry_passes_over_the_small_spares() {
+        let mut plan = plan(&[100, 100, 1_000]);
+        assert!(plan.fits(900) && !plan.fits(1_000));
+        assert_eq!(push(&mut plan, 900), Ok(1));
+        assert_eq!(ids(&plan.fetch(&mut Vec::new())), [Some(3)]);
+        let discarded: Vec<_> = plan.stock.discarded.iter().map(|segment| segment.name.id).collect();
+        assert_eq!(discarded, [1, 2]);
+    }
+
+    #[test]
+    fn an_encoder_that_panics_leaves_nothing() {
+        let mut plan = plan(&[1_000]);
+        push(&mut plan, 10).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            plan.push(|_, out| {
+                out.extend(b"half");
+                panic!("on purpose");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(push(&mut plan, 10), Ok(2));
+        assert_eq!(plan.fetch(&mut Vec::new())[0].frame.len(), 48 + 2 * 14);
+    }
+
+    #[test]
+    fn a_plan_that_was_abandoned_refuses_until_it_resumes() {
+        let mut plan = plan(&[1_000]);
+        push(&mut plan, 10).unwrap();
+        plan.abandon(Fault::Closed);
+        assert_eq!(push(&mut plan, 10), Err(Fault::Closed));
+        assert!(plan.fetch(&mut Vec::new()).is_empty());
+        plan.resume(9, 500);
+        assert_eq!(push(&mut plan, 10), Ok(10));
+        assert_eq!(ids(&plan.fetch(&mut Vec::new())), [None]);
+    }
+}

@@ -1,0 +1,312 @@
+//! Finding out what a journal's files hold, and making them safe to go on from. The rules stand in the journal's essay.
+//!
+//! Two steps: [`Survey::read`] looks at every byte and changes nothing; [`settle`] runs only after the survey found no
+//! fault, and clears away what must never be taken for data later. Runs on the thread that opens the journal, before any
+//! other thread exists, with one segment in memory at a time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::format::{self, FRAMES_AT, Frame, HeaderFault, SegmentHeader};
+use super::ledger::Used;
+use super::segment::{Maker, Name, Segment, UNFINISHED_SUFFIX};
+use super::{JournalError, ReplayError, Seq};
+
+/// What the engine does with an entry found.
+pub type Replay<'a> = dyn FnMut(Seq, &[u8]) -> Result<(), ReplayError> + 'a;
+
+/// What the files hold.
+#[derive(Debug)]
+pub struct Survey {
+    /// In the order of their ids.
+    pub files: Vec<SurveyedFile>,
+    /// The number that the next entry gets.
+    pub next: Seq,
+    pub replayed: u64,
+    /// The last entry that could be read anywhere, 0 for none.
+    pub last_found: Seq,
+    /// What proves that entries are lost.
+    pub lost: Option<JournalError>,
+    /// Files that were being made.
+    unfinished: Vec<String>,
+}
+
+/// What one file holds.
+#[derive(Debug)]
+pub struct SurveyedFile {
+    pub name: Name,
+    pub bytes: u64,
+    pub header: Option<SegmentHeader>,
+    /// First and last entry of the frames that can be read.
+    pub entries: Option<(Seq, Seq)>,
+    pub frames: usize,
+    /// Bytes between or in front of frames that are no frame: damage, or a write that never finished.
+    pub unreadable: Vec<Range<u64>>,
+    /// The last entry replayed from here, or that would have been.
+    replayed_through: Option<Seq>,
+    /// Frames behind `after` that were not replayed.
+    passed_over: Vec<PassedOver>,
+}
+
+#[derive(Debug)]
+struct PassedOver {
+    offset: u64,
+    end: Seq,
+    durable_through: Seq,
+}
+
+impl SurveyedFile {
+    fn is_blank(&self) -> bool {
+        self.header.is_none() && self.frames == 0 && self.passed_over.is_empty()
+    }
+}
+
+impl Survey {
+    /// Reads all segments in `dir` and hands every entry behind `after` that is safely there to `replay`, in order.
+    ///
+    /// Changes nothing. Losses are reported in the survey, since they may be accepted; everything else is an error.
+    pub fn read(
+        disk: &dyn Disk,
+        dir: &Path,
+        after: Seq,
+        replay: &mut Replay<'_>,
+    ) -> Result<Survey, JournalError> {
+        let listed = disk.list(dir).map_err(|error| JournalError::io("list", dir, error))?;
+        let mut names: Vec<Name> = listed.iter().filter_map(|(name, _)| Name::parse(name)).collect();
+        names.sort_unstable();
+        let mut walk = Walk {
+            after,
+            next: after + 1,
+            replayed: 0,
+            last_found: 0,
+            ids: names.iter().map(|name| name.id).collect(),
+            expected_at: None,
+            proof: None,
+            lost: None,
+        };
+        let mut files = Vec::with_capacity(names.len());
+        for name in names {
+            let path = dir.join(name.to_string());
+            let bytes = disk.read(&path).map_err(|error| JournalError::io("read", &path, error))?;
+            files.push(walk.file(name, &bytes, replay)?);
+        }
+        let unfinished =
+            listed.into_iter().map(|(name, _)| name).filter(|name| name.ends_with(UNFINISHED_SUFFIX));
+        Ok(Survey {
+            files,
+            next: walk.next,
+            replayed: walk.replayed,
+            last_found: walk.last_found,
+            unfinished: unfinished.collect(),
+            lost: walk.verdict(),
+        })
+    }
+}
+
+/// The way through all frames of all segments.
+struct Walk {
+    after: Seq,
+    /// The first entry not found yet.
+    next: Seq,
+    replayed: u64,
+    last_found: Seq,
+    /// Of all segments there are.
+    ids: BTreeSet<u64>,
+    /// Where `next` should have been: behind the last frame replayed, or the damaged frame that held it.
+    expected_at: Option<(Name, u64)>,
+    /// The greatest durable-through seen, and where.
+    proof: Option<(Seq, Name, u64)>,
+    lost: Option<JournalError>,
+}
+
+impl Walk {
+    fn file(
+        &mut self,
+        name: Name,
+        bytes: &[u8],
+        replay: &mut Replay<'_>,
+    ) -> Result<SurveyedFile, JournalError> {
+        let mut file = SurveyedFile {
+            name,
+            bytes: bytes.len() as u64,
+            header: self.header(name, bytes)?,
+            entries: None,
+            frames: 0,
+            unreadable: Vec::new(),
+            replayed_through: None,
+            passed_over: Vec::new(),
+        };
+        let mut at = FRAMES_AT;
+        for frame in format::frames(bytes, name.salt) {
+            if frame.offset > at {
+                file.unreadable.push(at..frame.offset);
+            }
+            at = frame.end_offset();
+            self.frame(&mut file, &frame, replay)?;
+        }
+        Ok(file)
+    }
+
+    fn header(&mut self, name: Name, bytes: &[u8]) -> Result<Option<SegmentHeader>, JournalError> {
+        let header = match SegmentHeader::decode(bytes, name.salt) {
+            Ok(header) => header,
+            Err(HeaderFault::Invalid) => return Ok(None),
+            Err(HeaderFault::Newer(version)) => {
+                let file = name.to_string();
+                return Err(JournalError::Newer { file, version, supported: format::VERSION });
+            }
+        };
+        self.prove(header.durable_through, name, 0);
+        if header.first > self.next {
+            let (file, seq) = (name.to_string(), self.next);
+            if header.previous == 0 {
+                self.lose(JournalError::Gap { file, first: header.first, seq });
+            } else if !self.ids.contains(&header.previous) {
+                self.lose(JournalError::Missing {
+                    segment: header.previous,
+                    file,
+                    seq,
+                    until: header.first - 1,
+                });
+            }
+        }
+        Ok(Some(header))
+    }
+
+    fn frame(
+        &mut self,
+        file: &mut SurveyedFile,
+        frame: &Frame<'_>,
+        replay: &mut Replay<'_>,
+    ) -> Result<(), JournalError> {
+        let (first, end) = (frame.header.first, frame.header.end());
+        let place = (file.name, frame.offset);
+        self.prove(frame.header.durable_through, file.name, frame.offset);
+        if frame.payload.is_some() {
+            file.frames += 1;
+            if end > first {
+                file.entries = Some((file.entries.map_or(first, |(first, _)| first), end - 1));
+                self.last_found = self.last_found.max(end - 1);
+            }
+        } else {
+            file.unreadable.push(frame.offset..frame.end_offset());
+            if (first..end).contains(&self.next) {
+                self.expected_at = Some(place);
+            }
+        }
+        let replayable = frame.payload.is_some() && (first..end).contains(&self.next);
+        let began = self.next > self.after + 1;
+        if frame.payload.is_some() && began && first < self.next && end > self.after + 1 {
+            self.lose(JournalError::Twice { file: file.name.to_string(), offset: frame.offset, seq: first });
+        } else if replayable {
+            for (seq, entry) in frame.entries().skip_while(|(seq, _)| *seq < self.next) {
+                replay(seq, entry).map_err(|source| JournalError::Replay { seq, source })?;
+                self.replayed += 1;
+            }
+            self.next = end;
+            self.expected_at = Some((file.name, frame.end_offset()));
+            file.replayed_through = Some(end - 1);
+            return Ok(());
+        }
+        if end > self.after + 1 {
+            let durable_through = frame.header.durable_through;
+            file.passed_over.push(PassedOver { offset: frame.offset, end, durable_through });
+        }
+        Ok(())
+    }
+
+    fn prove(&mut self, durable_through: Seq, name: Name, offset: u64) {
+        if self.proof.is_none_or(|(greatest, ..)| durable_through > greatest) {
+            self.proof = Some((durable_through, name, offset));
+        }
+    }
+
+    /// The first loss found is the one to tell.
+    fn lose(&mut self, error: JournalError) {
+        self.lost.get_or_insert(error);
+    }
+
+    /// Whether the log may end where it does: not if something says that the next entry had been synced.
+    fn verdict(self) -> Option<JournalError> {
+        let proven = self.proof.filter(|(durable_through, ..)| *durable_through >= self.next);
+        self.lost.or_else(|| {
+            let (durable_through, name, offset) = proven?;
+            let (file, expected_at) = self.expected_at.unwrap_or((name, FRAMES_AT));
+            Some(JournalError::Damaged {
+                file: file.to_string(),
+                offset: expected_at,
+                seq: self.next,
+                proof: format!("{name} at offset {offset}"),
+                durable_through,
+            })
+        })
+    }
+}
+
+/// The files of a journal that is safe to go on from.
+#[derive(Debug)]
+pub struct Settled {
+    /// With entries that were replayed, all synced.
+    pub used: Vec<Used>,
+    pub spares: VecDeque<Arc<Segment>>,
+    pub discarded: Vec<Arc<Segment>>,
+    /// The last segment in `used`, 0 for none.
+    pub previous: u64,
+    pub maker: Maker,
+}
+
+/// Makes what was replayed durable, and destroys what was written behind it: were it left, it could verify at a later
+/// recovery and be taken for the entries that get those numbers next.
+///
+/// Can be repeated after a crash at any point, with the same outcome: it only removes what does not count, last segment
+/// first, so that no segment is ever seen to follow a missing one.
+pub fn settle(
+    survey: Survey,
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segment_bytes: u64,
+) -> Result<Settled, JournalError> {
+    let next_id = survey.files.last().map_or(1, |file| file.name.id + 1);
+    let last_used =
+        survey.files.iter().filter(|file| !file.is_blank()).map(|file| file.name.id).max().unwrap_or(0);
+    let maker = Maker::new(Arc::clone(disk), dir, next_id);
+    let next = survey.next;
+    let is_stale = |passed: &PassedOver| passed.end > next || passed.durable_through >= next;
+
+    let (mut used, mut spares, mut discarded) = (Vec::new(), VecDeque::new(), Vec::new());
+    for file in survey.files.iter().rev() {
+        let path = dir.join(file.name.to_string());
+        let stale: Vec<u64> =
+            file.passed_over.iter().filter(|passed| is_stale(passed)).map(|passed| passed.offset).collect();
+        let belongs_behind =
+            file.header.is_some_and(|header| header.first > next || header.durable_through >= next);
+        if file.replayed_through.is_none() && (!stale.is_empty() || belongs_behind) {
+            maker.remove(file.name)?;
+            maker.sync_names()?;
+            continue;
+        }
+        let opened = disk.open(&path).map_err(|error| JournalError::io("open", &path, error))?;
+        let segment = Arc::new(Segment { name: file.name, bytes: file.bytes, file: opened });
+        if let Some(last) = file.replayed_through {
+            let blank = [0; format::FRAME_HEADER_BYTES];
+            let mut erased = stale.iter().map(|offset| segment.file.write_at(&blank, *offset));
+            let synced = erased.try_for_each(|erased| erased).and_then(|()| segment.file.sync());
+            synced.map_err(|error| JournalError::io("write to", &path, error))?;
+            used.push(Used { segment, last, dirty: false });
+        } else if file.is_blank() && file.name.id > last_used && file.bytes == segment_bytes {
+            spares.push_front(segment);
+        } else {
+            discarded.push(segment);
+        }
+    }
+    for name in survey.unfinished {
+        let path = dir.join(name);
+        disk.remove(&path).map_err(|error| JournalError::io("remove", &path, error))?;
+    }
+    used.reverse();
+    let previous = used.last().map_or(0, |used| used.segment.name.id);
+    Ok(Settled { used, spares, discarded, previous, maker })
+}

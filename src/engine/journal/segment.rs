@@ -1,0 +1,174 @@
+//! Segments as files: their names, and making, recycling and removing them.
+//!
+//! A segment is made ahead of its use: written full of zeros and synced, so that an append overwrites blocks that are
+//! allocated already and a sync has no metadata to commit. Ids grow in the order of use; each use has a new name.
+//! Knows nothing of entries. `Maker` runs on the stock thread, and where the journal opens or restarts.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::JournalError;
+use super::disk::{Disk, DiskFile};
+use super::format::FRAMES_AT;
+
+/// Ends the name of a file that is not ready yet. Such files are leftovers when the journal opens.
+pub const UNFINISHED_SUFFIX: &str = ".new";
+
+const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+
+/// What a segment's file is called: `<id, 16 digits>-<salt, 16 hex digits>.log`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    pub id: u64,
+    /// Seeds the checksums of this use of the file.
+    pub salt: u64,
+}
+
+impl Name {
+    pub fn parse(name: &str) -> Option<Name> {
+        let (id, salt) = name.strip_suffix(".log")?.split_once('-')?;
+        let parsed = Name { id: id.parse().ok()?, salt: u64::from_str_radix(salt, 16).ok()? };
+        (parsed.to_string() == name).then_some(parsed)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016}-{:016x}.log", self.id, self.salt)
+    }
+}
+
+/// A file that holds frames, or is ready to.
+#[derive(Debug)]
+pub struct Segment {
+    pub name: Name,
+    /// Of the whole file.
+    pub bytes: u64,
+    pub file: Arc<dyn DiskFile>,
+}
+
+impl Segment {
+    /// Room for frames.
+    pub fn capacity(&self) -> u64 {
+        self.bytes.saturating_sub(FRAMES_AT)
+    }
+}
+
+/// Makes segments, one at a time, with ids in the order of their making.
+#[derive(Debug)]
+pub struct Maker {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    next_id: u64,
+}
+
+impl Maker {
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, next_id: u64) -> Maker {
+        Maker { disk, dir: dir.to_owned(), next_id }
+    }
+
+    /// A new segment of so many bytes, full of zeros, durably there. What an error leaves behind is cleared
+    /// away when the journal opens.
+    pub fn make(&mut self, bytes: u64) -> Result<Segment, JournalError> {
+        let name = self.next_name()?;
+        let unfinished = self.dir.join(format!("{name}{UNFINISHED_SUFFIX}"));
+        let made = self.fill(&unfinished, bytes).and_then(|file| {
+            self.disk.rename(&unfinished, &self.path(name))?;
+            Ok(file)
+        });
+        let file = made.map_err(|error| {
+            // Gives the space back if it can; the error that counts is the first one.
+            let _ = self.disk.remove(&unfinished);
+            JournalError::io("make a segment", &unfinished, error)
+        })?;
+        self.sync_names()?;
+        Ok(Segment { name, bytes, file })
+    }
+
+    /// Gives a segment that nobody needs any more a new name, under which nothing in it verifies.
+    pub fn recycle(&mut self, old: &Segment) -> Result<Segment, JournalError> {
+        let (from, name) = (self.path(old.name), self.next_name()?);
+        let renamed = self.disk.rename(&from, &self.path(name));
+        renamed.map_err(|error| JournalError::io("recycle", &from, error))?;
+        // Before its first use: a file that went back to its old name in a crash would take new entries with it.
+        self.sync_names()?;
+        Ok(Segment { name, bytes: old.bytes, file: Arc::clone(&old.file) })
+    }
+
+    pub fn remove(&self, name: Name) -> Result<(), JournalError> {
+        let path = self.path(name);
+        self.disk.remove(&path).map_err(|error| JournalError::io("remove", &path, error))
+    }
+
+    pub fn sync_names(&self) -> Result<(), JournalError> {
+        self.disk.sync_dir(&self.dir).map_err(|error| JournalError::io("sync", &self.dir, error))
+    }
+
+    fn fill(&self, path: &Path, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.create(path)?;
+        let mut written = 0;
+        while written < bytes {
+            let step = (bytes - written).min(ZEROS.len() as u64);
+            file.write_at(&ZEROS[..step as usize], written)?;
+            written += step;
+        }
+        file.sync()?;
+        Ok(file)
+    }
+
+    /// Ids are used up even by a failure, so that no id ever names two files.
+    fn next_name(&mut self) -> Result<Name, JournalError> {
+        let mut salt = [0; 8];
+        getrandom::fill(&mut salt).map_err(|error| {
+            JournalError::io("draw a salt for", &self.dir, io::Error::other(error.to_string()))
+        })?;
+        let id = self.next_id;
+        self.next_id += 1;
+        Ok(Name { id, salt: u64::from_be_bytes(salt) })
+    }
+
+    fn path(&self, name: Name) -> PathBuf {
+        self.dir.join(name.to_string())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::disk::RealDisk;
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_and_only_its_own_spelling_does() {
+        let name = Name { id: 42, salt: 0xbeef };
+        assert_eq!(name.to_string(), "0000000000000042-000000000000beef.log");
+        assert_eq!(Name::parse(&name.to_string()), Some(name));
+        for other in
+            ["42-beef.log", "0000000000000042-000000000000BEEF.log", "0000000000000042-.log", "x.log", ""]
+        {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_maker_fills_recycles_and_removes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut maker = Maker::new(Arc::new(RealDisk), dir.path(), 5);
+        let segment = maker.make(600_000).unwrap();
+        assert_eq!(segment.name.id, 5);
+        let path = dir.path().join(segment.name.to_string());
+        assert!(std::fs::read(&path).unwrap() == vec![0; 600_000]);
+
+        segment.file.write_at(b"old", 0).unwrap();
+        let again = maker.recycle(&segment).unwrap();
+        assert_eq!(again.name.id, 6);
+        assert_ne!(again.name.salt, segment.name.salt);
+        assert!(!path.exists());
+        assert_eq!(std::fs::read(dir.path().join(again.name.to_string())).unwrap().len(), 600_000);
+
+        maker.remove(again.name).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,252 @@
+//! One connection: bytes in, requests run, replies out.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::command::clients::Client;
+use crate::command::dispatch::{dispatch, lookup};
+use crate::command::{Flags, Server, Session, Spec};
+use crate::engine::{Seq, Waiter, clock};
+use crate::error::Error;
+use crate::resp::{Parser, Reply, Request, RequestLimits, encode};
+
+/// Room that a read finds at least.
+const READ_BYTES: usize = 16 * 1024;
+/// Replies are sent when they reach this, even if more requests have been received.
+const OUTPUT_BYTES: usize = 64 * 1024;
+/// A buffer that grew beyond this for one large request or reply is given back afterwards.
+const KEPT_BYTES: usize = 256 * 1024;
+/// A paused connection looks again whether it may go on.
+const PAUSE_STEP: Duration = Duration::from_millis(10);
+
+/// Where a connection comes from.
+pub struct Peer {
+    pub address: String,
+    pub local_address: String,
+    pub unix: bool,
+}
+
+/// Serves a connection until either side ends it.
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream: S, peer: Peer) {
+    let client = Arc::new(new_client(&server, peer));
+    server.stats.connections.fetch_add(1, Ordering::Relaxed);
+    server.clients.add(client.clone());
+    let authenticated = server.config.requirepass().is_none();
+    let mut connection = Connection {
+        session: Session::new(client.clone(), authenticated),
+        server: server.clone(),
+        stream,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        parser: Parser::new(),
+        reflects: 0,
+        waiter: server.engine.waiter(),
+    };
+    if let Err(error) = connection.serve().await {
+        tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
+    }
+    server.clients.remove(client.id);
+}
+
+struct Connection<S> {
+    server: Arc<Server>,
+    session: Session,
+    stream: S,
+    /// Received and not yet understood.
+    input: BytesMut,
+    /// Replies not yet sent.
+    output: BytesMut,
+    parser: Parser,
+    /// The change that the replies in `output` must not overtake.
+    reflects: Seq,
+    waiter: Waiter,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn serve(&mut self) -> io::Result<()> {
+        while self.receive().await? {
+            let outcome = self.run_received().await;
+            self.flush().await?;
+            if !outcome? || self.session.closing || self.session.client.kill.is_raised() {
+                break;
+            }
+        }
+        self.stream.shutdown().await
+    }
+
+    /// Reads what there is; false: the connection is to end.
+    async fn receive(&mut self) -> io::Result<bool> {
+        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
+            self.input = BytesMut::new();
+        }
+        self.input.reserve(READ_BYTES);
+        let idle = self.server.config.settings().timeout_s;
+        let client = self.session.client.clone();
+        let read = self.stream.read_buf(&mut self.input);
+        let received = tokio::select! {
+            biased;
+            () = client.kill.raised() => return Ok(false),
+            received = within(idle, read) => received?,
+        };
+        client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
+        self.server.stats.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
+        Ok(received > 0)
+    }
+
+    /// Runs every complete request that was received; false: the connection is to end.
+    async fn run_received(&mut self) -> io::Result<bool> {
+        let settings = self.server.config.settings();
+        loop {
+            let limits = RequestLimits {
+                authenticated: self.session.authenticated,
+                bulk_bytes_max: settings.proto_max_bulk_len,
+                ..RequestLimits::default()
+            };
+            match self.parser.next(&mut self.input, &limits) {
+                Ok(Some(request)) => {
+                    self.run_request(request).await?;
+                    if self.session.closing {
+                        return Ok(false);
+                    }
+                    if self.output.len() >= OUTPUT_BYTES {
+                        self.flush().await?;
+                    }
+                }
+                Ok(None) => {
+                    self.session.client.query_buffer.store(self.input.len(), Ordering::Relaxed);
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.server.stats.error(&Error::from(error.clone()));
+                    encode(&Reply::Error(error.into()), self.session.protocol, &mut self.output);
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    async fn run_request(&mut self, request: Request) -> io::Result<()> {
+        let spec = lookup(&request);
+        if let Some(spec) = spec {
+            self.wait_for_pause(spec).await?;
+            if spec.is(Flags::WRITE)
+                && let Err(error) = self.wait_for_room(&request).await
+            {
+                encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+                return Ok(());
+            }
+        }
+        let answer = if spec.is_some_and(|spec| spec.is(Flags::LONG)) {
+            tokio::task::block_in_place(|| dispatch(&self.server, &mut self.session, request))
+        } else {
+            dispatch(&self.server, &mut self.session, request)
+        };
+        self.reflects = self.reflects.max(answer.reflects);
+        if let Some(reply) = &answer.reply {
+            encode(reply, self.session.protocol, &mut self.output);
+        }
+        Ok(())
+    }
+
+    /// Waits until a write of this size finds room in memory and in the journal.
+    async fn wait_for_room(&mut self, request: &Request) -> Result<(), Error> {
+        const EFFECT_BYTES: usize = 64;
+        let bytes = request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum();
+        let (engine, waiter) = (&self.server.engine, &mut self.waiter);
+        poll_fn(|cx| engine.poll_room(waiter, bytes, cx)).await
+    }
+
+    /// Waits as long as CLIENT PAUSE holds up a command like this.
+    async fn wait_for_pause(&mut self, spec: &Spec) -> io::Result<()> {
+        while self.server.clients.holds_up(spec, clock::now_ms) && !self.session.client.kill.is_raised() {
+            self.flush().await?;
+            tokio::time::sleep(PAUSE_STEP).await;
+        }
+        Ok(())
+    }
+
+    /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
+    /// replies leave.
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let (engine, waiter, reflects) = (&self.server.engine, &mut self.waiter, self.reflects);
+        if let Err(error) = poll_fn(|cx| engine.poll_acknowledged(waiter, reflects, cx)).await {
+            // what these replies say may not last: none of them is sent
+            self.output.clear();
+            self.session.closing = true;
+            encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+        }
+        let client = &self.session.client;
+        client.output_buffer.store(self.output.len(), Ordering::Relaxed);
+        let sent = tokio::select! {
+            biased;
+            sent = self.stream.write_all(&self.output) => sent,
+            // a client that doesn't read can still be killed
+            () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        sent?;
+        client.output_buffer.store(0, Ordering::Relaxed);
+        client.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
+        self.server.stats.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
+        if self.output.capacity() > KEPT_BYTES {
+            self.output = BytesMut::new();
+        } else {
+            self.output.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Ready when the client was killed and takes no replies.
+async fn stalled(client: &Client) {
+    const LAST_CHANCE: Duration = Duration::from_secs(1);
+    client.kill.raised().await;
+    tokio::time::sleep(LAST_CHANCE).await;
+}
+
+async fn within(seconds: u64, read: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+    if seconds == 0 {
+        return read.await;
+    }
+    match tokio::time::timeout(Duration::from_secs(seconds), read).await {
+        Ok(received) => received,
+        // silence is an end, not an error
+        Err(_) => Ok(0),
+    }
+}
+
+fn new_client(server: &Server, peer: Peer) -> Client {
+    let now_ms = clock::now_ms();
+    Client {
+        id: server.clients.next_id(),
+        address: peer.address,
+        local_address: peer.local_address,
+        file_descriptor: 0,
+        unix: peer.unix,
+        created_ms: now_ms,
+        name: Default::default(),
+        library_name: Default::default(),
+        library_version: Default::default(),
+        user: parking_lot::Mutex::new("default".into()),
+        store: AtomicU32::new(0),
+        protocol: AtomicU8::new(2),
+        no_evict: AtomicBool::new(false),
+        no_touch: AtomicBool::new(false),
+        active_ms: AtomicU64::new(now_ms),
+        last_command: parking_lot::Mutex::new("NULL"),
+        commands: AtomicU64::new(0),
+        bytes_in: AtomicU64::new(0),
+        bytes_out: AtomicU64::new(0),
+        query_buffer: AtomicUsize::new(0),
+        output_buffer: AtomicUsize::new(0),
+        kill: Default::default(),
+    }
+}

@@ -1,0 +1,114 @@
+//! Real clients: redis-cli, redis-py, node-redis and ioredis do what programs do with them every day.
+//!
+//! Each also talks to Redis (`cargo test --test clients ::redis`), which shows that the scripts themselves are right.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use support::{Kind, Server, node_script, python_script, redis_cli, request, run, run_with_input};
+
+/// Makes a test for each kind of server out of a function that takes one.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        $(mod $name {
+            use super::Server;
+
+            #[test]
+            fn larder() {
+                super::$name(Server::larder(&[]));
+            }
+
+            #[test]
+            fn redis() {
+                // restarts must not lose anything
+                super::$name(Server::redis(&["--appendonly", "yes"]));
+            }
+        })+
+    };
+}
+
+on_both! {
+    the_command_line,
+    the_command_line_in_bulk,
+    python,
+    node_redis,
+    ioredis,
+}
+
+fn the_command_line(mut server: Server) {
+    let cli = |server: &Server, args: &[&str]| run(redis_cli(server).args(args));
+    assert_eq!(cli(&server, &["PING"]), "PONG\n");
+    assert_eq!(cli(&server, &["SET", "k", r#"{"a":[1,2]}"#]), "OK\n");
+    assert_eq!(cli(&server, &["GET", "k"]), "{\"a\":[1,2]}\n");
+    assert_eq!(cli(&server, &["-n", "3", "SET", "k", "3"]), "OK\n");
+    assert_eq!(cli(&server, &["-n", "3", "-3", "GET", "k"]), "3\n");
+    assert_eq!(cli(&server, &["GET", "missing"]), "\n");
+    assert_eq!(run_with_input(redis_cli(&server).args(["-x", "SET", "x"]), b"\"from stdin\""), "OK\n");
+    assert_eq!(cli(&server, &["STRLEN", "x"]), "12\n");
+
+    let url = format!("{}/3", server.url());
+    assert_eq!(run(Command::new("redis-cli").args(["-u", &url, "GET", "k"])), "3\n");
+    assert_eq!(cli(&server, &["-r", "5", "INCR", "counter"]), "1\n2\n3\n4\n5\n");
+    assert!(cli(&server, &["NONSENSE"]).starts_with("ERR unknown command"));
+
+    server.restart();
+    assert_eq!(cli(&server, &["GET", "counter"]), "5\n");
+    assert_eq!(cli(&server, &["-n", "3", "GET", "k"]), "3\n");
+
+    if server.kind() == Kind::Larder {
+        assert_eq!(cli(&server, &["STORE", "CREATE", "orders"]), "OK\n");
+        let typed = b"SELECT orders\nSET k \"{\\\"id\\\":1}\"\nGET k\n";
+        let printed = run_with_input(&mut redis_cli(&server), typed);
+        assert_eq!(printed, "OK\nOK\n{\"id\":1}\n");
+        assert_eq!(cli(&server, &["-n", "16", "GET", "k"]), "{\"id\":1}\n");
+    }
+}
+
+fn the_command_line_in_bulk(server: Server) {
+    let count = 5000;
+    let mut input = Vec::new();
+    for index in 0..count {
+        let value = format!("{{\"index\":{index}}}");
+        input.extend(request(&["SET", &format!("key:{index}"), &value]));
+    }
+    let printed = run_with_input(redis_cli(&server).arg("--pipe"), &input);
+    assert!(printed.contains(&format!("errors: 0, replies: {count}")), "{printed}");
+
+    let scan = |pattern: &str| run(redis_cli(&server).args(["--scan", "--pattern", pattern]));
+    assert_eq!(scan("key:*").lines().count(), count);
+    assert_eq!(scan("key:49??").lines().count(), 100);
+    assert_eq!(scan("nothing*"), "");
+}
+
+fn python(mut server: Server) {
+    hold(python_script("everyday.py", &server), &mut server);
+}
+
+fn node_redis(mut server: Server) {
+    hold(node_script("node-redis.mjs", &server), &mut server);
+}
+
+fn ioredis(mut server: Server) {
+    hold(node_script("ioredis.mjs", &server), &mut server);
+}
+
+/// Runs a script to its end, and restarts the server where it asks for that.
+fn hold(mut command: Command, server: &mut Server) {
+    let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = script.stdin.take().unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        if last == "restart" {
+            server.restart();
+            stdin.write_all(b"\n").unwrap();
+        }
+    }
+    let status = script.wait().unwrap();
+    assert!(status.success(), "{command:?} ended with {status}");
+    assert_eq!(last, "done");
+}

@@ -1,0 +1,231 @@
+//! Server processes: Larder, and a Redis beside it as the reference. Dropping a [`Server`] kills its process.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::wire::{Connection, PATIENCE};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Larder,
+    /// The reference: a real Redis that keeps everything in memory.
+    Redis,
+}
+
+pub struct Server {
+    kind: Kind,
+    flags: Vec<String>,
+    port: u16,
+    process: Option<Child>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// A Larder with data of its own, listening. It has no HTTP unless the flags ask for it.
+    pub fn larder(flags: &[&str]) -> Server {
+        Server::of_kind(Kind::Larder, flags)
+    }
+
+    pub fn redis(flags: &[&str]) -> Server {
+        Server::of_kind(Kind::Redis, flags)
+    }
+
+    pub fn of_kind(kind: Kind, flags: &[&str]) -> Server {
+        let mut server = Server {
+            kind,
+            flags: flags.iter().map(ToString::to_string).collect(),
+            port: free_port(),
+            process: None,
+            folder: TempDir::new().unwrap(),
+        };
+        server.start();
+        server
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where a client finds it, for those that take a URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder given to `--dir`.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.port)
+    }
+
+    /// Everything it logged, from its first start on.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// What a power cut does to the process: SIGKILL, with no chance to write anything.
+    pub fn kill_hard(&mut self) {
+        let mut process = self.process.take().expect("the server runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// SIGTERM, after which it has to end by itself and call it a success.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("the server runs");
+        signal(&process, "TERM");
+        let status = wait_for(|| process.try_wait().unwrap()).unwrap_or_else(|| {
+            process.kill().unwrap();
+            panic!("the server did not end after SIGTERM")
+        });
+        assert!(status.success(), "after SIGTERM the server ended with {status}");
+    }
+
+    /// Starts it again after [`stop`](Self::stop) or [`kill_hard`](Self::kill_hard): same data, flags and port.
+    pub fn start(&mut self) {
+        assert!(self.process.is_none(), "the server runs already");
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let process = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", self.kind));
+        self.process = Some(process);
+        self.wait_until_ready();
+    }
+
+    /// A graceful stop and a new start.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Memory that the process really has, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.process.as_ref().expect("the server runs").id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("Linux tells the resident size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    fn command(&self) -> Command {
+        let port = self.port.to_string();
+        let folder = self.data_folder();
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = match self.kind {
+            Kind::Larder => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+                command.args(["--bind", "127.0.0.1"]);
+                if !self.flags.iter().any(|flag| flag == "--http-port") {
+                    command.args(["--http-port", "0"]);
+                }
+                for (name, _) in std::env::vars_os() {
+                    if name.to_string_lossy().starts_with("LARDER_") {
+                        command.env_remove(name);
+                    }
+                }
+                command
+            }
+            Kind::Redis => {
+                let mut command = Command::new("redis-server");
+                command.args(["--save", "", "--appendonly", "no"]);
+                command
+            }
+        };
+        command.args(["--port", &port, "--dir"]).arg(&folder);
+        command.args(&self.flags);
+        command
+    }
+
+    fn wait_until_ready(&mut self) {
+        let port = self.port;
+        let process = self.process.as_mut().unwrap();
+        let ready = wait_for(|| {
+            let ended = process.try_wait().unwrap().is_some();
+            let answers = Connection::try_open(port).is_ok_and(|mut connection| {
+                connection.try_send(b"PING\r\n").is_ok() && connection.try_read().is_ok()
+            });
+            (ended || answers).then_some(answers && !ended)
+        });
+        if ready != Some(true) {
+            panic!("the server does not answer; its log:\n{}", self.log());
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if thread::panicking() {
+            println!("{}", last_lines(&self.log_path(), 40));
+        }
+    }
+}
+
+/// A port that nobody listens on, outside of the range from which the system gives ports to clients.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id().wrapping_mul(101);
+    loop {
+        let offset = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(20_000 + start.wrapping_add(offset) % 11_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Tries until there is an answer; `None` when patience ends.
+fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if let Some(answer) = attempt() {
+            return Some(answer);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+/// Through the shell, since the standard library sends no signal but SIGKILL.
+fn signal(process: &Child, name: &str) {
+    let command = format!("kill -{name} {}", process.id());
+    let status = Command::new("sh").args(["-c", &command]).status().unwrap();
+    assert!(status.success(), "{command} failed");
+}
+
+fn last_lines(path: &Path, count: usize) -> String {
+    let mut text = String::new();
+    if let Ok(mut file) = File::open(path) {
+        let _ = file.read_to_string(&mut text);
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(count)..];
+    format!("the server's log, last lines:\n{}", tail.join("\n"))
+}
