@@ -166,9 +166,7 @@ impl Conditions {
         }
         let Conditions { nx, xx, gt, lt } = conditions;
         if nx && (xx || gt || lt) {
-            return Err(Error::other(
-                "ERR NX and XX, GT or LT options at the same time are not compatible",
-            ));
+            return Err(Error::other("ERR NX and XX, GT or LT options at the same time are not compatible"));
         }
         if gt && lt {
             return Err(Error::other("ERR GT and LT options at the same time are not compatible"));

@@ -7,8 +7,10 @@ use crate::resp::Reply;
 pub fn help(call: &mut Call<'_>) -> Result<Plan, crate::error::Error> {
     let container = call.spec.name.split('|').next().unwrap_or_default();
     let subcommands = table::find(container.as_bytes()).map_or(&[][..], |spec| spec.subcommands);
-    let mut lines =
-        vec![format!("{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container.to_uppercase())];
+    let mut lines = vec![format!(
+        "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        container.to_uppercase()
+    )];
     for sub in subcommands {
         lines.push(format!("{} {}", sub.last_name().to_uppercase(), sub.syntax).trim_end().to_owned());
         lines.push(format!("    {}.", sub.summary));

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, reply, write, write_also};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read, write, write_also};
 use crate::engine::WriteTxn;
 use crate::error::Error;
 use crate::resp::Reply;
@@ -225,11 +225,8 @@ fn copy_record(txn: &mut WriteTxn<'_>, from: &Key, to: &Key, replace: bool) -> R
     if !replace && txn.peek(to)?.is_some() {
         return Ok(Copied::Taken);
     }
-    let value = if from.store == to.store {
-        Value::stored(record.value)
-    } else {
-        Value::unchecked(record.value)
-    };
+    let value =
+        if from.store == to.store { Value::stored(record.value) } else { Value::unchecked(record.value) };
     txn.put(to, value, record.expires_at_ms.into())?;
     Ok(Copied::Yes)
 }

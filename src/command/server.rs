@@ -78,9 +78,7 @@ impl Server {
             return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
         }
         let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
-        store
-            .map(|store| store.id)
-            .ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+        store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
     }
 
     /// A number that nobody can guess from outside, good enough to choose a key by.

@@ -166,10 +166,15 @@ fn drop_store(call: &mut Call<'_>) -> Result<Plan, Error> {
 /// The other connections that have a store selected, for people to read.
 fn other_users(call: &Call<'_>, store: StoreId) -> Option<String> {
     let clients = call.server.clients.all();
-    let others = clients.iter().filter(|client| client.store() == store && client.id != call.session.client.id);
+    let others =
+        clients.iter().filter(|client| client.store() == store && client.id != call.session.client.id);
     let mut users: Vec<String> = BTreeSet::from_iter(others.map(|client| {
         let name = client.name.lock();
-        if name.is_empty() { format!("client id={} addr={}", client.id, client.address) } else { name.clone() }
+        if name.is_empty() {
+            format!("client id={} addr={}", client.id, client.address)
+        } else {
+            name.clone()
+        }
     }))
     .into_iter()
     .collect();
