@@ -28,6 +28,11 @@ impl Call<'_> {
         self.args.get(at).map_or(b"", |word| word)
     }
 
+    /// The word at a position, shared with the read buffer: for comparing, not for keeping.
+    pub fn word(&self, at: usize) -> Bytes {
+        self.args.get(at).cloned().unwrap_or_default()
+    }
+
     /// The words from a position on.
     pub fn rest(&self, from: usize) -> &[Bytes] {
         self.args.get(from..).unwrap_or_default()

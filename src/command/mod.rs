@@ -13,10 +13,15 @@
 
 pub mod call;
 pub mod clients;
+pub mod condition;
+pub mod counter;
 pub mod database;
+pub mod deadline;
+pub mod dispatch;
 pub mod dispatch;
 pub mod expiry;
 pub mod help;
+pub mod increx;
 pub mod key;
 pub mod memory;
 pub mod object;
@@ -27,6 +32,7 @@ pub mod signal;
 pub mod spec;
 pub mod store;
 pub mod string;
+pub mod string_set;
 pub mod table;
 #[cfg(test)]
 pub mod testing;

@@ -10,6 +10,9 @@ use super::Spec;
 /// The families, each in the file of its name.
 static FAMILIES: &[&[Spec]] = &[
     super::string::COMMANDS,
+    super::string_set::COMMANDS,
+    super::counter::COMMANDS,
+    super::increx::COMMANDS,
     super::key::COMMANDS,
     super::expiry::COMMANDS,
     super::scan::COMMANDS,

@@ -5,9 +5,10 @@
 //! 2⁶⁴. On other machines Redis itself has other bits, and Larder still these.
 
 use std::fmt;
+use std::ops::Neg;
 
-use rustc_apfloat::Float;
 use rustc_apfloat::ieee::{Double, X87DoubleExtended};
+use rustc_apfloat::{Float, FloatConvert};
 
 /// A text for a long double has to be shorter than this (`MAX_LONG_DOUBLE_CHARS`).
 const LONG_DOUBLE_TEXT_BYTES_MAX: usize = 5 * 1024;
@@ -72,10 +73,17 @@ pub fn format_f64(number: f64) -> String {
 }
 
 /// A `long double` of x86-64: 64 bits of significand, 15 of exponent. Never NaN.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct LongDouble(X87DoubleExtended);
 
 impl LongDouble {
+    pub const ZERO: LongDouble = LongDouble(X87DoubleExtended::ZERO);
+
+    /// The largest finite number; the smallest is its negative.
+    pub fn max() -> LongDouble {
+        LongDouble(X87DoubleExtended::largest())
+    }
+
     /// Reads a number as `string2ld` does. Infinity is one, as in Redis; it is the addition that refuses it.
     pub fn parse(text: &[u8]) -> Option<LongDouble> {
         if text.len() >= LONG_DOUBLE_TEXT_BYTES_MAX {
@@ -88,6 +96,29 @@ impl LongDouble {
     pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         let sum = (self.0 + other.0).value;
         sum.is_finite().then_some(LongDouble(sum))
+    }
+
+    /// The difference, unless it is not a finite number.
+    pub fn checked_sub(self, other: LongDouble) -> Option<LongDouble> {
+        self.checked_add(-other)
+    }
+
+    pub fn is_infinite(self) -> bool {
+        self.0.is_infinite()
+    }
+
+    /// The nearest double; infinity beyond their range.
+    pub fn to_f64(self) -> f64 {
+        let double: Double = self.0.convert(&mut false).value;
+        f64::from_bits(double.to_bits() as u64)
+    }
+}
+
+impl Neg for LongDouble {
+    type Output = LongDouble;
+
+    fn neg(self) -> LongDouble {
+        LongDouble(-self.0)
     }
 }
 
@@ -443,6 +474,19 @@ mod tests {
         for (value, increment) in [("inf", "1"), ("1", "-inf"), ("inf", "-inf"), ("1e4932", "1e4932")] {
             assert_eq!(incr_by_float(value, increment), None);
         }
+    }
+
+    #[test]
+    fn long_doubles_compare_subtract_and_become_doubles() {
+        let number = |text: &str| LongDouble::parse(text.as_bytes()).unwrap();
+        assert!(number("-inf") < -LongDouble::max() && LongDouble::max() < number("inf"));
+        assert!(number("-0.1") < LongDouble::ZERO && number("0.1") > LongDouble::ZERO);
+        assert_eq!(number("7.4").checked_sub(number("5")).unwrap().to_string(), "2.4");
+        assert_eq!(LongDouble::max().checked_sub(-LongDouble::max()), None);
+        assert_eq!(number("inf").checked_sub(number("inf")), None);
+        assert_eq!(number("0.1").to_f64(), 0.1);
+        assert_eq!(number("-1e308").to_f64(), -1e308);
+        assert_eq!(LongDouble::max().to_f64(), f64::INFINITY);
     }
 
     proptest! {
