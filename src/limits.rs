@@ -16,6 +16,9 @@ pub const STORE_NAME_BYTES_MAX: usize = 128;
 /// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 
+/// Keys and values that one page of STORE ENTRIES holds before its last record: it ends with the one that reaches this.
+pub const ENTRIES_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Numbered stores: the default of `databases`, and the ceiling of that setting.
 pub const DATABASES: u32 = 16;
 /// Named stores get numbers from here up, whatever `databases` says up to its ceiling.

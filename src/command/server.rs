@@ -55,18 +55,9 @@ impl Server {
     /// The number of the store that a word names: a number, or the name of a store. A missing one is created if
     /// `auto-create-stores` is on.
     pub fn find_store(&self, word: &[u8]) -> Result<StoreId, Error> {
-        let unknown = || Error::NoStore(String::from_utf8_lossy(word).into_owned());
-        if let Some(number) = number::parse_i64(word) {
-            let id = StoreId::try_from(number).map_err(|_| Error::other("ERR DB index is out of range"))?;
-            let exists = self.engine.catalog().get(id).is_some();
-            return if exists { Ok(id) } else { Err(Error::other("ERR DB index is out of range")) };
-        }
-        let name = std::str::from_utf8(word).map_err(|_| unknown())?;
-        if let Some(store) = self.engine.catalog().named(name) {
-            return Ok(store.id);
-        }
-        if !self.config.auto_create_stores() {
-            return Err(unknown());
+        match self.known_store(word) {
+            Err(Error::NoStore(_)) if self.config.auto_create_stores() => {}
+            outcome => return outcome,
         }
         let name = check_name(word)?;
         let definition = Definition { name: Some(name.to_owned()), ..Definition::default() };
@@ -77,6 +68,17 @@ impl Server {
                 None => txn.define(None, definition),
             })?;
         Ok(id)
+    }
+
+    /// Like [`find_store`](Server::find_store), for those who ask about a store rather than use it: creates none.
+    pub fn known_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+        let catalog = self.engine.catalog();
+        if let Some(number) = number::parse_i64(word) {
+            let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
+            return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
+        }
+        let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
+        store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
     }
 
     /// A number that nobody can guess from outside, good enough to choose a key by.

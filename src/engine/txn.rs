@@ -357,6 +357,14 @@ impl<'t> WriteTxn<'t> {
         Ok(())
     }
 
+    /// The stores that may hold something: those that did when the transaction began, or all once it has changed
+    /// anything.
+    pub fn filled_stores(&self) -> Vec<StoreId> {
+        let any = !self.changes.effects.is_empty();
+        let filled = self.state.catalog.iter().filter(|store| any || store.usage.records > 0);
+        filled.map(|store| store.id).collect()
+    }
+
     /// Swaps the contents of two stores.
     pub fn swap(&mut self, a: StoreId, b: StoreId) -> Result<(), Error> {
         let (generation_a, generation_b) = (self.generation(a)?, self.generation(b)?);

@@ -1,0 +1,195 @@
+//! MEMORY: what records, caches and the allocator take.
+
+use tikv_jemalloc_ctl::{epoch, stats};
+
+use super::help::help;
+use super::server::text;
+use super::{Call, Flags, Group, Keys, Plan, Spec, read, reply};
+use crate::engine::Meta;
+use crate::error::Error;
+use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
+use crate::resp::Reply;
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "memory",
+    summary: "Asks about memory",
+    since: "4.0.0",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const SUBCOMMAND: Spec = Spec { group: Group::Server, since: "4.0.0", arity: 2, ..Spec::DEFAULT };
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "memory|doctor",
+        summary: "Says in a few words what memory is used for",
+        plan: doctor,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "memory|malloc-stats",
+        summary: "Returns figures of the allocator",
+        plan: malloc_stats,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "memory|purge",
+        summary: "Does nothing: the allocator gives memory back by itself",
+        plan: |_| reply(Reply::OK),
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "memory|stats",
+        summary: "Returns figures of memory: changes not yet on disk, the value cache, the allocator",
+        plan: memory_stats,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "memory|usage",
+        syntax: "key [SAMPLES count]",
+        summary: "Returns the bytes that a record takes on disk, with its key and index entries",
+        arity: -3,
+        flags: Flags::READONLY,
+        keys: Keys::Range { first: 2, last: 2, step: 1 },
+        plan: usage,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "memory|help",
+        summary: "Lists the subcommands",
+        flags: Flags::LOADING.union(Flags::STALE),
+        plan: help,
+        ..SUBCOMMAND
+    },
+];
+
+/// What LMDB adds to an entry of a table: a node header, and a slot in its page.
+const LMDB_ENTRY_BYTES: u64 = 8 + 2;
+
+fn usage(call: &mut Call<'_>) -> Result<Plan, Error> {
+    // a record has nothing nested to take samples of; they are only understood
+    for option in call.rest(3).chunks(2) {
+        match option {
+            [name, samples] if name.eq_ignore_ascii_case(b"samples") => {
+                let samples = crate::record::number::parse_i64(samples).ok_or(Error::NotInteger)?;
+                if samples < 0 {
+                    return Err(Error::Syntax);
+                }
+            }
+            _ => return Err(Error::Syntax),
+        }
+    }
+    let key = call.key(2)?;
+    read(move |txn| {
+        let meta = txn.peek(&key)?;
+        Ok(meta.map_or(Reply::Null, |meta| Reply::Integer(record_bytes(key.name.len(), &meta) as i64)))
+    })
+}
+
+/// The bytes of a record in LMDB: its entry, and that in the expiry index if it has one.
+fn record_bytes(key_bytes: usize, meta: &Meta) -> u64 {
+    let record = LMDB_ENTRY_BYTES + GENERATION_BYTES as u64 + meta.stored_bytes;
+    let deadline = LMDB_ENTRY_BYTES + (DEADLINE_BYTES + GENERATION_BYTES + key_bytes) as u64;
+    record + meta.expires_at_ms.map_or(0, |_| deadline)
+}
+
+fn doctor(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let status = call.server.engine.status();
+    let mut report = format!(
+        "Records are kept on disk. Memory holds {} bytes of changes that are not in LMDB yet and {} bytes of decompressed values.",
+        status.overlay_bytes, status.cache_bytes
+    );
+    if let Some(failure) = &status.checkpoint.failure {
+        report.push_str(&format!(
+            " Changes pile up, because the last checkpoint failed: {failure}. It is tried again every second."
+        ));
+    }
+    reply(Reply::Verbatim(text(report)))
+}
+
+fn malloc_stats(_: &mut Call<'_>) -> Result<Plan, Error> {
+    let lines: Vec<String> =
+        allocator_stats().into_iter().map(|(name, bytes)| format!("{name}: {bytes} bytes\n")).collect();
+    reply(Reply::Verbatim(text(lines.concat())))
+}
+
+fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let engine = &call.server.engine;
+    let status = engine.status();
+    let keys: u64 = engine.catalog().iter().map(|store| store.usage.records).sum();
+    let mut figures = vec![
+        ("keys.count".to_owned(), keys),
+        ("overlay.bytes".to_owned(), status.overlay_bytes as u64),
+        ("cache.bytes".to_owned(), status.cache_bytes),
+        ("lmdb.file-bytes".to_owned(), status.file_bytes),
+        ("lmdb.map-bytes".to_owned(), status.map_bytes),
+    ];
+    figures.extend(allocator_stats().into_iter().map(|(name, bytes)| (format!("allocator.{name}"), bytes)));
+    let pairs = figures.into_iter().map(|(name, figure)| (Reply::text(name), Reply::Integer(figure as i64)));
+    reply(Reply::Map(pairs.collect()))
+}
+
+/// What jemalloc counts, in bytes; nothing if it does not tell.
+fn allocator_stats() -> Vec<(&'static str, u64)> {
+    // the figures are those of the last epoch
+    let _ = epoch::advance();
+    let figures = [
+        ("allocated", stats::allocated::read()),
+        ("active", stats::active::read()),
+        ("metadata", stats::metadata::read()),
+        ("resident", stats::resident::read()),
+        ("mapped", stats::mapped::read()),
+        ("retained", stats::retained::read()),
+    ];
+    figures.into_iter().filter_map(|(name, bytes)| Some((name, bytes.ok()? as u64))).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::command::testing::{Harness, shown};
+
+    fn usage(h: &mut Harness, line: &str) -> u64 {
+        shown(&h.run(line)).parse().unwrap()
+    }
+
+    #[test]
+    fn usage_counts_key_record_and_expiry() {
+        let mut h = Harness::new();
+        h.run(&format!("SET key {}", "x".repeat(100)));
+        let plain = usage(&mut h, "MEMORY USAGE key");
+        assert!((103..150).contains(&plain), "{plain}");
+        h.run("EXPIRE key 1000");
+        assert!(usage(&mut h, "MEMORY USAGE key SAMPLES 0") >= plain + 12 + 3);
+        h.expect(&[("MEMORY USAGE missing", "nil")]);
+    }
+
+    #[test]
+    fn usage_refuses_what_redis_refuses() {
+        let mut h = Harness::new();
+        for options in ["SAMPLES", "SAMPLES -1", "FOO 1", "SAMPLES 1 FOO"] {
+            h.expect(&[(&format!("MEMORY USAGE k {options}"), "-ERR syntax error")]);
+        }
+        h.expect(&[
+            ("MEMORY USAGE k SAMPLES x", "-ERR value is not an integer or out of range"),
+            ("MEMORY USAGE", "-ERR wrong number of arguments for 'memory|usage' command"),
+        ]);
+    }
+
+    #[test]
+    fn figures_are_there() {
+        let mut h = Harness::new();
+        h.expect(&[("MSET a 1 b 2", "OK"), ("MEMORY PURGE", "OK")]);
+        for (line, figure) in [
+            ("MEMORY STATS", r#""keys.count": 2"#),
+            ("MEMORY DOCTOR", "not in LMDB yet"),
+            ("MEMORY MALLOC-STATS", "allocated: "),
+        ] {
+            let reply = shown(&h.run(line));
+            assert!(reply.contains(figure), "{line}: {reply}");
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! STORE: the stores there are, what they take, and what they hold.
+//!
+//! A store may be named by its name or by its number. Numbered stores always exist: they can be listed, looked into and
+//! set up, but not renamed or dropped.
+//!
+//! Who drops a store goes on having it selected, as all others do: their next command fails with NOSTORE until they
+//! SELECT another. To move them elsewhere would let commands meant for the dropped store work on that one.
+//!
+//! What changes the list of stores can't be in a MULTI: a transaction sees the stores as they were when it began.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::help::help;
+use super::scan::{Page, bulk, with_cursor};
+use super::{Call, Flags, Group, Plan, Spec, write};
+use crate::engine::WriteTxn;
+use crate::engine::effect::Definition;
+use crate::error::Error;
+use crate::limits::ENTRIES_PAGE_BYTES;
+use crate::resp::Reply;
+use crate::store::catalog::check_name;
+use crate::store::{Kind, Store, StoreId};
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "store",
+    summary: "Manages stores",
+    group: Group::Store,
+    since: "0.1.0",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const SUBCOMMAND: Spec = Spec { group: Group::Store, since: "0.1.0", ..Spec::DEFAULT };
+const ASKING: Spec = Spec { flags: Flags::READONLY.union(Flags::LONG), ..SUBCOMMAND };
+const CHANGING: Spec = Spec { flags: Flags::WRITE.union(Flags::NO_MULTI), ..SUBCOMMAND };
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "store|create",
+        syntax: "name [VALUES json | any]",
+        summary: "Creates a store; without VALUES it takes what default-values says",
+        arity: -3,
+        plan: create,
+        ..CHANGING
+    },
+    Spec {
+        name: "store|drop",
+        syntax: "name [FORCE]",
+        summary: "Removes a store with all its records, if no other connection has it selected or if FORCEd",
+        complexity: "O(N) where N is the number of connections",
+        arity: -3,
+        flags: CHANGING.flags.union(Flags::DANGEROUS),
+        plan: drop_store,
+        ..CHANGING
+    },
+    Spec {
+        name: "store|entries",
+        syntax: "name [CURSOR cursor] [MATCH pattern] [COUNT count]",
+        summary: "Returns a page of records as key, value and remaining milliseconds (-1: forever), and a cursor to go on with",
+        complexity: "O(count)",
+        arity: -3,
+        plan: entries,
+        ..ASKING
+    },
+    Spec {
+        name: "store|info",
+        syntax: "[name]",
+        summary: "Tells about a store, without a name about the selected one",
+        complexity: "O(N) where N is the number of connections",
+        arity: -2,
+        plan: info,
+        ..ASKING
+    },
+    Spec {
+        name: "store|list",
+        summary: "Tells about all stores in the order of their numbers, but for numbered ones that are empty and as they were",
+        complexity: "O(N) where N is the number of stores",
+        arity: 2,
+        plan: list,
+        ..ASKING
+    },
+    Spec {
+        name: "store|rename",
+        syntax: "name newname",
+        summary: "Gives a store another name; number and records stay",
+        arity: 4,
+        plan: rename,
+        ..CHANGING
+    },
+    Spec {
+        name: "store|set",
+        syntax: "name setting value [setting value ...]",
+        summary: "Changes settings of a store: values is json or any, and becomes json only while the store is empty",
+        arity: -5,
+        plan: set,
+        ..CHANGING
+    },
+    Spec { name: "store|help", summary: "Lists the subcommands", arity: 2, plan: help, ..SUBCOMMAND },
+];
+
+/// Users of a store that a refusal names; of further ones it gives the number.
+const USERS_NAMED_MAX: usize = 8;
+
+fn create(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let name = check_name(call.arg(2))?.to_owned();
+    let kind = match call.rest(3) {
+        [] => None,
+        [option, kind] if option.eq_ignore_ascii_case(b"values") => {
+            Some(Kind::parse(kind).ok_or(Error::Syntax)?)
+        }
+        _ => return Err(Error::Syntax),
+    };
+    write(move |txn| {
+        refuse_taken(txn, &name)?;
+        txn.define(None, Definition { name: Some(name), kind })?;
+        Ok(Reply::OK)
+    })
+}
+
+fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let id = call.server.known_store(call.arg(2))?;
+    let name = check_name(call.arg(3))?.to_owned();
+    write(move |txn| {
+        let store = txn.store(id)?;
+        match &store.name {
+            None => return Err(Error::other("ERR numbered stores have no name to change")),
+            Some(current) if **current == *name => return Ok(Reply::OK),
+            Some(_) => refuse_taken(txn, &name)?,
+        }
+        txn.define(Some(id), Definition { name: Some(name), ..store.definition() })?;
+        Ok(Reply::OK)
+    })
+}
+
+fn refuse_taken(txn: &WriteTxn<'_>, name: &str) -> Result<(), Error> {
+    match txn.store_named(name) {
+        Some(_) => Err(Error::StoreExists(name.to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn drop_store(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let force = match call.args.len() {
+        3 => false,
+        4 if call.is(3, "force") => true,
+        _ => return Err(Error::Syntax),
+    };
+    let id = call.server.known_store(call.arg(2))?;
+    let users = if force { None } else { other_users(call, id) };
+    write(move |txn| {
+        let store = txn.store(id)?;
+        if store.name.is_none() {
+            return Err(Error::other("ERR numbered stores always exist; use FLUSHDB"));
+        }
+        if let Some(users) = users {
+            return Err(Error::InUse { store: store.label(), users });
+        }
+        txn.drop_store(id)?;
+        Ok(Reply::OK)
+    })
+}
+
+/// The other connections that have a store selected, for people to read.
+fn other_users(call: &Call<'_>, store: StoreId) -> Option<String> {
+    let clients = call.server.clients.all();
+    let others =
+        clients.iter().filter(|client| client.store() == store && client.id != call.session.client.id);
+    let mut users: Vec<String> = BTreeSet::from_iter(others.map(|client| {
+        let name = client.name.lock();
+        if name.is_empty() {
+            format!("client id={} addr={}", client.id, client.address)
+        } else {
+            name.clone()
+        }
+    }))
+    .into_iter()
+    .collect();
+    if users.len() > USERS_NAMED_MAX {
+        let more = users.split_off(USERS_NAMED_MAX).len();
+        users.push(format!("{more} more"));
+    }
+    (!users.is_empty()).then(|| users.join(", "))
+}
+
+fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let id = call.server.known_store(call.arg(2))?;
+    let mut kind = None;
+    for pair in call.rest(3).chunks(2) {
+        let [setting, value] = pair else { return Err(call.arity_error()) };
+        if !setting.eq_ignore_ascii_case(b"values") {
+            let setting = String::from_utf8_lossy(setting);
+            return Err(Error::other(format!("ERR stores have no setting '{setting}'; they have 'values'")));
+        }
+        kind = Some(Kind::parse(value).ok_or_else(|| {
+            let value = String::from_utf8_lossy(value);
+            Error::other(format!("ERR 'values' is json or any, not '{value}'"))
+        })?);
+    }
+    sweep(call);
+    write(move |txn| {
+        let store = txn.store(id)?;
+        let stays_json = txn.kind(id)? == Kind::Json || kind != Some(Kind::Json);
+        if !stays_json && store.usage.records > 0 {
+            let (label, records) = (store.label(), store.usage.records);
+            return Err(Error::other(format!(
+                "ERR store '{label}' holds {records} records that may not be JSON; 'values' becomes json only while it is empty"
+            )));
+        }
+        txn.define(Some(id), Definition { kind, ..store.definition() })?;
+        Ok(Reply::OK)
+    })
+}
+
+fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
+    sweep(call);
+    let engine = &call.server.engine;
+    let default_kind = engine.default_kind();
+    let catalog = engine.catalog();
+    let shown = catalog
+        .iter()
+        .filter(|store| store.name.is_some() || store.kind.is_some() || store.usage.records > 0);
+    let stores = shown.map(|store| Reply::Map(description(store, default_kind))).collect();
+    Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
+}
+
+fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let id = match call.args.len() {
+        2 => call.session.store,
+        3 => call.server.known_store(call.arg(2))?,
+        _ => return Err(Error::Syntax),
+    };
+    sweep(call);
+    let engine = &call.server.engine;
+    let default_kind = engine.default_kind();
+    let catalog = engine.catalog();
+    let store = catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
+    let mut lines = description(store, default_kind);
+    let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
+    lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
+    Ok(Plan::Reflecting(Reply::Map(lines), engine.last_seq()))
+}
+
+/// What is told of a store. Its name is what SELECT takes: of a numbered store the number.
+fn description(store: &Store, default_kind: Kind) -> Vec<(Reply, Reply)> {
+    let usage = &store.usage;
+    let count = |number: u64| Reply::Integer(number as i64);
+    let lines = [
+        ("number", count(store.id.into())),
+        ("name", Reply::text(store.label())),
+        ("values", Reply::text(store.kind.unwrap_or(default_kind).as_str())),
+        ("records", count(usage.records)),
+        ("expiring", count(usage.expiring)),
+        ("plain_bytes", count(usage.plain_bytes)),
+        ("stored_bytes", count(usage.stored_bytes)),
+        ("ratio", Reply::Double((usage.ratio() * 100.0).round() / 100.0)),
+    ];
+    lines.into_iter().map(|(name, value)| (Reply::text(name), value)).collect()
+}
+
+/// Lets the counters follow what has expired.
+fn sweep(call: &Call<'_>) {
+    let engine = &call.server.engine;
+    if engine.is_sweeping() {
+        // if nothing can be written just now, they follow later; reading goes on
+        let _ = engine.expire_due(call.now_ms, usize::MAX);
+    }
+}
+
+fn entries(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let store = call.server.known_store(call.arg(2))?;
+    let mut page = Page::new(b"0")?;
+    for option in call.rest(3).chunks(2) {
+        match option {
+            [name, cursor] if name.eq_ignore_ascii_case(b"cursor") => page.set_cursor(cursor)?,
+            [name, value] => page.set(name, value)?,
+            _ => return Err(Error::Syntax),
+        }
+    }
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    let (cursor, reflects) = page.visit(call, store, &mut |row| {
+        let Some(record) = row.record()? else { return Ok(ControlFlow::Continue(())) };
+        bytes += row.key().len() + record.value.len();
+        let remaining_ms =
+            record.expires_at_ms.map_or(-1, |deadline| deadline.saturating_sub(call.now_ms) as i64);
+        entries.push(Reply::Array(vec![
+            bulk(row.key()),
+            Reply::Bulk(record.value),
+            Reply::Integer(remaining_ms),
+        ]));
+        Ok(if bytes >= ENTRIES_PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(Plan::Reflecting(with_cursor(cursor, entries), reflects))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::command::Session;
+    use crate::command::testing::{Harness, session, shown};
+    use crate::engine::Expiry;
+    use crate::store::{Key, Value};
+
+    /// A further connection, by that name and with that store selected.
+    fn connect(h: &Harness, name: &str, store: StoreId) -> Session {
+        let mut session = session(&h.server);
+        *session.client.name.lock() = name.into();
+        session.select(store);
+        session
+    }
+
+    #[test]
+    fn stores_are_created_by_name_and_reached_by_number() {
+        let mut h = Harness::new();
+        h.expect(&[
+            ("STORE CREATE orders", "OK"),
+            ("STORE CREATE orders", "-STOREEXISTS a store named 'orders' exists already"),
+            ("STORE CREATE strict VALUES json", "OK"),
+            ("STORE CREATE odd VALUES foo", "-ERR syntax error"),
+            ("STORE CREATE odd VALUES", "-ERR syntax error"),
+        ]);
+        assert!(shown(&h.run("STORE CREATE 42")).starts_with("-ERR invalid store name"));
+        h.session.select(17);
+        assert!(shown(&h.run("STORE INFO")).contains(r#""name": "strict", "values": "json""#));
+        assert!(shown(&h.run("STORE INFO 16")).contains(r#""name": "orders", "values": "any""#));
+    }
+
+    #[test]
+    fn a_renamed_store_keeps_number_settings_and_records() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE old VALUES json", "OK"), ("STORE CREATE other", "OK")]);
+        h.session.select(16);
+        h.expect(&[
+            ("SET k 1", "OK"),
+            ("STORE RENAME old new", "OK"),
+            ("STORE RENAME new new", "OK"),
+            ("GET k", r#""1""#),
+            ("STORE RENAME new other", "-STOREEXISTS a store named 'other' exists already"),
+            ("STORE RENAME old x", "-NOSTORE no store is named 'old'; create it with STORE CREATE"),
+            ("STORE RENAME 3 x", "-ERR numbered stores have no name to change"),
+        ]);
+        let info = shown(&h.run("STORE INFO new"));
+        assert!(info.starts_with(r#"{"number": 16, "name": "new", "values": "json""#), "{info}");
+        assert!(shown(&h.run("STORE RENAME new 7")).starts_with("-ERR invalid store name"));
+    }
+
+    #[test]
+    fn asking_for_a_store_does_not_create_it() {
+        let mut h = Harness::new();
+        h.server.config.update(|settings| settings.auto_create_stores = true);
+        for line in
+            ["STORE INFO x", "STORE DROP x", "STORE RENAME x y", "STORE ENTRIES x", "STORE SET x values any"]
+        {
+            assert!(shown(&h.run(line)).starts_with("-NOSTORE "), "{line}");
+        }
+        h.expect(&[("STORE LIST", "[]")]);
+    }
+
+    #[test]
+    fn a_store_in_use_is_dropped_only_by_force() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE orders", "OK")]);
+        let named = connect(&h, "import-job", 16);
+        let nameless = connect(&h, "", 16);
+        h.session.select(16);
+        let refusal = format!(
+            "-INUSE store 'orders' is used by client id={} addr={}, import-job; close them, or drop it with FORCE",
+            nameless.client.id, nameless.client.address
+        );
+        h.expect(&[
+            ("STORE DROP orders", &refusal),
+            ("STORE DROP orders NOW", "-ERR syntax error"),
+            ("STORE DROP orders force", "OK"),
+            ("STORE DROP 3", "-ERR numbered stores always exist; use FLUSHDB"),
+            ("STORE CREATE orders", "OK"),
+        ]);
+        assert!(shown(&h.run("SET k 1")).starts_with("-NOSTORE "), "its number is not given again");
+        h.session = named;
+        assert!(shown(&h.run("GET k")).starts_with("-NOSTORE "));
+    }
+
+    #[test]
+    fn who_drops_a_store_may_have_it_selected() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE orders", "OK")]);
+        h.session.select(16);
+        h.expect(&[("STORE DROP orders", "OK")]);
+        assert_eq!(h.session.store, 16);
+    }
+
+    #[test]
+    fn a_refusal_names_some_of_many_users() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE orders", "OK")]);
+        (0..12).for_each(|at| drop(connect(&h, &format!("job-{}", at % 10), 16)));
+        let refusal = shown(&h.run("STORE DROP orders"));
+        assert!(refusal.contains("job-6, job-7, 2 more; "), "{refusal}");
+    }
+
+    #[test]
+    fn values_become_json_only_while_there_are_none() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE orders VALUES any", "OK")]);
+        h.session.select(16);
+        h.expect(&[
+            ("SET k <html>", "OK"),
+            (
+                "STORE SET orders values json",
+                "-ERR store 'orders' holds 1 records that may not be JSON; 'values' becomes json only while it is empty",
+            ),
+            ("DEL k", "1"),
+            ("STORE SET orders VALUES json", "OK"),
+        ]);
+        assert!(shown(&h.run("SET k <html>")).starts_with("-NOTJSON "));
+        h.expect(&[
+            ("STORE SET orders values any", "OK"),
+            ("SET k <html>", "OK"),
+            ("STORE SET orders values xml", "-ERR 'values' is json or any, not 'xml'"),
+            ("STORE SET orders colour red", "-ERR stores have no setting 'colour'; they have 'values'"),
+            ("STORE SET orders values any values", ARITY_OF_SET),
+            ("STORE SET orders values", ARITY_OF_SET),
+        ]);
+    }
+
+    const ARITY_OF_SET: &str = "-ERR wrong number of arguments for 'store|set' command";
+
+    #[test]
+    fn the_list_shows_named_stores_and_what_is_used_of_the_numbered() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE LIST", "[]"), ("STORE CREATE orders", "OK"), ("STORE SET 7 values json", "OK")]);
+        h.session.select(3);
+        h.expect(&[("SET a 1", "OK")]);
+        let list = shown(&h.run("STORE LIST"));
+        let numbers: Vec<_> =
+            list.split("\"number\": ").skip(1).filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(numbers, ["3", "7", "16"], "{list}");
+    }
+
+    #[test]
+    fn counters_are_told() {
+        let mut h = Harness::new();
+        h.expect(&[
+            ("SET key 1234567", "OK"),
+            ("SET gone 1", "OK"),
+            ("PEXPIREAT key 99999999999999", "1"),
+            ("PEXPIRE gone 1", "1"),
+        ]);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let info = shown(&h.run("STORE INFO 0"));
+        assert!(info.contains(r#""records": 1, "expiring": 1, "plain_bytes": 10, "#), "{info}");
+        assert!(info.ends_with(r#", "clients": 1}"#), "{info}");
+        h.expect(&[("STORE INFO 99", "-ERR DB index is out of range")]);
+    }
+
+    #[test]
+    fn entries_come_in_pages() {
+        let mut h = Harness::new();
+        h.expect(&[("STORE CREATE orders", "OK")]);
+        h.session.select(16);
+        h.expect(&[("MSET a:1 1 a:2 2 b:1 3", "OK")]);
+        h.session.select(0);
+        h.expect(&[
+            ("STORE ENTRIES orders MATCH a:*", r#"["0", [["a:1", "1", -1], ["a:2", "2", -1]]]"#),
+            ("STORE ENTRIES orders MATCH b:1", r#"["0", [["b:1", "3", -1]]]"#),
+            ("STORE ENTRIES orders CURSOR x", "-ERR invalid cursor"),
+            ("STORE ENTRIES orders COUNT", "-ERR syntax error"),
+        ]);
+        let page = shown(&h.run("STORE ENTRIES 16 COUNT 2"));
+        let cursor = page.split('"').nth(1).unwrap();
+        h.expect(&[(
+            &format!("STORE ENTRIES orders COUNT 2 CURSOR {cursor}"),
+            r#"["0", [["b:1", "3", -1]]]"#,
+        )]);
+    }
+
+    #[test]
+    fn a_page_of_large_entries_ends_early() {
+        let mut h = Harness::new();
+        let keys = ["a", "b", "c"].map(|name| Key::new(0, name.into()).unwrap());
+        let large = bytes::Bytes::from(vec![b'x'; ENTRIES_PAGE_BYTES / 2]);
+        let put = |txn: &mut WriteTxn<'_>| {
+            keys.iter().try_for_each(|key| txn.put(key, Value::unchecked(large.clone()), Expiry::Never))
+        };
+        h.server.engine.write(0, &keys, put).unwrap();
+        match h.run("STORE ENTRIES 0") {
+            Reply::Array(parts) => {
+                assert_ne!(shown(&parts[0]), r#""0""#);
+                assert!(matches!(&parts[1], Reply::Array(entries) if entries.len() == 2));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
