@@ -58,14 +58,19 @@ use crate::store::Key;
 /// Keys that a command declares beyond those at the key positions of its spec: in another store.
 pub type MoreKeys = SmallVec<[Key; 1]>;
 
+/// What a plan runs to read.
+pub type Reading = dyn FnOnce(&ReadTxn<'_>) -> Result<Reply, Error>;
+/// What a plan runs to write.
+pub type Writing = dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>;
+
 /// What is left to do once the arguments are understood.
 pub enum Plan {
     /// Nothing.
     Reply(Reply),
     /// Nothing, and the reply reflects what happened up to here.
     Reflecting(Reply, Seq),
-    Read(Box<dyn FnOnce(&ReadTxn<'_>) -> Result<Reply, Error>>),
-    Write(Box<dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>>, MoreKeys),
+    Read(Box<Reading>),
+    Write(Box<Writing>, MoreKeys),
 }
 
 /// A plan that reads the declared keys.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::lmdb::{self, Snapshot, Tables, deadline_key};
+use super::lmdb::{self, DeadlineRow, RecordRow, Snapshot, Tables, deadline_key};
 use super::{Fault, OpenError, directory, journal};
 use crate::record::header::RecordView;
 use crate::record::json;
@@ -67,7 +67,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         .map(|(_, generation, _)| *generation)
         .collect();
     for row in tables.record_rows(snapshot)? {
-        let (generation, key, bytes) = match row {
+        let RecordRow { generation, key, bytes } = match row {
             Ok(row) => row,
             Err(fault) => {
                 report.problem(fault.to_string());
@@ -129,7 +129,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
 
 fn check_deadlines(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) -> Result<(), Fault> {
     for row in tables.deadline_rows(snapshot)? {
-        let (deadline, generation, key) = match row {
+        let DeadlineRow { deadline, generation, key, .. } = match row {
             Ok(row) => row,
             Err(fault) => {
                 report.problem(fault.to_string());

@@ -3,6 +3,8 @@
 //! Everything else takes time as an argument or asks here, so that one place shows who depends on it. Knows nothing;
 //! callable on every thread.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970 by the wall clock, which may jump in either direction. A clock before 1970 reads as 0.

@@ -270,10 +270,7 @@ mod tests {
         for random in [0, 1, 77, u64::MAX] {
             let position = between(b"user:100", b"user:900", random);
             assert!(position.starts_with(b"user:"));
-            assert!(
-                &position[..] >= &b"user:100"[..] && &position[..] <= &b"user:900\xff"[..],
-                "{position:?}"
-            );
+            assert!(position[..] >= b"user:100"[..] && position[..] <= b"user:900\xff"[..], "{position:?}");
         }
         between(b"", b"", 5);
         between(b"same", b"same", 5);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::lmdb::DeadlineRow;
 use super::{Engine, Fault, clock};
 use crate::error::Error;
 use crate::store::{Generation, Key};
@@ -102,8 +103,8 @@ impl Engine {
             if keys.len() >= keys_max {
                 break;
             }
-            let (at, generation, key) = row?;
-            after = Some(at.to_vec());
+            let DeadlineRow { position, generation, key, .. } = row?;
+            after = Some(position.to_vec());
             let state = self.state.read();
             // what the overlay knows of the key, it knows better
             if state.entry(generation, key).is_none()

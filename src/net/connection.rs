@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Ok(true);
                 }
                 Err(error) => {
-                    self.server.stats.error(&Error::from(error.clone()));
+                    self.server.stats.error(&Error::from(error));
                     encode(&Reply::Error(error.into()), self.session.protocol, &mut self.output);
                     return Ok(false);
                 }

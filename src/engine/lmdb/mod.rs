@@ -17,7 +17,7 @@ mod tables;
 
 pub use env::{OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
-pub use tables::{DiskRecord, Tables};
+pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables};
 
 use smallvec::SmallVec;
 

@@ -32,6 +32,22 @@ pub struct DiskRecord<'t> {
     pub bytes: &'t [u8],
 }
 
+/// A row of the table `records` as it is.
+pub struct RecordRow<'t> {
+    pub generation: Generation,
+    pub key: &'t [u8],
+    pub bytes: &'t [u8],
+}
+
+/// A row of the table `deadlines`.
+pub struct DeadlineRow<'t> {
+    /// The row's own key: where a walk can go on.
+    pub position: &'t [u8],
+    pub deadline: u64,
+    pub generation: Generation,
+    pub key: &'t [u8],
+}
+
 impl DiskRecord<'_> {
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
@@ -103,17 +119,17 @@ impl Tables {
         }))
     }
 
-    /// Every row of the table `records` as it is: generation, key, record bytes. For walks over all of it.
+    /// Every row of the table `records`.
     pub fn record_rows<'t>(
         &self,
         txn: &'t Snapshot<'_>,
-    ) -> Result<impl Iterator<Item = Result<(Generation, &'t [u8], &'t [u8]), Fault>> + use<'t>, Fault> {
+    ) -> Result<impl Iterator<Item = Result<RecordRow<'t>, Fault>> + use<'t>, Fault> {
         let rows = self.records.iter(txn)?;
         Ok(rows.map(|row| {
             let (table_key, bytes) = row?;
             let (generation, key) =
                 split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
-            Ok((generation, key, bytes))
+            Ok(RecordRow { generation, key, bytes })
         }))
     }
 
@@ -177,24 +193,19 @@ impl Tables {
 
     // deadlines
 
-    /// Deadlines up to now, earliest first, behind a position of an earlier walk: position, generation, key.
+    /// Deadlines up to now, earliest first, behind a position of an earlier walk.
     pub fn due<'t>(
         &self,
         txn: &'t Snapshot<'_>,
         after: Option<&[u8]>,
         now_ms: u64,
-    ) -> Result<impl Iterator<Item = Result<(&'t [u8], Generation, &'t [u8]), Fault>> + use<'t>, Fault> {
+    ) -> Result<impl Iterator<Item = Result<DeadlineRow<'t>, Fault>> + use<'t>, Fault> {
         let end = deadline_key(now_ms.saturating_add(1), 0, b"");
         // a start behind the end is an empty range, which LMDB takes, but Rust's ranges don't
         let start = after.filter(|after| *after < &end[..]).map_or(Bound::Unbounded, Bound::Excluded);
         let nothing_left = after.is_some_and(|after| after >= &end[..]);
         let rows = self.deadlines.range(txn, &(start, Bound::Excluded(&end[..])))?;
-        Ok(rows.take_while(move |_| !nothing_left).map(|row| {
-            let (position, _) = row?;
-            let (_, generation, key) =
-                split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()))?;
-            Ok((position, generation, key))
-        }))
+        Ok(rows.take_while(move |_| !nothing_left).map(|row| deadline_row(row?.0)))
     }
 
     /// Whether a record is in the index with this deadline.
@@ -208,16 +219,13 @@ impl Tables {
         Ok(self.deadlines.get(txn, &deadline_key(deadline, generation, key))?.is_some())
     }
 
-    /// Every row of the table `deadlines`: deadline, generation, key.
+    /// Every row of the table `deadlines`.
     pub fn deadline_rows<'t>(
         &self,
         txn: &'t Snapshot<'_>,
-    ) -> Result<impl Iterator<Item = Result<(u64, Generation, &'t [u8]), Fault>> + use<'t>, Fault> {
+    ) -> Result<impl Iterator<Item = Result<DeadlineRow<'t>, Fault>> + use<'t>, Fault> {
         let rows = self.deadlines.iter(txn)?;
-        Ok(rows.map(|row| {
-            let (position, _) = row?;
-            split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()))
-        }))
+        Ok(rows.map(|row| deadline_row(row?.0)))
     }
 
     // stores and usage
@@ -356,6 +364,11 @@ impl Tables {
         self.env.copy_to_path(path, heed::CompactionOption::Enabled)?;
         Ok(())
     }
+}
+
+fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {
+    let parts = split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()));
+    parts.map(|(deadline, generation, key)| DeadlineRow { position, deadline, generation, key })
 }
 
 fn disk_record<'t>(key: &[u8], bytes: &'t [u8]) -> Result<DiskRecord<'t>, Fault> {

@@ -43,7 +43,7 @@ fn entries_come_back_in_order_and_after_the_given_one() {
 fn what_is_appended_together_is_one_frame_and_one_sync() {
     let (_disk, journal) = new_journal(Fsync::Always);
     let before = journal.status();
-    let last = (0..10).map(|_| append(&journal, 1, 10).unwrap()).last().unwrap();
+    let last = (0..10).map(|_| append(&journal, 1, 10).unwrap()).max().unwrap();
     assert_eq!((journal.pending_bytes(), journal.written()), (10 * 14, 0));
     acknowledge(&journal, last).unwrap();
     let after = journal.status();
