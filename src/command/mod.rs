@@ -18,7 +18,6 @@ pub mod counter;
 pub mod database;
 pub mod deadline;
 pub mod dispatch;
-pub mod dispatch;
 pub mod expiry;
 pub mod help;
 pub mod increx;
