@@ -2,8 +2,8 @@
 
 use tikv_jemalloc_ctl::{epoch, stats};
 
-use super::help::help;
 use super::server::text;
+use super::table::help;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, reply};
 use crate::engine::Meta;
 use crate::error::Error;

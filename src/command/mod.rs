@@ -22,7 +22,6 @@ pub mod database;
 pub mod deadline;
 pub mod dispatch;
 pub mod expiry;
-pub mod help;
 pub mod increx;
 pub mod introspect;
 pub mod key;

@@ -3,7 +3,7 @@
 //! There are no encodings here, no shared objects and no times of access. Clients that ask get what Redis answers for a
 //! value that was just set.
 
-use super::help::help;
+use super::table::help;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read};
 use crate::engine::ReadTxn;
 use crate::error::Error;

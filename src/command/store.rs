@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::help::help;
 use super::scan::{Page, bulk, with_cursor};
+use super::table::help;
 use super::{Call, Flags, Group, Plan, Spec, write};
 use crate::engine::WriteTxn;
 use crate::engine::effect::Definition;

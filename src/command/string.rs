@@ -223,7 +223,7 @@ fn range(start: i64, end: i64, len: usize) -> Range<usize> {
 
 fn append(call: &mut Call<'_>) -> Result<Plan, Error> {
     let tail = call.word(2);
-    let bytes_max = call.server.config.settings().proto_max_bulk_len;
+    let bytes_max = call.server.config.proto_max_bulk_len();
     let key = call.key(1)?;
     write(move |txn| {
         let head_bytes = txn.peek(&key)?.map_or(0, |meta| meta.value_bytes);
@@ -242,7 +242,7 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
     let offset = call.integer(2)?;
     let offset = usize::try_from(offset).map_err(|_| Error::other("ERR offset is out of range"))?;
     let patch = call.word(3);
-    let bytes_max = call.server.config.settings().proto_max_bulk_len;
+    let bytes_max = call.server.config.proto_max_bulk_len();
     let key = call.key(1)?;
     write(move |txn| {
         if patch.is_empty() {

@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_BYTES);
-        let idle = self.server.config.settings().timeout_s;
+        let idle = self.server.config.timeout_s();
         let client = self.session.client.clone();
         let read = self.stream.read_buf(&mut self.input);
         let received = tokio::select! {
@@ -99,11 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs every complete request that was received; false: the connection is to end.
     async fn run_received(&mut self) -> io::Result<bool> {
-        let settings = self.server.config.settings();
+        let bulk_bytes_max = self.server.config.proto_max_bulk_len();
         loop {
             let limits = RequestLimits {
                 authenticated: self.session.authenticated,
-                bulk_bytes_max: settings.proto_max_bulk_len,
+                bulk_bytes_max,
                 ..RequestLimits::default()
             };
             match self.parser.next(&mut self.input, &limits) {

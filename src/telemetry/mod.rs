@@ -1,5 +1,6 @@
 //! What the server counts. INFO shows it.
 
+pub mod log;
 pub mod stats;
 
 pub use stats::Stats;

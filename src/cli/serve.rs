@@ -1,0 +1,105 @@
+//! `larder serve`: from settings to a running server, and to its orderly end.
+
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::command::Server;
+use crate::config::{self, Config, Settings};
+use crate::engine::{Engine, Options, clock};
+use crate::net::{self, Listen};
+use crate::telemetry::log;
+
+/// Serves until a signal or SHUTDOWN ends it.
+pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let settings = config::load(arguments)?.settings;
+    log::start(&settings.loglevel, settings.json_log)?;
+    refuse_open_door(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("threads can't be started: {error}"))?;
+    let listen = Listen {
+        bind: settings.bind.clone(),
+        port: settings.port,
+        unixsocket: settings.unixsocket.clone(),
+        backlog: settings.tcp_backlog,
+    };
+    let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
+    let server = Arc::new(Server::new(engine.clone(), Config::new(settings), clock::now_ms()));
+    let served = runtime.block_on(async {
+        end_on_signal(server.clone())?;
+        net::serve(server, &listen).await
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    engine
+        .close()
+        .map_err(|error| format!("the last checkpoint failed: {error}; its changes are in the journal"))?;
+    served.map_err(|error| error.to_string())?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Protected mode: without a password, nobody from outside may be able to connect.
+fn refuse_open_door(settings: &Settings) -> Result<(), String> {
+    let is_local = |host: &String| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    if settings.requirepass.is_some() || !settings.protected_mode || settings.bind.iter().all(is_local) {
+        return Ok(());
+    }
+    Err(format!(
+        "bind {} would let others than this machine in without a password; set requirepass, or protected-mode no",
+        settings.bind.join(" ")
+    ))
+}
+
+fn engine_options(settings: &Settings) -> Options {
+    Options {
+        fsync: settings.appendfsync,
+        databases: settings.databases,
+        default_kind: settings.default_values,
+        compression: settings.compression,
+        overlay_bytes_max: settings.overlay_memory as usize,
+        cache_bytes_max: settings.cache_memory,
+        checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
+        map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),
+        ..Options::new(settings.dir.clone())
+    }
+}
+
+fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        server.shutdown.raise();
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bind: &str, requirepass: Option<&str>, protected_mode: bool) -> bool {
+        let bind = bind.split(' ').map(str::to_owned).collect();
+        let requirepass = requirepass.map(str::to_owned);
+        refuse_open_door(&Settings { bind, requirepass, protected_mode, ..Settings::default() }).is_err()
+    }
+
+    #[test]
+    fn an_open_door_needs_a_password_or_a_word() {
+        assert!(!refused("127.0.0.1 ::1 localhost", None, true));
+        assert!(refused("0.0.0.0", None, true));
+        assert!(refused("127.0.0.1 *", None, true));
+        assert!(!refused("0.0.0.0", Some("secret"), true));
+        assert!(!refused("0.0.0.0", None, false));
+    }
+}

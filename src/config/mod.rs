@@ -1,0 +1,86 @@
+//! Settings: what the command line, the environment, the settings file and CONFIG SET can say.
+//!
+//! A setting is declared once, in [`settings`], and that is where its name, default, meaning and rules are. It bears
+//! Redis's name where Redis has it.
+
+mod load;
+mod settings;
+mod units;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+
+pub use load::{Loaded, command_line, load};
+pub use settings::{SETTINGS, Setting, Settings, When};
+
+/// The settings of a running server. What every request or read asks is kept where asking costs nothing.
+#[derive(Debug)]
+pub struct Config {
+    settings: RwLock<Settings>,
+    max_keys_per_query: AtomicUsize,
+    proto_max_bulk_len: AtomicUsize,
+    timeout_s: AtomicU64,
+    auto_create_stores: AtomicBool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new(Settings::default())
+    }
+}
+
+impl Config {
+    pub fn new(settings: Settings) -> Config {
+        let config = Config {
+            settings: RwLock::default(),
+            max_keys_per_query: AtomicUsize::default(),
+            proto_max_bulk_len: AtomicUsize::default(),
+            timeout_s: AtomicU64::default(),
+            auto_create_stores: AtomicBool::default(),
+        };
+        config.replace(settings);
+        config
+    }
+
+    /// All settings as they are now.
+    pub fn settings(&self) -> Settings {
+        self.settings.read().clone()
+    }
+
+    /// Changes settings, all at once.
+    pub fn update(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings();
+        change(&mut settings);
+        self.replace(settings);
+    }
+
+    pub fn replace(&self, settings: Settings) {
+        self.max_keys_per_query.store(settings.max_keys_per_query, Ordering::Relaxed);
+        self.proto_max_bulk_len.store(settings.proto_max_bulk_len, Ordering::Relaxed);
+        self.timeout_s.store(settings.timeout_s, Ordering::Relaxed);
+        self.auto_create_stores.store(settings.auto_create_stores, Ordering::Relaxed);
+        *self.settings.write() = settings;
+    }
+
+    pub fn max_keys_per_query(&self) -> usize {
+        self.max_keys_per_query.load(Ordering::Relaxed)
+    }
+
+    pub fn proto_max_bulk_len(&self) -> usize {
+        self.proto_max_bulk_len.load(Ordering::Relaxed)
+    }
+
+    /// Seconds of silence after which a connection is closed; 0: never.
+    pub fn timeout_s(&self) -> u64 {
+        self.timeout_s.load(Ordering::Relaxed)
+    }
+
+    pub fn auto_create_stores(&self) -> bool {
+        self.auto_create_stores.load(Ordering::Relaxed)
+    }
+
+    pub fn requirepass(&self) -> Option<String> {
+        self.settings.read().requirepass.clone()
+    }
+}

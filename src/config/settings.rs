@@ -1,0 +1,409 @@
+//! Every setting there is.
+
+use std::path::PathBuf;
+
+use super::units::{parse_bytes, parse_number, parse_yes_no, yes_no};
+use crate::engine::Fsync;
+use crate::limits;
+use crate::record::compress::Compression;
+use crate::store::Kind;
+
+/// The values of all settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub dir: PathBuf,
+    pub bind: Vec<String>,
+    pub port: u16,
+    pub unixsocket: Option<PathBuf>,
+    pub http_port: u16,
+    pub requirepass: Option<String>,
+    pub protected_mode: bool,
+    pub appendfsync: Fsync,
+    pub databases: u32,
+    pub default_values: Kind,
+    pub auto_create_stores: bool,
+    pub max_keys_per_query: usize,
+    pub compression: Compression,
+    pub maxclients: usize,
+    pub timeout_s: u64,
+    pub tcp_keepalive_s: u64,
+    pub tcp_backlog: u32,
+    pub proto_max_bulk_len: usize,
+    pub overlay_memory: u64,
+    pub cache_memory: u64,
+    pub checkpoint_interval_s: u64,
+    pub map_size: u64,
+    pub reported_version: String,
+    pub enable_debug_command: bool,
+    pub loglevel: String,
+    pub json_log: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            dir: PathBuf::from("./larder-data"),
+            bind: vec!["127.0.0.1".into()],
+            port: 6379,
+            unixsocket: None,
+            http_port: 0,
+            requirepass: None,
+            protected_mode: true,
+            appendfsync: Fsync::Always,
+            databases: limits::DATABASES,
+            default_values: Kind::Json,
+            auto_create_stores: false,
+            max_keys_per_query: limits::KEYS_PER_QUERY,
+            compression: Compression::default(),
+            maxclients: 10_000,
+            timeout_s: 0,
+            tcp_keepalive_s: 300,
+            tcp_backlog: 511,
+            proto_max_bulk_len: limits::VALUE_BYTES_MAX,
+            overlay_memory: 96 << 20,
+            cache_memory: 64 << 20,
+            checkpoint_interval_s: 10,
+            map_size: 0,
+            reported_version: "8.8.0".into(),
+            enable_debug_command: false,
+            loglevel: "info".into(),
+            json_log: false,
+        }
+    }
+}
+
+/// When a setting can be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Only before the server starts.
+    Start,
+    /// By CONFIG SET, too.
+    Any,
+}
+
+/// A setting, declared once.
+pub struct Setting {
+    /// As on the command line and in CONFIG GET.
+    pub name: &'static str,
+    /// What its value is, for `--help`.
+    pub value: &'static str,
+    pub help: &'static str,
+    pub when: When,
+    pub get: fn(&Settings) -> String,
+    /// Says what is allowed if the text is not.
+    pub set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// The environment variable that sets it: `LARDER_HTTP_PORT`.
+    pub fn variable(&self) -> String {
+        format!("LARDER_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The setting of a name, in any case.
+    pub fn find(name: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// All settings, in the order of `--help`.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "dir",
+        value: "PATH",
+        help: "Data directory: LMDB environment and journal; made if it is missing",
+        when: When::Start,
+        get: |s| s.dir.display().to_string(),
+        set: |s, text| {
+            s.dir = PathBuf::from(text);
+            if text.is_empty() { Err("must be a path".into()) } else { Ok(()) }
+        },
+    },
+    Setting {
+        name: "bind",
+        value: "ADDRESS …",
+        help: "Addresses to listen on, separated by spaces; `*` is all of IPv4",
+        when: When::Start,
+        get: |s| s.bind.join(" "),
+        set: |s, text| {
+            s.bind = text.split_whitespace().map(str::to_owned).collect();
+            if s.bind.is_empty() { Err("must be one address or more".into()) } else { Ok(()) }
+        },
+    },
+    Setting {
+        name: "port",
+        value: "PORT",
+        help: "TCP port; 0 takes a free one and logs it",
+        when: When::Start,
+        get: |s| s.port.to_string(),
+        set: |s, text| Ok(s.port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "unixsocket",
+        value: "PATH",
+        help: "Unix socket to listen on as well",
+        when: When::Start,
+        get: |s| s.unixsocket.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+        set: |s, text| Ok(s.unixsocket = (!text.is_empty()).then(|| PathBuf::from(text))),
+    },
+    Setting {
+        name: "http-port",
+        value: "PORT",
+        help: "Port of the HTTP API; this version has none, so only 0 (off) is taken",
+        when: When::Start,
+        get: |s| s.http_port.to_string(),
+        set: |s, text| {
+            s.http_port = parse_number(text, 0, u16::MAX)?;
+            if s.http_port == 0 { Ok(()) } else { Err("must be 0: this version has no HTTP API".into()) }
+        },
+    },
+    Setting {
+        name: "requirepass",
+        value: "PASSWORD",
+        help: "Password that clients must AUTH with; empty: none",
+        when: When::Any,
+        get: |s| s.requirepass.clone().unwrap_or_default(),
+        set: |s, text| Ok(s.requirepass = (!text.is_empty()).then(|| text.to_owned())),
+    },
+    Setting {
+        name: "protected-mode",
+        value: "yes|no",
+        help: "Refuse to start without a password where others than this machine can connect",
+        when: When::Start,
+        get: |s| yes_no(s.protected_mode),
+        set: |s, text| Ok(s.protected_mode = parse_yes_no(text)?),
+    },
+    Setting {
+        name: "appendfsync",
+        value: "always|everysec|no",
+        help: "When a reply may leave: its effect is on disk (always), or the process's end can't lose it",
+        when: When::Any,
+        get: |s| fsync_name(s.appendfsync).into(),
+        set: |s, text| {
+            let all = [Fsync::Always, Fsync::EverySec, Fsync::No];
+            let found = all.into_iter().find(|fsync| text.eq_ignore_ascii_case(fsync_name(*fsync)));
+            Ok(s.appendfsync = found.ok_or("must be always, everysec or no")?)
+        },
+    },
+    Setting {
+        name: "databases",
+        value: "N",
+        help: "Numbered stores",
+        when: When::Start,
+        get: |s| s.databases.to_string(),
+        set: |s, text| Ok(s.databases = parse_number(text, 1, limits::DATABASES_MAX)?),
+    },
+    Setting {
+        name: "default-values",
+        value: "json|any",
+        help: "What stores take that don't say: JSON only, or any bytes",
+        when: When::Any,
+        get: |s| s.default_values.as_str().into(),
+        set: |s, text| Ok(s.default_values = Kind::parse(text.as_bytes()).ok_or("must be json or any")?),
+    },
+    Setting {
+        name: "auto-create-stores",
+        value: "yes|no",
+        help: "Selecting a name that does not exist creates the store",
+        when: When::Any,
+        get: |s| yes_no(s.auto_create_stores),
+        set: |s, text| Ok(s.auto_create_stores = parse_yes_no(text)?),
+    },
+    Setting {
+        name: "max-keys-per-query",
+        value: "N",
+        help: "Most matches of KEYS, and the largest page of SCAN",
+        when: When::Any,
+        get: |s| s.max_keys_per_query.to_string(),
+        set: |s, text| Ok(s.max_keys_per_query = parse_number(text, 1, 1_000_000)?),
+    },
+    Setting {
+        name: "compression",
+        value: "QUALITY[:BYTES]|off",
+        help: "Brotli quality 0 to 11, and from how many bytes on a value is compressed",
+        when: When::Any,
+        get: |s| s.compression.to_string(),
+        set: |s, text| Ok(s.compression = text.parse().map_err(|error| format!("{error}"))?),
+    },
+    Setting {
+        name: "maxclients",
+        value: "N",
+        help: "Most connections at once",
+        when: When::Any,
+        get: |s| s.maxclients.to_string(),
+        set: |s, text| Ok(s.maxclients = parse_number(text, 1, 1_000_000)?),
+    },
+    Setting {
+        name: "timeout",
+        value: "SECONDS",
+        help: "Close a connection that is silent for so long; 0: never",
+        when: When::Any,
+        get: |s| s.timeout_s.to_string(),
+        set: |s, text| Ok(s.timeout_s = parse_number(text, 0, i32::MAX as u64)?),
+    },
+    Setting {
+        name: "tcp-keepalive",
+        value: "SECONDS",
+        help: "Ask silent peers for a sign of life; 0: never",
+        when: When::Any,
+        get: |s| s.tcp_keepalive_s.to_string(),
+        set: |s, text| Ok(s.tcp_keepalive_s = parse_number(text, 0, 32_767)?),
+    },
+    Setting {
+        name: "tcp-backlog",
+        value: "N",
+        help: "Connections that wait to be accepted",
+        when: When::Start,
+        get: |s| s.tcp_backlog.to_string(),
+        set: |s, text| Ok(s.tcp_backlog = parse_number(text, 1, 65_535)?),
+    },
+    Setting {
+        name: "proto-max-bulk-len",
+        value: "BYTES",
+        help: "Longest word of a request, so longest value",
+        when: When::Any,
+        get: |s| s.proto_max_bulk_len.to_string(),
+        set: |s, text| {
+            let bytes = parse_bytes(text)?;
+            let fits = (1024 * 1024..=limits::VALUE_BYTES_MAX as u64).contains(&bytes);
+            s.proto_max_bulk_len = bytes as usize;
+            if fits { Ok(()) } else { Err("must be between 1mb and 512mb".into()) }
+        },
+    },
+    Setting {
+        name: "overlay-memory",
+        value: "BYTES",
+        help: "Memory for changes that are not in LMDB yet; writers wait when it is full",
+        when: When::Start,
+        get: |s| s.overlay_memory.to_string(),
+        set: |s, text| Ok(s.overlay_memory = at_least(1 << 20, parse_bytes(text)?)?),
+    },
+    Setting {
+        name: "cache-memory",
+        value: "BYTES",
+        help: "Memory for decompressed values",
+        when: When::Start,
+        get: |s| s.cache_memory.to_string(),
+        set: |s, text| Ok(s.cache_memory = parse_bytes(text)?),
+    },
+    Setting {
+        name: "checkpoint-interval",
+        value: "SECONDS",
+        help: "Move changes to LMDB at least this often",
+        when: When::Start,
+        get: |s| s.checkpoint_interval_s.to_string(),
+        set: |s, text| Ok(s.checkpoint_interval_s = parse_number(text, 1, 86_400)?),
+    },
+    Setting {
+        name: "map-size",
+        value: "BYTES",
+        help: "Largest size of the LMDB file, 0: what address space allows; reserves no memory",
+        when: When::Start,
+        get: |s| s.map_size.to_string(),
+        set: |s, text| {
+            s.map_size = parse_bytes(text)? / 4096 * 4096;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "redis-version",
+        value: "VERSION",
+        help: "Version of Redis that clients are told",
+        when: When::Start,
+        get: |s| s.reported_version.clone(),
+        set: |s, text| {
+            s.reported_version = text.to_owned();
+            let is_version =
+                text.split('.').count() == 3 && text.split('.').all(|part| part.parse::<u32>().is_ok());
+            if is_version { Ok(()) } else { Err("must be three numbers with dots, like 8.8.0".into()) }
+        },
+    },
+    Setting {
+        name: "enable-debug-command",
+        value: "yes|no|local",
+        help: "Allow DEBUG",
+        when: When::Start,
+        get: |s| yes_no(s.enable_debug_command),
+        set: |s, text| Ok(s.enable_debug_command = text.eq_ignore_ascii_case("local") || parse_yes_no(text)?),
+    },
+    Setting {
+        name: "loglevel",
+        value: "LEVEL",
+        help: "error, warn, info, debug or trace",
+        when: When::Start,
+        get: |s| s.loglevel.clone(),
+        set: |s, text| {
+            s.loglevel = text.to_ascii_lowercase();
+            let known = ["error", "warn", "info", "debug", "trace"].contains(&s.loglevel.as_str());
+            if known { Ok(()) } else { Err("must be error, warn, info, debug or trace".into()) }
+        },
+    },
+    Setting {
+        name: "log-format",
+        value: "human|json",
+        help: "How the log is written",
+        when: When::Start,
+        get: |s| if s.json_log { "json".into() } else { "human".into() },
+        set: |s, text| {
+            s.json_log = text.eq_ignore_ascii_case("json");
+            if s.json_log || text.eq_ignore_ascii_case("human") {
+                Ok(())
+            } else {
+                Err("must be human or json".into())
+            }
+        },
+    },
+];
+
+fn fsync_name(fsync: Fsync) -> &'static str {
+    match fsync {
+        Fsync::Always => "always",
+        Fsync::EverySec => "everysec",
+        Fsync::No => "no",
+    }
+}
+
+fn at_least(min: u64, bytes: u64) -> Result<u64, String> {
+    if bytes >= min { Ok(bytes) } else { Err(format!("must be {min} bytes or more")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_back_what_it_shows() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            let shown = (setting.get)(&settings);
+            if !shown.is_empty() {
+                assert_eq!((setting.set)(&mut settings, &shown), Ok(()), "{}", setting.name);
+            }
+            assert_eq!((setting.get)(&settings), shown, "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for setting in SETTINGS {
+            assert_eq!(
+                Setting::find(&setting.name.to_uppercase()).map(|found| found.help),
+                Some(setting.help)
+            );
+        }
+        assert_eq!(Setting::find("http-port").map(Setting::variable).as_deref(), Some("LARDER_HTTP_PORT"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_is_allowed() {
+        let refused = |name: &str, text: &str| {
+            Setting::find(name).and_then(|setting| (setting.set)(&mut Settings::default(), text).err())
+        };
+        assert_eq!(refused("port", "70000").as_deref(), Some("must be a number between 0 and 65535"));
+        assert_eq!(refused("appendfsync", "sometimes").as_deref(), Some("must be always, everysec or no"));
+        for (name, text) in [("compression", "12"), ("loglevel", "loud"), ("redis-version", "8"), ("dir", "")]
+        {
+            assert!(refused(name, text).is_some(), "{name} {text}");
+        }
+    }
+}
