@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use parking_lot::{Mutex, RwLock};
 
 use super::signal::Signal;
+use super::table;
 use crate::store::StoreId;
 
 /// The one user there is.
@@ -35,7 +36,7 @@ pub struct Client {
     /// When it sent its last request, in milliseconds since 1970.
     pub active_ms: AtomicU64,
     /// The last command, as an index into the command table's list of names.
-    pub last_command: Mutex<&'static str>,
+    pub last_command: AtomicUsize,
     pub commands: AtomicU64,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
@@ -66,7 +67,7 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             active_ms: AtomicU64::new(now_ms),
-            last_command: Mutex::new("NULL"),
+            last_command: AtomicUsize::new(usize::MAX),
             commands: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -82,7 +83,7 @@ impl Client {
 
     /// The full name of the last command, `NULL` before the first one.
     pub fn last_command(&self) -> &'static str {
-        *self.last_command.lock()
+        table::by_index(self.last_command.load(Ordering::Relaxed)).map_or("NULL", |spec| spec.name)
     }
 }
 
@@ -91,6 +92,8 @@ impl Client {
 pub struct Clients {
     last_id: AtomicU64,
     by_id: RwLock<BTreeMap<u64, Arc<Client>>>,
+    /// Whether there may be a pause: what every request asks.
+    paused: AtomicBool,
     pause: Mutex<Pause>,
 }
 
@@ -143,6 +146,7 @@ impl Clients {
     /// laxer, until [`unpause`](Clients::unpause).
     pub fn pause(&self, pause: Pause, now_ms: u64) {
         let mut current = self.pause.lock();
+        self.paused.store(true, Ordering::Release);
         let running = current.until_ms > now_ms;
         *current = Pause {
             until_ms: current.until_ms.max(pause.until_ms),
@@ -151,7 +155,9 @@ impl Clients {
     }
 
     pub fn unpause(&self) {
-        *self.pause.lock() = Pause::default();
+        let mut current = self.pause.lock();
+        self.paused.store(false, Ordering::Release);
+        *current = Pause::default();
     }
 
     pub fn current_pause(&self) -> Pause {
@@ -162,6 +168,9 @@ impl Clients {
 impl Clients {
     /// Whether a pause holds up a command like this now.
     pub fn holds_up(&self, spec: &super::Spec, now_ms: impl FnOnce() -> u64) -> bool {
+        if !self.paused.load(Ordering::Acquire) {
+            return false;
+        }
         let pause = self.current_pause();
         pause.until_ms != 0
             && (!pause.writes_only || spec.is(super::Flags::WRITE))

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use super::session::Replies;
 use super::table::{self, Lookup};
 use super::{Call, Flags, Plan, Server, Session, Spec};
-use crate::engine::{Seq, clock};
+use crate::engine::Seq;
+use crate::engine::clock::Stopwatch;
 use crate::error::Error;
 use crate::resp::{Reply, Request};
 use crate::store::Key;
@@ -23,30 +24,35 @@ pub struct Answer {
     pub reflects: Seq,
 }
 
-/// What a request asks for, before it is run: whoever runs it can see what it will take.
-pub fn lookup(request: &Request) -> Option<&'static Spec> {
-    match table::lookup(&request.args) {
-        Lookup::Command(spec) => Some(spec),
-        Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
-    }
-}
-
 /// Runs one request.
 pub fn dispatch(server: &Server, session: &mut Session, request: Request) -> Answer {
-    let now_ms = clock::now_ms();
     let found = table::lookup(&request.args);
+    dispatch_found(server, session, &mut Stopwatch::start(), found, request)
+}
+
+/// Runs one of many requests, which has been looked up already; the stopwatch goes on from request to request.
+pub fn dispatch_found(
+    server: &Server,
+    session: &mut Session,
+    watch: &mut Stopwatch,
+    found: Lookup,
+    request: Request,
+) -> Answer {
+    let now_ms = watch.now_ms();
     session.client.active_ms.store(now_ms, Ordering::Relaxed);
     session.client.commands.fetch_add(1, Ordering::Relaxed);
     let (reply, reflects) = match admit(session, found, &request.args) {
         Ok(spec) => {
-            *session.client.last_command.lock() = spec.name;
-            let measure = server.stats.begin(spec);
+            let command = table::index(spec);
+            session.client.last_command.store(command, Ordering::Relaxed);
             let outcome = run(server, session, spec, request.args, now_ms);
-            server.stats.end(measure, outcome.is_err());
+            server.stats.command(command, watch.lap_us(), outcome.is_err());
             outcome.unwrap_or_else(|error| (Reply::Error(error), 0))
         }
         Err(error) => {
-            server.stats.rejected(&error);
+            if let Lookup::Command(spec) = found {
+                server.stats.rejected(table::index(spec));
+            }
             (Reply::Error(error), 0)
         }
     };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::clients::Clients;
 use super::signal::Signal;
+use super::table;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::effect::Definition;
@@ -44,7 +45,7 @@ impl Server {
             config,
             clients: Clients::default(),
             cursors: Cursors::default(),
-            stats: Stats::default(),
+            stats: Stats::new(table::names()),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
             shutdown: Signal::default(),

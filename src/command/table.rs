@@ -63,6 +63,21 @@ pub fn find(name: &[u8]) -> Option<&'static Spec> {
     COMMANDS.by_name.get(&*lower).copied()
 }
 
+/// A number for each command and subcommand, from 0 without gaps, the same as long as the program runs.
+pub fn index(spec: &'static Spec) -> usize {
+    COMMANDS.indexes.get(&std::ptr::from_ref(spec).addr()).copied().unwrap_or_default()
+}
+
+/// The command or subcommand of an [`index`].
+pub fn by_index(index: usize) -> Option<&'static Spec> {
+    COMMANDS.indexed.get(index).copied()
+}
+
+/// The full names of all commands and subcommands, by [`index`].
+pub fn names() -> Vec<&'static str> {
+    COMMANDS.indexed.iter().map(|spec| spec.name).collect()
+}
+
 /// The command or subcommand of a full name, in any case: `get`, `config|get`.
 pub fn find_full(name: &[u8]) -> Option<&'static Spec> {
     let mut parts = name.splitn(2, |&byte| byte == b'|');
@@ -88,6 +103,10 @@ const NAME_BYTES_MAX: usize = 32;
 struct Commands {
     by_name: HashMap<&'static [u8], &'static Spec, foldhash::fast::FixedState>,
     sorted: Vec<&'static Spec>,
+    /// With subcommands.
+    indexed: Vec<&'static Spec>,
+    /// Where a declaration is in `indexed`, by its address.
+    indexes: HashMap<usize, usize, foldhash::fast::FixedState>,
     /// What HELP answers, by container. Kept here because a simple string lives as long as the program.
     help: HashMap<&'static str, Vec<String>>,
 }
@@ -101,7 +120,11 @@ static COMMANDS: LazyLock<Commands> = LazyLock::new(|| {
         .filter(|spec| !spec.subcommands.is_empty())
         .map(|spec| (spec.name, help_lines(spec)))
         .collect();
-    Commands { by_name, sorted, help }
+    let indexed: Vec<_> =
+        sorted.iter().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands)).collect();
+    let indexes =
+        indexed.iter().enumerate().map(|(at, spec)| (std::ptr::from_ref(*spec).addr(), at)).collect();
+    Commands { by_name, sorted, indexed, indexes, help }
 });
 
 fn help_lines(container: &Spec) -> Vec<String> {

@@ -19,6 +19,35 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Both clocks for many short steps, one reading a step: the wall clock is read at the start, and goes on with the
+/// other from there.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch {
+    started_ms: u64,
+    started: Instant,
+    lap_began: Instant,
+}
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        let started = monotonic();
+        Stopwatch { started_ms: now_ms(), started, lap_began: started }
+    }
+
+    /// Wall clock at the end of the last lap, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.started_ms + (self.lap_began - self.started).as_millis() as u64
+    }
+
+    /// Ends a lap and begins the next; says how long it was, in microseconds.
+    pub fn lap_us(&mut self) -> u64 {
+        let now = monotonic();
+        let took = now - self.lap_began;
+        self.lap_began = now;
+        took.as_micros() as u64
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

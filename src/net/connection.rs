@@ -3,16 +3,18 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::command::clients::Client;
-use crate::command::dispatch::{dispatch, lookup};
+use crate::command::dispatch::dispatch_found;
+use crate::command::table::{self, Lookup};
 use crate::command::{Flags, Server, Session, Spec};
-use crate::engine::{Seq, clock};
+use crate::engine::Seq;
+use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
 use crate::resp::{Parser, Reply, Request, RequestLimits, encode};
 
@@ -46,6 +48,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
         output: BytesMut::new(),
         parser: Parser::new(),
         reflects: 0,
+        watch: Stopwatch::start(),
     };
     if let Err(error) = connection.serve().await {
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
@@ -64,6 +67,8 @@ struct Connection<S> {
     parser: Parser,
     /// The change that the replies in `output` must not overtake.
     reflects: Seq,
+    /// Runs through the requests that were received together.
+    watch: Stopwatch,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -99,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs every complete request that was received; false: the connection is to end.
     async fn run_received(&mut self) -> io::Result<bool> {
+        self.watch = Stopwatch::start();
         let bulk_bytes_max = self.server.config.proto_max_bulk_len();
         loop {
             let limits = RequestLimits {
@@ -114,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     if self.output.len() >= OUTPUT_BYTES {
                         self.flush().await?;
+                        self.watch = Stopwatch::start();
                     }
                 }
                 Ok(None) => {
@@ -130,7 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn run_request(&mut self, request: Request) -> io::Result<()> {
-        let spec = lookup(&request);
+        let found = table::lookup(&request.args);
+        let spec = match found {
+            Lookup::Command(spec) => Some(spec),
+            Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
+        };
         if let Some(spec) = spec {
             self.wait_for_pause(spec).await?;
             if spec.is(Flags::WRITE)
@@ -140,10 +151,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
         }
+        let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
         let answer = if spec.is_some_and(|spec| spec.is(Flags::LONG)) {
-            tokio::task::block_in_place(|| dispatch(&self.server, &mut self.session, request))
+            tokio::task::block_in_place(|| dispatch_found(server, session, watch, found, request))
         } else {
-            dispatch(&self.server, &mut self.session, request)
+            dispatch_found(server, session, watch, found, request)
         };
         self.reflects = self.reflects.max(answer.reflects);
         if let Some(reply) = &answer.reply {
@@ -164,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.server.clients.holds_up(spec, clock::now_ms) && !self.session.client.kill.is_raised() {
             self.flush().await?;
             tokio::time::sleep(PAUSE_STEP).await;
+            self.watch = Stopwatch::start();
         }
         Ok(())
     }
@@ -221,29 +234,6 @@ async fn within(seconds: u64, read: impl Future<Output = io::Result<usize>>) -> 
 }
 
 fn new_client(server: &Server, peer: Peer) -> Client {
-    let now_ms = clock::now_ms();
-    Client {
-        id: server.clients.next_id(),
-        address: peer.address,
-        local_address: peer.local_address,
-        file_descriptor: 0,
-        unix: peer.unix,
-        created_ms: now_ms,
-        name: Default::default(),
-        library_name: Default::default(),
-        library_version: Default::default(),
-        user: parking_lot::Mutex::new("default".into()),
-        store: AtomicU32::new(0),
-        protocol: AtomicU8::new(2),
-        no_evict: AtomicBool::new(false),
-        no_touch: AtomicBool::new(false),
-        active_ms: AtomicU64::new(now_ms),
-        last_command: parking_lot::Mutex::new("NULL"),
-        commands: AtomicU64::new(0),
-        bytes_in: AtomicU64::new(0),
-        bytes_out: AtomicU64::new(0),
-        query_buffer: AtomicUsize::new(0),
-        output_buffer: AtomicUsize::new(0),
-        kill: Default::default(),
-    }
+    let Peer { address, local_address, unix } = peer;
+    Client { unix, ..Client::new(server.clients.next_id(), address, local_address, clock::now_ms()) }
 }

@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 
 use super::connection::{self, Peer};
 use crate::command::Server;
+use crate::engine::clock;
+use crate::telemetry::stats::SAMPLE_EVERY_MS;
 
 /// How long connections may take to send their last replies at shutdown.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
@@ -71,9 +73,11 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
             }
         });
     }
+    let mut tick = tokio::time::interval(Duration::from_millis(SAMPLE_EVERY_MS));
     loop {
         tokio::select! {
             () = server.shutdown.raised() => break,
+            _ = tick.tick() => server.stats.sample(clock::now_ms()),
             Some(one) = accepted.recv() => start(&server, &mut connections, one, listen.unixsocket.as_deref()).await,
             Some(_) = connections.join_next() => {}
         }

@@ -1,19 +1,23 @@
 //! Counters of the whole server and of each command.
+//!
+//! Commands are counted by number; who makes the counters knows their names. Counting is a few relaxed additions.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::engine::clock;
 use crate::error::Error;
 
 /// Error codes that are counted apart; further ones are not, so that nobody can fill the memory with them.
 const ERROR_CODES_MAX: usize = 128;
+/// Samples that the rates are the mean of.
+const SAMPLES: usize = 16;
+/// How often whoever drives the server calls [`Stats::sample`].
+pub const SAMPLE_EVERY_MS: u64 = 100;
 
 /// What happened since the start, or since CONFIG RESETSTAT.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stats {
     pub commands: AtomicU64,
     pub connections: AtomicU64,
@@ -23,51 +27,195 @@ pub struct Stats {
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub errors: AtomicU64,
-    by_command: Mutex<BTreeMap<&'static str, CommandStats>>,
+    port: AtomicU16,
+    names: Vec<&'static str>,
+    by_command: Vec<Counters>,
     by_error: Mutex<BTreeMap<String, u64>>,
+    rates: Mutex<Rates>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    calls: AtomicU64,
+    micros: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// What one command did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CommandStats {
     pub calls: u64,
     pub micros: u64,
+    /// Refused before it ran: wrong number of arguments, not authenticated.
     pub rejected: u64,
     pub failed: u64,
 }
 
-/// A command that runs.
-pub struct Measure {
-    name: &'static str,
-    began: Instant,
+/// Recent totals of commands, bytes in and bytes out, oldest first, with their times.
+#[derive(Debug, Default)]
+struct Rates {
+    samples: Vec<(u64, [u64; 3])>,
 }
 
 impl Stats {
-    pub fn begin(&self, spec: &'static crate::command::Spec) -> Measure {
+    /// Counters for commands of these names, which are counted by their positions.
+    pub fn new(names: Vec<&'static str>) -> Stats {
+        Stats {
+            commands: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            rejected_connections: AtomicU64::default(),
+            keyspace_hits: AtomicU64::default(),
+            keyspace_misses: AtomicU64::default(),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            port: AtomicU16::default(),
+            by_command: names.iter().map(|_| Counters::default()).collect(),
+            names,
+            by_error: Mutex::default(),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// A command ran for so long.
+    pub fn command(&self, command: usize, micros: u64, failed: bool) {
         self.commands.fetch_add(1, Ordering::Relaxed);
-        Measure { name: spec.name, began: clock::monotonic() }
+        if let Some(counters) = self.by_command.get(command) {
+            counters.calls.fetch_add(1, Ordering::Relaxed);
+            counters.micros.fetch_add(micros, Ordering::Relaxed);
+            counters.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
+        }
     }
 
-    pub fn end(&self, measure: Measure, failed: bool) {
-        let micros = measure.began.elapsed().as_micros() as u64;
-        let mut by_command = self.by_command.lock();
-        let stats = by_command.entry(measure.name).or_default();
-        stats.calls += 1;
-        stats.micros += micros;
-        stats.failed += u64::from(failed);
+    /// A command was refused before it ran.
+    pub fn rejected(&self, command: usize) {
+        if let Some(counters) = self.by_command.get(command) {
+            counters.rejected.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    pub fn rejected(&self, _error: &Error) {}
-
-    pub fn set_port(&self, _port: u16) {}
-
+    /// An error was answered.
     pub fn error(&self, error: &Error) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         let line = error.to_string();
-        let code = line.split(' ').next().unwrap_or("ERR").to_owned();
+        let code = line.split(' ').next().unwrap_or("ERR");
         let mut by_error = self.by_error.lock();
-        if by_error.len() < ERROR_CODES_MAX || by_error.contains_key(&code) {
-            *by_error.entry(code).or_default() += 1;
+        if let Some(count) = by_error.get_mut(code) {
+            *count += 1;
+        } else if by_error.len() < ERROR_CODES_MAX {
+            by_error.insert(code.to_owned(), 1);
         }
+    }
+
+    /// Commands that were called or refused, by name.
+    pub fn by_command(&self) -> Vec<(&'static str, CommandStats)> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let all = self.names.iter().zip(&self.by_command).map(|(name, counters)| {
+            let stats = CommandStats {
+                calls: read(&counters.calls),
+                micros: read(&counters.micros),
+                rejected: read(&counters.rejected),
+                failed: read(&counters.failed),
+            };
+            (*name, stats)
+        });
+        all.filter(|(_, stats)| *stats != CommandStats::default()).collect()
+    }
+
+    /// Error codes, and how often each was answered.
+    pub fn by_error(&self) -> Vec<(String, u64)> {
+        self.by_error.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
+    }
+
+    /// Notes the totals of now, for the rates.
+    pub fn sample(&self, now_ms: u64) {
+        let totals =
+            [&self.commands, &self.bytes_in, &self.bytes_out].map(|total| total.load(Ordering::Relaxed));
+        let samples = &mut self.rates.lock().samples;
+        samples.push((now_ms, totals));
+        if samples.len() > SAMPLES {
+            samples.remove(0);
+        }
+    }
+
+    /// Commands a second, lately.
+    pub fn ops_per_sec(&self) -> u64 {
+        self.rate(0) as u64
+    }
+
+    /// Kilobytes a second, in and out, lately.
+    pub fn kbps(&self) -> (f64, f64) {
+        (self.rate(1) / 1024.0, self.rate(2) / 1024.0)
+    }
+
+    fn rate(&self, of: usize) -> f64 {
+        let rates = self.rates.lock();
+        match (rates.samples.first(), rates.samples.last()) {
+            (Some((from_ms, from)), Some((to_ms, to))) if to_ms > from_ms => {
+                to[of].saturating_sub(from[of]) as f64 * 1000.0 / (to_ms - from_ms) as f64
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// The TCP port that is listened on, once it is.
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    pub fn set_port(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        let totals = [
+            &self.commands,
+            &self.connections,
+            &self.rejected_connections,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.errors,
+        ];
+        let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.micros, &c.rejected, &c.failed]);
+        totals.into_iter().chain(per_command).for_each(|counter| counter.store(0, Ordering::Relaxed));
+        self.by_error.lock().clear();
+        self.rates.lock().samples.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_errors_are_counted_and_forgotten() {
+        let stats = Stats::new(vec!["get", "set"]);
+        stats.command(1, 7, false);
+        stats.command(1, 5, true);
+        stats.rejected(0);
+        stats.error(&Error::Syntax);
+        let set = CommandStats { calls: 2, micros: 12, rejected: 0, failed: 1 };
+        assert_eq!(
+            stats.by_command(),
+            [("get", CommandStats { rejected: 1, ..Default::default() }), ("set", set)]
+        );
+        assert_eq!(stats.by_error(), [("ERR".to_owned(), 1)]);
+        stats.reset();
+        assert!(stats.by_command().is_empty() && stats.by_error().is_empty());
+    }
+
+    #[test]
+    fn rates_are_per_second() {
+        let stats = Stats::new(vec!["get"]);
+        stats.sample(1_000);
+        (0..50).for_each(|_| stats.command(0, 1, false));
+        stats.bytes_in.fetch_add(10_240, Ordering::Relaxed);
+        stats.sample(1_500);
+        assert_eq!(stats.ops_per_sec(), 100);
+        assert_eq!(stats.kbps(), (20.0, 0.0));
     }
 }
