@@ -46,7 +46,7 @@ pub fn dispatch_found(
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
             let outcome = run(server, session, spec, request.args, now_ms);
-            server.stats.command(command, watch.lap_us(), outcome.is_err());
+            server.stats.command(command, watch.lap_ns(), outcome.is_err());
             outcome.unwrap_or_else(|error| (Reply::Error(error), 0))
         }
         Err(error) => {

@@ -11,20 +11,25 @@
 //!
 //! Nothing here waits or knows sockets. It runs on the thread of whoever dispatches.
 
+pub mod administration;
 pub mod call;
 pub mod client;
 pub mod client_list;
 pub mod clients;
 pub mod condition;
+pub mod config;
 pub mod connection;
 pub mod counter;
 pub mod database;
 pub mod deadline;
+pub mod debug;
 pub mod dispatch;
 pub mod expiry;
 pub mod increx;
+pub mod info;
 pub mod introspect;
 pub mod key;
+pub mod lolwut;
 pub mod memory;
 pub mod object;
 pub mod reference;

@@ -74,7 +74,7 @@ impl Spec {
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
         let is_fast = self.is(Flags::FAST);
-        let is_admin = self.is(Flags::ADMIN);
+        let is_admin = self.flags.intersects(Flags::ADMIN | Flags::ADMINISTRATION);
         [
             ("@keyspace", kind.contains(Flags::KEYSPACE)),
             ("@read", self.is(Flags::READONLY)),
@@ -122,6 +122,8 @@ bitflags! {
         const KEYSPACE = 1 << 16;
         /// @connection, where the group doesn't tell.
         const CONNECTION = 1 << 17;
+        /// @admin, of a command that anyone may use.
+        const ADMINISTRATION = 1 << 18;
         /// May take long on its thread (a walk over many keys, a checkpoint): whoever runs it makes room for others.
         const LONG = 1 << 31;
     }

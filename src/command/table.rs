@@ -11,12 +11,16 @@ use crate::resp::Reply;
 
 /// The families, each in the file of its name.
 static FAMILIES: &[&[Spec]] = &[
+    super::administration::COMMANDS,
     super::client::COMMANDS,
+    super::config::COMMANDS,
     super::connection::COMMANDS,
     super::counter::COMMANDS,
     super::database::COMMANDS,
+    super::debug::COMMANDS,
     super::expiry::COMMANDS,
     super::increx::COMMANDS,
+    super::info::COMMANDS,
     super::introspect::COMMANDS,
     super::key::COMMANDS,
     super::memory::COMMANDS,

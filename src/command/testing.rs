@@ -127,5 +127,8 @@ pub fn shown(reply: &Reply) -> String {
         }
         Reply::Double(value) => format!("{value:?}"),
         Reply::Boolean(value) => value.to_string(),
+        Reply::BigNumber(digits) => (*digits).to_owned(),
+        Reply::Attributed(_, reply) => shown(reply),
+        Reply::Sequence(replies) => list(replies),
     }
 }

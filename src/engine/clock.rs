@@ -14,6 +14,13 @@ pub fn now_ms() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Microseconds since 1970 by the wall clock, which may jump in either direction. A clock before 1970 reads as 0.
+pub fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// A point in time that only moves forward: for durations and deadlines inside this process.
 pub fn monotonic() -> Instant {
     Instant::now()
@@ -39,12 +46,12 @@ impl Stopwatch {
         self.started_ms + (self.lap_began - self.started).as_millis() as u64
     }
 
-    /// Ends a lap and begins the next; says how long it was, in microseconds.
-    pub fn lap_us(&mut self) -> u64 {
+    /// Ends a lap and begins the next; says how long it was, in nanoseconds.
+    pub fn lap_ns(&mut self) -> u64 {
         let now = monotonic();
         let took = now - self.lap_began;
         self.lap_began = now;
-        took.as_micros() as u64
+        took.as_nanos() as u64
     }
 }
 

@@ -52,6 +52,15 @@ pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
         (Reply::Verbatim(text), Resp3) => write_verbatim(text, out),
         (Reply::Push(items), Resp2) => write_items(b'*', items, protocol, out),
         (Reply::Push(items), Resp3) => write_items(b'>', items, protocol, out),
+        (Reply::BigNumber(digits), Resp2) => write_bulk(digits.as_bytes(), out),
+        (Reply::BigNumber(digits), Resp3) => write_line(b'(', digits.as_bytes(), out),
+        (Reply::Attributed(_, reply), Resp2) => encode(reply, protocol, out),
+        (Reply::Attributed(attributes, reply), Resp3) => {
+            write_length(b'|', attributes.len(), out);
+            write_pairs(attributes, protocol, out);
+            encode(reply, protocol, out);
+        }
+        (Reply::Sequence(replies), _) => replies.iter().for_each(|reply| encode(reply, protocol, out)),
     }
 }
 
@@ -60,6 +69,10 @@ fn write_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
         Protocol::Resp2 => write_length(b'*', pairs.len() * 2, out),
         Protocol::Resp3 => write_length(b'%', pairs.len(), out),
     }
+    write_pairs(pairs, protocol, out);
+}
+
+fn write_pairs(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
     for (key, value) in pairs {
         encode(key, protocol, out);
         encode(value, protocol, out);
@@ -185,6 +198,15 @@ mod tests {
     }
 
     #[test]
+    fn what_resp2_leaves_out_and_what_comes_together() {
+        let attributes = vec![(Reply::text("a"), Reply::Integer(1))];
+        let attributed = Reply::Attributed(attributes, Box::new(Reply::Null));
+        assert_encoded(attributed, r"$-1\r\n", r"|1\r\n$1\r\na\r\n:1\r\n_\r\n");
+        assert_encoded(Reply::Sequence(list()), r":1\r\n$-1\r\n", r":1\r\n_\r\n");
+        assert_encoded(Reply::BigNumber("-12"), r"$3\r\n-12\r\n", r"(-12\r\n");
+    }
+
+    #[test]
     fn errors_stay_on_one_line() {
         let error = Error::other("ERR unknown command 'a\r\n+OK'\r\n\n");
         let reply = Reply::Array(vec![Reply::text("\r\n"), Reply::Error(error)]);
@@ -208,6 +230,9 @@ mod tests {
             Reply::Boolean(value) => Resp2Frame::Integer(i64::from(*value)),
             Reply::Bulk(data) | Reply::Verbatim(data) => bulk(data),
             Reply::Double(value) => bulk(format_double(*value).as_bytes()),
+            Reply::BigNumber(digits) => bulk(digits.as_bytes()),
+            Reply::Attributed(_, reply) => in_resp2(reply),
+            Reply::Sequence(_) => unreachable!("not one frame"),
             Reply::Null | Reply::NullArray => Resp2Frame::Null,
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
                 Resp2Frame::Array(items.iter().map(in_resp2).collect())
@@ -233,6 +258,10 @@ mod tests {
                 attributes,
             },
             Reply::Double(data) => Resp3Frame::Double { data: *data, attributes },
+            Reply::BigNumber(digits) => {
+                Resp3Frame::BigNumber { data: digits.as_bytes().to_vec(), attributes }
+            }
+            Reply::Attributed(..) | Reply::Sequence(_) => unreachable!("not one frame of its own"),
             Reply::Null | Reply::NullArray => Resp3Frame::Null,
             Reply::Array(items) => {
                 Resp3Frame::Array { data: items.iter().map(in_resp3).collect(), attributes }
@@ -256,6 +285,7 @@ mod tests {
             Just(Reply::Null),
             Just(Reply::NullArray),
             Just(Reply::Error(Error::NotInteger)),
+            Just(Reply::BigNumber("-12345678901234567890")),
             any::<i64>().prop_map(Reply::Integer),
             any::<bool>().prop_map(Reply::Boolean),
             any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Reply::Double),

@@ -29,6 +29,12 @@ pub enum Reply {
     Verbatim(Bytes),
     /// Out of band; an array in RESP2.
     Push(Vec<Reply>),
+    /// Decimal digits of any number; a bulk string in RESP2.
+    BigNumber(&'static str),
+    /// A reply behind attributes, which RESP2 leaves out.
+    Attributed(Vec<(Reply, Reply)>, Box<Reply>),
+    /// Replies one after the other: what a push that a command causes comes before.
+    Sequence(Vec<Reply>),
 }
 
 impl Reply {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::process;
 use crate::error::Error;
 
 /// Error codes that are counted apart; further ones are not, so that nobody can fill the memory with them.
@@ -28,6 +29,10 @@ pub struct Stats {
     pub bytes_out: AtomicU64,
     pub errors: AtomicU64,
     port: AtomicU16,
+    /// Most bytes that were allocated at any sample.
+    memory_peak: AtomicU64,
+    /// How many expired records the engine had removed at the last reset.
+    expired_before: AtomicU64,
     names: Vec<&'static str>,
     by_command: Vec<Counters>,
     by_error: Mutex<BTreeMap<String, u64>>,
@@ -37,7 +42,7 @@ pub struct Stats {
 #[derive(Debug, Default)]
 struct Counters {
     calls: AtomicU64,
-    micros: AtomicU64,
+    nanos: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
 }
@@ -71,6 +76,8 @@ impl Stats {
             bytes_out: AtomicU64::default(),
             errors: AtomicU64::default(),
             port: AtomicU16::default(),
+            memory_peak: AtomicU64::default(),
+            expired_before: AtomicU64::default(),
             by_command: names.iter().map(|_| Counters::default()).collect(),
             names,
             by_error: Mutex::default(),
@@ -78,12 +85,12 @@ impl Stats {
         }
     }
 
-    /// A command ran for so long.
-    pub fn command(&self, command: usize, micros: u64, failed: bool) {
+    /// A command ran for so long. Most take less than a microsecond.
+    pub fn command(&self, command: usize, nanos: u64, failed: bool) {
         self.commands.fetch_add(1, Ordering::Relaxed);
         if let Some(counters) = self.by_command.get(command) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
-            counters.micros.fetch_add(micros, Ordering::Relaxed);
+            counters.nanos.fetch_add(nanos, Ordering::Relaxed);
             counters.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
         }
     }
@@ -114,7 +121,7 @@ impl Stats {
         let all = self.names.iter().zip(&self.by_command).map(|(name, counters)| {
             let stats = CommandStats {
                 calls: read(&counters.calls),
-                micros: read(&counters.micros),
+                micros: read(&counters.nanos) / 1_000,
                 rejected: read(&counters.rejected),
                 failed: read(&counters.failed),
             };
@@ -128,8 +135,9 @@ impl Stats {
         self.by_error.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
-    /// Notes the totals of now, for the rates.
+    /// Notes the totals of now, for the rates, and the memory in use, for its peak.
     pub fn sample(&self, now_ms: u64) {
+        self.note_memory(process::allocated_bytes());
         let totals =
             [&self.commands, &self.bytes_in, &self.bytes_out].map(|total| total.load(Ordering::Relaxed));
         let samples = &mut self.rates.lock().samples;
@@ -159,6 +167,16 @@ impl Stats {
         }
     }
 
+    /// The most memory that was seen in use, given what is used now.
+    pub fn note_memory(&self, allocated_bytes: u64) -> u64 {
+        self.memory_peak.fetch_max(allocated_bytes, Ordering::Relaxed).max(allocated_bytes)
+    }
+
+    /// Expired records that were removed since the last reset, given the engine's own count.
+    pub fn expired(&self, expired_records: u64) -> u64 {
+        expired_records.saturating_sub(self.expired_before.load(Ordering::Relaxed))
+    }
+
     /// The TCP port that is listened on, once it is.
     pub fn port(&self) -> u16 {
         self.port.load(Ordering::Relaxed)
@@ -168,8 +186,8 @@ impl Stats {
         self.port.store(port, Ordering::Relaxed);
     }
 
-    /// CONFIG RESETSTAT.
-    pub fn reset(&self) {
+    /// Counts from 0 again (CONFIG RESETSTAT). What the engine counts goes on there, so its count is noted.
+    pub fn reset(&self, expired_records: u64) {
         let totals = [
             &self.commands,
             &self.connections,
@@ -179,9 +197,11 @@ impl Stats {
             &self.bytes_in,
             &self.bytes_out,
             &self.errors,
+            &self.memory_peak,
         ];
-        let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.micros, &c.rejected, &c.failed]);
+        let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
         totals.into_iter().chain(per_command).for_each(|counter| counter.store(0, Ordering::Relaxed));
+        self.expired_before.store(expired_records, Ordering::Relaxed);
         self.by_error.lock().clear();
         self.rates.lock().samples.clear();
     }
@@ -194,8 +214,8 @@ mod tests {
     #[test]
     fn commands_and_errors_are_counted_and_forgotten() {
         let stats = Stats::new(vec!["get", "set"]);
-        stats.command(1, 7, false);
-        stats.command(1, 5, true);
+        stats.command(1, 700, false);
+        stats.command(1, 11_500, true);
         stats.rejected(0);
         stats.error(&Error::Syntax);
         let set = CommandStats { calls: 2, micros: 12, rejected: 0, failed: 1 };
@@ -204,7 +224,9 @@ mod tests {
             [("get", CommandStats { rejected: 1, ..Default::default() }), ("set", set)]
         );
         assert_eq!(stats.by_error(), [("ERR".to_owned(), 1)]);
-        stats.reset();
+        assert_eq!(stats.expired(7), 7);
+        stats.reset(7);
+        assert_eq!(stats.expired(9), 2);
         assert!(stats.by_command().is_empty() && stats.by_error().is_empty());
     }
 

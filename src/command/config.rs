@@ -1,0 +1,255 @@
+//! CONFIG: the settings of the running server. What a setting is, and what it takes, is [`crate::config`]'s; here is how
+//! a change takes effect.
+
+use std::collections::BTreeSet;
+
+use super::server::text;
+use super::table::help;
+use super::{Call, Flags, Plan, Server, Spec, reply};
+use crate::config::{self, SETTINGS, Setting, Settings, When};
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::store::Pattern;
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "config",
+    summary: "Asks about settings and statistics, or changes them",
+    since: "2.0.0",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const ADMIN: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE);
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "config|get",
+        syntax: "parameter [parameter ...]",
+        summary: "Returns the settings whose names match patterns",
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of settings",
+        arity: -3,
+        flags: ADMIN,
+        plan: get,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "config|set",
+        syntax: "parameter value [parameter value ...]",
+        summary: "Changes settings, all of them or none, until the server ends",
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of settings",
+        arity: -4,
+        flags: ADMIN,
+        plan: set,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "config|resetstat",
+        summary: "Counts from 0 again what INFO counts",
+        since: "2.0.0",
+        arity: 2,
+        flags: ADMIN,
+        plan: reset_statistics,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "config|rewrite",
+        summary: "Fails: the settings file is written by people only",
+        since: "2.8.0",
+        arity: 2,
+        flags: ADMIN,
+        plan: |_| Err(Error::other("ERR The server is running without a config file")),
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "config|help",
+        summary: "Says what CONFIG can do",
+        since: "5.0.0",
+        arity: 2,
+        flags: Flags::LOADING.union(Flags::STALE),
+        plan: help,
+        ..Spec::DEFAULT
+    },
+];
+
+fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let settings = call.server.config.settings();
+    let all = || {
+        let ours = SETTINGS.iter().map(|setting| (setting.name, (setting.get)(&settings)));
+        ours.chain(config::constants().map(|constant| (constant.name, constant.value.to_owned())))
+    };
+    let mut answered = BTreeSet::new();
+    let mut found = Vec::new();
+    for word in call.rest(2) {
+        let pattern = Pattern::new(word);
+        for (name, value) in all().filter(|(name, _)| pattern.matches_ignoring_case(name.as_bytes())) {
+            if answered.insert(name) {
+                // as Redis: who names a setting gets it back as it was spelled
+                let shown = if pattern.is_literal() { word.clone() } else { text(name) };
+                found.push((Reply::Bulk(shown), Reply::text(value)));
+            }
+        }
+    }
+    reply(Reply::Map(found))
+}
+
+/// A setting that CONFIG SET names: one of ours, or one of Redis's that has one value here.
+enum Target {
+    Setting(&'static Setting),
+    Constant(config::Constant),
+}
+
+fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let words = call.rest(2);
+    if words.len() % 2 != 0 {
+        return Err(Error::Syntax);
+    }
+    let mut changes = Vec::with_capacity(words.len() / 2);
+    for pair in words.chunks_exact(2) {
+        let name = String::from_utf8_lossy(&pair[0]);
+        let target = find(&name)?;
+        if changes.iter().any(|(other, ..): &(String, _, _)| other.eq_ignore_ascii_case(&name)) {
+            return Err(refused(&name, "duplicate parameter"));
+        }
+        changes.push((name.into_owned(), target, &pair[1]));
+    }
+    let server = call.server;
+    server.config.try_update(|settings| {
+        for (name, target, value) in &changes {
+            let value = std::str::from_utf8(value).map_err(|_| refused(name, "argument must be UTF-8"))?;
+            change(settings, target, value).map_err(|why| refused(name, &why))?;
+        }
+        apply(server, settings);
+        Ok::<(), Error>(())
+    })?;
+    let names: Vec<&str> = changes.iter().map(|(name, ..)| name.as_str()).collect();
+    tracing::info!(settings = names.join(" "), client = call.session.client.id, "settings changed");
+    reply(Reply::OK)
+}
+
+fn find(name: &str) -> Result<Target, Error> {
+    if let Some(constant) = config::constant(name) {
+        return Ok(Target::Constant(constant));
+    }
+    match Setting::find(name) {
+        Some(Setting { when: When::Start, .. }) => Err(refused(name, "can't set immutable config")),
+        Some(setting) => Ok(Target::Setting(setting)),
+        None => {
+            Err(Error::other(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")))
+        }
+    }
+}
+
+fn change(settings: &mut Settings, target: &Target, value: &str) -> Result<(), String> {
+    match target {
+        Target::Setting(setting) => (setting.set)(settings, value),
+        // tools set these without asking first; what changes nothing does no harm
+        Target::Constant(constant) if value.eq_ignore_ascii_case(constant.value) => Ok(()),
+        Target::Constant(constant) => Err(format!("it can't be changed here from '{}'", constant.value)),
+    }
+}
+
+fn refused(name: &str, why: &str) -> Error {
+    Error::other(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+}
+
+/// Has settings take effect that don't by being read. Harmless for those that did not change.
+fn apply(server: &Server, settings: &Settings) {
+    server.engine.set_fsync(settings.appendfsync);
+    server.engine.set_compression(settings.compression);
+    if server.engine.default_kind() != settings.default_values {
+        server.engine.set_default_kind(settings.default_values);
+    }
+}
+
+fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.server.stats.reset(call.server.engine.status().expired_records);
+    reply(Reply::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::testing::Harness;
+    use crate::store::Kind;
+
+    #[test]
+    fn settings_are_found_by_name_and_pattern() {
+        Harness::new().expect(&[
+            ("CONFIG GET maxclients", r#"{"maxclients": "10000"}"#),
+            ("CONFIG GET MAXclients maxclients", r#"{"MAXclients": "10000"}"#),
+            ("CONFIG GET save appendonl?", r#"{"save": "", "appendonly": "yes"}"#),
+            ("CONFIG GET tcp-*", r#"{"tcp-keepalive": "300", "tcp-backlog": "511"}"#),
+            ("CONFIG GET proto-max-bulk-len", r#"{"proto-max-bulk-len": "536870912"}"#),
+            ("CONFIG GET nothing", "{}"),
+            ("CONFIG GET", "-ERR wrong number of arguments for 'config|get' command"),
+        ]);
+    }
+
+    #[test]
+    fn several_settings_change_together_or_not_at_all() {
+        let failed = |name: &str, why: &str| {
+            format!("-ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+        };
+        let (no_number, duplicate) = (
+            failed("timeout", "argument couldn't be parsed into an integer"),
+            failed("timeout", "duplicate parameter"),
+        );
+        let range = failed("timeout", "argument must be between 0 and 2147483647 inclusive");
+        Harness::new().expect(&[
+            ("CONFIG SET timeout 10 maxclients 5", "OK"),
+            ("CONFIG GET timeout maxclients", r#"{"timeout": "10", "maxclients": "5"}"#),
+            ("CONFIG SET maxclients 7 timeout x", &no_number),
+            ("CONFIG SET maxclients 7 timeout -1", &range),
+            ("CONFIG SET timeout 1 TIMEOUT 2", &duplicate.replace("timeout", "TIMEOUT")),
+            ("CONFIG SET maxclients 7 databases 3", &failed("databases", "can't set immutable config")),
+            (
+                "CONFIG SET maxclients 7 nothing 1",
+                "-ERR Unknown option or number of arguments for CONFIG SET - 'nothing'",
+            ),
+            ("CONFIG SET maxclients 7 timeout", "-ERR wrong number of arguments for 'config|set' command"),
+            ("CONFIG SET maxclients 7 timeout 8 port", "-ERR syntax error"),
+            ("CONFIG GET timeout maxclients", r#"{"timeout": "10", "maxclients": "5"}"#),
+        ]);
+    }
+
+    #[test]
+    fn what_has_one_value_here_may_be_set_to_it() {
+        Harness::new().expect(&[
+            (r#"CONFIG SET save "" appendonly YES maxmemory 0"#, "OK"),
+            (
+                r#"CONFIG SET save "900 1""#,
+                "-ERR CONFIG SET failed (possibly related to argument 'save') - it can't be changed here from ''",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn changes_take_effect_at_once() {
+        let mut harness = Harness::new();
+        harness.server.config.update(|settings| settings.default_values = Kind::Any);
+        harness.expect(&[
+            ("SET k {not", "OK"),
+            ("CONFIG SET default-values json appendfsync no requirepass x compression off", "OK"),
+            ("SET k {not", "-NOTJSON key must be a string at line 1 column 2"),
+            ("AUTH y", "-WRONGPASS invalid username-password pair or user is disabled."),
+            ("CONFIG GET compression appendfsync", r#"{"compression": "off", "appendfsync": "no"}"#),
+        ]);
+        assert_eq!(harness.server.engine.status().journal.fsync, crate::engine::Fsync::No);
+    }
+
+    #[test]
+    fn statistics_start_again() {
+        let mut harness = Harness::new();
+        harness
+            .expect(&[("GET missing", "nil"), ("GET", "-ERR wrong number of arguments for 'get' command")]);
+        assert_eq!(harness.server.stats.by_error().len(), 1);
+        harness.run("CONFIG RESETSTAT");
+        let stats = harness.server.stats.by_command();
+        assert!(stats.iter().all(|(name, _)| *name == "config|resetstat"), "{stats:?}");
+        assert!(harness.server.stats.by_error().is_empty());
+        harness.expect(&[("CONFIG REWRITE", "-ERR The server is running without a config file")]);
+    }
+}

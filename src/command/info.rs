@@ -1,0 +1,466 @@
+//! INFO: what the server says of itself, as text that people read and tools parse.
+//!
+//! Fields that Redis has bear its names and mean the same; where a mechanism of Redis's is missing here, its fields are
+//! left out, but for those that tools expect to find, which say that nothing of it happened. What only Larder has is
+//! named after its part: `journal_…`, `checkpoint_…`, `store_…`. The numbers are those of the moment, each by itself.
+
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Call, Flags, Plan, Server, Spec, reply};
+use crate::engine::{CheckpointStatus, Fsync, Status, clock, journal};
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::store::{Kind, Store};
+use crate::telemetry::process;
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "info",
+    syntax: "[section ...]",
+    summary: "Returns figures and statistics of the server",
+    complexity: "O(N) where N is the number of stores",
+    arity: -1,
+    flags: Flags::LOADING.union(Flags::STALE).union(Flags::DANGEROUS),
+    plan: info,
+    ..Spec::DEFAULT
+}];
+
+/// A part of the text. Asked for by its title, in any case.
+struct Section {
+    title: &'static str,
+    /// Whether it is shown without being asked for.
+    by_default: bool,
+    write: fn(&Server, &mut Fields),
+}
+
+/// In the order in which they are shown.
+static SECTIONS: &[Section] = &[
+    Section { title: "Server", by_default: true, write: server },
+    Section { title: "Clients", by_default: true, write: clients },
+    Section { title: "Memory", by_default: true, write: memory },
+    Section { title: "Persistence", by_default: true, write: persistence },
+    Section { title: "Stats", by_default: true, write: stats },
+    Section { title: "Replication", by_default: true, write: replication },
+    Section { title: "CPU", by_default: true, write: cpu },
+    Section { title: "Modules", by_default: true, write: |_, _| () },
+    Section { title: "Commandstats", by_default: false, write: command_stats },
+    Section { title: "Errorstats", by_default: true, write: error_stats },
+    Section { title: "Cluster", by_default: true, write: |_, fields| fields.add("cluster_enabled", 0) },
+    Section { title: "Keyspace", by_default: true, write: keyspace },
+    Section { title: "Stores", by_default: true, write: stores },
+];
+
+fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let asked = |word: &str| (1..call.args.len()).any(|at| call.is(at, word));
+    let all = asked("all") || asked("everything");
+    let default = call.args.len() == 1 || asked("default");
+    let shown = SECTIONS
+        .iter()
+        .filter(|section| all || (default && section.by_default) || asked(section.title))
+        .map(|section| {
+            let mut fields = Fields { text: format!("# {}\r\n", section.title) };
+            (section.write)(call.server, &mut fields);
+            fields.text
+        });
+    reply(Reply::Verbatim(shown.collect::<Vec<_>>().join("\r\n").into()))
+}
+
+/// The lines of a section.
+struct Fields {
+    text: String,
+}
+
+impl Fields {
+    fn add(&mut self, name: &str, value: impl Display) {
+        // writing to memory can't fail
+        let _ = write!(self.text, "{name}:{value}\r\n");
+    }
+
+    /// A number of bytes, and once more for people.
+    fn add_bytes(&mut self, name: &str, bytes: u64) {
+        self.add(name, bytes);
+        self.add(&format!("{name}_human"), human(bytes));
+    }
+}
+
+/// As Redis shortens bytes: `512B`, `1.50K`.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    format!("{amount:.2}{}", UNITS[unit])
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn yes(is: bool) -> u8 {
+    u8::from(is)
+}
+
+fn ok(failure: Option<&String>) -> &'static str {
+    if failure.is_none() { "ok" } else { "err" }
+}
+
+fn server(server: &Server, fields: &mut Fields) {
+    let settings = server.config.settings();
+    let uptime_s = clock::now_ms().saturating_sub(server.started_ms) / 1000;
+    fields.add("redis_version", &settings.reported_version);
+    fields.add("redis_git_sha1", "00000000");
+    fields.add("redis_git_dirty", 0);
+    fields.add("redis_build_id", 0);
+    fields.add("redis_mode", "standalone");
+    fields.add("larder_version", env!("CARGO_PKG_VERSION"));
+    fields.add("os", process::operating_system());
+    fields.add("arch_bits", usize::BITS);
+    fields.add("process_id", std::process::id());
+    fields.add("run_id", &server.run_id);
+    fields.add("tcp_port", server.stats.port());
+    fields.add("server_time_usec", clock::now_us());
+    fields.add("uptime_in_seconds", uptime_s);
+    fields.add("uptime_in_days", uptime_s / (24 * 60 * 60));
+    fields.add("hz", 10);
+    fields.add("configured_hz", 10);
+    fields.add("executable", std::env::current_exe().unwrap_or_default().display());
+    fields.add("config_file", "");
+    fields.add("io_threads_active", 0);
+    fields.add("data_directory", settings.dir.display());
+}
+
+fn clients(server: &Server, fields: &mut Fields) {
+    let clients = server.clients.all();
+    let largest = |bytes: fn(&super::clients::Client) -> usize| {
+        clients.iter().map(|client| bytes(client)).max().unwrap_or(0)
+    };
+    fields.add("connected_clients", clients.len());
+    fields.add("cluster_connections", 0);
+    fields.add("maxclients", server.config.settings().maxclients);
+    fields.add("client_recent_max_input_buffer", largest(|client| client.query_buffer.load(Relaxed)));
+    fields.add("client_recent_max_output_buffer", largest(|client| client.output_buffer.load(Relaxed)));
+    fields.add("blocked_clients", 0);
+    fields.add("tracking_clients", 0);
+    fields.add("clients_in_timeout_table", 0);
+}
+
+fn memory(server: &Server, fields: &mut Fields) {
+    let memory = process::memory();
+    let status = server.engine.status();
+    let peak = server.stats.note_memory(memory.allocated);
+    fields.add_bytes("used_memory", memory.allocated);
+    fields.add_bytes("used_memory_rss", memory.rss);
+    fields.add_bytes("used_memory_peak", peak);
+    fields.add("used_memory_peak_perc", format!("{:.2}%", ratio(memory.allocated, peak) * 100.0));
+    fields.add("used_memory_dataset", status.overlay_bytes as u64 + status.cache_bytes);
+    fields.add("allocator_allocated", memory.allocated);
+    fields.add("allocator_active", memory.active);
+    fields.add("allocator_resident", memory.resident);
+    fields.add_bytes("total_system_memory", memory.system);
+    fields.add_bytes("maxmemory", 0);
+    fields.add("maxmemory_policy", "noeviction");
+    fields.add("allocator_frag_ratio", format!("{:.2}", ratio(memory.active, memory.allocated)));
+    fields.add("allocator_frag_bytes", memory.active.saturating_sub(memory.allocated));
+    fields.add("allocator_rss_ratio", format!("{:.2}", ratio(memory.resident, memory.active)));
+    fields.add("allocator_rss_bytes", memory.resident.saturating_sub(memory.active));
+    // without the pages of the LMDB map: the system keeps them for as long as nobody else needs the memory
+    fields.add("mem_fragmentation_ratio", format!("{:.2}", ratio(memory.rss_anonymous, memory.allocated)));
+    fields.add("mem_fragmentation_bytes", memory.rss_anonymous.saturating_sub(memory.allocated));
+    fields.add("mem_allocator", "jemalloc");
+    fields.add("active_defrag_running", 0);
+    fields.add("lazyfree_pending_objects", 0);
+    fields.add("rss_anonymous", memory.rss_anonymous);
+    fields.add("rss_file_backed", memory.rss.saturating_sub(memory.rss_anonymous));
+    fields.add("overlay_bytes", status.overlay_bytes);
+    fields.add("cache_bytes", status.cache_bytes);
+}
+
+fn persistence(server: &Server, fields: &mut Fields) {
+    let Status { journal, checkpoint, file_bytes, map_bytes, .. } = server.engine.status();
+    let checkpoint_s = checkpoint.last_took_ms / 1000;
+    fields.add("loading", 0);
+    fields.add("async_loading", 0);
+    fields.add("rdb_changes_since_last_save", journal.last.saturating_sub(checkpoint.through));
+    fields.add("rdb_bgsave_in_progress", yes(checkpoint.running));
+    fields.add("rdb_last_save_time", checkpoint.last_ms / 1000);
+    fields.add("rdb_last_bgsave_status", ok(checkpoint.failure.as_ref()));
+    fields.add("rdb_last_bgsave_time_sec", if checkpoint.done == 0 { -1 } else { checkpoint_s as i64 });
+    fields.add("rdb_current_bgsave_time_sec", -1);
+    fields.add("rdb_saves", checkpoint.done);
+    fields.add("aof_enabled", 1);
+    fields.add("aof_rewrite_in_progress", 0);
+    fields.add("aof_rewrite_scheduled", 0);
+    fields.add("aof_last_rewrite_time_sec", -1);
+    fields.add("aof_current_rewrite_time_sec", -1);
+    fields.add("aof_last_bgrewrite_status", ok(checkpoint.failure.as_ref()));
+    fields.add("aof_last_write_status", ok(journal.failure.as_ref()));
+    fields.add("aof_current_size", journal.segments_bytes);
+    fields.add("aof_base_size", 0);
+    fields.add("aof_buffer_length", journal.pending_bytes);
+    fields.add("aof_delayed_fsync", journal.slow_syncs);
+    write_journal(&journal, fields);
+    write_checkpoint(&checkpoint, fields);
+    fields.add("lmdb_file_bytes", file_bytes);
+    fields.add("lmdb_map_bytes", map_bytes);
+}
+
+fn write_journal(status: &journal::Status, fields: &mut Fields) {
+    let fsync = match status.fsync {
+        Fsync::Always => "always",
+        Fsync::EverySec => "everysec",
+        Fsync::No => "no",
+    };
+    fields.add("journal_fsync", fsync);
+    fields.add("journal_last_entry", status.last);
+    fields.add("journal_written_entry", status.written);
+    fields.add("journal_durable_entry", status.durable);
+    fields.add("journal_pending_bytes", status.pending_bytes);
+    fields.add("journal_segments", status.segments);
+    fields.add("journal_segments_bytes", status.segments_bytes);
+    fields.add("journal_spare_segments", status.spares);
+    fields.add("journal_frames", status.frames);
+    fields.add("journal_bytes", status.bytes);
+    fields.add("journal_syncs", status.syncs);
+    fields.add("journal_slow_syncs", status.slow_syncs);
+    fields.add("journal_last_sync_usec", status.last_sync_us);
+    fields.add("journal_max_sync_usec", status.max_sync_us);
+    fields.add("journal_failure", one_line(status.failure.as_deref()));
+    fields.add("journal_shortage", one_line(status.shortage.as_deref()));
+}
+
+fn write_checkpoint(status: &CheckpointStatus, fields: &mut Fields) {
+    fields.add("checkpoint_entry", status.through);
+    fields.add("checkpoint_running", yes(status.running));
+    fields.add("checkpoints", status.done);
+    fields.add("checkpoint_last_time_msec", status.last_ms);
+    fields.add("checkpoint_last_duration_msec", status.last_took_ms);
+    fields.add("checkpoint_last_records", status.last_records);
+    fields.add("checkpoint_failure", one_line(status.failure.as_deref()));
+}
+
+/// A reason as the value of a field; empty if there is none.
+fn one_line(text: Option<&str>) -> String {
+    text.unwrap_or_default().replace(['\r', '\n'], " ")
+}
+
+fn stats(server: &Server, fields: &mut Fields) {
+    let stats = &server.stats;
+    let (kbps_in, kbps_out) = stats.kbps();
+    fields.add("total_connections_received", stats.connections.load(Relaxed));
+    fields.add("total_commands_processed", stats.commands.load(Relaxed));
+    fields.add("instantaneous_ops_per_sec", stats.ops_per_sec());
+    fields.add("total_net_input_bytes", stats.bytes_in.load(Relaxed));
+    fields.add("total_net_output_bytes", stats.bytes_out.load(Relaxed));
+    fields.add("instantaneous_input_kbps", format!("{kbps_in:.2}"));
+    fields.add("instantaneous_output_kbps", format!("{kbps_out:.2}"));
+    fields.add("rejected_connections", stats.rejected_connections.load(Relaxed));
+    fields.add("sync_full", 0);
+    fields.add("sync_partial_ok", 0);
+    fields.add("sync_partial_err", 0);
+    fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
+    fields.add("evicted_keys", 0);
+    fields.add("evicted_clients", 0);
+    fields.add("keyspace_hits", stats.keyspace_hits.load(Relaxed));
+    fields.add("keyspace_misses", stats.keyspace_misses.load(Relaxed));
+    fields.add("pubsub_channels", 0);
+    fields.add("pubsub_patterns", 0);
+    fields.add("latest_fork_usec", 0);
+    fields.add("total_forks", 0);
+    fields.add("total_error_replies", stats.errors.load(Relaxed));
+}
+
+fn replication(server: &Server, fields: &mut Fields) {
+    fields.add("role", "master");
+    fields.add("connected_slaves", 0);
+    fields.add("master_failover_state", "no-failover");
+    fields.add("master_replid", &server.run_id);
+    fields.add("master_replid2", "0".repeat(40));
+    fields.add("master_repl_offset", 0);
+    fields.add("second_repl_offset", -1);
+    fields.add("repl_backlog_active", 0);
+    fields.add("repl_backlog_size", 0);
+    fields.add("repl_backlog_first_byte_offset", 0);
+    fields.add("repl_backlog_histlen", 0);
+}
+
+fn cpu(_: &Server, fields: &mut Fields) {
+    let cpu = process::cpu();
+    fields.add("used_cpu_sys", format!("{:.6}", cpu.system));
+    fields.add("used_cpu_user", format!("{:.6}", cpu.user));
+    fields.add("used_cpu_sys_children", "0.000000");
+    fields.add("used_cpu_user_children", "0.000000");
+}
+
+fn command_stats(server: &Server, fields: &mut Fields) {
+    for (name, stats) in server.stats.by_command() {
+        let per_call = ratio(stats.micros, stats.calls);
+        let line = format!(
+            "calls={},usec={},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}",
+            stats.calls, stats.micros, stats.rejected, stats.failed
+        );
+        fields.add(&format!("cmdstat_{name}"), line);
+    }
+}
+
+fn error_stats(server: &Server, fields: &mut Fields) {
+    for (code, count) in server.stats.by_error() {
+        fields.add(&format!("errorstat_{}", plain(&code)), format!("count={count}"));
+    }
+}
+
+/// Stores by number, as tools expect databases: of named ones `Stores` tells the names.
+fn keyspace(server: &Server, fields: &mut Fields) {
+    for Store { id, usage, .. } in server.engine.catalog().iter().filter(|store| store.usage.records > 0) {
+        let line = format!("keys={},expires={},avg_ttl=0,subexpiry=0", usage.records, usage.expiring);
+        fields.add(&format!("db{id}"), line);
+    }
+}
+
+/// Named stores, and numbered ones with records.
+fn stores(server: &Server, fields: &mut Fields) {
+    let default_kind = server.engine.default_kind();
+    let catalog = server.engine.catalog();
+    for store in catalog.iter().filter(|store| store.name.is_some() || store.usage.records > 0) {
+        fields.add(&format!("store_{}", plain(&store.label())), store_line(store, default_kind));
+    }
+}
+
+fn store_line(store: &Store, default_kind: Kind) -> String {
+    let usage = store.usage;
+    format!(
+        "number={},values={},records={},expiring={},plain_bytes={},stored_bytes={},ratio={:.2}",
+        store.id,
+        store.kind.unwrap_or(default_kind).as_str(),
+        usage.records,
+        usage.expiring,
+        usage.plain_bytes,
+        usage.stored_bytes,
+        usage.ratio()
+    )
+}
+
+/// A name as part of a field's: what would end it is written as in a URL.
+fn plain(name: &str) -> String {
+    name.chars().fold(String::with_capacity(name.len()), |mut out, c| {
+        if matches!(c, ':' | '=' | ',' | '%' | ' ') || c.is_control() {
+            // writing to memory can't fail
+            let _ = write!(out, "%{:02X}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::command::testing::Harness;
+
+    fn answer(harness: &mut Harness, line: &str) -> String {
+        let Reply::Verbatim(text) = harness.run(line) else { panic!("not a text") };
+        String::from_utf8(text.to_vec()).unwrap()
+    }
+
+    /// The value of a field in an answer.
+    fn field<'a>(text: &'a str, name: &str) -> &'a str {
+        let line = text.split("\r\n").find(|line| line.split(':').next() == Some(name));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).split_once(':').unwrap().1
+    }
+
+    fn titles(text: &str) -> Vec<&str> {
+        text.split("\r\n").filter_map(|line| line.strip_prefix("# ")).collect()
+    }
+
+    #[test]
+    fn sections_are_shown_as_asked_for() {
+        let mut harness = Harness::new();
+        assert_eq!(answer(&mut harness, "INFO keyspace"), "# Keyspace\r\n");
+        assert_eq!(answer(&mut harness, "INFO nothing"), "");
+        assert_eq!(titles(&answer(&mut harness, "INFO KEYSPACE server nothing")), ["Server", "Keyspace"]);
+        let default = answer(&mut harness, "INFO");
+        assert_eq!(titles(&default), titles(&answer(&mut harness, "INFO default")));
+        assert!(!titles(&default).contains(&"Commandstats"));
+        assert!(default.contains("\r\n\r\n# Clients\r\n"));
+        for everything in ["INFO all", "INFO everything"] {
+            assert_eq!(titles(&answer(&mut harness, everything)).len(), SECTIONS.len());
+        }
+        assert!(titles(&answer(&mut harness, "INFO default commandstats")).contains(&"Commandstats"));
+    }
+
+    #[test]
+    fn every_line_is_a_title_or_a_field() {
+        let mut harness = Harness::new();
+        harness.run("GET k");
+        harness.run("GET");
+        for line in answer(&mut harness, "INFO everything").split("\r\n").filter(|line| !line.is_empty()) {
+            assert!(line.starts_with("# ") || line.contains(':'), "{line}");
+        }
+    }
+
+    #[test]
+    fn counters_count() {
+        let mut harness = Harness::new();
+        harness.run("SET k 1 EX 100");
+        harness.run("MGET k missing gone");
+        harness.run("INCR k x");
+        harness.run("SELECT nothing");
+        let text = answer(&mut harness, "INFO everything");
+        assert_eq!(field(&text, "connected_clients"), "1");
+        assert_eq!((field(&text, "keyspace_hits"), field(&text, "keyspace_misses")), ("1", "2"));
+        assert_eq!(field(&text, "total_error_replies"), "2");
+        assert_eq!(field(&text, "errorstat_ERR"), "count=1");
+        assert_eq!(field(&text, "errorstat_NOSTORE"), "count=1");
+        assert!(field(&text, "cmdstat_mget").starts_with("calls=1,usec="));
+        assert!(
+            field(&text, "cmdstat_incr")
+                .ends_with("calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0")
+        );
+        assert!(field(&text, "cmdstat_select").ends_with("rejected_calls=0,failed_calls=1"));
+        assert_eq!(field(&text, "db0"), "keys=1,expires=1,avg_ttl=0,subexpiry=0");
+        assert_eq!(field(&text, "rdb_changes_since_last_save"), "1");
+    }
+
+    #[test]
+    fn stores_are_told_by_name_and_as_databases() {
+        let mut harness = Harness::new();
+        harness.run("STORE CREATE \"a=b c\" VALUES json");
+        harness.run("SELECT \"a=b c\"");
+        harness.run("SET k 12345");
+        let text = answer(&mut harness, "INFO keyspace stores");
+        assert_eq!(field(&text, "db16"), "keys=1,expires=0,avg_ttl=0,subexpiry=0");
+        let line = field(&text, "store_a%3Db%20c");
+        assert!(
+            line.starts_with("number=16,values=json,records=1,expiring=0,plain_bytes=6,stored_bytes="),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn persistence_follows_the_checkpoint() {
+        let mut harness = Harness::new();
+        harness.run("SET k 1");
+        harness.run("SAVE");
+        let text = answer(&mut harness, "INFO persistence");
+        assert_eq!(field(&text, "rdb_changes_since_last_save"), "0");
+        assert_eq!(field(&text, "checkpoints"), "1");
+        assert_eq!(field(&text, "checkpoint_entry"), field(&text, "journal_last_entry"));
+        assert_eq!((field(&text, "aof_last_write_status"), field(&text, "journal_failure")), ("ok", ""));
+    }
+
+    #[test]
+    fn bytes_for_people() {
+        for (bytes, shown) in
+            [(0, "0B"), (1023, "1023B"), (1536, "1.50K"), (6_975_488, "6.65M"), (1 << 40, "1.00T")]
+        {
+            assert_eq!(human(bytes), shown);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Settings of Redis that have one value here: clients and tools ask for them, and decide by the answer.
+
+/// A setting of Redis's and what it always is.
+#[derive(Debug, Clone, Copy)]
+pub struct Constant {
+    pub name: &'static str,
+    pub value: &'static str,
+}
+
+pub fn constants() -> impl Iterator<Item = Constant> {
+    CONSTANTS.iter().map(|&(name, value)| Constant { name, value })
+}
+
+/// The constant of a name, in any case.
+pub fn constant(name: &str) -> Option<Constant> {
+    constants().find(|constant| constant.name.eq_ignore_ascii_case(name))
+}
+
+const CONSTANTS: &[(&str, &str)] = &[
+    ("activedefrag", "no"),
+    ("activerehashing", "yes"),
+    // the journal
+    ("appendonly", "yes"),
+    ("auto-aof-rewrite-percentage", "0"),
+    ("cluster-enabled", "no"),
+    ("daemonize", "no"),
+    ("io-threads", "1"),
+    // memory is bounded by overlay-memory and cache-memory, and nothing is ever evicted
+    ("maxmemory", "0"),
+    ("maxmemory-clients", "0"),
+    ("maxmemory-policy", "noeviction"),
+    ("notify-keyspace-events", ""),
+    ("replica-read-only", "yes"),
+    ("replica-serve-stale-data", "yes"),
+    // checkpoints need no schedule
+    ("save", ""),
+    ("slave-read-only", "yes"),
+    // there is no slow log and no latency monitor
+    ("latency-monitor-threshold", "0"),
+    ("latency-tracking", "no"),
+    ("slowlog-log-slower-than", "-1"),
+    ("slowlog-max-len", "0"),
+    ("stop-writes-on-bgsave-error", "yes"),
+    ("supervised", "no"),
+    ("tls-port", "0"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_constant_hides_a_setting() {
+        for Constant { name, .. } in constants() {
+            assert!(crate::config::Setting::find(name).is_none(), "{name}");
+            assert_eq!(constants().filter(|other| other.name == name).count(), 1, "{name}");
+        }
+    }
+}

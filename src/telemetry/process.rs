@@ -1,0 +1,107 @@
+//! What the machine says of this process: memory and processor time. Linux's `/proc` and the allocator's counters; where
+//! either is missing, numbers are 0.
+
+use std::fs;
+
+/// Memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory {
+    /// What the program asked for and has not given back.
+    pub allocated: u64,
+    /// Pages of the allocator with something in them.
+    pub active: u64,
+    /// Pages of the allocator that are in memory.
+    pub resident: u64,
+    /// All pages of the process that are in memory.
+    pub rss: u64,
+    /// Those of them that no file backs: without the LMDB map, whose pages the system takes back when it needs them.
+    pub rss_anonymous: u64,
+    /// What the machine has.
+    pub system: u64,
+}
+
+pub fn memory() -> Memory {
+    use tikv_jemalloc_ctl::stats;
+
+    refresh_allocator();
+    let bytes = |counter: Result<usize, _>| counter.map_or(0, |bytes: usize| bytes as u64);
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    Memory {
+        allocated: bytes(stats::allocated::read()),
+        active: bytes(stats::active::read()),
+        resident: bytes(stats::resident::read()),
+        rss: kilobytes(&status, "VmRSS:"),
+        rss_anonymous: kilobytes(&status, "RssAnon:"),
+        system: kilobytes(&machine, "MemTotal:"),
+    }
+}
+
+/// What the program asked for and has not given back.
+pub fn allocated_bytes() -> u64 {
+    refresh_allocator();
+    tikv_jemalloc_ctl::stats::allocated::read().map_or(0, |bytes| bytes as u64)
+}
+
+/// The allocator's counters stand still until they are told to move on.
+fn refresh_allocator() {
+    let _ = tikv_jemalloc_ctl::epoch::advance();
+}
+
+/// The bytes of a line like `VmRSS:     1234 kB`.
+fn kilobytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim_end().parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+/// Processor time, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
+}
+
+/// Of the whole process.
+pub fn cpu() -> Cpu {
+    parse_stat(&fs::read_to_string("/proc/self/stat").unwrap_or_default())
+}
+
+fn parse_stat(stat: &str) -> Cpu {
+    /// The kernel counts in hundredths of a second for programs, whatever its own clock.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    // the name of the program comes first, in parentheses, and may itself hold spaces and parentheses
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let seconds = |at: usize| {
+        let ticks = fields.split_whitespace().nth(at).and_then(|field| field.parse::<u64>().ok());
+        ticks.unwrap_or(0) as f64 / TICKS_PER_SECOND
+    };
+    // fields 14 and 15 of proc(5), which counts from 1 and begins before the name
+    Cpu { user: seconds(11), system: seconds(12) }
+}
+
+/// `Linux 6.1.0-13-amd64 x86_64`.
+pub fn operating_system() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let system = if cfg!(target_os = "linux") { "Linux" } else { std::env::consts::OS };
+    format!("{system} {} {}", release.trim(), std::env::consts::ARCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_that_of_this_process() {
+        let memory = memory();
+        assert!(memory.rss > 1 << 20, "{memory:?}");
+        assert!(memory.rss_anonymous <= memory.rss && memory.rss < memory.system, "{memory:?}");
+    }
+
+    #[test]
+    fn processor_time_is_read_behind_any_name() {
+        let stat = "1234 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 75 0 0 20 0 1 0 12345";
+        assert_eq!(parse_stat(stat), Cpu { user: 2.5, system: 0.75 });
+        assert_eq!(parse_stat(""), Cpu::default());
+    }
+}
