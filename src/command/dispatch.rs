@@ -93,7 +93,10 @@ fn run(
     match (spec.plan)(&mut call)? {
         Plan::Reply(reply) => Ok((reply, 0)),
         Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
-        Plan::Read(run) => server.engine.read(now_ms, &keys, run),
+        Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
+            server.stats.looked_up(txn.hits_and_misses());
+            run(txn)
+        }),
         Plan::Write(run, more) => {
             keys.extend(more);
             server.engine.write(now_ms, &keys, run)
