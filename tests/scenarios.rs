@@ -143,7 +143,10 @@ impl Stage {
 
     fn knows(&self, section: &Section) -> bool {
         let settings = &section.settings;
-        self.kind == Kind::Larder || (settings.against_reference && settings.since <= self.version)
+        match self.kind {
+            Kind::Larder => settings.against_larder,
+            _ => settings.against_reference && settings.since <= self.version,
+        }
     }
 
     fn play(&mut self, section: &Section, protocol: u8) -> Result<(), String> {

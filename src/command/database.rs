@@ -11,7 +11,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Returns the number of keys in the selected store",
         group: Group::Server,
         arity: 1,
-        flags: Flags::READONLY.union(Flags::FAST).union(Flags::LONG),
+        flags: Flags::READONLY.union(Flags::FAST).union(Flags::LONG).union(Flags::KEYSPACE),
         plan: size,
         ..Spec::DEFAULT
     },
@@ -21,7 +21,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Removes all keys of the selected store; space is always given back in the background",
         group: Group::Server,
         arity: -1,
-        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG),
+        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
         plan: flush,
         ..Spec::DEFAULT
     },
@@ -32,7 +32,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Server,
         complexity: "O(N) where N is the number of stores",
         arity: -1,
-        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG),
+        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
         plan: flush_all,
         ..Spec::DEFAULT
     },
@@ -43,7 +43,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Server,
         since: "4.0.0",
         arity: 3,
-        flags: Flags::WRITE.union(Flags::FAST).union(Flags::DANGEROUS),
+        flags: Flags::WRITE.union(Flags::FAST).union(Flags::DANGEROUS).union(Flags::KEYSPACE),
         plan: swap,
         ..Spec::DEFAULT
     },

@@ -38,6 +38,15 @@ pub fn dispatch_found(
     found: Lookup,
     request: Request,
 ) -> Answer {
+    if matches!(found, Lookup::UnknownCommand) && is_http(&request.args) {
+        let address = &session.client.address;
+        tracing::warn!(
+            address,
+            "a request looks like HTTP: a browser may have been tricked into sending it; closed"
+        );
+        session.closing = true;
+        return Answer { reply: None, reflects: 0 };
+    }
     let now_ms = watch.now_ms();
     session.client.active_ms.store(now_ms, Ordering::Relaxed);
     session.client.commands.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +102,10 @@ fn run(
     match (spec.plan)(&mut call)? {
         Plan::Reply(reply) => Ok((reply, 0)),
         Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
-        Plan::Read(run) => server.engine.read(now_ms, &keys, run),
+        Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
+            server.stats.looked_up(txn.hits_and_misses());
+            run(txn)
+        }),
         Plan::Write(run, more) => {
             keys.extend(more);
             server.engine.write(now_ms, &keys, run)
@@ -115,6 +127,12 @@ fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
             None
         }
     }
+}
+
+/// Whether this is a line of HTTP. As in Redis, such a connection is closed: what follows may be commands that a web
+/// page had a browser send.
+fn is_http(args: &[Bytes]) -> bool {
+    args.first().is_some_and(|word| word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:"))
 }
 
 /// As Redis: the name and the first arguments, up to 128 bytes each way.

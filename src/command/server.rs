@@ -78,6 +78,9 @@ impl Server {
             let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
             return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
         }
+        if word.strip_prefix(b"-").unwrap_or(word).iter().all(u8::is_ascii_digit) {
+            return Err(Error::NotInteger);
+        }
         let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
         store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
     }

@@ -94,12 +94,13 @@ impl<'t> Found<'t> {
         }
     }
 
+    fn is_live(&self, now_ms: u64) -> bool {
+        !matches!(self, Found::Absent) && self.expires_at_ms().is_none_or(|deadline| deadline > now_ms)
+    }
+
     /// Absent from the instant of its expiry on.
     pub(super) fn unexpired(self, now_ms: u64) -> Found<'t> {
-        match self.expires_at_ms() {
-            Some(deadline) if deadline <= now_ms => Found::Absent,
-            _ => self,
-        }
+        if self.is_live(now_ms) { self } else { Found::Absent }
     }
 
     pub(super) fn weight(&self, key: &[u8]) -> Option<Weight> {
@@ -214,6 +215,13 @@ impl<'t> ReadTxn<'t> {
     /// What is known of the record at a key without reading its value.
     pub fn peek(&self, key: &Key) -> Result<Option<Meta>, Error> {
         Ok(self.declared(key)?.found.clone().unexpired(self.now_ms).meta(&key.name))
+    }
+
+    /// How many of the declared keys have a record, and how many have none.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        let live = |declared: &&Declared<'_>| declared.found.is_live(self.now_ms);
+        let hits = self.declared.keys.iter().filter(live).count();
+        (hits as u64, (self.declared.keys.len() - hits) as u64)
     }
 
     fn declared(&self, key: &Key) -> Result<&Declared<'t>, Error> {

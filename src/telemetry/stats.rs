@@ -95,6 +95,12 @@ impl Stats {
         }
     }
 
+    /// A command looked for keys, and found some or not.
+    pub fn looked_up(&self, (hits, misses): (u64, u64)) {
+        self.keyspace_hits.fetch_add(hits, Ordering::Relaxed);
+        self.keyspace_misses.fetch_add(misses, Ordering::Relaxed);
+    }
+
     /// A command was refused before it ran.
     pub fn rejected(&self, command: usize) {
         if let Some(counters) = self.by_command.get(command) {

@@ -1,7 +1,7 @@
 //! The language of `tests/scenarios/*.txt`: who says what, and what has to come back.
 //!
 //! ```text
-//! against: both            # both | larder: whether the reference has to agree (default both)
+//! against: both            # both | larder | reference: who is asked (default both)
 //! values: any              # any | json: what Larder's stores hold (default json)
 //! protocol: both           # 2 | 3 | both (default both)
 //! since: 8.4               # the Redis version that knows this; an older reference is not asked
@@ -41,6 +41,7 @@ use super::wire::{Reply, printable};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
+    pub against_larder: bool,
     pub against_reference: bool,
     pub any_values: bool,
     pub protocols: Vec<u8>,
@@ -87,6 +88,7 @@ pub type Variables = HashMap<String, String>;
 pub fn parse_file(path: &Path) -> (Settings, Vec<Section>) {
     let text = std::fs::read_to_string(path).unwrap();
     let mut settings = Settings {
+        against_larder: true,
         against_reference: true,
         any_values: false,
         protocols: vec![2, 3],
@@ -145,8 +147,9 @@ fn apply_setting(line: &str, settings: &mut Settings) -> Option<()> {
     let (name, value) = line.split_once(": ")?;
     let value = value.split(" #").next()?.trim();
     match (name, value) {
-        ("against", "both") => settings.against_reference = true,
-        ("against", "larder") => settings.against_reference = false,
+        ("against", "both") => (settings.against_larder, settings.against_reference) = (true, true),
+        ("against", "larder") => (settings.against_larder, settings.against_reference) = (true, false),
+        ("against", "reference") => (settings.against_larder, settings.against_reference) = (false, true),
         ("values", "any") => settings.any_values = true,
         ("values", "json") => settings.any_values = false,
         ("protocol", "both") => settings.protocols = vec![2, 3],

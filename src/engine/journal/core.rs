@@ -420,7 +420,7 @@ impl Core {
     pub fn restock(&self) -> Result<(), JournalError> {
         let mut maker = self.maker.lock();
         let segment = maker.make(self.options.segment_bytes)?;
-        self.plan.lock().stock.spares.push_back(Arc::new(segment));
+        self.plan.lock().add_spare(segment);
         Ok(())
     }
 

@@ -67,3 +67,46 @@ impl Ledger {
         used.fold((0, 0), |(count, bytes), used| (count + 1, bytes + used.segment.bytes))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::disk::Disk;
+    use super::super::segment::Name;
+    use super::super::sim::SimDisk;
+    use super::*;
+
+    fn segment(id: u64) -> Arc<Segment> {
+        let file = SimDisk::default().create("/file".as_ref()).unwrap();
+        Arc::new(Segment { name: Name { id, salt: 0 }, bytes: 100, file })
+    }
+
+    fn ids(segments: &[Arc<Segment>]) -> Vec<u64> {
+        segments.iter().map(|segment| segment.name.id).collect()
+    }
+
+    #[test]
+    fn only_filled_segments_with_nothing_newer_are_released() {
+        let mut ledger = Ledger::new([Used { segment: segment(1), last: 10, dirty: false }]);
+        ledger.activate(segment(2), 10);
+        ledger.wrote(20);
+        ledger.activate(segment(3), 20);
+        ledger.wrote(25);
+        assert_eq!((ids(&ledger.release(9)), ledger.size()), (vec![], (3, 300)));
+        assert_eq!((ids(&ledger.release(19)), ledger.size()), (vec![1], (2, 200)));
+        assert_eq!((ids(&ledger.release(99)), ledger.size()), (vec![2], (1, 100)));
+        assert_eq!((ids(&ledger.abandon()), ledger.size()), (vec![3], (0, 0)));
+    }
+
+    #[test]
+    fn what_was_written_since_the_last_time_is_to_be_synced() {
+        let mut ledger = Ledger::default();
+        ledger.activate(segment(1), 0);
+        ledger.wrote(5);
+        ledger.activate(segment(2), 5);
+        assert_eq!(ids(&ledger.take_dirty()), [1, 2]);
+        assert!(ledger.take_dirty().is_empty());
+        ledger.wrote(6);
+        assert_eq!(ids(&ledger.take_dirty()), [2]);
+    }
+}

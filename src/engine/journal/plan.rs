@@ -152,6 +152,14 @@ impl Plan {
         cost <= self.room || self.stock.spares.iter().any(|spare| cost <= spare.capacity())
     }
 
+    /// Puts a segment into the stock, behind those with lower ids.
+    pub fn add_spare(&mut self, spare: Segment) {
+        self.stock.spares.push_back(Arc::new(spare));
+        if self.fits(self.stock.wish) {
+            self.stock.wish = 0; // at once, or another one would be made when somebody takes this one
+        }
+    }
+
     /// Everything taken since the last call; if there is any, `buffer` serves what comes next.
     pub fn fetch(&mut self, buffer: &mut Vec<u8>) -> Vec<Batch> {
         if self.current.entries == 0 {

@@ -165,8 +165,8 @@ impl Walk {
 
     fn header(&mut self, name: Name, bytes: &[u8]) -> Result<Option<SegmentHeader>, JournalError> {
         let header = match SegmentHeader::decode(bytes, name.salt) {
-            Ok(header) => header,
-            Err(HeaderFault::Invalid) => return Ok(None),
+            Ok(header) if header.id == name.id => header,
+            Ok(_) | Err(HeaderFault::Invalid) => return Ok(None),
             Err(HeaderFault::Newer(version)) => {
                 let file = name.to_string();
                 return Err(JournalError::Newer { file, version, supported: format::VERSION });

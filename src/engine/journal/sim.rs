@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::disk::{Disk, DiskFile};
 
@@ -29,7 +29,14 @@ pub enum Operation {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk(Arc<Mutex<State>>, Arc<Gates>);
+
+/// Held to keep an operation from going on.
+#[derive(Debug, Default)]
+struct Gates {
+    write: Mutex<()>,
+    sync: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -41,6 +48,8 @@ struct State {
     name_changes: Vec<NameChange>,
     /// How many more of an operation succeed before one fails.
     faults: BTreeMap<Operation, u64>,
+    /// The fault that comes is a bug's.
+    panics: bool,
     /// Bytes that fit, if the disk is bounded.
     capacity: Option<u64>,
 }
@@ -79,6 +88,22 @@ impl SimDisk {
         self.0.lock().faults.insert(operation, successes);
     }
 
+    /// Lets the next operation of a kind panic, as if there were a bug.
+    pub fn panic_at(&self, operation: Operation) {
+        self.0.lock().panics = true;
+        self.fail_after(operation, 0);
+    }
+
+    /// Lets no write go on as long as the guard lives.
+    pub fn hold_writes(&self) -> MutexGuard<'_, ()> {
+        self.1.write.lock()
+    }
+
+    /// Lets no sync go on as long as the guard lives.
+    pub fn hold_syncs(&self) -> MutexGuard<'_, ()> {
+        self.1.sync.lock()
+    }
+
     /// Lets files grow no further than to so many bytes in total.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.0.lock().capacity = bytes;
@@ -112,13 +137,13 @@ impl SimDisk {
     /// The disk as it is after the process was killed: everything written is there, and still not synced.
     pub fn after_kill(&self) -> SimDisk {
         let state = self.0.lock();
-        SimDisk(Arc::new(Mutex::new(State {
+        SimDisk::from_state(State {
             files: state.files.clone(),
             names: state.names.clone(),
             durable_names: state.durable_names.clone(),
             name_changes: state.name_changes.clone(),
             ..State::default()
-        })))
+        })
     }
 
     /// Paths and contents of all files.
@@ -139,12 +164,11 @@ impl SimDisk {
     }
 
     fn from_files(files: Vec<Contents>, names: BTreeMap<PathBuf, usize>) -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(State {
-            files,
-            durable_names: names.clone(),
-            names,
-            ..State::default()
-        })))
+        SimDisk::from_state(State { files, durable_names: names.clone(), names, ..State::default() })
+    }
+
+    fn from_state(state: State) -> SimDisk {
+        SimDisk(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     fn change(&self, operation: Operation, change: NameChange) -> io::Result<()> {
@@ -171,6 +195,7 @@ impl State {
             None => Ok(()),
             Some(0) => {
                 self.faults.remove(&operation);
+                assert!(!self.panics, "injected panic: {operation:?}");
                 Err(io::Error::other(format!("injected fault: {operation:?}")))
             }
             Some(successes) => {
@@ -266,6 +291,7 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let _gate = self.disk.1.write.lock();
         let mut state = self.disk.0.lock();
         let (fault, offset) = (state.meet_fault(Operation::Write), offset as usize);
         let growth = (offset + bytes.len()).saturating_sub(state.files[self.number].now.len()) as u64;
@@ -278,6 +304,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let _gate = self.disk.1.sync.lock();
         let mut state = self.disk.0.lock();
         let fault = state.meet_fault(Operation::Sync);
         let contents = &mut state.files[self.number];

@@ -70,7 +70,7 @@ impl Core {
             Job::Remove(segment) => return maker.remove(segment.name).map(|()| false),
         };
         // Still under the maker's mutex, so that the stock is in the order of ids.
-        self.plan.lock().stock.spares.push_back(Arc::new(spare));
+        self.plan.lock().add_spare(spare);
         Ok(true)
     }
 
@@ -117,9 +117,6 @@ fn next_job(plan: &mut Plan, options: &Options, may_make: bool) -> Option<Job> {
         let is_reusable =
             segment.bytes == options.segment_bytes && plan.stock.spares.len() < options.spares_max;
         return Some(if is_reusable { Job::Recycle(segment) } else { Job::Remove(segment) });
-    }
-    if plan.fits(plan.stock.wish) {
-        plan.stock.wish = 0;
     }
     if !may_make {
         return None;

@@ -81,6 +81,47 @@ fn the_power_may_go_at_any_moment() {
     }
 }
 
+/// A sync thread or a connection holds the writer while another one comes to wait.
+#[test]
+fn whoever_comes_while_another_writes_is_served_by_them() {
+    for by_sync_thread in [false, true] {
+        let (disk, journal) = new_journal(Fsync::No);
+        eventually("the stock is full", || journal.status().spares == 2);
+        thread::scope(|scope| {
+            let held = disk.hold_writes();
+            let first = append(&journal, 1, 10).unwrap();
+            let journal = &journal;
+            scope.spawn(move || match by_sync_thread {
+                true => journal.wait_durable(first),
+                false => acknowledge(journal, first),
+            });
+            eventually("someone writes", || journal.pending_bytes() == 0);
+            let second = append(journal, 1, 10).unwrap();
+            scope.spawn(move || acknowledge(journal, second).unwrap());
+            eventually("the second waits", || !journal.core.waiters.lock().is_empty());
+            thread::sleep(Duration::from_millis(5)); // and has looked again
+            drop(held);
+        });
+        assert_eq!(journal.written(), 2);
+    }
+}
+
+#[test]
+fn a_milder_policy_lets_go_who_waits_for_a_sync() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
+    let held = disk.hold_syncs();
+    let seq = append(&journal, 1, 10).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| acknowledge(&journal, seq).unwrap());
+        eventually("it waits", || journal.written() == seq);
+        journal.set_fsync(Fsync::No);
+    });
+    assert_eq!(journal.durable(), 0);
+    drop(held);
+    eventually("the sync", || journal.durable() == seq);
+}
+
 #[test]
 fn a_failure_reaches_everyone_who_waits() {
     for fsync in [Fsync::Always, Fsync::EverySec] {

@@ -171,6 +171,16 @@ fn a_database_ahead_of_the_journal_is_fine() {
 }
 
 #[test]
+fn entries_that_are_there_twice_are_refused() {
+    let mut image = image(true);
+    let (first, _) = used(&image).remove(0);
+    let name = first.file_name().unwrap().to_string_lossy().replace("0001-", "0099-");
+    image.insert(first.with_file_name(name), image[&first].clone());
+    let error = replayable(&SimDisk::from_image(&image), 0).unwrap_err();
+    assert!(matches!(error, JournalError::Twice { seq: 1, offset: 4096, .. }), "{error}");
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     let image = image(true);
     let (first, _) = used(&image).remove(0);

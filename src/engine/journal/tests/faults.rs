@@ -21,8 +21,9 @@ fn a_failed_write_or_sync_fails_everyone_until_the_restart() {
         assert!(journal.is_failed());
 
         assert!(journal.restart(seq - 1).is_err(), "that would lose an entry");
+        let damaged = disk.image().into_iter().find(|(_, bytes)| bytes.starts_with(b"LARDERJL")).unwrap().0;
         journal.restart(seq).unwrap();
-        assert!(!journal.is_failed());
+        assert!(!journal.is_failed() && !disk.image().contains_key(&damaged));
         assert_eq!(acknowledge(&journal, seq), Ok(()));
         assert_eq!(append_and_wait(&journal, 2, 10), Ok(seq + 1));
         let entries = replayable(&disk.after_power_cut(0), seq).unwrap();
@@ -33,11 +34,14 @@ fn a_failed_write_or_sync_fails_everyone_until_the_restart() {
 #[test]
 fn a_restart_that_fails_can_be_repeated() {
     let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
     disk.fail_after(Operation::Sync, 0);
-    eventually("a failure", || append_and_wait(&journal, 1, 10).is_err() || journal.is_failed());
+    append_and_wait(&journal, 1, 10).unwrap_err();
     let after = journal.last() + 10;
     disk.fail_after(Operation::Write, 0);
-    eventually("a restart", || journal.restart(after).is_ok());
+    journal.restart(after).unwrap_err();
+    assert!(journal.is_failed());
+    journal.restart(after).unwrap();
     assert_eq!(append_and_wait(&journal, 2, 10), Ok(after + 1));
     assert_eq!(replayable(&disk.after_power_cut(0), after).unwrap().len(), 1);
 }
@@ -175,38 +179,25 @@ fn a_large_entry_without_space_is_told_and_small_ones_go_on() {
 
 #[test]
 fn a_thread_that_panics_fails_the_journal_instead_of_stalling_it() {
-    #[derive(Debug)]
-    struct Panicking(SimDisk);
-    impl super::super::Disk for Panicking {
-        fn create_dir(&self, dir: &Path) -> std::io::Result<()> {
-            self.0.create_dir(dir)
-        }
-        fn list(&self, dir: &Path) -> std::io::Result<Vec<(String, u64)>> {
-            self.0.list(dir)
-        }
-        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-            self.0.read(path)
-        }
-        fn create(&self, path: &Path) -> std::io::Result<Arc<dyn super::super::DiskFile>> {
-            assert!(self.0.image().is_empty(), "on purpose");
-            self.0.create(path)
-        }
-        fn open(&self, path: &Path) -> std::io::Result<Arc<dyn super::super::DiskFile>> {
-            self.0.open(path)
-        }
-        fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-            self.0.rename(from, to)
-        }
-        fn remove(&self, path: &Path) -> std::io::Result<()> {
-            self.0.remove(path)
-        }
-        fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
-            self.0.sync_dir(dir)
-        }
+    for operation in [Operation::Create, Operation::Sync] {
+        let (disk, journal) = new_journal(Fsync::Always);
+        eventually("the stock is full", || journal.status().spares == 2);
+        disk.panic_at(operation); // on the stock thread, or the sync thread
+        let failed = (0..1_000).find_map(|_| append_and_wait(&journal, 1, 1_000).err());
+        assert!(matches!(failed, Some(Fault::Failed(_))), "{failed:?}");
+        assert!(matches!(journal.wait_room(10), Err(Fault::Failed(_))));
     }
-    let options = Options { disk: Arc::new(Panicking(SimDisk::default())), ..options(&SimDisk::default()) };
-    let (journal, ..) = open_with(options, 0).unwrap();
-    eventually("the failure", || journal.is_failed());
-    assert!(matches!(append(&journal, 1, 10), Err(Fault::Failed(_))));
-    assert!(matches!(journal.wait_room(10), Err(Fault::Failed(_))));
+}
+
+#[test]
+fn a_writer_that_panics_does_not_leave_a_hole() {
+    let (disk, journal) = new_journal(Fsync::No);
+    eventually("the stock is full", || journal.status().spares == 2);
+    disk.panic_at(Operation::Write);
+    let panicked = thread::scope(|scope| scope.spawn(|| append_and_wait(&journal, 1, 10)).join().is_err());
+    assert!(panicked);
+    let fault = append_and_wait(&journal, 1, 10).unwrap_err();
+    assert!(fault.to_string().contains("entries 1 to 1 are lost"), "{fault}");
+    journal.restart(2).unwrap();
+    assert_eq!(append_and_wait(&journal, 1, 10), Ok(3));
 }
