@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::session::Replies;
 use super::table::{self, Lookup};
+use super::transaction;
 use super::{Call, Flags, Plan, Server, Session, Spec};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
@@ -54,7 +55,11 @@ pub fn dispatch_found(
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
-            let outcome = run(server, session, spec, request.args, now_ms);
+            let outcome = if session.queue.is_some() && !transaction::is_control(spec) {
+                transaction::queue(session, spec, &request.args).map(|queued| (queued, 0))
+            } else {
+                run(server, session, spec, request.args, now_ms)
+            };
             server.stats.command(command, watch.lap_ns(), outcome.is_err());
             outcome.unwrap_or_else(|error| (Reply::Error(error), 0))
         }
@@ -62,6 +67,7 @@ pub fn dispatch_found(
             if let Lookup::Command(spec) = found {
                 server.stats.rejected(table::index(spec));
             }
+            session.queue.iter_mut().for_each(|queue| queue.refuse());
             (Reply::Error(error), 0)
         }
     };
@@ -87,7 +93,8 @@ fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Sp
     Ok(spec)
 }
 
-fn run(
+/// Plans a command and runs the plan.
+pub(super) fn run(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,

@@ -45,6 +45,7 @@ pub mod syntax;
 pub mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod transaction;
 
 pub use call::Call;
 pub use dispatch::{Answer, dispatch};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::clients::{Client, DEFAULT_USER};
+use super::transaction::{Queue, Watched};
 use crate::resp::Protocol;
 use crate::store::StoreId;
 
@@ -16,6 +17,10 @@ pub struct Session {
     pub replies: Replies,
     /// Set by a command after whose reply the connection ends.
     pub closing: bool,
+    /// The transaction between MULTI and EXEC.
+    pub queue: Option<Queue>,
+    /// What EXEC compares first.
+    pub watched: Vec<Watched>,
 }
 
 /// Which replies are sent (CLIENT REPLY).
@@ -38,12 +43,16 @@ impl Session {
             store: 0,
             replies: Replies::On,
             closing: false,
+            queue: None,
+            watched: Vec::new(),
         }
     }
 
     /// Back to how a connection begins (RESET). What it said of its library stays true.
     pub fn reset(&mut self, authenticated: bool) {
         self.authenticated = authenticated;
+        self.queue = None;
+        self.watched.clear();
         self.select(0);
         self.set_protocol(Protocol::Resp2);
         self.replies = Replies::On;

@@ -69,7 +69,7 @@ impl Spec {
         let by_group = match self.group {
             Group::Generic | Group::Store => Flags::KEYSPACE,
             Group::Connection => Flags::CONNECTION,
-            Group::String | Group::Server => Flags::empty(),
+            Group::String | Group::Server | Group::Transactions => Flags::empty(),
         };
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
@@ -85,6 +85,7 @@ impl Spec {
             ("@slow", !is_fast),
             ("@dangerous", is_admin || self.is(Flags::DANGEROUS)),
             ("@connection", kind.contains(Flags::CONNECTION)),
+            ("@transaction", self.group == Group::Transactions),
         ]
         .into_iter()
         .filter_map(|(category, is_in)| is_in.then_some(category))
@@ -227,6 +228,7 @@ pub enum Group {
     Connection,
     Server,
     Store,
+    Transactions,
 }
 
 impl Group {
@@ -237,6 +239,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Store => "store",
+            Group::Transactions => "transactions",
         }
     }
 }

@@ -133,6 +133,11 @@ impl Control {
 impl Engine {
     /// Writes everything that has happened so far to LMDB. Returns once that is durable.
     pub fn checkpoint(&self) -> Result<(), Fault> {
+        if super::alone::is_alone() {
+            // a checkpoint can't begin in the middle of a transaction; it follows
+            self.request_checkpoint();
+            return Ok(());
+        }
         let _running = self.checkpoint.running.lock();
         let (began, before) = (clock::monotonic(), self.checkpoint.status());
         self.checkpoint.status.lock().running = true;
@@ -208,6 +213,7 @@ impl Engine {
 
     /// Takes the changes so far; none if there are none.
     fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
+        let _gate = self.pass_gate();
         let mut state = self.state.write();
         if let Some(unfinished) = &state.frozen {
             return Some(unfinished.clone());

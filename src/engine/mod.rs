@@ -19,6 +19,7 @@ pub mod lmdb;
 pub mod scan;
 pub mod txn;
 
+mod alone;
 mod cache;
 mod checkpoint;
 mod directory;
@@ -78,6 +79,8 @@ impl From<Fault> for Error {
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
 pub struct Engine {
     state: RwLock<State>,
+    /// Closed while somebody runs several commands as one.
+    gate: RwLock<()>,
     tables: Tables,
     journal: Arc<Journal>,
     cache: ValueCache,
@@ -101,6 +104,7 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
+        let _gate = self.pass_gate();
         let snapshot;
         let mut resolved = Resolved::default();
         {
@@ -129,6 +133,7 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
+        let _gate = self.pass_gate();
         let mut run = Some(run);
         let mut missing = match self.try_write(now_ms, keys, &OnDisk::default(), &mut run)? {
             Attempt::Done(result, reflects) => return Ok((result, reflects)),
@@ -195,7 +200,13 @@ impl Engine {
         if changes.effects.is_empty() {
             return Ok(None);
         }
-        let seq = self.append(&changes.effects)?;
+        let seq = match &mut state.group {
+            Some(group) => {
+                group.extend_from_slice(&changes.effects);
+                self.journal.last() + 1
+            }
+            None => self.append(&changes.effects)?,
+        };
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
         }

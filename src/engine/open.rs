@@ -86,6 +86,7 @@ impl Engine {
         let overlay_bytes = state.overlay_bytes();
         let engine = Arc::new(Engine {
             state: RwLock::new(state),
+            gate: RwLock::new(()),
             tables,
             journal,
             cache: ValueCache::new(options.cache_bytes_max),

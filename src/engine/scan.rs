@@ -75,6 +75,7 @@ impl Engine {
         wants: &dyn Fn(&[u8]) -> bool,
         visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<End, Error> {
+        let _gate = self.pass_gate();
         let from = start(range);
         let copy = self.copy_active(range, from)?;
         let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
@@ -135,6 +136,7 @@ impl Engine {
         if self.is_sweeping() {
             self.expire_due(now_ms, usize::MAX)?;
         }
+        let _gate = self.pass_gate();
         let state = self.state.read();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         Ok((store.usage.records, self.journal.last()))

@@ -25,6 +25,8 @@ pub struct State {
     pub retired: Vec<Generation>,
     /// What a store without a kind of its own takes.
     pub default_kind: Kind,
+    /// Effects that are going to be one journal entry: see [`super::alone`].
+    pub group: Option<Vec<Effect>>,
 }
 
 /// Something large that a change made superfluous; dropped outside the lock.
@@ -43,6 +45,7 @@ impl State {
             last_generation: 0,
             retired: Vec::new(),
             default_kind,
+            group: None,
         }
     }
 

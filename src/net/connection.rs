@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::command::clients::Client;
 use crate::command::dispatch::dispatch_found;
 use crate::command::table::{self, Lookup};
+use crate::command::transaction::Queue;
 use crate::command::{Flags, Server, Session, Spec};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
@@ -144,15 +145,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(spec) = spec {
             self.wait_for_pause(spec).await?;
-            if spec.is(Flags::WRITE)
+            if self.will(Flags::WRITE, spec)
                 && let Err(error) = self.wait_for_room(&request).await
             {
                 encode(&Reply::Error(error), self.session.protocol, &mut self.output);
                 return Ok(());
             }
         }
+        let is_long = spec.is_some_and(|spec| self.will(Flags::LONG, spec));
         let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
-        let answer = if spec.is_some_and(|spec| spec.is(Flags::LONG)) {
+        let answer = if is_long {
             tokio::task::block_in_place(|| dispatch_found(server, session, watch, found, request))
         } else {
             dispatch_found(server, session, watch, found, request)
@@ -164,10 +166,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
+    /// Whether a command does such a thing, or may have a transaction do it.
+    fn will(&self, flags: Flags, spec: &Spec) -> bool {
+        spec.is(flags) || self.session.queue.as_ref().is_some_and(|queue| queue.has(flags))
+    }
+
     /// Waits until a write of this size finds room in memory and in the journal.
     async fn wait_for_room(&self, request: &Request) -> Result<(), Error> {
         const EFFECT_BYTES: usize = 64;
-        let bytes = request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum();
+        let queued = self.session.queue.as_ref().map_or(0, Queue::bytes);
+        let bytes = queued + request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum::<usize>();
         poll_fn(|cx| self.server.engine.poll_room(bytes, cx)).await
     }
 

@@ -1,0 +1,273 @@
+//! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Between MULTI and EXEC requests are checked and queued ([`queue`]); EXEC runs them as one: nobody sees or writes
+//! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As in
+//! Redis, a command that fails while it runs does not stop the others.
+//!
+//! WATCH remembers the version of each key, and EXEC compares. A key without a record has no version, so one that came
+//! and went in between counts as unchanged.
+
+use bytes::Bytes;
+
+use super::dispatch::run;
+use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, table};
+use crate::engine::Seq;
+use crate::error::Error;
+use crate::limits::REQUEST_BYTES_MAX;
+use crate::resp::Reply;
+use crate::store::Key;
+
+pub static COMMANDS: &[Spec] = &[
+    Spec {
+        name: "multi",
+        summary: "Starts a transaction: what follows is queued until EXEC",
+        group: Group::Transactions,
+        since: "1.2.0",
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        plan: multi,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "exec",
+        summary: "Runs all queued commands as one",
+        group: Group::Transactions,
+        since: "1.2.0",
+        complexity: "That of the queued commands",
+        flags: CONTROL.union(Flags::SKIP_SLOWLOG),
+        plan: exec,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "discard",
+        summary: "Forgets all queued commands",
+        group: Group::Transactions,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of queued commands",
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        plan: discard,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "watch",
+        syntax: "key [key ...]",
+        summary: "Has EXEC do nothing if one of the keys changes before",
+        group: Group::Transactions,
+        since: "2.2.0",
+        complexity: "O(1) for every key",
+        arity: -2,
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        keys: Keys::ALL,
+        plan: watch,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "unwatch",
+        summary: "Forgets all watched keys",
+        group: Group::Transactions,
+        since: "2.2.0",
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        plan: unwatch,
+        ..Spec::DEFAULT
+    },
+];
+
+const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
+
+/// A transaction that a session has begun.
+#[derive(Default)]
+pub struct Queue {
+    requests: Vec<(&'static Spec, Vec<Bytes>)>,
+    bytes: usize,
+    /// A request was refused: EXEC refuses the rest.
+    refused: bool,
+}
+
+impl Queue {
+    /// Whether one of the queued commands is like this.
+    pub fn has(&self, flags: Flags) -> bool {
+        self.requests.iter().any(|(spec, _)| spec.is(flags))
+    }
+
+    /// What the queued requests take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn refuse(&mut self) {
+        self.refused = true;
+    }
+}
+
+/// A watched key, and the version that its record had: 0 if there was none.
+pub struct Watched {
+    key: Key,
+    version: Seq,
+}
+
+/// Whether a command is run at once even between MULTI and EXEC.
+pub fn is_control(spec: &Spec) -> bool {
+    matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Queues a request that the gate has let pass.
+pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Result<Reply, Error> {
+    const WORD_BYTES: usize = 64;
+    let Some(queue) = &mut session.queue else { return Err(Error::other("ERR no transaction was begun")) };
+    let bytes = args.iter().map(|word| word.len() + WORD_BYTES).sum::<usize>();
+    if spec.is(Flags::NO_MULTI) {
+        queue.refuse();
+        return Err(Error::other("ERR Command not allowed inside a transaction"));
+    }
+    if queue.bytes + bytes > REQUEST_BYTES_MAX {
+        queue.refuse();
+        return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
+    }
+    queue.bytes += bytes;
+    // copied, so that a long transaction does not keep every read buffer it came in
+    queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
+    Ok(Reply::Simple("QUEUED"))
+}
+
+fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
+    if call.session.queue.is_some() {
+        return Err(Error::other("ERR MULTI calls can not be nested"));
+    }
+    call.session.queue = Some(Queue::default());
+    reply(Reply::OK)
+}
+
+fn discard(call: &mut Call<'_>) -> Result<Plan, Error> {
+    if call.session.queue.take().is_none() {
+        return Err(Error::other("ERR DISCARD without MULTI"));
+    }
+    call.session.watched.clear();
+    reply(Reply::OK)
+}
+
+fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
+    if call.session.queue.is_some() {
+        return Err(Error::other("ERR WATCH inside MULTI is not allowed"));
+    }
+    let keys = call.keys(1)?;
+    let (versions, reflects) = versions(call, &keys)?;
+    for (key, version) in keys.into_iter().zip(versions) {
+        if !call.session.watched.iter().any(|watched| watched.key == key) {
+            call.session.watched.push(Watched { key, version });
+        }
+    }
+    Ok(Plan::Reflecting(Reply::OK, reflects))
+}
+
+fn unwatch(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.session.watched.clear();
+    reply(Reply::OK)
+}
+
+fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let Some(queue) = call.session.queue.take() else { return Err(Error::other("ERR EXEC without MULTI")) };
+    let watched = std::mem::take(&mut call.session.watched);
+    if queue.refused {
+        return Err(Error::other("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let engine = call.server.engine.clone();
+    let ((reply, read), written) = engine.alone(|| {
+        if is_changed(call, &watched) {
+            return (Reply::NullArray, 0);
+        }
+        let mut replies = Vec::with_capacity(queue.requests.len());
+        let mut reflects = 0;
+        for (spec, args) in queue.requests {
+            let outcome = run(call.server, call.session, spec, args, call.now_ms);
+            call.server.stats.command(table::index(spec), 0, outcome.is_err());
+            replies.push(match outcome {
+                Ok((reply, seq)) => {
+                    reflects = reflects.max(seq);
+                    reply
+                }
+                Err(error) => {
+                    call.server.stats.error(&error);
+                    Reply::Error(error)
+                }
+            });
+        }
+        (Reply::Array(replies), reflects)
+    })?;
+    Ok(Plan::Reflecting(reply, read.max(written)))
+}
+
+/// Whether a watched key has another version now, or its store is gone.
+fn is_changed(call: &Call<'_>, watched: &[Watched]) -> bool {
+    let keys: Vec<Key> = watched.iter().map(|watched| watched.key.clone()).collect();
+    match versions(call, &keys) {
+        Ok((versions, _)) => {
+            watched.iter().zip(versions).any(|(watched, version)| watched.version != version)
+        }
+        Err(_) => true,
+    }
+}
+
+fn versions(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Seq>, Seq), Error> {
+    call.server.engine.read(call.now_ms, keys, |txn| {
+        keys.iter().map(|key| Ok(txn.peek(key)?.map_or(0, |record| record.version))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::testing::{Harness, session};
+
+    #[test]
+    fn queued_commands_run_as_one() {
+        Harness::new().expect(&[
+            ("MULTI", "+OK"),
+            ("SET a 1", "+QUEUED"),
+            ("INCR a", "+QUEUED"),
+            ("DBSIZE", "+QUEUED"),
+            ("KEYS *", "+QUEUED"),
+            ("LPUSH a 1", "-ERR unknown command 'LPUSH', with args beginning with: 'a' '1' "),
+            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+            ("EXISTS a", ":0"),
+            ("MULTI", "+OK"),
+            ("SET a x", "+QUEUED"),
+            ("INCR a", "+QUEUED"),
+            ("SELECT 1", "+QUEUED"),
+            ("SET b 2", "+QUEUED"),
+            ("DBSIZE", "+QUEUED"),
+            ("EXEC", "*5\r\n+OK\r\n-ERR value is not an integer or out of range\r\n+OK\r\n+OK\r\n:1"),
+            ("GET b", "$1\r\n2"),
+        ]);
+    }
+
+    #[test]
+    fn a_watched_key_that_changed_stops_exec() {
+        let mut h = Harness::new();
+        let mut other = session(&h.server);
+        h.expect(&[("SET a 1", "+OK"), ("WATCH a b", "+OK")]);
+        h.swap(&mut other);
+        h.expect(&[("SET b 1", "+OK")]);
+        h.swap(&mut other);
+        h.expect(&[("MULTI", "+OK"), ("SET a 2", "+QUEUED"), ("EXEC", "*-1"), ("GET a", "$1\r\n1")]);
+        h.expect(&[("WATCH a", "+OK"), ("MULTI", "+OK"), ("INCR a", "+QUEUED"), ("EXEC", "*1\r\n:2")]);
+        h.expect(&[
+            ("WATCH a", "+OK"),
+            ("SET a 5", "+OK"),
+            ("UNWATCH", "+OK"),
+            ("MULTI", "+OK"),
+            ("EXEC", "*0"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_out_of_place_is_refused() {
+        Harness::new().expect(&[
+            ("EXEC", "-ERR EXEC without MULTI"),
+            ("DISCARD", "-ERR DISCARD without MULTI"),
+            ("MULTI", "+OK"),
+            ("MULTI", "-ERR MULTI calls can not be nested"),
+            ("WATCH a", "-ERR WATCH inside MULTI is not allowed"),
+            ("GET", "-ERR wrong number of arguments for 'get' command"),
+            ("DISCARD", "+OK"),
+            ("PING", "+PONG"),
+        ]);
+    }
+}
