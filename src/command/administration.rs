@@ -304,9 +304,10 @@ fn slow_entries(call: &mut Call<'_>) -> Result<Plan, Error> {
         2 => nothing(call),
         3 if number::parse_i64(call.arg(2)).is_some_and(|count| count >= -1) => nothing(call),
         3 => Err(Error::other("ERR count should be greater than or equal to -1")),
-        _ => Err(Error::other(
-            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
-        )),
+        _ => Err(Error::other(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+            call.text(1)
+        ))),
     }
 }
 
@@ -387,6 +388,10 @@ mod tests {
             ("SLOWLOG GET", "[]"),
             ("SLOWLOG GET -1", "[]"),
             ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
+            (
+                "SLOWLOG GET 1 2",
+                "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
+            ),
             ("SLOWLOG LEN", "0"),
             ("SLOWLOG RESET", "OK"),
             ("LATENCY LATEST", "[]"),

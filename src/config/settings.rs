@@ -1,5 +1,6 @@
 //! Every setting there is.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
@@ -72,6 +73,24 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether values that are right one by one are right together. Protected mode: without a password, nobody from
+    /// outside may be able to connect.
+    pub fn check(&self) -> Result<(), String> {
+        let is_local = |host: &String| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        if self.requirepass.is_some() || !self.protected_mode || self.bind.iter().all(is_local) {
+            return Ok(());
+        }
+        Err(format!(
+            "bind {} would let others than this machine in without a password; set requirepass, or protected-mode no",
+            self.bind.join(" ")
+        ))
+    }
+}
+
 /// Who may send DEBUG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DebugAccess {
@@ -116,6 +135,7 @@ impl Setting {
 }
 
 /// All settings, in the order of `--help`.
+#[expect(clippy::unit_arg, reason = "an assignment that may be refused reads best as one expression")]
 pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "dir",
@@ -382,6 +402,21 @@ mod tests {
             }
             assert_eq!((setting.get)(&settings), shown, "{}", setting.name);
         }
+    }
+
+    fn refused(bind: &str, requirepass: Option<&str>, protected_mode: bool) -> bool {
+        let bind = bind.split(' ').map(str::to_owned).collect();
+        let requirepass = requirepass.map(str::to_owned);
+        Settings { bind, requirepass, protected_mode, ..Settings::default() }.check().is_err()
+    }
+
+    #[test]
+    fn an_open_door_needs_a_password_or_a_word() {
+        assert!(!refused("127.0.0.1 ::1 localhost", None, true));
+        assert!(refused("0.0.0.0", None, true));
+        assert!(refused("127.0.0.1 *", None, true));
+        assert!(!refused("0.0.0.0", Some("secret"), true));
+        assert!(!refused("0.0.0.0", None, false));
     }
 
     #[test]
