@@ -235,7 +235,7 @@ mod tests {
             settings.bind = vec!["0.0.0.0".into()];
             settings.requirepass = Some("secret".into());
         });
-        let answer = harness.bytes("CONFIG SET timeout 5 requirepass \"\"");
+        let answer = shown(&harness.run("CONFIG SET timeout 5 requirepass \"\""));
         assert!(
             answer.contains("related to argument 'requirepass') - bind 0.0.0.0 would let others"),
             "{answer}"
