@@ -30,6 +30,7 @@ pub struct Settings {
     pub tcp_keepalive_s: u64,
     pub tcp_backlog: u32,
     pub proto_max_bulk_len: usize,
+    pub client_query_buffer_limit: usize,
     pub overlay_memory: u64,
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
@@ -61,6 +62,7 @@ impl Default for Settings {
             tcp_keepalive_s: 300,
             tcp_backlog: 511,
             proto_max_bulk_len: limits::VALUE_BYTES_MAX,
+            client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
             overlay_memory: 96 << 20,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
@@ -295,6 +297,18 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| {
             let bytes = parse_bytes_between(text, 1 << 20, limits::VALUE_BYTES_MAX as u64)?;
             s.proto_max_bulk_len = bytes as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "client-query-buffer-limit",
+        value: "BYTES",
+        help: "Largest request",
+        when: When::Any,
+        get: |s| s.client_query_buffer_limit.to_string(),
+        set: |s, text| {
+            let bytes = parse_bytes_between(text, 1 << 20, 64 << 30)?;
+            s.client_query_buffer_limit = usize::try_from(bytes).unwrap_or(usize::MAX);
             Ok(())
         },
     },
