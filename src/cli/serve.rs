@@ -1,6 +1,5 @@
 //! `larder serve`: from settings to a running server, and to its orderly end.
 
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::telemetry::log;
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let settings = config::load(arguments)?.settings;
     log::start(&settings.loglevel, settings.json_log)?;
-    refuse_open_door(&settings)?;
+    settings.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -42,20 +41,6 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     served.map_err(|error| error.to_string())?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Protected mode: without a password, nobody from outside may be able to connect.
-fn refuse_open_door(settings: &Settings) -> Result<(), String> {
-    let is_local = |host: &String| {
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    };
-    if settings.requirepass.is_some() || !settings.protected_mode || settings.bind.iter().all(is_local) {
-        return Ok(());
-    }
-    Err(format!(
-        "bind {} would let others than this machine in without a password; set requirepass, or protected-mode no",
-        settings.bind.join(" ")
-    ))
 }
 
 fn engine_options(settings: &Settings) -> Options {
@@ -82,24 +67,4 @@ fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
         server.shutdown.raise();
     });
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(bind: &str, requirepass: Option<&str>, protected_mode: bool) -> bool {
-        let bind = bind.split(' ').map(str::to_owned).collect();
-        let requirepass = requirepass.map(str::to_owned);
-        refuse_open_door(&Settings { bind, requirepass, protected_mode, ..Settings::default() }).is_err()
-    }
-
-    #[test]
-    fn an_open_door_needs_a_password_or_a_word() {
-        assert!(!refused("127.0.0.1 ::1 localhost", None, true));
-        assert!(refused("0.0.0.0", None, true));
-        assert!(refused("127.0.0.1 *", None, true));
-        assert!(!refused("0.0.0.0", Some("secret"), true));
-        assert!(!refused("0.0.0.0", None, false));
-    }
 }

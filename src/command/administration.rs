@@ -3,7 +3,7 @@
 
 use super::session::Replies;
 use super::table::help;
-use super::{Call, Flags, Plan, Spec, lolwut, reply};
+use super::{Call, Flags, Group, Plan, Spec, lolwut, reply};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::record::number;
@@ -88,6 +88,17 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: ADMIN.union(Flags::STALE),
         plan: replica_of,
+        ..Spec::DEFAULT
+    },
+    Spec {
+        name: "wait",
+        syntax: "numreplicas timeout",
+        summary: "Returns how many replicas have the writes so far: 0, at once, for there are none",
+        group: Group::Generic,
+        since: "3.0.0",
+        arity: 3,
+        flags: Flags::NOSCRIPT.union(Flags::CONNECTION),
+        plan: wait,
         ..Spec::DEFAULT
     },
     Spec {
@@ -299,14 +310,24 @@ fn replica_of(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
 }
 
+fn wait(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.integer(1)?;
+    match number::parse_i64(call.arg(2)) {
+        None => Err(Error::other("ERR timeout is not an integer or out of range")),
+        Some(..0) => Err(Error::other("ERR timeout is negative")),
+        Some(0..) => reply(Reply::Integer(0)),
+    }
+}
+
 fn slow_entries(call: &mut Call<'_>) -> Result<Plan, Error> {
     match call.args.len() {
         2 => nothing(call),
         3 if number::parse_i64(call.arg(2)).is_some_and(|count| count >= -1) => nothing(call),
         3 => Err(Error::other("ERR count should be greater than or equal to -1")),
-        _ => Err(Error::other(
-            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
-        )),
+        _ => Err(Error::other(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+            call.text(1)
+        ))),
     }
 }
 
@@ -381,12 +402,26 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_waited_for() {
+        Harness::new().expect(&[
+            ("WAIT 1 0", "0"),
+            ("WAIT x 0", "-ERR value is not an integer or out of range"),
+            ("WAIT 0 x", "-ERR timeout is not an integer or out of range"),
+            ("WAIT 0 -1", "-ERR timeout is negative"),
+        ]);
+    }
+
+    #[test]
     fn what_there_is_none_of_is_empty() {
         Harness::new().expect(&[
             ("MODULE LIST", "[]"),
             ("SLOWLOG GET", "[]"),
             ("SLOWLOG GET -1", "[]"),
             ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
+            (
+                "SLOWLOG GET 1 2",
+                "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
+            ),
             ("SLOWLOG LEN", "0"),
             ("SLOWLOG RESET", "OK"),
             ("LATENCY LATEST", "[]"),

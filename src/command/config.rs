@@ -104,7 +104,7 @@ enum Target {
 
 fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     let words = call.rest(2);
-    if words.len() % 2 != 0 {
+    if !words.len().is_multiple_of(2) {
         return Err(Error::Syntax);
     }
     let mut changes = Vec::with_capacity(words.len() / 2);
@@ -120,7 +120,9 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     server.config.try_update(|settings| {
         for (name, target, value) in &changes {
             let value = std::str::from_utf8(value).map_err(|_| refused(name, "argument must be UTF-8"))?;
-            change(settings, target, value).map_err(|why| refused(name, &why))?;
+            change(settings, target, value)
+                .and_then(|()| settings.check())
+                .map_err(|why| refused(name, &why))?;
         }
         apply(server, settings);
         Ok::<(), Error>(())
@@ -172,7 +174,7 @@ fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::command::testing::Harness;
+    use crate::command::testing::{Harness, shown};
     use crate::store::Kind;
 
     #[test]
@@ -209,8 +211,8 @@ mod tests {
                 "CONFIG SET maxclients 7 nothing 1",
                 "-ERR Unknown option or number of arguments for CONFIG SET - 'nothing'",
             ),
-            ("CONFIG SET maxclients 7 timeout", "-ERR wrong number of arguments for 'config|set' command"),
-            ("CONFIG SET maxclients 7 timeout 8 port", "-ERR syntax error"),
+            ("CONFIG SET maxclients", "-ERR wrong number of arguments for 'config|set' command"),
+            ("CONFIG SET maxclients 7 timeout", "-ERR syntax error"),
             ("CONFIG GET timeout maxclients", r#"{"timeout": "10", "maxclients": "5"}"#),
         ]);
     }
@@ -224,6 +226,22 @@ mod tests {
                 "-ERR CONFIG SET failed (possibly related to argument 'save') - it can't be changed here from ''",
             ),
         ]);
+    }
+
+    #[test]
+    fn nobody_takes_the_password_off_an_open_server() {
+        let mut harness = Harness::new();
+        harness.server.config.update(|settings| {
+            settings.bind = vec!["0.0.0.0".into()];
+            settings.requirepass = Some("secret".into());
+        });
+        let answer = shown(&harness.run("CONFIG SET timeout 5 requirepass \"\""));
+        assert!(
+            answer.contains("related to argument 'requirepass') - bind 0.0.0.0 would let others"),
+            "{answer}"
+        );
+        assert!(harness.server.config.requirepass().is_some());
+        harness.expect(&[("CONFIG GET timeout", r#"{"timeout": "0"}"#), ("CONFIG SET requirepass x", "OK")]);
     }
 
     #[test]

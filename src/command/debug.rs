@@ -128,6 +128,7 @@ fn object(call: &Call<'_>) -> Result<Plan, Error> {
     Ok(Plan::Reflecting(Reply::text(line), reflects))
 }
 
+#[expect(clippy::approx_constant, reason = "Redis sends this much of it")]
 fn protocol(call: &Call<'_>) -> Result<Plan, Error> {
     let numbers = || (0..3).map(Reply::Integer).collect();
     let value = match call.text(2).to_lowercase().as_str() {

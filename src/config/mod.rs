@@ -22,6 +22,7 @@ pub struct Config {
     settings: RwLock<Settings>,
     max_keys_per_query: AtomicUsize,
     proto_max_bulk_len: AtomicUsize,
+    client_query_buffer_limit: AtomicUsize,
     timeout_s: AtomicU64,
     auto_create_stores: AtomicBool,
 }
@@ -38,6 +39,7 @@ impl Config {
             settings: RwLock::default(),
             max_keys_per_query: AtomicUsize::default(),
             proto_max_bulk_len: AtomicUsize::default(),
+            client_query_buffer_limit: AtomicUsize::default(),
             timeout_s: AtomicU64::default(),
             auto_create_stores: AtomicBool::default(),
         };
@@ -65,6 +67,7 @@ impl Config {
         change(&mut changed)?;
         self.max_keys_per_query.store(changed.max_keys_per_query, Ordering::Relaxed);
         self.proto_max_bulk_len.store(changed.proto_max_bulk_len, Ordering::Relaxed);
+        self.client_query_buffer_limit.store(changed.client_query_buffer_limit, Ordering::Relaxed);
         self.timeout_s.store(changed.timeout_s, Ordering::Relaxed);
         self.auto_create_stores.store(changed.auto_create_stores, Ordering::Relaxed);
         *settings = changed;
@@ -77,6 +80,10 @@ impl Config {
 
     pub fn proto_max_bulk_len(&self) -> usize {
         self.proto_max_bulk_len.load(Ordering::Relaxed)
+    }
+
+    pub fn client_query_buffer_limit(&self) -> usize {
+        self.client_query_buffer_limit.load(Ordering::Relaxed)
     }
 
     /// Seconds of silence after which a connection is closed; 0: never.

@@ -1,5 +1,6 @@
 //! Every setting there is.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
@@ -29,6 +30,7 @@ pub struct Settings {
     pub tcp_keepalive_s: u64,
     pub tcp_backlog: u32,
     pub proto_max_bulk_len: usize,
+    pub client_query_buffer_limit: usize,
     pub overlay_memory: u64,
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
@@ -60,6 +62,7 @@ impl Default for Settings {
             tcp_keepalive_s: 300,
             tcp_backlog: 511,
             proto_max_bulk_len: limits::VALUE_BYTES_MAX,
+            client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
             overlay_memory: 96 << 20,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
@@ -69,6 +72,24 @@ impl Default for Settings {
             loglevel: "info".into(),
             json_log: false,
         }
+    }
+}
+
+impl Settings {
+    /// Whether values that are right one by one are right together. Protected mode: without a password, nobody from
+    /// outside may be able to connect.
+    pub fn check(&self) -> Result<(), String> {
+        let is_local = |host: &String| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        if self.requirepass.is_some() || !self.protected_mode || self.bind.iter().all(is_local) {
+            return Ok(());
+        }
+        Err(format!(
+            "bind {} would let others than this machine in without a password; set requirepass, or protected-mode no",
+            self.bind.join(" ")
+        ))
     }
 }
 
@@ -116,6 +137,7 @@ impl Setting {
 }
 
 /// All settings, in the order of `--help`.
+#[expect(clippy::unit_arg, reason = "an assignment that may be refused reads best as one expression")]
 pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "dir",
@@ -279,6 +301,18 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "client-query-buffer-limit",
+        value: "BYTES",
+        help: "Largest request",
+        when: When::Any,
+        get: |s| s.client_query_buffer_limit.to_string(),
+        set: |s, text| {
+            let bytes = parse_bytes_between(text, 1 << 20, 64 << 30)?;
+            s.client_query_buffer_limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Ok(())
+        },
+    },
+    Setting {
         name: "overlay-memory",
         value: "BYTES",
         help: "Memory for changes that are not in LMDB yet; writers wait when it is full",
@@ -382,6 +416,21 @@ mod tests {
             }
             assert_eq!((setting.get)(&settings), shown, "{}", setting.name);
         }
+    }
+
+    fn refused(bind: &str, requirepass: Option<&str>, protected_mode: bool) -> bool {
+        let bind = bind.split(' ').map(str::to_owned).collect();
+        let requirepass = requirepass.map(str::to_owned);
+        Settings { bind, requirepass, protected_mode, ..Settings::default() }.check().is_err()
+    }
+
+    #[test]
+    fn an_open_door_needs_a_password_or_a_word() {
+        assert!(!refused("127.0.0.1 ::1 localhost", None, true));
+        assert!(refused("0.0.0.0", None, true));
+        assert!(refused("127.0.0.1 *", None, true));
+        assert!(!refused("0.0.0.0", Some("secret"), true));
+        assert!(!refused("0.0.0.0", None, false));
     }
 
     #[test]

@@ -107,11 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run_received(&mut self) -> io::Result<bool> {
         self.watch = Stopwatch::start();
         let bulk_bytes_max = self.server.config.proto_max_bulk_len();
+        let request_bytes_max = self.server.config.client_query_buffer_limit();
         loop {
             let limits = RequestLimits {
                 authenticated: self.session.authenticated,
                 bulk_bytes_max,
-                ..RequestLimits::default()
+                request_bytes_max,
             };
             match self.parser.next(&mut self.input, &limits) {
                 Ok(Some(request)) => {
