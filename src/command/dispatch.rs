@@ -67,8 +67,7 @@ pub fn dispatch_found(
             if let Lookup::Command(spec) = found {
                 server.stats.rejected(table::index(spec));
             }
-            session.queue.iter_mut().for_each(|queue| queue.refuse());
-            (Reply::Error(error), 0)
+            (Reply::Error(transaction::refused(session, found, error)), 0)
         }
     };
     if let Reply::Error(error) = &reply {

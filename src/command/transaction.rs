@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::dispatch::run;
+use super::table::Lookup;
 use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, table};
 use crate::engine::Seq;
 use crate::error::Error;
@@ -92,10 +93,6 @@ impl Queue {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-
-    pub fn refuse(&mut self) {
-        self.refused = true;
-    }
 }
 
 /// A watched key, and the version that its record had: 0 if there was none.
@@ -115,17 +112,34 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     let Some(queue) = &mut session.queue else { return Err(Error::other("ERR no transaction was begun")) };
     let bytes = args.iter().map(|word| word.len() + WORD_BYTES).sum::<usize>();
     if spec.is(Flags::NO_MULTI) {
-        queue.refuse();
+        queue.refused = true;
         return Err(Error::other("ERR Command not allowed inside a transaction"));
     }
     if queue.bytes + bytes > REQUEST_BYTES_MAX {
-        queue.refuse();
+        queue.refused = true;
         return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
     }
     queue.bytes += bytes;
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
     Ok(Reply::Simple("QUEUED"))
+}
+
+/// A request was refused before it could be queued: so is EXEC, now or later.
+pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
+    if let Some(queue) = &mut session.queue {
+        queue.refused = true;
+    }
+    match found {
+        Lookup::Command(spec) if spec.name == "exec" => {
+            session.queue = None;
+            session.watched.clear();
+            let why = error.to_string();
+            let why = why.strip_prefix("ERR ").unwrap_or(&why);
+            Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
+        }
+        _ => error,
+    }
 }
 
 fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -219,22 +233,22 @@ mod tests {
     #[test]
     fn queued_commands_run_as_one() {
         Harness::new().expect(&[
-            ("MULTI", "+OK"),
-            ("SET a 1", "+QUEUED"),
-            ("INCR a", "+QUEUED"),
-            ("DBSIZE", "+QUEUED"),
-            ("KEYS *", "+QUEUED"),
+            ("MULTI", "OK"),
+            ("SET a 1", "QUEUED"),
+            ("INCR a", "QUEUED"),
+            ("DBSIZE", "QUEUED"),
+            ("KEYS *", "QUEUED"),
             ("LPUSH a 1", "-ERR unknown command 'LPUSH', with args beginning with: 'a' '1' "),
             ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
-            ("EXISTS a", ":0"),
-            ("MULTI", "+OK"),
-            ("SET a x", "+QUEUED"),
-            ("INCR a", "+QUEUED"),
-            ("SELECT 1", "+QUEUED"),
-            ("SET b 2", "+QUEUED"),
-            ("DBSIZE", "+QUEUED"),
-            ("EXEC", "*5\r\n+OK\r\n-ERR value is not an integer or out of range\r\n+OK\r\n+OK\r\n:1"),
-            ("GET b", "$1\r\n2"),
+            ("EXISTS a", "0"),
+            ("MULTI", "OK"),
+            ("SET a x", "QUEUED"),
+            ("INCR a", "QUEUED"),
+            ("SELECT 1", "QUEUED"),
+            ("SET b 2", "QUEUED"),
+            ("DBSIZE", "QUEUED"),
+            ("EXEC", "[OK, -ERR value is not an integer or out of range, OK, OK, 1]"),
+            ("GET b", "\"2\""),
         ]);
     }
 
@@ -242,19 +256,13 @@ mod tests {
     fn a_watched_key_that_changed_stops_exec() {
         let mut h = Harness::new();
         let mut other = session(&h.server);
-        h.expect(&[("SET a 1", "+OK"), ("WATCH a b", "+OK")]);
+        h.expect(&[("SET a 1", "OK"), ("WATCH a b", "OK")]);
         h.swap(&mut other);
-        h.expect(&[("SET b 1", "+OK")]);
+        h.expect(&[("SET b 1", "OK")]);
         h.swap(&mut other);
-        h.expect(&[("MULTI", "+OK"), ("SET a 2", "+QUEUED"), ("EXEC", "*-1"), ("GET a", "$1\r\n1")]);
-        h.expect(&[("WATCH a", "+OK"), ("MULTI", "+OK"), ("INCR a", "+QUEUED"), ("EXEC", "*1\r\n:2")]);
-        h.expect(&[
-            ("WATCH a", "+OK"),
-            ("SET a 5", "+OK"),
-            ("UNWATCH", "+OK"),
-            ("MULTI", "+OK"),
-            ("EXEC", "*0"),
-        ]);
+        h.expect(&[("MULTI", "OK"), ("SET a 2", "QUEUED"), ("EXEC", "nil"), ("GET a", "\"1\"")]);
+        h.expect(&[("WATCH a", "OK"), ("MULTI", "OK"), ("INCR a", "QUEUED"), ("EXEC", "[2]")]);
+        h.expect(&[("WATCH a", "OK"), ("SET a 5", "OK"), ("UNWATCH", "OK"), ("MULTI", "OK"), ("EXEC", "[]")]);
     }
 
     #[test]
@@ -262,12 +270,12 @@ mod tests {
         Harness::new().expect(&[
             ("EXEC", "-ERR EXEC without MULTI"),
             ("DISCARD", "-ERR DISCARD without MULTI"),
-            ("MULTI", "+OK"),
+            ("MULTI", "OK"),
             ("MULTI", "-ERR MULTI calls can not be nested"),
             ("WATCH a", "-ERR WATCH inside MULTI is not allowed"),
             ("GET", "-ERR wrong number of arguments for 'get' command"),
-            ("DISCARD", "+OK"),
-            ("PING", "+PONG"),
+            ("DISCARD", "OK"),
+            ("PING", "PONG"),
         ]);
     }
 }

@@ -44,14 +44,6 @@ await client.set("text", '"not a number"');
 await assert.rejects(client.incr("text"), /not an integer/);
 await assert.rejects(client.call("NONSENSE"), /unknown command/);
 
-// messages
-const listener = client.duplicate();
-await listener.subscribe("news");
-const message = once(listener, "message");
-assert.equal(await client.publish("news", "hello"), 1);
-assert.deepEqual(await message, ["news", "hello"]);
-listener.disconnect();
-
 // the same client goes on after a restart
 console.log("restart");
 await once(process.stdin, "data");

@@ -50,12 +50,6 @@ async function everyday(RESP) {
   await assert.rejects(client.sendCommand(["NONSENSE"]), /unknown command/);
   assert.equal(await client.get("text"), '"not a number"');
 
-  // messages
-  const listener = await client.duplicate().connect();
-  const message = new Promise((resolve) => listener.subscribe("news", resolve).then(() => client.publish("news", "hello")));
-  assert.equal(await message, "hello");
-  await listener.unsubscribe("news");
-  await listener.close();
   return client;
 }
 

@@ -87,15 +87,6 @@ def everyday(protocol):
     assert other.get("text") is None
     other.close()
 
-    # messages
-    listener = client.pubsub()
-    listener.subscribe("news")
-    assert listener.get_message(timeout=30)["type"] == "subscribe"
-    assert client.publish("news", "hello") == 1
-    message = listener.get_message(timeout=30)
-    assert (message["type"], message["data"]) == ("message", "hello"), message
-    listener.close()
-
     assert client.info("server")["tcp_port"] == int(URL.rsplit(":", 1)[1])
     assert client.config_get("timeout") == {"timeout": "0"}
     return client
