@@ -127,7 +127,8 @@ fn a_failure_reaches_everyone_who_waits() {
     for fsync in [Fsync::Always, Fsync::EverySec] {
         // With room enough that only frames are written.
         let disk = SimDisk::default();
-        let (journal, ..) = open_with(Options { fsync, segment_bytes: 1 << 20, ..options(&disk) }, 0).unwrap();
+        let (journal, ..) =
+            open_with(Options { fsync, segment_bytes: 1 << 20, ..options(&disk) }, 0).unwrap();
         eventually("the stock is full", || journal.status().spares == 2);
         disk.fail_after(super::super::sim::Operation::Write, 60);
         thread::scope(|scope| {
