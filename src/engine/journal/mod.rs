@@ -61,7 +61,9 @@
 //! # What it relies on
 //!
 //! That a sync which succeeded is true; that a write which was interrupted leaves each byte old or new, within its own
-//! range (frames of different syncs share pages); that a rename is durable once its directory was synced. It notices
+//! range (frames of different syncs share pages); that a rename is durable once its directory was synced; that writing
+//! again over blocks that are there needs no new ones. Where it does, as on a copy-on-write file system, a full disk fails
+//! the journal instead of refusing entries. It notices
 //! bytes that change later, but damage to the very end of the log, with nothing written after it, looks like a crash.
 //!
 //! It knows nothing of records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads of
@@ -79,10 +81,12 @@ mod segment;
 #[cfg(test)]
 mod sim;
 mod stock;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod wait;
 mod waiters;
+mod writer;
 
 use std::mem::take;
 use std::path::Path;

@@ -66,6 +66,11 @@ impl Batch {
         self.end = self.frame.len();
     }
 
+    /// The buffer, to serve another batch.
+    pub fn into_buffer(self) -> Vec<u8> {
+        if self.frame.capacity() <= BUFFER_BYTES_KEPT { self.frame } else { Vec::new() }
+    }
+
     /// Bytes of whole entries.
     fn bytes(&self) -> usize {
         self.end - FRAME_HEADER_BYTES
@@ -166,7 +171,7 @@ impl Plan {
             return Vec::new();
         }
         self.room += (u64::from(self.current.entries) - 1) * FRAME_HEADER_BYTES as u64;
-        let mut last = std::mem::replace(&mut self.current, Batch::new(None, kept(std::mem::take(buffer))));
+        let mut last = std::mem::replace(&mut self.current, Batch::new(None, std::mem::take(buffer)));
         last.frame.truncate(last.end);
         let mut batches = std::mem::take(&mut self.full);
         batches.push(last);
@@ -225,10 +230,6 @@ impl Plan {
 /// What an entry costs at most on disk, given its bytes with the length in front.
 fn cost(entry_bytes: usize) -> u64 {
     (FRAME_HEADER_BYTES + entry_bytes) as u64
-}
-
-fn kept(buffer: Vec<u8>) -> Vec<u8> {
-    if buffer.capacity() <= BUFFER_BYTES_KEPT { buffer } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -125,7 +125,11 @@ fn a_milder_policy_lets_go_who_waits_for_a_sync() {
 #[test]
 fn a_failure_reaches_everyone_who_waits() {
     for fsync in [Fsync::Always, Fsync::EverySec] {
-        let (disk, journal) = new_journal(fsync);
+        // With room enough that only frames are written.
+        let disk = SimDisk::default();
+        let (journal, ..) =
+            open_with(Options { fsync, segment_bytes: 1 << 20, ..options(&disk) }, 0).unwrap();
+        eventually("the stock is full", || journal.status().spares == 2);
         disk.fail_after(super::super::sim::Operation::Write, 60);
         thread::scope(|scope| {
             for _ in 0..THREADS {

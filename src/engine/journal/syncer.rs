@@ -1,0 +1,107 @@
+//! Syncing: the sync thread, and those who block until it has done its work.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::core::{Core, FailOnPanic};
+use super::segment::Segment;
+use super::{Fault, Fsync, JournalError, Seq};
+use crate::engine::clock;
+
+/// How often `everysec` syncs, and from when on a sync counts as slow.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// The sync thread.
+    pub fn run_syncs(&self) {
+        let _failing = FailOnPanic(self);
+        let mut last_sync = clock::monotonic();
+        while self.await_sync(last_sync) {
+            last_sync = clock::monotonic();
+            self.sync();
+        }
+    }
+
+    /// Makes everything taken so far durable.
+    pub fn sync(&self) {
+        let _turn = self.turn.lock();
+        let (target, segments) = {
+            let mut writer = self.writer.lock();
+            if self.write_pending(&mut writer).is_err() {
+                return;
+            }
+            (self.written(), self.ledger.lock().take_dirty())
+        };
+        if self.is_write_wanted() {
+            self.write_unless_busy();
+        }
+        match self.sync_segments(&segments) {
+            Ok(()) => self.publish_durable(target),
+            Err(error) => drop(self.fail(error.to_string())),
+        }
+    }
+
+    /// Blocks until everything up to `seq` is synced, and has it synced now.
+    pub fn wait_durable(&self, seq: Seq) -> Result<(), Fault> {
+        let seq = seq.min(self.last());
+        let mut waiters = self.waiters.lock();
+        loop {
+            if self.durable() >= seq {
+                return Ok(());
+            }
+            if let Some(fault) = &waiters.failed {
+                return Err(fault.clone());
+            }
+            if waiters.stopping {
+                return Err(Fault::Closed);
+            }
+            waiters.forced = waiters.forced.max(seq);
+            self.sync_wanted.notify_one();
+            self.durable_moved.wait(&mut waiters);
+        }
+    }
+
+    /// Sleeps until there is something to sync; false when it is time to stop.
+    fn await_sync(&self, last_sync: Instant) -> bool {
+        let mut waiters = self.waiters.lock();
+        while !waiters.stopping {
+            let fsync = self.fsync();
+            let now = clock::monotonic();
+            if waiters.failed.is_some() {
+                self.sync_wanted.wait(&mut waiters);
+            } else if waiters.forced > self.durable() || fsync == Fsync::Always && !waiters.is_empty() {
+                return true;
+            } else if fsync != Fsync::EverySec {
+                self.sync_wanted.wait(&mut waiters);
+            } else if self.last() == self.durable() {
+                self.sync_wanted.wait_until(&mut waiters, now + SYNC_INTERVAL);
+            } else if now >= last_sync + SYNC_INTERVAL {
+                return true;
+            } else {
+                self.sync_wanted.wait_until(&mut waiters, last_sync + SYNC_INTERVAL);
+            }
+        }
+        false
+    }
+
+    pub fn sync_segments(&self, segments: &[Arc<Segment>]) -> Result<(), JournalError> {
+        for segment in segments {
+            let start = clock::monotonic();
+            let path = || self.dir.join(segment.name.to_string());
+            segment.file.sync().map_err(|error| JournalError::io("sync", &path(), error))?;
+            let took = clock::monotonic().duration_since(start);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.stats.syncs.fetch_add(1, Ordering::Relaxed);
+            self.stats.last_sync_us.store(micros, Ordering::Relaxed);
+            self.stats.max_sync_us.fetch_max(micros, Ordering::Relaxed);
+            self.stats.slow_syncs.fetch_add(u64::from(took >= SYNC_INTERVAL), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn publish_durable(&self, durable: Seq) {
+        self.durable.fetch_max(durable, Ordering::AcqRel);
+        self.wake_acknowledged();
+    }
+}
