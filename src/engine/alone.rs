@@ -1,17 +1,18 @@
 //! Several commands as one: what EXEC needs.
 //!
-//! Every read and write of the engine passes a gate, many at a time. Whoever runs [`alone`](Engine::alone) closes it:
-//! nobody else reads or writes meanwhile, and no checkpoint begins. What is written goes into memory as usual, and its
-//! effects are collected; at the end they become one journal entry. So others see all of it or nothing, a crash leaves
-//! all of it or nothing, and the commands themselves need not know.
+//! While somebody runs [`alone`](Engine::alone), nobody else reads or writes, and no checkpoint begins: who takes the
+//! engine's lock looks whether a group is open, and waits at the gate if so. What is written goes into memory as usual,
+//! and its effects are collected; at the end they become one journal entry. So others see all of it or nothing, a crash
+//! leaves all of it or nothing, and the commands themselves need not know.
 //!
-//! The thread that is alone passes its own gate; a flag of the thread says so.
+//! The thread that is alone may take the lock; a flag of the thread says so.
 
 use std::cell::Cell;
 
-use parking_lot::RwLockReadGuard;
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 
 use super::effect::Effect;
+use super::state::State;
 use super::{Engine, Seq};
 use crate::error::Error;
 
@@ -35,9 +36,28 @@ impl Drop for Reopen<'_> {
 }
 
 impl Engine {
-    /// Waits while somebody is alone. Held for the length of a read or write.
-    pub(super) fn pass_gate(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        if ALONE.get() { None } else { Some(self.gate.read()) }
+    /// The state, to read; waits while somebody else is alone.
+    pub(super) fn read_state(&self) -> RwLockReadGuard<'_, State> {
+        loop {
+            let state = self.state.read();
+            if state.group.is_none() || ALONE.get() {
+                return state;
+            }
+            drop(state);
+            drop(self.gate.lock());
+        }
+    }
+
+    /// The state, to change; waits while somebody else is alone.
+    pub(super) fn write_state(&self) -> RwLockWriteGuard<'_, State> {
+        loop {
+            let state = self.state.write();
+            if state.group.is_none() || ALONE.get() {
+                return state;
+            }
+            drop(state);
+            drop(self.gate.lock());
+        }
     }
 
     /// Runs several commands as one. Gives their result, and the journal sequence number of what they wrote, 0 if they
@@ -46,7 +66,7 @@ impl Engine {
     /// Fails if the journal takes the entry no more; what was written is in memory then, whole, and the next checkpoint
     /// decides whether it lasts.
     pub fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<(R, Seq), Error> {
-        let _gate = self.gate.write();
+        let _gate = self.gate.lock();
         ALONE.set(true);
         let reopen = Reopen(self);
         self.state.write().group = Some(Vec::new());

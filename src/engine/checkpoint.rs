@@ -213,8 +213,7 @@ impl Engine {
 
     /// Takes the changes so far; none if there are none.
     fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
-        let _gate = self.pass_gate();
-        let mut state = self.state.write();
+        let mut state = self.write_state();
         if let Some(unfinished) = &state.frozen {
             return Some(unfinished.clone());
         }
@@ -309,7 +308,7 @@ impl Engine {
     /// LMDB has it all: lets go of the frozen overlay, and counts records by what they take now.
     fn finish(&self, frozen: &Arc<Frozen>) {
         let settled = settled_bytes(&frozen.overlay);
-        let mut state = self.state.write();
+        let mut state = self.write_state();
         let State { catalog, active, .. } = &mut *state;
         for (generation, saved) in settled {
             let Some(usage) = catalog.usage_mut(generation) else { continue };
@@ -334,7 +333,7 @@ impl Engine {
     /// After the journal failed and a checkpoint took its place: goes on in a new segment, unless more was changed in
     /// between, which the next checkpoint takes along.
     fn restart_journal(&self) -> Result<(), Fault> {
-        let state = self.state.write();
+        let state = self.write_state();
         let through = self.journal.last();
         if state.active.is_empty() && self.checkpoint_holds(through)? {
             self.journal.restart(through)?;

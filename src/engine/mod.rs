@@ -79,8 +79,8 @@ impl From<Fault> for Error {
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
 pub struct Engine {
     state: RwLock<State>,
-    /// Closed while somebody runs several commands as one.
-    gate: RwLock<()>,
+    /// Held by who runs several commands as one.
+    gate: Mutex<()>,
     tables: Tables,
     journal: Arc<Journal>,
     cache: ValueCache,
@@ -104,11 +104,10 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
-        let _gate = self.pass_gate();
         let snapshot;
         let mut resolved = Resolved::default();
         {
-            let state = self.state.read();
+            let state = self.read_state();
             resolved.look_in_memory(&state, keys, &OnDisk::default())?;
             // opened under the lock, so that overlay and LMDB are of one instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
@@ -133,7 +132,6 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
-        let _gate = self.pass_gate();
         let mut run = Some(run);
         let mut missing = match self.try_write(now_ms, keys, &OnDisk::default(), &mut run)? {
             Attempt::Done(result, reflects) => return Ok((result, reflects)),
@@ -158,7 +156,7 @@ impl Engine {
     ) -> Result<Attempt<R>, Error> {
         // dropped after the lock is given back: it may be large
         let mut leftovers = Leftovers::default();
-        let mut state = self.state.write();
+        let mut state = self.write_state();
         let (result, changes, reflects) = {
             let mut resolved = Resolved::default();
             resolved.look_in_memory(&state, keys, on_disk)?;
@@ -230,23 +228,23 @@ impl Engine {
 
     /// The stores as they are now. Hold it only to read from it.
     pub fn catalog(&self) -> CatalogGuard<'_> {
-        CatalogGuard(self.state.read())
+        CatalogGuard(self.read_state())
     }
 
     /// What a store takes as a value; fails with [`Error::NoStore`].
     pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
-        let state = self.state.read();
+        let state = self.read_state();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         Ok(state.kind(store))
     }
 
     /// What a store without a kind of its own takes.
     pub fn default_kind(&self) -> Kind {
-        self.state.read().default_kind
+        self.read_state().default_kind
     }
 
     pub fn set_default_kind(&self, kind: Kind) {
-        self.state.write().default_kind = kind;
+        self.write_state().default_kind = kind;
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {
@@ -278,7 +276,7 @@ impl Engine {
     }
 
     pub fn status(&self) -> Status {
-        let state = self.state.read();
+        let state = self.read_state();
         Status {
             journal: self.journal.status(),
             checkpoint: self.checkpoint.status(),

@@ -86,7 +86,7 @@ impl Engine {
         let overlay_bytes = state.overlay_bytes();
         let engine = Arc::new(Engine {
             state: RwLock::new(state),
-            gate: RwLock::new(()),
+            gate: Mutex::new(()),
             tables,
             journal,
             cache: ValueCache::new(options.cache_bytes_max),

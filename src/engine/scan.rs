@@ -75,7 +75,6 @@ impl Engine {
         wants: &dyn Fn(&[u8]) -> bool,
         visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<End, Error> {
-        let _gate = self.pass_gate();
         let from = start(range);
         let copy = self.copy_active(range, from)?;
         let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
@@ -136,8 +135,7 @@ impl Engine {
         if self.is_sweeping() {
             self.expire_due(now_ms, usize::MAX)?;
         }
-        let _gate = self.pass_gate();
-        let state = self.state.read();
+        let state = self.read_state();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         Ok((store.usage.records, self.journal.last()))
     }
@@ -178,7 +176,7 @@ impl Engine {
             first = Bytes::copy_from_slice(row.key());
             Ok(ControlFlow::Break(()))
         })?;
-        let state = self.state.read();
+        let state = self.read_state();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         let snapshot = self.tables.snapshot()?;
         let on_disk = self.tables.last_key(&snapshot, store.generation)?.unwrap_or_default();
@@ -191,7 +189,7 @@ impl Engine {
     fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
         loop {
             {
-                let state = self.state.read();
+                let state = self.read_state();
                 let store =
                     state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
                 let layer = state.active.layer(store.generation);
@@ -211,7 +209,7 @@ impl Engine {
                     });
                 }
             }
-            let mut state = self.state.write();
+            let mut state = self.write_state();
             if let Some(generation) = state.catalog.get(range.store).map(|store| store.generation)
                 && let Some(layer) = state.active.layer_mut(generation)
             {

@@ -78,7 +78,7 @@ impl Engine {
     fn due(&self, now_ms: u64, keys_max: usize) -> Result<Vec<Key>, Error> {
         let mut position = self.sweep.lock();
         let (mut keys, snapshot) = {
-            let state = self.state.read();
+            let state = self.read_state();
             if position.epoch != state.epoch {
                 *position = Position { epoch: state.epoch, after: None };
             }
@@ -105,7 +105,7 @@ impl Engine {
             }
             let DeadlineRow { position, generation, key, .. } = row?;
             after = Some(position.to_vec());
-            let state = self.state.read();
+            let state = self.read_state();
             // what the overlay knows of the key, it knows better
             if state.entry(generation, key).is_none()
                 && let Some(store) = state.catalog.holding(generation)
