@@ -103,7 +103,7 @@ fn storage() {
         redis.cli(&["SAVE"]);
         let stored = larder.info_number("store_0:", "stored_bytes=");
         let per = |bytes: u64| bytes as f64 / records as f64;
-        let aof: u64 = folder_bytes(&redis.folder.join("appendonlydir"), "incr.aof");
+        let aof: u64 = folder_bytes(&redis.folder.join("appendonlydir"));
         println!(
             "| {records} of {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
             plain as f64 / 1000.0,
@@ -453,8 +453,7 @@ impl Drop for Server {
     }
 }
 
-fn folder_bytes(folder: &Path, ending: &str) -> u64 {
+fn folder_bytes(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending));
-    ours.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }

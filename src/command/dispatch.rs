@@ -61,7 +61,7 @@ pub fn dispatch_found(
                 run(server, session, spec, request.args, now_ms)
             };
             server.stats.command(command, watch.lap_ns(), outcome.is_err());
-            outcome.unwrap_or_else(|error| (Reply::Error(error), 0))
+            outcome.unwrap_or_else(|error| failed(server, error))
         }
         Err(error) => {
             if let Lookup::Command(spec) = found {
@@ -117,6 +117,13 @@ pub(super) fn run(
             server.engine.write(now_ms, &keys, run)
         }
     }
+}
+
+/// An error may tell of what it found, so it waits like every other reply; not one of storage, whose trouble may be that
+/// nothing becomes durable.
+fn failed(server: &Server, error: Error) -> (Reply, Seq) {
+    let reflects = if matches!(error, Error::Storage(_)) { 0 } else { server.engine.last_seq() };
+    (Reply::Error(error), reflects)
 }
 
 /// Heeds CLIENT REPLY.

@@ -49,6 +49,7 @@ impl Tables {
     /// the most.
     pub fn open(dir: &Path, map_bytes: Option<usize>) -> Result<Tables, OpenError> {
         let env = open_env(dir, map_bytes)?;
+        fill_up(&env)?;
         let found = env.unnamed_database_stat().entries;
         let wtxn = env.write_txn()?;
         let opened = env.create_databases_and_commit(wtxn, |opener, wtxn| -> heed::Result<_> {
@@ -82,6 +83,19 @@ impl Tables {
             CommitOrAbort::Abort(refused) => Err(refused),
         }
     }
+}
+
+/// Gives the file its full length. LMDB doesn't write pages at the end that came and went in one transaction, so a sound
+/// file may be shorter than it says; but so may one that was cut, and reading behind its end would end the process. With
+/// zeros there, LMDB answers that the page is not what it should be.
+fn fill_up(env: &Env<WithoutTls>) -> Result<(), OpenError> {
+    let page_bytes = u64::from(env.unnamed_database_stat().page_size);
+    let needed = (env.info().last_page_number as u64 + 1) * page_bytes;
+    let file = env.try_clone_inner_file()?;
+    let lengthen = |file: &std::fs::File| {
+        if file.metadata()?.len() < needed { file.set_len(needed) } else { Ok(()) }
+    };
+    lengthen(&file).map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
 }
 
 fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, OpenError> {
