@@ -372,10 +372,11 @@ impl Server {
         number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
     }
 
+    /// Memory of its own: pages of LMDB's file that the kernel keeps mapped are not counted.
     fn resident_kb(&self) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.process.borrow().id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 

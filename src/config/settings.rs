@@ -63,7 +63,7 @@ impl Default for Settings {
             tcp_backlog: 511,
             proto_max_bulk_len: limits::VALUE_BYTES_MAX,
             client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
-            overlay_memory: 96 << 20,
+            overlay_memory: 64 << 20,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,

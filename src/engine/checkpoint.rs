@@ -19,6 +19,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,8 +34,9 @@ use crate::record::header;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
-/// Records that one commit writes at the most: a random one dirties a page or two of 4 KB.
-const RECORDS_PER_COMMIT: usize = 16_384;
+/// Records that one commit writes at the most: a random one dirties a page or two of 4 KB, and writers that wait for room
+/// wait for a commit.
+const RECORDS_PER_COMMIT: usize = 8_192;
 /// Bytes of values that one commit writes at the most.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
 /// Records of flushed stores that one commit removes.
@@ -45,11 +47,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
     pub overlay: Overlay,
+    /// How much of the overlay's estimate is in LMDB already: room for new changes.
+    written_bytes: AtomicUsize,
     through: Seq,
     stores: Vec<(StoreId, Generation, Definition)>,
     next_store: StoreId,
     last_generation: Generation,
     retired: Vec<Generation>,
+}
+
+impl Frozen {
+    /// An estimate of the memory that is still unwritten.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.overlay.bytes().saturating_sub(self.written_bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// Asks for checkpoints, and tells how they went.
@@ -223,6 +234,7 @@ impl Engine {
         }
         let frozen = Arc::new(Frozen {
             overlay: std::mem::take(&mut state.active),
+            written_bytes: AtomicUsize::new(0),
             through,
             stores: state
                 .catalog
@@ -253,6 +265,12 @@ impl Engine {
             if rest.is_empty() {
                 return Ok(entries.len());
             }
+            // writers that wait go on portion by portion, not after the whole checkpoint
+            let written = entries.len() - rest.len();
+            let written_bytes = frozen.overlay.bytes() as u128 * written as u128 / entries.len() as u128;
+            frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
+            self.note_overlay_bytes(&self.read_state());
+            self.room.wake();
         }
     }
 

@@ -49,7 +49,7 @@ impl Options {
             databases: crate::limits::DATABASES,
             default_kind: Kind::Json,
             compression: Compression::default(),
-            overlay_bytes_max: 96 * 1024 * 1024,
+            overlay_bytes_max: 64 * 1024 * 1024,
             cache_bytes_max: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(10),
             journal_segment_bytes: 16 * 1024 * 1024,

@@ -53,6 +53,11 @@ impl Room {
     /// A checkpoint ended, well or not.
     pub fn checkpoint_ended(&self, well: bool) {
         self.stuck.store(!well, Ordering::Release);
+        self.wake();
+    }
+
+    /// Has those who wait look again.
+    pub fn wake(&self) {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -61,9 +61,9 @@ impl State {
             .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)))
     }
 
-    /// An estimate of the memory that unwritten changes take.
+    /// An estimate of the memory that changes take which are not in LMDB yet.
     pub fn overlay_bytes(&self) -> usize {
-        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.overlay.bytes())
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
     }
 
     /// Makes an effect visible. `replaced` is the weight of the record that lay at the key of a put or a remove.
