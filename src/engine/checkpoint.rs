@@ -25,8 +25,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+use super::cache::Cached;
 use super::effect::Definition;
-use super::overlay::{Entry, Overlay};
+use super::overlay::{Entry, Live, Overlay};
 use super::state::State;
 use super::{Engine, Fault, Seq, clock};
 use crate::record::compress::{self, Compression};
@@ -326,6 +327,7 @@ impl Engine {
     /// LMDB has it all: lets go of the frozen overlay, and counts records by what they take now.
     fn finish(&self, frozen: &Arc<Frozen>) {
         let settled = settled_bytes(&frozen.overlay);
+        self.refresh_cache(&frozen.overlay);
         let mut state = self.write_state();
         let State { catalog, active, .. } = &mut *state;
         for (generation, saved) in settled {
@@ -346,6 +348,23 @@ impl Engine {
         self.note_overlay_bytes(&state);
         drop(state);
         drop(frozen);
+    }
+
+    /// The cache's second rule: it has what LMDB holds now, before the overlay that hides it goes.
+    fn refresh_cache(&self, overlay: &Overlay) {
+        for (generation, layer) in overlay.layers() {
+            for (key, entry) in layer.iter() {
+                let Entry { version, live } = entry;
+                match live.as_ref().and_then(|live| Some((live, live.settled()?))) {
+                    Some((Live { value, expires_at_ms, .. }, stored_bytes)) => {
+                        let (value, expires_at_ms, version) = (value.clone(), *expires_at_ms, *version);
+                        let cached = Cached { value, expires_at_ms, version, stored_bytes };
+                        self.cache.put(generation, key, cached);
+                    }
+                    None => self.cache.remove(generation, key),
+                }
+            }
+        }
     }
 
     /// After the journal failed and a checkpoint took its place: goes on in a new segment, unless more was changed in

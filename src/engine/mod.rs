@@ -39,7 +39,6 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
-pub use cache::ValueCache;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
@@ -49,6 +48,7 @@ pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, StoreId};
+use cache::{Cached, RecordCache};
 use effect::Effect;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
@@ -83,7 +83,7 @@ pub struct Engine {
     gate: Mutex<()>,
     tables: Tables,
     journal: Arc<Journal>,
-    cache: ValueCache,
+    cache: RecordCache,
     compression: RwLock<Compression>,
     room: room::Room,
     checkpoint: checkpoint::Control,
@@ -105,10 +105,12 @@ impl Engine {
         run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
         let snapshot;
+        let epoch;
         let mut resolved = Resolved::default();
         {
             let state = self.read_state();
-            resolved.look_in_memory(&state, keys, &OnDisk::default())?;
+            epoch = state.epoch;
+            resolved.look_in_memory(&state, &self.cache, keys, &OnDisk::default())?;
             // opened under the lock, so that overlay and LMDB are of one instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
         }
@@ -117,7 +119,7 @@ impl Engine {
             resolved.declare_missing(keys, &on_disk);
         }
         let Resolved { stores, declared, reflects, .. } = resolved;
-        let result = run(&ReadTxn::new(now_ms, stores, declared, &self.cache))?;
+        let result = run(&ReadTxn::new(now_ms, stores, declared, self, epoch))?;
         Ok((result, reflects))
     }
 
@@ -159,18 +161,26 @@ impl Engine {
         let mut state = self.write_state();
         let (result, changes, reflects) = {
             let mut resolved = Resolved::default();
-            resolved.look_in_memory(&state, keys, on_disk)?;
+            resolved.look_in_memory(&state, &self.cache, keys, on_disk)?;
             if !resolved.missing.is_empty() {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
             let (declared, changes) = (resolved.declared, Changes::default());
-            let mut txn = WriteTxn { now_ms, state: &state, cache: &self.cache, declared, changes };
+            let mut txn = WriteTxn { now_ms, state: &state, declared, changes };
             (run(&mut txn)?, txn.changes, resolved.reflects)
         };
         let seq = self.commit(&mut state, changes, &mut leftovers)?;
         drop(state);
         Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
+    }
+
+    /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
+    pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
+        let state = self.read_state();
+        if state.epoch == epoch && state.entry(generation, key).is_none() {
+            self.cache.put(generation, key, cached);
+        }
     }
 
     fn look_on_disk<'s>(
@@ -324,8 +334,15 @@ struct Resolved<'t> {
 }
 
 impl<'t> Resolved<'t> {
-    /// Declares the keys that the overlay knows, or `on_disk`, if it still holds; notes the others as missing.
-    fn look_in_memory(&mut self, state: &State, keys: &'t [Key], on_disk: &OnDisk<'t>) -> Result<(), Error> {
+    /// Declares the keys that the overlay knows, or `on_disk`, if it still holds, or the cache; notes the others as
+    /// missing.
+    fn look_in_memory(
+        &mut self,
+        state: &State,
+        cache: &RecordCache,
+        keys: &'t [Key],
+        on_disk: &OnDisk<'t>,
+    ) -> Result<(), Error> {
         let mut on_disk_keys =
             if on_disk.epoch == state.epoch { &on_disk.found[..] } else { Default::default() }
                 .iter()
@@ -347,7 +364,13 @@ impl<'t> Resolved<'t> {
                 Some((_, of, found)) if *of == generation => {
                     self.declared.push(Declared { generation, name, found: found.clone() });
                 }
-                _ => self.missing.push((at, generation)),
+                _ => match cache.get(generation, name) {
+                    Some(cached) => {
+                        let found = Found::of_cached(name, cached);
+                        self.declared.push(Declared { generation, name, found });
+                    }
+                    None => self.missing.push((at, generation)),
+                },
             }
         }
         Ok(())

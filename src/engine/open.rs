@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::cache::ValueCache;
+use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Effect, Malformed};
 use super::journal::{self, Fsync, Journal, JournalError};
@@ -89,7 +89,7 @@ impl Engine {
             gate: Mutex::new(()),
             tables,
             journal,
-            cache: ValueCache::new(options.cache_bytes_max),
+            cache: RecordCache::new(options.cache_bytes_max),
             compression: RwLock::new(options.compression),
             room: Room::new(options.overlay_bytes_max),
             checkpoint: Control::new(options.checkpoint_interval, through, clock::now_ms()),

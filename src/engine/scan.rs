@@ -13,7 +13,7 @@ use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
 use super::overlay::Layer;
 use super::txn::{Found, Meta, Record};
-use super::{Engine, Seq, ValueCache};
+use super::{Engine, Seq};
 use crate::error::Error;
 use crate::store::{Generation, StoreId};
 
@@ -39,7 +39,6 @@ pub struct Row<'t> {
     found: Found<'t>,
     generation: Generation,
     key: &'t [u8],
-    cache: &'t ValueCache,
 }
 
 impl Row<'_> {
@@ -53,7 +52,7 @@ impl Row<'_> {
 
     /// The record with its value.
     pub fn record(&self) -> Result<Option<Record>, Error> {
-        Ok(self.found.clone().record(self.generation, self.key, self.cache)?)
+        Ok(self.found.clone().record(self.generation, self.key)?)
     }
 }
 
@@ -120,7 +119,7 @@ impl Engine {
             match found.map(|found| found.unexpired(now_ms)) {
                 None | Some(Found::Absent) => {}
                 Some(found) => {
-                    let row = Row { found, generation: copy.generation, key: &key, cache: &self.cache };
+                    let row = Row { found, generation: copy.generation, key: &key };
                     if visit(row)?.is_break() {
                         return Ok(End { more_after: Some(last), reflects: copy.reflects });
                     }

@@ -344,3 +344,61 @@ fn writers_and_a_checkpointing_engine_agree_on_every_count() {
     let counted = |label: &str| report.stores.iter().find(|store| store.label == label).unwrap().counted;
     assert_eq!((counted("0"), counted("1")), (zero, one));
 }
+
+#[test]
+fn a_reader_never_sees_a_value_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = [0u64; 3];
+                while !done.load(Ordering::Relaxed) {
+                    for (at, seen) in seen.iter_mut().enumerate() {
+                        let Some(record) = get(&engine, 1, &key(0, &format!("k{at}"))) else { continue };
+                        let number = std::str::from_utf8(&record.value).unwrap().parse().unwrap();
+                        assert!(number >= *seen, "{number} after {seen}");
+                        *seen = number;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for number in 1..=1_500u64 {
+                put(&engine, 1, &key(0, &format!("k{}", number % 3)), &number.to_string(), Expiry::Never);
+                // the keys are in LMDB and the cache now and then, not always in the overlay
+                if number % 5 == 0 {
+                    engine.checkpoint().unwrap();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+    engine.close().unwrap();
+}
+
+#[test]
+fn what_a_slow_reader_found_does_not_become_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let key = key(0, "k");
+    put(&engine, 1, &key, "1", Expiry::Never);
+    engine.close().unwrap();
+    drop(engine);
+    let engine = open(dir.path());
+    let (found, _) = engine
+        .read(1, std::slice::from_ref(&key), |txn| {
+            // between the look at LMDB and the reading of the value, the record changes and a checkpoint ends
+            put(&engine, 1, &key, "2", Expiry::Never);
+            engine.checkpoint().unwrap();
+            txn.get(&key)
+        })
+        .unwrap();
+    assert_eq!(found.unwrap().value, "1", "the transaction sees one instant");
+    assert_eq!(get(&engine, 1, &key).unwrap().value, "2");
+    engine.write(1, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
+    engine.checkpoint().unwrap();
+    assert_eq!(get(&engine, 1, &key), None);
+    engine.close().unwrap();
+}

@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::cache::Cached;
 use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
 use super::overlay::{Entry, Live};
 use super::state::State;
-use super::{Fault, Seq, ValueCache};
+use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
 use crate::store::usage::Weight;
@@ -94,6 +95,13 @@ impl<'t> Found<'t> {
         }
     }
 
+    /// What the cache has of LMDB.
+    pub(super) fn of_cached(key: &[u8], cached: Cached) -> Found<'t> {
+        let Cached { value, expires_at_ms, version, stored_bytes } = cached;
+        let weight = Weight { stored_bytes, ..Weight::plain(key, value.len(), expires_at_ms.is_some()) };
+        Found::Memory { value, expires_at_ms, version, weight }
+    }
+
     fn is_live(&self, now_ms: u64) -> bool {
         !matches!(self, Found::Absent) && self.expires_at_ms().is_none_or(|deadline| deadline > now_ms)
     }
@@ -129,19 +137,15 @@ impl<'t> Found<'t> {
         }
     }
 
-    pub(super) fn record(
-        self,
-        generation: Generation,
-        key: &[u8],
-        cache: &ValueCache,
-    ) -> Result<Option<Record>, Fault> {
+    /// The record with its value, checked and decompressed.
+    pub(super) fn record(self, generation: Generation, key: &[u8]) -> Result<Option<Record>, Fault> {
         Ok(match self {
             Found::Absent => None,
             Found::Memory { value, expires_at_ms, version, .. } => {
                 Some(Record { value, expires_at_ms, version })
             }
             Found::Disk(record) => Some(Record {
-                value: cache.value(generation, key, &record)?,
+                value: record.value(generation, key)?,
                 expires_at_ms: record.view.expires_at_ms,
                 version: record.view.version,
             }),
@@ -187,7 +191,9 @@ pub struct ReadTxn<'t> {
     /// The generation of each store that a key was declared in.
     stores: SmallVec<[(StoreId, Generation); 1]>,
     declared: DeclaredKeys<'t>,
-    cache: &'t ValueCache,
+    engine: &'t Engine,
+    /// When LMDB was looked at.
+    epoch: u64,
 }
 
 impl<'t> ReadTxn<'t> {
@@ -195,9 +201,10 @@ impl<'t> ReadTxn<'t> {
         now_ms: u64,
         stores: SmallVec<[(StoreId, Generation); 1]>,
         declared: DeclaredKeys<'t>,
-        cache: &'t ValueCache,
+        engine: &'t Engine,
+        epoch: u64,
     ) -> ReadTxn<'t> {
-        ReadTxn { now_ms, stores, declared, cache }
+        ReadTxn { now_ms, stores, declared, engine, epoch }
     }
 
     /// Milliseconds since 1970: the one time of the whole transaction.
@@ -209,7 +216,18 @@ impl<'t> ReadTxn<'t> {
     pub fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         let declared = self.declared(key)?;
         let found = declared.found.clone().unexpired(self.now_ms);
-        Ok(found.record(declared.generation, &key.name, self.cache)?)
+        let read_bytes =
+            if let Found::Disk(record) = &found { Some(record.weight(&key.name).stored_bytes) } else { None };
+        let record = found.record(declared.generation, &key.name)?;
+        if let (Some(record), Some(stored_bytes)) = (&record, read_bytes) {
+            self.engine.remember(
+                self.epoch,
+                declared.generation,
+                &key.name,
+                Cached::new(record, stored_bytes),
+            );
+        }
+        Ok(record)
     }
 
     /// What is known of the record at a key without reading its value.
@@ -236,7 +254,6 @@ impl<'t> ReadTxn<'t> {
 pub struct WriteTxn<'t> {
     pub(super) now_ms: u64,
     pub(super) state: &'t State,
-    pub(super) cache: &'t ValueCache,
     pub(super) declared: DeclaredKeys<'t>,
     pub(super) changes: Changes,
 }
@@ -298,7 +315,7 @@ impl<'t> WriteTxn<'t> {
     pub fn get(&mut self, key: &Key) -> Result<Option<Record>, Error> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
-        Ok(found.record(generation, &key.name, self.cache)?)
+        Ok(found.record(generation, &key.name)?)
     }
 
     /// What is known of the record at a key without reading its value.

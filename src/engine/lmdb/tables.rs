@@ -1,7 +1,9 @@
 //! Reading and writing the tables, in terms of generations, keys, records and stores.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
+use bytes::Bytes;
 use heed::{Env, RoTxn, WithoutTls};
 
 use super::env::{Snapshot, Table, WriteBatch};
@@ -49,6 +51,16 @@ pub struct DeadlineRow<'t> {
 }
 
 impl DiskRecord<'_> {
+    /// The value as the client set it, checked and decompressed.
+    pub fn value(&self, generation: Generation, key: &[u8]) -> Result<Bytes, Fault> {
+        let damaged = |damage| Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()));
+        let view = RecordView::parse(&record_key(generation, key), self.bytes).map_err(damaged)?;
+        Ok(match view.plain().map_err(damaged)? {
+            Cow::Borrowed(plain) => Bytes::copy_from_slice(plain),
+            Cow::Owned(plain) => Bytes::from(plain),
+        })
+    }
+
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
         Weight {
