@@ -16,7 +16,7 @@ pub mod script;
 
 pub use random::Random;
 pub use server::{Kind, Server};
-pub use tools::{node_script, python_script, redis_cli, run, run_with_input};
+pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -65,7 +65,8 @@ fn output_of(command: &mut Command, input: &[u8]) -> Output {
     })
 }
 
-fn installed(path: &str) -> PathBuf {
+/// What tests/run has put into target/test-tools.
+pub fn installed(path: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let path = target.join("test-tools").join(path);
     assert!(path.exists(), "{} is missing: tests/run installs it", path.display());

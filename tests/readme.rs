@@ -1,0 +1,53 @@
+//! The first session of the README is what a newcomer types, so it has to work as it stands.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{Server, installed, redis_cli, run, run_with_input};
+
+#[test]
+fn the_session_with_redis_cli() {
+    let server = Server::larder(&[]);
+    let (mut typed, mut shown) = (String::new(), String::new());
+    for line in code_block("console").lines().skip(1) {
+        match line.split_once("> ").filter(|(prompt, _)| prompt.starts_with("127.0.0.1:6379")) {
+            Some((_, command)) => typed += &format!("{command}\n"),
+            None => shown += &format!("{line}\n"),
+        }
+    }
+    let answered = run_with_input(redis_cli(&server).arg("--no-raw"), typed.as_bytes());
+    let answered: Vec<&str> = answered.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(answered, shown.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_session_with_python() {
+    let server = Server::larder(&[]);
+    let connect = format!("redis.Redis(port={}, ", server.port());
+    let script = code_block("python").replace("redis.Redis(", &connect);
+    let printed = run(Command::new(installed("venv/bin/python")).args(["-c", &script]));
+    assert_eq!(printed, "{'name': 'Ada'}\nuser:1 3600\n");
+}
+
+#[test]
+fn the_session_with_node() {
+    let server = Server::larder(&[]);
+    // beside the packages, where Node looks for them
+    let path = installed("node").join(format!("readme-{}.mjs", server.port()));
+    fs::write(&path, code_block("js").replace("redis://127.0.0.1:6379", &server.url())).unwrap();
+    let printed = run(Command::new("node").arg(&path));
+    fs::remove_file(&path).unwrap();
+    assert_eq!(printed, "{ name: 'Ada' }\n[ 'user:1' ]\n");
+}
+
+/// The README's first block of code in a language.
+fn code_block(language: &str) -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let behind = readme.split_once(&format!("```{language}\n")).expect(language).1;
+    behind.split_once("```").expect("an end").0.to_owned()
+}
