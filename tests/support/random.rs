@@ -18,6 +18,11 @@ impl Random {
         Random { state: seed }
     }
 
+    /// Seeded by the caller, who prints the seed that this one comes from.
+    pub fn new(seed: u64) -> Random {
+        Random { state: seed }
+    }
+
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
