@@ -24,10 +24,10 @@ pub const DATABASES: u32 = 16;
 /// Named stores get numbers from here up, whatever `databases` says up to its ceiling.
 pub const DATABASES_MAX: u32 = 16;
 
-/// Deepest nesting of a JSON value: that of `serde_json` and of RedisJSON.
+/// Deepest nesting of a JSON value: that of RedisJSON, and one more than `serde_json` reads into a tree.
 pub const JSON_DEPTH_MAX: usize = 128;
 
-/// Most arguments of one request: Redis's own limit for multibulk counts.
+/// Most arguments of one request, as in Redis up to 6.2; later ones take more than anyone sends.
 pub const REQUEST_ARGUMENTS_MAX: usize = 1024 * 1024;
 /// Most arguments, and longest argument, of a request before authentication (as Redis).
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
@@ -38,7 +38,7 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// A page of a deadline, a generation and a key, and of a generation and a key.
+/// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 
 /// Bytes in front of a key in LMDB: a generation (48 bits), and for the expiry index a deadline (48 bits).
