@@ -1,7 +1,6 @@
 //! One request on its way through a command: its words, its session, the server.
 
 use std::borrow::Cow;
-use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
@@ -100,9 +99,4 @@ impl Call<'_> {
     pub fn store(&self, at: usize) -> Result<StoreId, Error> {
         self.server.find_store(self.arg(at))
     }
-}
-
-/// Breaks a scan that has seen enough.
-pub fn go_on(go_on: bool) -> ControlFlow<()> {
-    if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

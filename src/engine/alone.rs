@@ -71,8 +71,12 @@ impl Engine {
         let reopen = Reopen(self);
         self.state.write().group = Some(Vec::new());
         let result = run();
-        let effects: Vec<Effect> = self.state.write().group.take().unwrap_or_default();
+        // Under one lock: a writer that came between the group's end and its entry would take the entry's number, and
+        // be undone by it when the journal is replayed.
+        let mut state = self.state.write();
+        let effects: Vec<Effect> = state.group.take().unwrap_or_default();
         let seq = if effects.is_empty() { 0 } else { self.append(&effects)? };
+        drop(state);
         drop(reopen);
         Ok((result, seq))
     }

@@ -370,12 +370,6 @@ impl Tables {
     pub fn checkpoint(&self, txn: &Snapshot<'_>) -> Result<Seq, Fault> {
         Ok(self.meta_number(txn, "checkpoint")?.unwrap_or(0))
     }
-
-    /// Copies the environment, compacted, to a file that does not exist.
-    pub fn copy_to(&self, path: &std::path::Path) -> Result<(), Fault> {
-        self.env.copy_to_path(path, heed::CompactionOption::Enabled)?;
-        Ok(())
-    }
 }
 
 fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {
