@@ -18,7 +18,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let settings = config::load(arguments)?.settings;
     log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("threads can't be started: {error}"))?;

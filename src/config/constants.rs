@@ -26,7 +26,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("daemonize", "no"),
     // what INFO says; nothing here works by it
     ("hz", "10"),
-    ("io-threads", "1"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),
     ("lazyfree-lazy-server-del", "no"),

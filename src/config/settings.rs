@@ -31,6 +31,7 @@ pub struct Settings {
     pub tcp_backlog: u32,
     pub proto_max_bulk_len: usize,
     pub client_query_buffer_limit: usize,
+    pub io_threads: usize,
     pub overlay_memory: u64,
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
@@ -63,7 +64,8 @@ impl Default for Settings {
             tcp_backlog: 511,
             proto_max_bulk_len: limits::VALUE_BYTES_MAX,
             client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
-            overlay_memory: 64 << 20,
+            io_threads: io_threads_default(),
+            overlay_memory: 128 << 20,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,
@@ -73,6 +75,14 @@ impl Default for Settings {
             json_log: false,
         }
     }
+}
+
+/// One core is left for syncs and checkpoints; beyond a few threads, connections meet at the engine's lock more than
+/// they gain.
+fn io_threads_default() -> usize {
+    const IO_THREADS_MAX: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores - 1).clamp(1, IO_THREADS_MAX)
 }
 
 impl Settings {
@@ -311,6 +321,14 @@ pub static SETTINGS: &[Setting] = &[
             s.client_query_buffer_limit = usize::try_from(bytes).unwrap_or(usize::MAX);
             Ok(())
         },
+    },
+    Setting {
+        name: "io-threads",
+        value: "COUNT",
+        help: "Threads that serve connections; unless set, one less than the machine has cores",
+        when: When::Start,
+        get: |s| s.io_threads.to_string(),
+        set: |s, text| Ok(s.io_threads = parse_number(text, 1, 128)?),
     },
     Setting {
         name: "overlay-memory",

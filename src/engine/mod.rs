@@ -271,6 +271,17 @@ impl Engine {
         self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
+    /// The same, for who calls [`settle`](Engine::settle) soon, on behalf of many who wait like this.
+    pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
+    }
+
+    /// Makes what happened as durable as the policy promises, for everyone who waits with
+    /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync may.
+    pub fn settle(&self) {
+        self.journal.settle();
+    }
+
     /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
     /// made.
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::thread::Round;
 use crate::command::clients::Client;
-use crate::command::dispatch::dispatch_found;
+use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
 use crate::command::{Flags, Server, Session, Spec};
@@ -36,7 +37,12 @@ pub struct Peer {
 }
 
 /// Serves a connection until either side ends it.
-pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream: S, peer: Peer) {
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    server: Arc<Server>,
+    round: Arc<Round>,
+    stream: S,
+    peer: Peer,
+) {
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
@@ -44,6 +50,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
     let mut connection = Connection {
         session: Session::new(client.clone(), authenticated),
         server: server.clone(),
+        round,
         stream,
         input: BytesMut::new(),
         output: BytesMut::new(),
@@ -59,6 +66,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
 
 struct Connection<S> {
     server: Arc<Server>,
+    /// What the connections of this thread do together.
+    round: Arc<Round>,
     session: Session,
     stream: S,
     /// Received and not yet understood.
@@ -154,17 +163,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let is_long = spec.is_some_and(|spec| self.will(Flags::LONG, spec));
-        let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
         let answer = if is_long {
-            tokio::task::block_in_place(|| dispatch_found(server, session, watch, found, request))
+            self.run_aside(found, request).await?
         } else {
-            dispatch_found(server, session, watch, found, request)
+            dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)
         };
         self.reflects = self.reflects.max(answer.reflects);
         if let Some(reply) = &answer.reply {
             encode(reply, self.session.protocol, &mut self.output);
         }
         Ok(())
+    }
+
+    /// Runs a request that may take long on a thread that may block.
+    async fn run_aside(&mut self, found: Lookup, request: Request) -> io::Result<Answer> {
+        let server = self.server.clone();
+        let placeholder = Session::new(self.session.client.clone(), false);
+        let mut session = std::mem::replace(&mut self.session, placeholder);
+        let running = tokio::task::spawn_blocking(move || {
+            let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
+            (session, answer)
+        });
+        let (session, answer) = running.await?;
+        self.session = session;
+        self.watch = Stopwatch::start();
+        Ok(answer)
     }
 
     /// Whether a command does such a thing, or may have a transaction do it.
@@ -190,14 +213,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
+    /// Waits until everything that the replies reflect is as durable as the policy promises.
+    async fn acknowledged(&self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let outcome = self.server.engine.poll_gathered(self.reflects, cx);
+            if outcome.is_pending() {
+                self.round.join();
+            }
+            outcome
+        })
+        .await
+    }
+
     /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
     /// replies leave.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let (engine, reflects) = (&self.server.engine, self.reflects);
-        if let Err(error) = poll_fn(|cx| engine.poll_acknowledged(reflects, cx)).await {
+        if let Err(error) = self.acknowledged().await {
             // what these replies say may not last: none of them is sent
             self.output.clear();
             self.session.closing = true;

@@ -11,13 +11,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 
-use super::connection::{self, Peer};
+use super::connection::Peer;
+use super::thread::{Arrival, Stream, Threads};
 use crate::command::Server;
 use crate::engine::clock;
 use crate::telemetry::stats::SAMPLE_EVERY_MS;
 
-/// How long connections may take to send their last replies at shutdown.
-const LAST_REPLIES: Duration = Duration::from_secs(5);
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,7 +48,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
     }
     server.stats.set_port(port);
     let unix = listen.unixsocket.as_deref().map(bind_unix).transpose()?;
-    let mut connections = JoinSet::new();
+    let threads = Threads::start(&server, server.config.settings().io_threads)?;
     let mut accepting = JoinSet::new();
     let (sender, mut accepted) = tokio::sync::mpsc::channel(64);
     for listener in listeners {
@@ -78,8 +77,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
         tokio::select! {
             () = server.shutdown.raised() => break,
             _ = tick.tick() => server.stats.sample(clock::now_ms()),
-            Some(one) = accepted.recv() => start(&server, &mut connections, one, listen.unixsocket.as_deref()).await,
-            Some(_) = connections.join_next() => {}
+            Some(one) = accepted.recv() => start(&server, &threads, one, listen.unixsocket.as_deref()).await,
         }
     }
     accepting.shutdown().await;
@@ -87,7 +85,8 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
         // a socket file that is left behind is replaced at the next start
         let _ = std::fs::remove_file(path);
     }
-    end(&server, connections).await;
+    server.clients.all().iter().for_each(|client| client.kill.raise());
+    threads.end().await;
     Ok(())
 }
 
@@ -124,12 +123,7 @@ async fn accept_failed(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn start(
-    server: &Arc<Server>,
-    connections: &mut JoinSet<()>,
-    accepted: Accepted,
-    unixsocket: Option<&Path>,
-) {
+async fn start(server: &Server, threads: &Threads, accepted: Accepted, unixsocket: Option<&Path>) {
     let full = server.clients.len() >= server.config.settings().maxclients;
     match accepted {
         Accepted::Tcp(stream, _) if full => refuse(server, stream).await,
@@ -140,13 +134,20 @@ async fn start(
             }
             let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
             let peer = Peer { address: peer.to_string(), local_address: local, unix: false };
-            connections.spawn(connection::run(server.clone(), stream, peer));
+            hand_over(threads, stream.into_std().map(Stream::Tcp), peer).await;
         }
         Accepted::Unix(stream) => {
             let path = unixsocket.map(|path| path.display().to_string()).unwrap_or_default();
             let peer = Peer { address: format!("{path}:0"), local_address: format!("{path}:0"), unix: true };
-            connections.spawn(connection::run(server.clone(), stream, peer));
+            hand_over(threads, stream.into_std().map(Stream::Unix), peer).await;
         }
+    }
+}
+
+async fn hand_over(threads: &Threads, stream: io::Result<Stream>, peer: Peer) {
+    match stream {
+        Ok(stream) => threads.take(Arrival { stream, peer }).await,
+        Err(error) => tracing::warn!(%error, "a connection can't be served"),
     }
 }
 
@@ -166,14 +167,4 @@ fn tune(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
         socket2::SockRef::from(stream).set_tcp_keepalive(&probe)?;
     }
     Ok(())
-}
-
-/// Lets every connection finish what it has received, then ends it.
-async fn end(server: &Server, mut connections: JoinSet<()>) {
-    server.clients.all().iter().for_each(|client| client.kill.raise());
-    let ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_REPLIES, ended).await.is_err() {
-        tracing::warn!("some clients did not take their last replies in time");
-        connections.shutdown().await;
-    }
 }

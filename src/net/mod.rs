@@ -6,5 +6,6 @@
 
 mod connection;
 mod listener;
+mod thread;
 
 pub use listener::{Listen, serve};
