@@ -25,6 +25,8 @@ mod checkpoint;
 mod directory;
 mod open;
 mod overlay;
+#[cfg(test)]
+mod powercut;
 mod room;
 mod state;
 mod sweep;

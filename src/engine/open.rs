@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Effect, Malformed};
-use super::journal::{self, Fsync, Journal, JournalError};
+use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
 use super::lmdb::{self, Snapshot, Tables};
 use super::room::Room;
 use super::state::{Leftovers, State};
@@ -38,6 +38,8 @@ pub struct Options {
     pub journal_segment_bytes: u64,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
+    /// What the journal's files lie on.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Options {
@@ -54,6 +56,7 @@ impl Options {
             checkpoint_interval: Duration::from_secs(10),
             journal_segment_bytes: 16 * 1024 * 1024,
             map_bytes: None,
+            disk: Arc::new(RealDisk),
         }
     }
 }
@@ -159,6 +162,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let journal_options = journal::Options {
         fsync: options.fsync,
         segment_bytes: options.journal_segment_bytes,
+        disk: options.disk.clone(),
         ..journal::Options::default()
     };
     let (journal, recovery) =

@@ -79,7 +79,7 @@ mod plan;
 mod recovery;
 mod segment;
 #[cfg(test)]
-mod sim;
+pub(super) mod sim;
 mod stock;
 mod syncer;
 #[cfg(test)]

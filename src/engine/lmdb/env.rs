@@ -77,11 +77,30 @@ impl Tables {
             })
         })?;
         match opened {
-            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => {
-                Ok(Tables { env, records, deadlines, stores, usage, retired, meta })
-            }
+            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => Ok(Tables {
+                env,
+                records,
+                deadlines,
+                stores,
+                usage,
+                retired,
+                meta,
+                #[cfg(test)]
+                watch: Default::default(),
+            }),
             CommitOrAbort::Abort(refused) => Err(refused),
         }
+    }
+}
+
+#[cfg(test)]
+impl Tables {
+    /// Those of the environment's flags that let a commit return before it is durable.
+    pub fn weakening_flags(&self) -> u32 {
+        use heed::EnvFlags;
+        let weakening =
+            EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC | EnvFlags::MAP_ASYNC | EnvFlags::WRITE_MAP;
+        self.env.get_flags().map_or(u32::MAX, |flags| flags & weakening.bits())
     }
 }
 

@@ -17,6 +17,8 @@ mod tables;
 
 pub use env::{OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
+#[cfg(test)]
+pub use tables::CommitStep;
 pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables};
 
 use smallvec::SmallVec;
