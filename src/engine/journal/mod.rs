@@ -72,6 +72,7 @@
 mod core;
 mod disk;
 mod error;
+mod failing;
 mod format;
 mod inspect;
 mod ledger;
@@ -100,6 +101,7 @@ use parking_lot::Mutex;
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
+pub use self::failing::FailingDisk;
 pub use self::inspect::{Inspection, SegmentReport, inspect};
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
@@ -299,6 +301,11 @@ impl Journal {
     /// a few writes. Does nothing to a journal that has not failed.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         self.core.restart(after)
+    }
+
+    /// Has syncs fail from now on, or no more, if the [disk](FailingDisk) can.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.core.options.disk.fail_syncs(fail)
     }
 
     /// Whether it takes a restart to go on.
