@@ -187,6 +187,11 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
         assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
         writer.verify(&server);
     }
+    // a checkpoint made durable what the journal could not, but the journal can't go on yet
+    wait_for(|| info(&server, "checkpoint_failure").contains("told to fail").then_some(()))
+        .expect("INFO tells");
+    assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
+    writer.verify(&server);
     assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 0"), Reply::ok());
     writer.write_until_taken(&server);
     assert_eq!(info(&server, "journal_failure"), "");
