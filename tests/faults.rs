@@ -444,3 +444,32 @@ fn a_deleted_segment_is_refused_and_can_be_salvaged() {
     writer.acknowledged.retain(|key, _| !is_lost(key));
     writer.survive_a_kill(&mut server);
 }
+
+/// LMDB trusts its pages and can end the process on one that holds nonsense, so it must not get to see one.
+#[test]
+fn damaged_pages_of_lmdb_are_refused_and_told() {
+    let mut server = Server::larder(&[]);
+    let mut writer = Writer::new();
+    writer.write_some(&server, 500, 1_000);
+    server.stop();
+    let file = server.data_folder().join("lmdb/data.mdb");
+    let sound = fs::read(&file).unwrap();
+    let refused = |server: &mut Server, edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut damaged = sound.clone();
+        edit(&mut damaged);
+        fs::write(&file, damaged).unwrap();
+        let (is_sound, told) = server.check();
+        assert!(!is_sound);
+        assert_contains(&told, "problem: LMDB file: ");
+        let said = server.start_in_vain();
+        assert_contains(&said, "the LMDB file is damaged");
+        assert_contains(&said, "larder check");
+    };
+    refused(&mut server, &|content| content[4096..4200].fill(0));
+    refused(&mut server, &|content| content[2 * 4096..].fill(0xff));
+    refused(&mut server, &|content| content.truncate(3 * 4096));
+    fs::write(&file, &sound).unwrap();
+    writer.connection = None;
+    server.start();
+    writer.verify(&server);
+}

@@ -7,10 +7,14 @@ use std::path::Path;
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
+use super::pages;
 use super::tables::Tables;
 
 /// The format of tables and keys that this version writes.
 pub const FORMAT: u32 = 1;
+
+/// LMDB's name for the file that everything is in.
+pub const DATA_FILE: &str = "data.mdb";
 
 /// Address space for the map. Only what is used takes disk or memory; the file grows by itself up to here.
 const MAP_BYTES: usize = 1 << 40;
@@ -34,8 +38,14 @@ pub enum OpenError {
         "address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`"
     )]
     Map(heed::Error),
+    #[error(
+        "the LMDB file is damaged: {0}; look at all of it with `larder check`, restore a backup (the journal has what changed since the last checkpoint)"
+    )]
+    Damaged(String),
     #[error("the LMDB environment can't be opened: {0}{advice}", advice = super::advice(.0))]
     Lmdb(#[from] heed::Error),
+    #[error("the LMDB file can't be read: {0}")]
+    Unreadable(#[from] std::io::Error),
 }
 
 /// A read transaction: one consistent state of all tables. Cheap; don't hold it while waiting, it keeps old pages alive.
@@ -70,6 +80,10 @@ impl Tables {
 
     /// Opens the environment in a directory that exists, with a map of `map_bytes` at the most.
     pub fn open(dir: &Path, map_bytes: Option<usize>) -> Result<Tables, OpenError> {
+        let damage = pages::verify_entrance(&dir.join(DATA_FILE))?;
+        if let Some(damage) = damage.into_iter().next() {
+            return Err(OpenError::Damaged(damage));
+        }
         let env = open_env(dir, map_bytes)?;
         fill_up(&env)?;
         let found = env.unnamed_database_stat().entries;

@@ -13,9 +13,10 @@
 #![allow(unsafe_code)]
 
 mod env;
+pub mod pages;
 mod tables;
 
-pub use env::{OpenError, Snapshot, WriteBatch};
+pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
 #[cfg(test)]
 pub use tables::CommitStep;
