@@ -260,7 +260,7 @@ fn a_full_map_refuses_writes_and_is_survived() {
 #[test]
 fn a_small_overlay_holds_writers_up_and_memory_down() {
     const CLIENTS: usize = 4;
-    const RECORDS: usize = 60;
+    const RECORDS: usize = 40;
     const RECORD_BYTES: usize = 400_000;
     let mut server =
         Server::larder(&["--overlay-memory", "1mb", "--cache-memory", "1mb", "--appendfsync", "no"]);

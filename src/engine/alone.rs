@@ -95,8 +95,10 @@ mod tests {
     use super::*;
     use crate::store::{Key, Value};
 
+    type Act = Box<dyn FnOnce(&Engine)>;
+
     thread_local! {
-        static BETWEEN: RefCell<Option<Box<dyn FnOnce(&Engine)>>> = const { RefCell::new(None) };
+        static BETWEEN: RefCell<Option<Act>> = const { RefCell::new(None) };
     }
 
     /// Called after a group has ended and before its entry is taken.

@@ -192,9 +192,10 @@ impl Walk {
     fn tree(&mut self, name: &str, tree: &Tree, rows: Rows) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut walk = TreeWalk { rows, counted: Tally::default(), kept: Vec::new() };
         let problems_before = self.problems.len();
-        let expected_flags = if rows == Rows::Free { INTEGER_KEY } else { 0 };
+        // the first tree's flags are those of the environment, too
+        let is_flagged = if rows == Rows::Free { tree.flags & INTEGER_KEY != 0 } else { tree.flags == 0 };
         let (is_empty, is_deep) = (tree.root == NO_PAGE, (1..=DEPTH_MAX).contains(&tree.depth));
-        if tree.flags != expected_flags || is_deep == is_empty {
+        if !is_flagged || is_deep == is_empty {
             self.problem(format!(
                 "{name}: flags {:#x}, depth {}, root {}",
                 tree.flags, tree.depth, tree.root
@@ -309,7 +310,7 @@ impl Walk {
     fn free_pages(&mut self, data: &[u8]) -> Result<(), Damage> {
         let count = u64_at(data, 0);
         let numbers = data.chunks_exact(8).skip(1);
-        if data.len() % 8 != 0 || (numbers.len() as u64) < count {
+        if !data.len().is_multiple_of(8) || (numbers.len() as u64) < count {
             return Err(format!("{count} pages in {} bytes", data.len()));
         }
         let mut previous = NO_PAGE;
@@ -440,7 +441,7 @@ fn nodes(page: &[u8], is_leaf: bool) -> Result<Vec<Node<'_>>, Damage> {
         return Err(format!("flags {flags:#x} instead of {expected:#x}"));
     }
     let (lower, upper) = (usize::from(lower), usize::from(upper));
-    if lower <= HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > page.len() {
+    if lower <= HEADER_BYTES || !lower.is_multiple_of(2) || lower > upper || upper > page.len() {
         return Err(format!("nodes up to {lower} and from {upper} on"));
     }
     let offsets = (HEADER_BYTES..lower).step_by(2).map(|at| usize::from(u16_at(page, at)));
