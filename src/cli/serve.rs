@@ -8,7 +8,8 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::Server;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, DebugAccess, Settings};
+use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::net::{self, Listen};
 use crate::telemetry::log;
@@ -22,6 +23,10 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("threads can't be started: {error}"))?;
+    {
+        let _entered = runtime.enter();
+        survive_file_size_limit().map_err(|error| format!("signals can't be caught: {error}"))?;
+    }
     let listen = Listen {
         bind: settings.bind.clone(),
         port: settings.port,
@@ -53,8 +58,19 @@ fn engine_options(settings: &Settings) -> Options {
         cache_bytes_max: settings.cache_memory,
         checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
         map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),
+        salvage: settings.salvage,
+        disk: match settings.enable_debug_command {
+            DebugAccess::No => Arc::new(RealDisk),
+            DebugAccess::Local | DebugAccess::Yes => Arc::new(FailingDisk::default()),
+        },
         ..Options::new(settings.dir.clone())
     }
+}
+
+/// A write beyond `ulimit -f` is to fail, not to end the server. Once tokio has listened to a signal, it stays caught.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {

@@ -27,6 +27,8 @@ const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "ERROR <string>",
     "    Returns an error with this text.",
+    "FAIL-SYNCS <0|1>",
+    "    Has the journal's syncs fail, as on a broken disk, or no more.",
     "LOG <message>",
     "    Writes the message to the log.",
     "OBJECT <key>",
@@ -56,6 +58,7 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
     match (subcommand.as_str(), call.args.len()) {
         ("help", 2) => reply(Reply::Array(HELP.iter().map(|line| Reply::Simple(line)).collect())),
         ("error", 3) => Err(Error::other(call.text(2).into_owned())),
+        ("fail-syncs", 3) if call.server.engine.fail_syncs(call.arg(2) != b"0") => reply(Reply::OK),
         ("log", 3) => {
             tracing::warn!(message = %call.text(2), "DEBUG LOG");
             reply(Reply::OK)

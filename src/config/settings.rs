@@ -36,6 +36,7 @@ pub struct Settings {
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
     pub map_size: u64,
+    pub salvage: bool,
     pub reported_version: String,
     pub enable_debug_command: DebugAccess,
     pub loglevel: String,
@@ -69,6 +70,7 @@ impl Default for Settings {
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,
+            salvage: false,
             reported_version: "8.8.0".into(),
             enable_debug_command: DebugAccess::No,
             loglevel: "info".into(),
@@ -364,6 +366,14 @@ pub static SETTINGS: &[Setting] = &[
             s.map_size = parse_bytes(text)? / 4096 * 4096;
             Ok(())
         },
+    },
+    Setting {
+        name: "salvage",
+        value: "yes|no",
+        help: "Start although the journal lacks entries, without them and all that followed; copy the directory first",
+        when: When::Start,
+        get: |s| yes_no(s.salvage),
+        set: |s, text| Ok(s.salvage = parse_yes_no(text)?),
     },
     Setting {
         name: "redis-version",

@@ -38,8 +38,8 @@ use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
 /// Records that one commit writes at the most: a random one dirties a page or two of 4 KB, and writers that wait for room
-/// wait for a commit.
-const RECORDS_PER_COMMIT: usize = 8_192;
+/// wait for a commit. Tests have few records, and want several commits all the same.
+const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
 /// Bytes of values that one commit writes at the most.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
 /// Records of flushed stores that one commit removes.

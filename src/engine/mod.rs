@@ -25,6 +25,8 @@ mod checkpoint;
 mod directory;
 mod open;
 mod overlay;
+#[cfg(test)]
+mod powercut;
 mod room;
 mod state;
 mod sweep;
@@ -58,7 +60,7 @@ use txn::{Changes, Declared, DeclaredKeys, Found};
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("LMDB: {0}")]
+    #[error("LMDB: {0}{advice}", advice = lmdb::advice(.0))]
     Lmdb(#[from] lmdb::LmdbError),
     #[error("{0}")]
     Journal(#[from] journal::Fault),
@@ -289,6 +291,11 @@ impl Engine {
             Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
+    }
+
+    /// Has the journal's syncs fail from now on, or no more: for tests, on a disk that can.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.journal.fail_syncs(fail)
     }
 
     /// The sequence number of the last change.

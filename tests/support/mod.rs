@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod disk;
 mod random;
 mod server;
 mod tools;
@@ -14,8 +15,9 @@ mod wire;
 
 pub mod script;
 
+pub use disk::SmallDisk;
 pub use random::Random;
-pub use server::{Kind, Server};
+pub use server::{Kind, Server, wait_for};
 pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 

@@ -74,6 +74,7 @@
 mod core;
 mod disk;
 mod error;
+mod failing;
 mod format;
 mod inspect;
 mod ledger;
@@ -81,7 +82,7 @@ mod plan;
 mod recovery;
 mod segment;
 #[cfg(test)]
-mod sim;
+pub(super) mod sim;
 mod stock;
 mod syncer;
 #[cfg(test)]
@@ -102,6 +103,7 @@ use parking_lot::Mutex;
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
+pub use self::failing::FailingDisk;
 pub use self::inspect::{Inspection, SegmentReport, inspect};
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
@@ -312,6 +314,11 @@ impl Journal {
     /// a few writes. Does nothing to a journal that has not failed.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         self.core.restart(after)
+    }
+
+    /// Has syncs fail from now on, or no more, if the [disk](FailingDisk) can.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.core.options.disk.fail_syncs(fail)
     }
 
     /// Whether it takes a restart to go on.
