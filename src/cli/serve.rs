@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::command::Server;
+use crate::command::{Server, acl};
 use crate::config::{self, Config, Settings};
 use crate::engine::{Engine, Options, clock};
 use crate::net::{self, Listen};
@@ -30,6 +30,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     };
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::new(settings), clock::now_ms()));
+    acl::load_at_start(&server)?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
         net::serve(server, &listen).await

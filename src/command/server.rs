@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::clients::Clients;
+use super::permission::VOCABULARY;
 use super::signal::Signal;
 use super::table;
+use crate::acl::Acl;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::effect::Definition;
@@ -23,6 +25,7 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub config: Config,
     pub clients: Clients,
+    pub acl: Acl,
     pub cursors: Cursors,
     pub stats: Stats,
     /// 40 hexadecimal digits, different at every start.
@@ -39,11 +42,15 @@ impl Server {
         let mut seed = [0; 28];
         // without a source of randomness the id is all zeros, and nothing else depends on it
         let _ = getrandom::fill(&mut seed);
+        let acl = Acl::new(&VOCABULARY);
+        acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
+        acl.set_default_password(config.requirepass().as_deref());
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
         Server {
             engine,
             config,
             clients: Clients::default(),
+            acl,
             cursors: Cursors::default(),
             stats: Stats::new(table::names()),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -99,10 +106,12 @@ impl Server {
         self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
     }
 
-    /// Whether a password is right, in constant time. Without `requirepass` every password of the default user is.
-    pub fn check_password(&self, password: &[u8]) -> bool {
-        use subtle::ConstantTimeEq;
-        self.config.requirepass().is_none_or(|expected| expected.as_bytes().ct_eq(password).into())
+    /// What the store is called that a word names; if there is none, as it is about to be called.
+    pub fn label_of_named_store(&self, word: &[u8]) -> String {
+        match self.known_store(word) {
+            Ok(id) => self.store_label(id),
+            Err(_) => String::from_utf8_lossy(word).into_owned(),
+        }
     }
 }
 

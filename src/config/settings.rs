@@ -18,6 +18,12 @@ pub struct Settings {
     pub unixsocket: Option<PathBuf>,
     pub http_port: u16,
     pub requirepass: Option<String>,
+    pub aclfile: Option<PathBuf>,
+    /// What follows `user` in the settings file: a name and rules each.
+    pub users: Vec<String>,
+    /// Whether new users may use all channels.
+    pub acl_pubsub_default: bool,
+    pub acllog_max_len: usize,
     pub protected_mode: bool,
     pub appendfsync: Fsync,
     pub databases: u32,
@@ -50,6 +56,10 @@ impl Default for Settings {
             unixsocket: None,
             http_port: 0,
             requirepass: None,
+            aclfile: None,
+            users: Vec::new(),
+            acl_pubsub_default: false,
+            acllog_max_len: 128,
             protected_mode: true,
             appendfsync: Fsync::Always,
             databases: limits::DATABASES,
@@ -76,14 +86,23 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether values that are right one by one are right together. Protected mode: without a password, nobody from
-    /// outside may be able to connect.
+    /// Whether values that are right one by one are right together.
     pub fn check(&self) -> Result<(), String> {
+        if self.aclfile.is_some() && !self.users.is_empty() {
+            return Err("users come from aclfile or from the settings file, not from both; drop one".into());
+        }
+        // where users are described, who comes in without a password is known when they have been read
+        let has_users = self.aclfile.is_some() || !self.users.is_empty();
+        self.check_door(self.requirepass.is_none() && !has_users)
+    }
+
+    /// Protected mode: where no password is asked for, nobody from outside may be able to connect.
+    pub fn check_door(&self, is_open: bool) -> Result<(), String> {
         let is_local = |host: &String| {
             host.eq_ignore_ascii_case("localhost")
                 || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         };
-        if self.requirepass.is_some() || !self.protected_mode || self.bind.iter().all(is_local) {
+        if !is_open || !self.protected_mode || self.bind.iter().all(is_local) {
             return Ok(());
         }
         Err(format!(
@@ -199,6 +218,30 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Any,
         get: |s| s.requirepass.clone().unwrap_or_default(),
         set: |s, text| Ok(s.requirepass = (!text.is_empty()).then(|| text.to_owned())),
+    },
+    Setting {
+        name: "aclfile",
+        value: "PATH",
+        help: "File that describes users, for ACL LOAD and ACL SAVE; it must exist, and may be empty",
+        when: When::Start,
+        get: |s| s.aclfile.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+        set: |s, text| Ok(s.aclfile = (!text.is_empty()).then(|| PathBuf::from(text))),
+    },
+    Setting {
+        name: "acl-pubsub-default",
+        value: "allchannels|resetchannels",
+        help: "Which channels new users may use: all, or none",
+        when: When::Any,
+        get: |s| word(&s.acl_pubsub_default, CHANNEL_DEFAULTS),
+        set: |s, text| Ok(s.acl_pubsub_default = parse_word(text, CHANNEL_DEFAULTS)?),
+    },
+    Setting {
+        name: "acllog-max-len",
+        value: "N",
+        help: "Entries of ACL LOG",
+        when: When::Any,
+        get: |s| s.acllog_max_len.to_string(),
+        set: |s, text| Ok(s.acllog_max_len = parse_number(text, 0, 1_000_000)?),
     },
     Setting {
         name: "protected-mode",
@@ -400,6 +443,7 @@ const FSYNCS: &[(&str, Fsync)] =
 const KINDS: &[(&str, Kind)] = &[("json", Kind::Json), ("any", Kind::Any)];
 const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
     &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
+const CHANNEL_DEFAULTS: &[(&str, bool)] = &[("allchannels", true), ("resetchannels", false)];
 const LOG_FORMATS: &[(&str, bool)] = &[("human", false), ("json", true)];
 
 #[cfg(test)]

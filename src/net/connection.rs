@@ -13,7 +13,7 @@ use crate::command::clients::Client;
 use crate::command::dispatch::dispatch_found;
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
-use crate::command::{Flags, Server, Session, Spec};
+use crate::command::{Flags, Server, Session, Spec, login};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
@@ -40,9 +40,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
-    let authenticated = server.config.requirepass().is_none();
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session: login::begin(&server, client.clone()),
         server: server.clone(),
         stream,
         input: BytesMut::new(),
@@ -110,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request_bytes_max = self.server.config.client_query_buffer_limit();
         loop {
             let limits = RequestLimits {
-                authenticated: self.session.authenticated,
+                authenticated: !login::is_stranger(&self.server, &self.session),
                 bulk_bytes_max,
                 request_bytes_max,
             };
