@@ -25,6 +25,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let listen = Listen {
         bind: settings.bind.clone(),
         port: settings.port,
+        tls_port: settings.tls_port,
         unixsocket: settings.unixsocket.clone(),
         backlog: settings.tcp_backlog,
     };
@@ -60,6 +61,19 @@ fn engine_options(settings: &Settings) -> Options {
 
 fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let reloading = server.clone();
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            match reloading.reload_tls(&reloading.config.settings()) {
+                Ok(()) if reloading.tls_reload.get().is_none() => {
+                    tracing::info!("SIGHUP: without TLS there is nothing to read again");
+                }
+                Ok(()) => tracing::info!("SIGHUP: certificates were read again"),
+                Err(why) => tracing::error!(why, "SIGHUP: the certificates stay as they were"),
+            }
+        }
+    });
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

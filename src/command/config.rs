@@ -124,6 +124,10 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .and_then(|()| settings.check())
                 .map_err(|why| refused(name, &why))?;
         }
+        // files that belong together are looked at together
+        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.to_lowercase().starts_with("tls-")) {
+            server.reload_tls(settings).map_err(|why| refused(name, &why))?;
+        }
         apply(server, settings);
         if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("requirepass")) {
             server.acl.set_default_password(settings.requirepass.as_deref());

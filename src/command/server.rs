@@ -1,7 +1,7 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use super::permission::VOCABULARY;
 use super::signal::Signal;
 use super::table;
 use crate::acl::Acl;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::engine::Engine;
 use crate::engine::effect::Definition;
 use crate::error::Error;
@@ -19,6 +19,9 @@ use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
 use crate::store::{Key, StoreId};
 use crate::telemetry::Stats;
+
+/// What makes TLS settings take effect, or says why they can't.
+pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
 
 /// The server as its commands see it.
 pub struct Server {
@@ -32,6 +35,8 @@ pub struct Server {
     pub run_id: String,
     /// In milliseconds since 1970.
     pub started_ms: u64,
+    /// Has new TLS settings take effect: given by whoever listens, if TLS is on.
+    pub tls_reload: OnceLock<Box<TlsReload>>,
     /// Raised to stop the server.
     pub shutdown: Signal,
     random: AtomicU64,
@@ -55,6 +60,7 @@ impl Server {
             stats: Stats::new(table::names()),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
+            tls_reload: OnceLock::new(),
             shutdown: Signal::default(),
             random: AtomicU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1),
         }
@@ -90,6 +96,11 @@ impl Server {
         }
         let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
         store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+    }
+
+    /// Reads certificates and keys again; new connections use them. If one is bad, everything stays as it was.
+    pub fn reload_tls(&self, settings: &Settings) -> Result<(), String> {
+        self.tls_reload.get().map_or(Ok(()), |reload| reload(settings))
     }
 
     /// A number that nobody can guess from outside, good enough to choose a key by.

@@ -15,6 +15,12 @@ pub struct Settings {
     pub dir: PathBuf,
     pub bind: Vec<String>,
     pub port: u16,
+    /// 0: no TLS.
+    pub tls_port: u16,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    pub tls_ca_cert_file: Option<PathBuf>,
+    pub tls_auth_clients: ClientCertificates,
     pub unixsocket: Option<PathBuf>,
     pub http_port: u16,
     pub requirepass: Option<String>,
@@ -53,6 +59,11 @@ impl Default for Settings {
             dir: PathBuf::from("./larder-data"),
             bind: vec!["127.0.0.1".into()],
             port: 6379,
+            tls_port: 0,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_ca_cert_file: None,
+            tls_auth_clients: ClientCertificates::Required,
             unixsocket: None,
             http_port: 0,
             requirepass: None,
@@ -110,6 +121,15 @@ impl Settings {
             self.bind.join(" ")
         ))
     }
+}
+
+/// Whether TLS clients must show a certificate that the CA has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    Required,
+    /// One that is shown must be good.
+    Optional,
+    NotAsked,
 }
 
 /// Who may send DEBUG.
@@ -183,18 +203,58 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "port",
         value: "PORT",
-        help: "TCP port; 0 takes a free one and logs it",
+        help: "TCP port; 0 takes a free one and logs it, or with tls-port none",
         when: When::Start,
         get: |s| s.port.to_string(),
         set: |s, text| Ok(s.port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "tls-port",
+        value: "PORT",
+        help: "Port for TLS, beside or (with port 0) instead of the plain one; 0: none",
+        when: When::Start,
+        get: |s| s.tls_port.to_string(),
+        set: |s, text| Ok(s.tls_port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "tls-cert-file",
+        value: "PATH",
+        help: "Certificate of the server and those that lead to its CA, in PEM; SIGHUP reads it again",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_cert_file),
+        set: |s, text| Ok(s.tls_cert_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-key-file",
+        value: "PATH",
+        help: "Private key of the server, in PEM, not encrypted",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_key_file),
+        set: |s, text| Ok(s.tls_key_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-ca-cert-file",
+        value: "PATH",
+        help: "Certificates of the CAs that sign those of clients, in PEM",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_ca_cert_file),
+        set: |s, text| Ok(s.tls_ca_cert_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-auth-clients",
+        value: "yes|no|optional",
+        help: "Whether TLS clients must show a certificate of tls-ca-cert-file",
+        when: When::Any,
+        get: |s| word(&s.tls_auth_clients, CLIENT_CERTIFICATES),
+        set: |s, text| Ok(s.tls_auth_clients = parse_word(text, CLIENT_CERTIFICATES)?),
     },
     Setting {
         name: "unixsocket",
         value: "PATH",
         help: "Unix socket to listen on as well",
         when: When::Start,
-        get: |s| s.unixsocket.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-        set: |s, text| Ok(s.unixsocket = (!text.is_empty()).then(|| PathBuf::from(text))),
+        get: |s| shown_path(&s.unixsocket),
+        set: |s, text| Ok(s.unixsocket = parse_path(text)),
     },
     Setting {
         name: "http-port",
@@ -224,8 +284,8 @@ pub static SETTINGS: &[Setting] = &[
         value: "PATH",
         help: "File that describes users, for ACL LOAD and ACL SAVE; it must exist, and may be empty",
         when: When::Start,
-        get: |s| s.aclfile.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-        set: |s, text| Ok(s.aclfile = (!text.is_empty()).then(|| PathBuf::from(text))),
+        get: |s| shown_path(&s.aclfile),
+        set: |s, text| Ok(s.aclfile = parse_path(text)),
     },
     Setting {
         name: "acl-pubsub-default",
@@ -437,6 +497,14 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
+fn parse_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn shown_path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+}
+
 // in Redis's order, which its error shows
 const FSYNCS: &[(&str, Fsync)] =
     &[("everysec", Fsync::EverySec), ("always", Fsync::Always), ("no", Fsync::No)];
@@ -444,6 +512,11 @@ const KINDS: &[(&str, Kind)] = &[("json", Kind::Json), ("any", Kind::Any)];
 const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
     &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
 const CHANNEL_DEFAULTS: &[(&str, bool)] = &[("allchannels", true), ("resetchannels", false)];
+const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
+    ("no", ClientCertificates::NotAsked),
+    ("yes", ClientCertificates::Required),
+    ("optional", ClientCertificates::Optional),
+];
 const LOG_FORMATS: &[(&str, bool)] = &[("human", false), ("json", true)];
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         client.output_buffer.store(self.output.len(), Ordering::Relaxed);
         let sent = tokio::select! {
             biased;
-            sent = self.stream.write_all(&self.output) => sent,
+            sent = send(&mut self.stream, &self.output) => sent,
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
         };
@@ -221,6 +221,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(())
     }
+}
+
+/// Sends all there is; TLS may hold back what was only written.
+async fn send(stream: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> io::Result<()> {
+    stream.write_all(output).await?;
+    stream.flush().await
 }
 
 /// Ready when the client was killed and takes no replies.

@@ -6,5 +6,6 @@
 
 mod connection;
 mod listener;
+mod tls;
 
 pub use listener::{Listen, serve};

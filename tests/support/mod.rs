@@ -15,7 +15,7 @@ mod wire;
 pub mod script;
 
 pub use random::Random;
-pub use server::{Kind, Server};
+pub use server::{Kind, Server, free_port, wait_for};
 pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 
