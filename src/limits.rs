@@ -38,6 +38,11 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Most that an entry of ACL LOG keeps of a key, channel or name that was refused.
+pub const ACL_LOG_OBJECT_BYTES_MAX: usize = 1_024;
+/// Most bits of a password that ACL GENPASS makes (as Redis).
+pub const PASSWORD_BITS_MAX: usize = 4_096;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::command::Server;
+use crate::command::{Server, acl};
 use crate::config::{self, Config, DebugAccess, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
@@ -30,11 +30,13 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let listen = Listen {
         bind: settings.bind.clone(),
         port: settings.port,
+        tls_port: settings.tls_port,
         unixsocket: settings.unixsocket.clone(),
         backlog: settings.tcp_backlog,
     };
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::new(settings), clock::now_ms()));
+    acl::load_at_start(&server)?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
         net::serve(server, &listen).await
@@ -75,6 +77,19 @@ fn survive_file_size_limit() -> std::io::Result<()> {
 
 fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let reloading = server.clone();
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            match reloading.reload_tls(&reloading.config.settings()) {
+                Ok(()) if reloading.tls_reload.get().is_none() => {
+                    tracing::info!("SIGHUP: without TLS there is nothing to read again");
+                }
+                Ok(()) => tracing::info!("SIGHUP: certificates were read again"),
+                Err(why) => tracing::error!(why, "SIGHUP: the certificates stay as they were"),
+            }
+        }
+    });
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

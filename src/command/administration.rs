@@ -138,15 +138,6 @@ pub static COMMANDS: &[Spec] = &[
         subcommands: LATENCY,
         ..Spec::DEFAULT
     },
-    Spec {
-        name: "acl",
-        summary: "Asks about users",
-        since: "6.0.0",
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        subcommands: ACL,
-        ..Spec::DEFAULT
-    },
 ];
 
 const HELP: Spec = Spec { arity: 2, flags: LOADING_STALE, plan: help, ..Spec::DEFAULT };
@@ -229,19 +220,6 @@ static LATENCY: &[Spec] = &[
         ..Spec::DEFAULT
     },
     Spec { name: "latency|help", summary: "Says what LATENCY can do", since: "2.8.13", ..HELP },
-];
-
-static ACL: &[Spec] = &[
-    Spec {
-        name: "acl|whoami",
-        summary: "Returns the user of the connection",
-        since: "6.0.0",
-        arity: 2,
-        flags: LOADING_STALE.union(Flags::NOSCRIPT),
-        plan: who_am_i,
-        ..Spec::DEFAULT
-    },
-    Spec { name: "acl|help", summary: "Says what ACL can do", since: "6.0.0", ..HELP },
 ];
 
 fn time(_: &mut Call<'_>) -> Result<Plan, Error> {
@@ -329,11 +307,6 @@ fn slow_entries(call: &mut Call<'_>) -> Result<Plan, Error> {
             call.text(1)
         ))),
     }
-}
-
-fn who_am_i(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let user = call.session.client.user.lock().clone();
-    reply(Reply::text(user))
 }
 
 fn nothing(_: &mut Call<'_>) -> Result<Plan, Error> {
@@ -427,8 +400,6 @@ mod tests {
             ("LATENCY LATEST", "[]"),
             ("LATENCY HISTORY command", "[]"),
             ("LATENCY RESET command fork", "0"),
-            ("ACL WHOAMI", r#""default""#),
-            ("ACL LIST", "-ERR unknown subcommand 'LIST'. Try ACL HELP."),
         ]);
     }
 }

@@ -124,7 +124,14 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .and_then(|()| settings.check())
                 .map_err(|why| refused(name, &why))?;
         }
+        // files that belong together are looked at together
+        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.to_lowercase().starts_with("tls-")) {
+            server.reload_tls(settings).map_err(|why| refused(name, &why))?;
+        }
         apply(server, settings);
+        if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("requirepass")) {
+            server.acl.set_default_password(settings.requirepass.as_deref());
+        }
         Ok::<(), Error>(())
     })?;
     let names: Vec<&str> = changes.iter().map(|(name, ..)| name.as_str()).collect();
@@ -162,6 +169,7 @@ fn refused(name: &str, why: &str) -> Error {
 fn apply(server: &Server, settings: &Settings) {
     server.engine.set_fsync(settings.appendfsync);
     server.engine.set_compression(settings.compression);
+    server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }

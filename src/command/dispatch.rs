@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::session::Replies;
 use super::table::{self, Lookup};
 use super::transaction;
-use super::{Call, Flags, Plan, Server, Session, Spec};
+use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
@@ -51,7 +51,7 @@ pub fn dispatch_found(
     let now_ms = watch.now_ms();
     session.client.active_ms.store(now_ms, Ordering::Relaxed);
     session.client.commands.fetch_add(1, Ordering::Relaxed);
-    let (reply, reflects) = match admit(session, found, &request.args) {
+    let (reply, reflects) = match admit(server, session, found, &request.args) {
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
@@ -76,8 +76,8 @@ pub fn dispatch_found(
     Answer { reply: wanted(session, reply), reflects }
 }
 
-/// Refuses what is unknown, has the wrong number of words, or may not be sent yet.
-fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
+/// Refuses what is unknown, has the wrong number of words, or may not be sent yet or by this user.
+fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
         Lookup::UnknownCommand => return Err(unknown_command(args)),
@@ -86,9 +86,10 @@ fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Sp
     if !spec.takes(args.len()) {
         return Err(Error::Arity(Cow::Borrowed(spec.name)));
     }
-    if !session.authenticated && !spec.is(Flags::NO_AUTH) {
+    if !spec.is(Flags::NO_AUTH) && login::is_stranger(server, session) {
         return Err(Error::NoAuth);
     }
+    permission::check(server, session, spec, args, permission::context(session))?;
     Ok(spec)
 }
 

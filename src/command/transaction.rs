@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::dispatch::run;
 use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, table};
+use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, table};
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::limits::REQUEST_BYTES_MAX;
@@ -79,6 +79,7 @@ const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE)
 pub struct Queue {
     requests: Vec<(&'static Spec, Vec<Bytes>)>,
     bytes: usize,
+    selects: bool,
     /// A request was refused: EXEC refuses the rest.
     refused: bool,
 }
@@ -87,6 +88,11 @@ impl Queue {
     /// Whether one of the queued commands is like this.
     pub fn has(&self, flags: Flags) -> bool {
         self.requests.iter().any(|(spec, _)| spec.is(flags))
+    }
+
+    /// Whether the store may change before what is queued next.
+    pub fn selects(&self) -> bool {
+        self.selects
     }
 
     /// What the queued requests take.
@@ -120,6 +126,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
         return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
     }
     queue.bytes += bytes;
+    queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
     Ok(Reply::Simple("QUEUED"))
@@ -191,7 +198,8 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
         let mut replies = Vec::with_capacity(queue.requests.len());
         let mut reflects = 0;
         for (spec, args) in queue.requests {
-            let outcome = run(call.server, call.session, spec, args, call.now_ms);
+            let outcome = permission::check_again(call.server, call.session, spec, &args)
+                .and_then(|()| run(call.server, call.session, spec, args, call.now_ms));
             call.server.stats.command(table::index(spec), 0, outcome.is_err());
             replies.push(match outcome {
                 Ok((reply, seq)) => {

@@ -51,7 +51,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("slowlog-max-len", "0"),
     ("stop-writes-on-bgsave-error", "yes"),
     ("supervised", "no"),
-    ("tls-port", "0"),
 ];
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::command::clients::Client;
 use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
-use crate::command::{Flags, Server, Session, Spec};
+use crate::command::{Flags, Server, Session, Spec, login};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
@@ -46,9 +46,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
-    let authenticated = server.config.requirepass().is_none();
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session: login::begin(&server, client.clone()),
         server: server.clone(),
         round,
         stream,
@@ -119,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request_bytes_max = self.server.config.client_query_buffer_limit();
         loop {
             let limits = RequestLimits {
-                authenticated: self.session.authenticated,
+                authenticated: !login::is_stranger(&self.server, &self.session),
                 bulk_bytes_max,
                 request_bytes_max,
             };
@@ -178,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs a request that may take long on a thread that may block.
     async fn run_aside(&mut self, found: Lookup, request: Request) -> io::Result<Answer> {
         let server = self.server.clone();
-        let placeholder = Session::new(self.session.client.clone(), false);
+        let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
         let running = tokio::task::spawn_blocking(move || {
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
@@ -241,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         client.output_buffer.store(self.output.len(), Ordering::Relaxed);
         let sent = tokio::select! {
             biased;
-            sent = self.stream.write_all(&self.output) => sent,
+            sent = send(&mut self.stream, &self.output) => sent,
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
         };
@@ -256,6 +255,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(())
     }
+}
+
+/// Sends all there is; TLS may hold back what was only written.
+async fn send(stream: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> io::Result<()> {
+    stream.write_all(output).await?;
+    stream.flush().await
 }
 
 /// Ready when the client was killed and takes no replies.

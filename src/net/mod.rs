@@ -7,5 +7,6 @@
 mod connection;
 mod listener;
 mod thread;
+mod tls;
 
 pub use listener::{Listen, serve};

@@ -13,10 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::connection::{self, Peer};
+use super::tls::Tls;
 use crate::command::Server;
 use crate::engine::Engine;
 
@@ -34,6 +36,8 @@ pub struct Arrival {
 pub enum Stream {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
+    /// The handshake is still to come.
+    Tls(std::net::TcpStream, Arc<Tls>),
 }
 
 /// The network threads.
@@ -60,6 +64,11 @@ impl Threads {
             // a thread that is gone drops its connection
             let _ = thread.arrivals.send(arrival).await;
         }
+    }
+
+    /// How many they serve, and have yet to serve.
+    pub fn connections(&self) -> usize {
+        self.0.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes no more, lets every connection finish what it has received, and ends.
@@ -111,18 +120,27 @@ fn start(server: &Arc<Server>, round: &Arc<Round>, connections: &mut JoinSet<()>
     let Arrival { stream, peer } = arrival;
     let (server, round) = (server.clone(), round.clone());
     connections.spawn(async move {
-        let error = match stream {
-            Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => return connection::run(server, round, stream, peer).await,
-                Err(error) => error,
-            },
-            Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => return connection::run(server, round, stream, peer).await,
-                Err(error) => error,
-            },
-        };
-        tracing::warn!(%error, "a connection can't be served");
+        let address = peer.address.clone();
+        if let Err(error) = run(server, round, stream, peer).await {
+            tracing::info!(address, %error, "a connection can't be served");
+        }
     });
+}
+
+async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer) -> io::Result<()> {
+    match stream {
+        Stream::Tcp(stream) => connection::run(server, round, TcpStream::from_std(stream)?, peer).await,
+        Stream::Unix(stream) => connection::run(server, round, UnixStream::from_std(stream)?, peer).await,
+        Stream::Tls(stream, tls) => {
+            let stream = TcpStream::from_std(stream)?;
+            let stream = tokio::select! {
+                () = server.shutdown.raised() => return Ok(()),
+                agreed = tls.accept(stream) => agreed?,
+            };
+            connection::run(server, round, stream, peer).await;
+        }
+    }
+    Ok(())
 }
 
 /// What the connections of one thread do together: whoever has to wait for durability joins the round, and once all

@@ -17,7 +17,7 @@ pub mod script;
 
 pub use disk::SmallDisk;
 pub use random::Random;
-pub use server::{Kind, Server, wait_for};
+pub use server::{Kind, Server, free_port, wait_for};
 pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 

@@ -115,6 +115,14 @@ impl Server {
         assert!(status.success(), "after SIGTERM the server ended with {status}");
     }
 
+    /// SIGHUP, and waits until the server has said what came of it.
+    pub fn hang_up(&self) {
+        let said = |server: &Server| server.log().matches("SIGHUP").count();
+        let before = said(self);
+        signal(self.process.as_ref().expect("the server runs"), "HUP");
+        wait_for(|| (said(self) > before).then_some(())).expect("the server heeds SIGHUP");
+    }
+
     /// Starts it again after [`stop`](Self::stop) or [`kill_hard`](Self::kill_hard): same data, flags and port.
     pub fn start(&mut self) {
         self.launch();
@@ -248,7 +256,7 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on, outside of the range from which the system gives ports to clients.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id().wrapping_mul(101);
     loop {
