@@ -16,7 +16,10 @@ pub mod script;
 
 pub use random::Random;
 pub use server::{Kind, Server};
-pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
+pub use tools::{
+    clients_folder, hold, installed, node_script, program, python_script, redis_cli, run, run_with_input,
+    rust_program, script,
+};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 
 use std::time::{SystemTime, UNIX_EPOCH};
