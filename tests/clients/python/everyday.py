@@ -3,13 +3,17 @@
 import json
 
 import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from server import BINARY_KEY, COMPARE_AND_DELETE, FEATURES, URL, done, raises, restart, url_as
 
 
 def everyday(protocol):
     # each protocol in a store of its own
-    client = redis.Redis.from_url(f"{URL}/{protocol}?protocol={protocol}", decode_responses=True, client_name="everyday")
+    url = f"{URL}/{protocol}?protocol={protocol}"
+    retry = Retry(ExponentialBackoff(), 3)  # by default, what from_url makes does not try again
+    client = redis.Redis.from_url(url, decode_responses=True, client_name="everyday", retry=retry)
     client.flushdb()
     assert client.ping()
     assert client.client_getname() == "everyday"
@@ -35,7 +39,7 @@ def everyday(protocol):
     # a key of any bytes
     assert client.set(BINARY_KEY, "[0]") is True
     assert client.get(BINARY_KEY) == "[0]"
-    raw = redis.Redis.from_url(f"{URL}/{protocol}?protocol={protocol}")
+    raw = redis.Redis.from_url(url)
     assert raw.keys() == [BINARY_KEY]
     assert raw.delete(BINARY_KEY) == 1
 
@@ -95,7 +99,7 @@ def everyday(protocol):
     with raises(redis.AuthenticationError):
         redis.Redis.from_url(url_as("", "wrong"), protocol=protocol).ping()
     with raises(redis.AuthenticationError):
-        redis.Redis(port=int(URL.rsplit(":", 1)[1]), protocol=protocol).ping()
+        redis.Redis.from_url(f"redis://{URL.rsplit('@', 1)[1]}", protocol=protocol).ping()
 
     assert client.info("server")["tcp_port"] == int(URL.rsplit(":", 1)[1])
     assert client.config_get("timeout") == {"timeout": "0"}
