@@ -37,7 +37,8 @@ function connect(string|array $login): Redis
 {
     global $server;
     $client = new Redis();
-    $client->connect($server['host'], $server['port'], 10, null, 0, 10, ['auth' => $login]);
+    $client->connect($server['host'], $server['port'], 10);
+    same(true, $client->auth($login));
     same(true, $client->select(6));
     return $client;
 }
