@@ -111,20 +111,20 @@ fails('WRONGPASS', fn () => connect('wrong'));
 if (in_array('pubsub', $features)) {
     $received = [];
     $subscriber = connect($server['pass']);
-    // subscribing returns only at its end: another process says the first word, the callback the second
+    // subscribing does not return: another process says the first word, the callback the second, and closes
     $heard = function (Redis $subscriber, string $channel, string $message) use ($other, &$received): void {
         $received[] = [$channel, $message];
         if ($message === 'one') {
             same(1, $other->publish('php', 'two'));
         } else {
-            $subscriber->unsubscribe(['php']);
+            $subscriber->close();
         }
     };
     $publisher = popen('exec ' . PHP_BINARY . ' -r ' . escapeshellarg(
         '$r = new Redis(); $r->connect($argv[1], $argv[2]); $r->auth($argv[3]);'
         . 'while ($r->publish("php", "one") === 0) usleep(1000);',
     ) . ' ' . implode(' ', array_map('escapeshellarg', [$server['host'], $server['port'], $server['pass']])), 'r');
-    $subscriber->subscribe(['php'], $heard);
+    fails('Connection closed', fn () => $subscriber->subscribe(['php'], $heard));
     pclose($publisher);
     same([['php', 'one'], ['php', 'two']], $received);
 }
