@@ -9,32 +9,13 @@ mod support;
 use std::process::Command;
 
 use support::{
-    Kind, Server, clients_folder, hold, node_script, program, python_script, redis_cli, request, run,
-    run_with_input, rust_program, script,
+    Kind, Server, clients_folder, hold, node_script, on_both, program, python_script, redis_cli, request,
+    run, run_with_input, rust_program, script,
 };
 use tempfile::TempDir;
 
-/// Makes a test for each kind of server out of a function that takes one.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        $(mod $name {
-            use super::Server;
-
-            #[test]
-            fn larder() {
-                super::$name(Server::larder(&["--requirepass", "sesame"]));
-            }
-
-            #[test]
-            fn redis() {
-                // restarts must not lose anything
-                super::$name(Server::redis(&["--requirepass", "sesame", "--appendonly", "yes"]));
-            }
-        })+
-    };
-}
-
 on_both! {
+    server =>
     the_command_line,
     the_command_line_in_bulk,
     python,
@@ -46,6 +27,14 @@ on_both! {
     hiredis,
     phpredis,
     ruby,
+}
+
+fn server(kind: Kind) -> Server {
+    match kind {
+        Kind::Larder => Server::larder(&["--requirepass", "sesame"]),
+        // restarts must not lose anything
+        Kind::Redis => Server::redis(&["--requirepass", "sesame", "--appendonly", "yes"]),
+    }
 }
 
 fn the_command_line(mut server: Server) {

@@ -12,6 +12,8 @@ export const load = require;
 export const loadModule = (name) => import(pathToFileURL(require.resolve(name)));
 
 export const url = process.env.LARDER_URL;
+// for the caches: a store that takes JSON only
+export const jsonUrl = `${url}/1`;
 export const features = (process.env.LARDER_FEATURES ?? "").split(" ");
 
 // no text in any encoding, and all that a careless protocol trips over

@@ -4,6 +4,9 @@ import os
 import sys
 
 URL = os.environ["LARDER_URL"]
+# for the caches: a store that takes JSON only, and one that takes any bytes
+JSON_URL = f"{URL}/1"
+ANY_URL = f"{URL}/2"
 FEATURES = os.environ["LARDER_FEATURES"].split()
 
 # no text in any encoding, and all that a careless protocol trips over

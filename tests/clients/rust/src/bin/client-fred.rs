@@ -94,7 +94,7 @@ async fn everyday(client: &Client) -> Result<(), Error> {
     let error = client.custom::<(), String>(fred::cmd!("NONSENSE"), vec![]).await.unwrap_err();
     assert!(error.details().contains("unknown command"), "{error}");
     assert_eq!(client.get::<String, _>("text").await?, r#""not a number""#);
-    let refused = connect(&url_as(":wrong"), RespVersion::RESP2).await.err().expect("the password is wrong");
+    let refused = connect(&url_as(":wrong"), RespVersion::RESP2).await.expect_err("the password is wrong");
     assert_eq!(refused.kind(), &ErrorKind::Auth, "{refused}");
     Ok(())
 }

@@ -130,7 +130,7 @@ fn scripts(connection: &mut Connection) -> RedisResult<()> {
 /// A connection that comes back by itself, with its subscriptions.
 async fn managed() -> RedisResult<()> {
     let client = Client::open(format!("{}/6?protocol=resp3", url()))?;
-    let (sender, mut pushes) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut pushes) = tokio::sync::broadcast::channel(16);
     let config =
         redis::aio::ConnectionManagerConfig::new().set_push_sender(sender).set_automatic_resubscription();
     let mut manager = ConnectionManager::new_with_config(client, config).await?;
@@ -147,7 +147,7 @@ async fn managed() -> RedisResult<()> {
     assert_eq!(manager.get::<_, String>("key:7").await?, r#"{"index":7}"#);
     if has("pubsub") {
         while manager.publish::<_, _, i64>("managed", "back").await? == 0 {}
-        while let Some(push) = pushes.recv().await {
+        while let Ok(push) = pushes.recv().await {
             if push.kind == redis::PushKind::Message {
                 assert_eq!(push.data, ["managed", "back"].map(|text| redis::Value::BulkString(text.into())));
                 return Ok(());
