@@ -103,6 +103,8 @@ async fn subscribe(client: &Client, subscriber: &Client) -> Result<(), Error> {
     let mut messages = subscriber.message_rx();
     let () = subscriber.subscribe("fred").await?;
     let () = subscriber.psubscribe("fred:*").await?;
+    // fred doesn't wait for the confirmations; what is answered on the same connection comes after them
+    let () = subscriber.ping(None).await?;
     assert_eq!(client.publish::<i64, _, _>("fred", "one").await?, 1);
     assert_eq!(client.publish::<i64, _, _>("fred:north", "two").await?, 1);
     for expected in [("fred", "one"), ("fred:north", "two")] {
