@@ -69,9 +69,15 @@ impl Server {
         self.port
     }
 
-    /// Where a client finds it, for those that take a URL.
+    /// Where a client finds it, for those that take a URL; with the password, if it asks for one.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let login = self.password().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("redis://{login}127.0.0.1:{}", self.port)
+    }
+
+    /// What `--requirepass` says.
+    pub fn password(&self) -> Option<&str> {
+        self.flags.iter().skip_while(|flag| *flag != "--requirepass").nth(1).map(String::as_str)
     }
 
     /// The folder given to `--dir`.
