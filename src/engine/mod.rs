@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
@@ -99,6 +100,19 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Looks at the records of some keys and does nothing with them, but that what is read next of them is in the
+    /// processor's cache. Of records in memory that are not hot, a look-up is mostly waiting for memory, and these waits
+    /// overlap here.
+    pub fn warm_up<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
+        let state = self.read_state();
+        let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
+        for key in keys {
+            if let Some(live) = state.entry(generation, key).and_then(|entry| entry.live.as_ref()) {
+                std::hint::black_box(live.value.first());
+            }
+        }
+    }
+
     /// Runs a command that only reads. Gives its result, and the journal sequence number that the result reflects.
     pub fn read<R>(
         &self,

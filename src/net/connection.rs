@@ -1,5 +1,6 @@
 //! One connection: bytes in, requests run, replies out.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use crate::command::{Flags, Server, Session, Spec, login};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
-use crate::resp::{Parser, Reply, Request, RequestLimits, encode};
+use crate::resp::{Parser, ProtocolError, Reply, Request, RequestLimits, encode};
 
+/// Requests that are taken from what was received before the first of them runs.
+const REQUESTS_AT_ONCE: usize = 32;
 /// Room that a read finds at least.
 const READ_BYTES: usize = 16 * 1024;
 /// Replies are sent when they reach this, even if more requests have been received.
@@ -52,6 +55,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         round,
         stream,
         input: BytesMut::new(),
+        requests: VecDeque::new(),
         output: BytesMut::new(),
         parser: Parser::new(),
         reflects: 0,
@@ -71,6 +75,8 @@ struct Connection<S> {
     stream: S,
     /// Received and not yet understood.
     input: BytesMut,
+    /// Understood and not yet run.
+    requests: VecDeque<(Lookup, Request)>,
     /// Replies not yet sent.
     output: BytesMut,
     parser: Parser,
@@ -122,18 +128,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 bulk_bytes_max,
                 request_bytes_max,
             };
-            match self.parser.next(&mut self.input, &limits) {
-                Ok(Some(request)) => {
-                    self.run_request(request).await?;
-                    if self.session.closing {
-                        return Ok(false);
-                    }
-                    if self.output.len() >= OUTPUT_BYTES {
-                        self.flush().await?;
-                        self.watch = Stopwatch::start();
-                    }
+            let end = self.take_requests(&limits);
+            if self.requests.len() > 1 {
+                self.warm_up();
+            }
+            while let Some((found, request)) = self.requests.pop_front() {
+                self.run_request(found, request).await?;
+                if self.session.closing {
+                    return Ok(false);
                 }
-                Ok(None) => {
+                if self.output.len() >= OUTPUT_BYTES {
+                    self.flush().await?;
+                    self.watch = Stopwatch::start();
+                }
+            }
+            match end {
+                Ok(true) => {}
+                Ok(false) => {
                     self.session.client.query_buffer.store(self.input.len(), Ordering::Relaxed);
                     return Ok(true);
                 }
@@ -146,8 +157,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn run_request(&mut self, request: Request) -> io::Result<()> {
-        let found = table::lookup(&request.args);
+    /// Takes some of the requests that were received; says whether there may be more. What a stranger may send changes
+    /// with each request, so theirs are taken one by one.
+    fn take_requests(&mut self, limits: &RequestLimits) -> Result<bool, ProtocolError> {
+        let requests_max = if limits.authenticated { REQUESTS_AT_ONCE } else { 1 };
+        while self.requests.len() < requests_max {
+            match self.parser.next(&mut self.input, limits)? {
+                Some(request) => self.requests.push_back((table::lookup(&request.args), request)),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has the memory of all the records fetched that the taken requests are about, in parallel, before each of them
+    /// would wait for its own.
+    fn warm_up(&self) {
+        let keys = self.requests.iter().filter_map(|(found, request)| match found {
+            Lookup::Command(spec) => request.args.get(spec.keys.positions(&request.args).next()?),
+            Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
+        });
+        self.server.engine.warm_up(self.session.store, keys);
+    }
+
+    async fn run_request(&mut self, found: Lookup, request: Request) -> io::Result<()> {
         let spec = match found {
             Lookup::Command(spec) => Some(spec),
             Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
