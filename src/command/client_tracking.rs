@@ -215,7 +215,7 @@ pub fn tracking_info(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("noloop", options.no_loop),
         ("broken_redirect", options.is_broken),
     ];
-    let flags = flags.into_iter().filter_map(|(flag, applies)| applies.then(|| Reply::text(flag)));
+    let flags = flags.into_iter().filter(|(_, applies)| *applies).map(|(flag, _)| Reply::text(flag));
     let fields = [
         ("flags", Reply::Set(flags.collect())),
         ("redirect", Reply::Integer(redirect)),

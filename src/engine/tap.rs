@@ -371,7 +371,7 @@ mod tests {
 
         fn put(&self, name: &'static str, expiry: Expiry, now_ms: u64) -> Seq {
             let key = Key { store: 0, name: Bytes::from_static(name.as_bytes()) };
-            let put = self.engine.write(now_ms, &[key.clone()], |txn| {
+            let put = self.engine.write(now_ms, std::slice::from_ref(&key), |txn| {
                 txn.put(&key, Value::integer(1), expiry)?;
                 txn.notify(&key, Event::SET);
                 Ok(())
@@ -416,7 +416,7 @@ mod tests {
     fn what_fails_is_not_told() {
         let scene = Scene::new(SOME);
         let key = Key { store: 0, name: Bytes::from_static(b"k") };
-        let failed = scene.engine.write(1, &[key.clone()], |txn| {
+        let failed = scene.engine.write(1, std::slice::from_ref(&key), |txn| {
             txn.put(&key, Value::integer(1), Expiry::Never)?;
             txn.notify(&key, Event::SET);
             Err::<(), _>(crate::error::Error::Syntax)
