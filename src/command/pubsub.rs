@@ -401,4 +401,19 @@ mod tests {
         assert!(message.contains(r"__keyspace@orders__:k\r\n$3\r\nset"), "{message}");
         assert!(message.contains(r"__keyevent@orders__:set\r\n$1\r\nk"), "{message}");
     }
+
+    #[test]
+    fn channels_are_under_access_control() {
+        let mut harness = Harness::new();
+        harness.expect(&[("ACL SETUSER ada on >pw resetchannels &news +@all", "OK")]);
+        let mut ada = listener(&mut harness, &["AUTH ada pw", "SUBSCRIBE news"]);
+        harness.swap(&mut ada);
+        let refused = "-NOPERM this user has no permissions to access one of the channels used as arguments";
+        harness.expect(&[("SUBSCRIBE news weather", refused), ("PSUBSCRIBE n*", refused)]);
+        harness.swap(&mut ada);
+        harness.expect(&[("ACL SETUSER ada +get", "OK")]);
+        assert!(!ada.client.kill.is_raised());
+        harness.expect(&[("ACL SETUSER ada resetchannels &other", "OK")]);
+        assert!(ada.client.kill.is_raised(), "it may not hear news any more");
+    }
 }

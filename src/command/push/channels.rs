@@ -132,6 +132,20 @@ impl Channels {
         self.subscribers.lock().deliveries(publication).len()
     }
 
+    /// Clients with a subscription like this.
+    pub fn clients_with(&self, is_like: impl Fn(&Client, Kind, &[u8]) -> bool) -> Receivers {
+        let subscribers = self.subscribers.lock();
+        let channels = subscribers.channels.iter().map(|(name, of)| (Kind::Channel, name, of));
+        let patterns = subscribers.patterns.iter().map(|(name, (_, of))| (Kind::Pattern, name, of));
+        let shards = subscribers.shards.iter().map(|(name, of)| (Kind::Shard, name, of));
+        let all = channels.chain(patterns).chain(shards).flat_map(|(kind, name, receivers)| {
+            receivers.iter().map(move |(id, client)| (kind, name, id, client))
+        });
+        all.filter(|(kind, name, _, client)| is_like(client, *kind, name))
+            .map(|(_, _, id, client)| (*id, client.clone()))
+            .collect()
+    }
+
     /// How many subscribe to a channel, or to a shard channel.
     pub fn subscribers_of(&self, kind: Kind, name: &[u8]) -> usize {
         let subscribers = self.subscribers.lock();

@@ -136,4 +136,4 @@ fn is_resp3(client: &Client) -> bool {
 }
 
 /// Clients by number.
-type Receivers = std::collections::BTreeMap<u64, Arc<Client>>;
+pub type Receivers = std::collections::BTreeMap<u64, Arc<Client>>;

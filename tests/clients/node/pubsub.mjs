@@ -2,10 +2,9 @@
 // when asked to.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { load, url } from "./packages.mjs";
+import { load, restart, url } from "./server.mjs";
 
 const { createClient, BasicClientSideCache } = load("redis");
 const Redis = load("ioredis");
@@ -92,9 +91,7 @@ const pairs = [await nodeRedis(2), await nodeRedis(3), await ioredis()];
 await cache();
 
 // subscriptions come back after a restart
-console.log("restart");
-await once(process.stdin, "data");
-process.stdin.unref();
+await restart();
 for (const { client, heard, channel } of pairs) {
   await until((count) => count === 1, () => client.publish(channel, "again").catch(() => 0));
   await until((last) => last === "again", () => heard.at(-1));

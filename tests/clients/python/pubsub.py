@@ -1,15 +1,14 @@
 """Messages, notifications and the client-side cache of redis-py. tests/clients.rs restarts the server when asked to."""
 
 import asyncio
-import os
-import sys
 import time
 
 import redis
 import redis.asyncio
 from redis.cache import CacheConfig
 
-URL = os.environ["LARDER_URL"]
+from server import URL, done, restart
+
 PATIENCE_S = 10
 
 
@@ -109,8 +108,7 @@ if "larder_version" in pairs[0][0].info("server"):
     cache()
 
 # subscriptions come back after a restart
-print("restart", flush=True)
-sys.stdin.readline()
+restart()
 for client, pubsub, news in pairs:
     end = time.monotonic() + PATIENCE_S
     while True:
@@ -123,4 +121,4 @@ for client, pubsub, news in pairs:
         assert time.monotonic() < end, "the subscription did not come back"
     assert next_message(pubsub) == (news, "again")
     pubsub.close()
-print("done", flush=True)
+done()
