@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 
 use parking_lot::{Mutex, RwLock};
 
+use super::push::mailbox::Mailbox;
 use super::signal::Signal;
 use super::table;
 use crate::acl::DEFAULT_USER;
@@ -42,8 +43,14 @@ pub struct Client {
     pub query_buffer: AtomicUsize,
     /// Bytes of replies not yet sent.
     pub output_buffer: AtomicUsize,
+    /// How many channels, patterns and shard channels it subscribes to.
+    pub subscriptions: [AtomicUsize; 3],
+    /// What others have for it.
+    pub mailbox: Mailbox,
     /// Raised to end the connection.
     pub kill: Signal,
+    /// Whether it is not among the connections any more.
+    pub gone: AtomicBool,
 }
 
 impl Client {
@@ -71,12 +78,24 @@ impl Client {
             bytes_out: AtomicU64::new(0),
             query_buffer: AtomicUsize::new(0),
             output_buffer: AtomicUsize::new(0),
+            subscriptions: Default::default(),
+            mailbox: Mailbox::default(),
             kill: Signal::default(),
+            gone: AtomicBool::new(false),
         }
     }
 
     pub fn store(&self) -> StoreId {
         self.store.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not connected any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// The full name of the last command, `NULL` before the first one.
@@ -114,7 +133,9 @@ impl Clients {
     }
 
     pub fn remove(&self, id: u64) {
-        self.by_id.write().remove(&id);
+        if let Some(client) = self.by_id.write().remove(&id) {
+            client.gone.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Ends a connection. It counts as gone from here on, though its task needs a moment to notice.

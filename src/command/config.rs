@@ -170,6 +170,7 @@ fn apply(server: &Server, settings: &Settings) {
     server.engine.set_fsync(settings.appendfsync);
     server.engine.set_compression(settings.compression);
     server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
+    server.push.configure(&server.engine, settings);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }

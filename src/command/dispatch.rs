@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::session::Replies;
 use super::table::{self, Lookup};
-use super::transaction;
 use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
+use super::{monitor, pubsub, transaction};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
@@ -73,6 +73,10 @@ pub fn dispatch_found(
     if let Reply::Error(error) = &reply {
         server.stats.error(error);
     }
+    session.seen = session.seen.max(reflects);
+    if session.caching.is_given {
+        session.caching.forget_given(found, session.queue.is_some());
+    }
     Answer { reply: wanted(session, reply), reflects }
 }
 
@@ -90,11 +94,28 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
         return Err(Error::NoAuth);
     }
     permission::check(server, session, spec, args, permission::context(session))?;
+    if session.is_listening() {
+        pubsub::admit(session, spec)?;
+    }
     Ok(spec)
 }
 
-/// Plans a command and runs the plan.
+/// Runs a command, in sight of whoever watches.
 pub(super) fn run(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Error> {
+    if server.push.monitors.are_any() {
+        return monitor::run_shown(server, session, spec, args, now_ms);
+    }
+    run_unseen(server, session, spec, args, now_ms)
+}
+
+/// Plans a command and runs the plan.
+pub(super) fn run_unseen(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,
@@ -106,16 +127,28 @@ pub(super) fn run(
     for at in spec.keys.positions(&call.args) {
         keys.push(call.key(at)?);
     }
+    if call.session.caching.remembers() && spec.is(Flags::READONLY) && !keys.is_empty() {
+        let Server { push, .. } = server;
+        push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
+    }
+    let client_id = call.session.client.id;
     match (spec.plan)(&mut call)? {
         Plan::Reply(reply) => Ok((reply, 0)),
         Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
         Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
             server.stats.looked_up(txn.hits_and_misses());
+            // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
+            if !spec.name.contains('|') {
+                txn.tell_misses();
+            }
             run(txn)
         }),
         Plan::Write(run, more) => {
             keys.extend(more);
-            server.engine.write(now_ms, &keys, run)
+            server.engine.write(now_ms, &keys, |txn| {
+                txn.set_origin(client_id);
+                run(txn)
+            })
         }
     }
 }
@@ -131,6 +164,8 @@ fn failed(server: &Server, error: Error) -> (Reply, Seq) {
 fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
     match session.replies {
         Replies::On => Some(reply),
+        // who subscribes is told so nevertheless
+        _ if matches!(reply, Reply::Push(_) | Reply::Sequence(_)) => Some(reply),
         Replies::Off => None,
         Replies::SkipNext => {
             session.replies = Replies::Skip;

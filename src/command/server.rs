@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::clients::Clients;
 use super::permission::VOCABULARY;
+use super::push::Push;
 use super::signal::Signal;
 use super::table;
 use crate::acl::Acl;
@@ -29,6 +30,7 @@ pub struct Server {
     pub config: Config,
     pub clients: Clients,
     pub acl: Acl,
+    pub push: Arc<Push>,
     pub cursors: Cursors,
     pub stats: Stats,
     /// 40 hexadecimal digits, different at every start.
@@ -51,11 +53,15 @@ impl Server {
         acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
         acl.set_default_password(config.requirepass().as_deref());
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
+        let push = Arc::new(Push::default());
+        push.configure(&engine, &config.settings());
+        engine.set_tap(push.clone());
         Server {
             engine,
             config,
             clients: Clients::default(),
             acl,
+            push,
             cursors: Cursors::default(),
             stats: Stats::new(table::names()),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -8,8 +8,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::deadline::ExpiryOption;
+use super::key::delete;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
-use crate::engine::{Expiry, Record};
+use crate::engine::{Event, Expiry, Record};
 use crate::error::Error;
 use crate::record::digest::digest;
 use crate::record::lcs::{Lcs, Match, lcs};
@@ -170,8 +171,11 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
     let key = call.key(1)?;
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else { return Ok(Reply::Null) };
-        txn.remove(&key)?;
+        let Some(record) = txn.get(&key)? else {
+            txn.notify(&key, Event::KEY_MISS);
+            return Ok(Reply::Null);
+        };
+        delete(txn, &key)?;
         Ok(Reply::Bulk(record.value))
     })
 }
@@ -186,11 +190,24 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     let expiry = expiry.resolve(call);
     let key = call.key(1)?;
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else { return Ok(Reply::Null) };
+        let Some(record) = txn.get(&key)? else {
+            txn.notify(&key, Event::KEY_MISS);
+            return Ok(Reply::Null);
+        };
         match expiry? {
             None => {}
             Some(Expiry::Never) if record.expires_at_ms.is_none() => {}
-            Some(expiry) => txn.put(&key, Value::stored(record.value.clone()), expiry)?,
+            Some(expiry) => {
+                txn.put(&key, Value::stored(record.value.clone()), expiry)?;
+                txn.notify(
+                    &key,
+                    match expiry {
+                        Expiry::At(deadline) if deadline <= txn.now_ms() => Event::DEL,
+                        Expiry::At(_) => Event::EXPIRE,
+                        Expiry::Never | Expiry::Keep => Event::PERSIST,
+                    },
+                );
+            }
         }
         Ok(Reply::Bulk(record.value))
     })
@@ -234,6 +251,7 @@ fn append(call: &mut Call<'_>) -> Result<Plan, Error> {
         let whole = [&head[..], &tail[..]].concat();
         let length = whole.len();
         txn.put(&key, Value::unchecked(whole), Expiry::Keep)?;
+        txn.notify(&key, Event::APPEND);
         Ok(Reply::Integer(length as i64))
     })
 }
@@ -257,6 +275,7 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
         value.resize(length, 0);
         value[offset..end].copy_from_slice(&patch);
         txn.put(&key, Value::unchecked(value), Expiry::Keep)?;
+        txn.notify(&key, Event::SETRANGE);
         Ok(Reply::Integer(length as i64))
     })
 }

@@ -17,6 +17,7 @@ pub mod effect;
 pub mod journal;
 pub mod lmdb;
 pub mod scan;
+pub mod tap;
 pub mod txn;
 
 mod alone;
@@ -46,6 +47,7 @@ pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
+pub use tap::Event;
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 
 use crate::error::Error;
@@ -87,6 +89,7 @@ pub struct Engine {
     tables: Tables,
     journal: Arc<Journal>,
     cache: RecordCache,
+    listening: tap::Listening,
     compression: RwLock<Compression>,
     room: room::Room,
     checkpoint: checkpoint::Control,
@@ -182,7 +185,7 @@ impl Engine {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
-            let (declared, changes) = (resolved.declared, Changes::default());
+            let (declared, changes) = (resolved.declared, Changes::new(self.listening.wanted()));
             let mut txn = WriteTxn { now_ms, state: &state, declared, changes };
             (run(&mut txn)?, txn.changes, resolved.reflects)
         };
@@ -221,9 +224,12 @@ impl Engine {
         changes: Changes,
         leftovers: &mut Leftovers,
     ) -> Result<Option<Seq>, Error> {
+        let mut news = changes.news;
         if changes.effects.is_empty() {
+            self.listening.tell_or_keep(state, 0, news);
             return Ok(None);
         }
+        news.add_changes(&changes.effects);
         let seq = match &mut state.group {
             Some(group) => {
                 group.extend_from_slice(&changes.effects);
@@ -231,6 +237,7 @@ impl Engine {
             }
             None => self.append(&changes.effects)?,
         };
+        self.listening.tell_or_keep(state, seq, news);
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
         }

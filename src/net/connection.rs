@@ -65,6 +65,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
     }
     server.clients.remove(client.id);
+    connection.session.detach(&server);
+    client.mailbox.close();
 }
 
 struct Connection<S> {
@@ -104,13 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_BYTES);
-        let idle = self.server.config.timeout_s();
+        let idle = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
         let client = self.session.client.clone();
         let read = self.stream.read_buf(&mut self.input);
         let received = tokio::select! {
             biased;
             () = client.kill.raised() => return Ok(false),
             received = within(idle, read) => received?,
+            () = client.mailbox.filled() => return Ok(true),
         };
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
         self.server.stats.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
@@ -201,9 +204,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)
         };
         self.reflects = self.reflects.max(answer.reflects);
+        let first = std::mem::take(&mut self.session.messages_first);
+        self.take_messages(first, usize::MAX);
         if let Some(reply) = &answer.reply {
             encode(reply, self.session.protocol, &mut self.output);
         }
+        self.take_messages(usize::MAX, OUTPUT_BYTES);
         Ok(())
     }
 
@@ -220,6 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session = session;
         self.watch = Stopwatch::start();
         Ok(answer)
+    }
+
+    /// Adds what others have for this client to its replies.
+    fn take_messages(&mut self, count_max: usize, bytes_max: usize) {
+        let reflects = self.session.client.mailbox.take(&mut self.output, count_max, bytes_max);
+        self.reflects = self.reflects.max(reflects);
     }
 
     /// Whether a command does such a thing, or may have a transaction do it.
@@ -260,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
     /// replies leave.
     async fn flush(&mut self) -> io::Result<()> {
+        self.take_messages(usize::MAX, OUTPUT_BYTES);
         if self.output.is_empty() {
             return Ok(());
         }
