@@ -40,6 +40,8 @@ pub const PATH_WORK_BYTES: u64 = 64 * 1024 * 1024;
 pub const PATH_WORK_PER_BYTE: u64 = 16;
 /// Values that a path may find more than once, beyond each value once.
 pub const PATH_REPEATED_NODES_MAX: usize = 1024 * 1024;
+/// Longest INDENT, NEWLINE and SPACE of JSON.GET.
+pub const LAYOUT_BYTES_MAX: usize = 1024;
 /// Largest compiled regular expression of a filter.
 pub const PATTERN_BYTES_MAX: usize = 256 * 1024;
 

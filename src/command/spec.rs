@@ -74,7 +74,7 @@ impl Spec {
         let by_group = match self.group {
             Group::Generic | Group::Store => Flags::KEYSPACE,
             Group::Connection => Flags::CONNECTION,
-            Group::String | Group::Server | Group::Transactions => Flags::empty(),
+            Group::String | Group::Server | Group::Transactions | Group::Json => Flags::empty(),
         };
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
@@ -91,6 +91,7 @@ impl Spec {
             ("@dangerous", is_admin || self.is(Flags::DANGEROUS)),
             ("@connection", kind.contains(Flags::CONNECTION)),
             ("@transaction", self.group == Group::Transactions),
+            ("@json", self.group == Group::Json),
         ]
         .into_iter()
         .filter_map(|(category, is_in)| is_in.then_some(category))
@@ -234,6 +235,7 @@ pub enum Group {
     Server,
     Store,
     Transactions,
+    Json,
 }
 
 impl Group {
@@ -245,6 +247,7 @@ impl Group {
             Group::Server => "server",
             Group::Store => "store",
             Group::Transactions => "transactions",
+            Group::Json => "json",
         }
     }
 }

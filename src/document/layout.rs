@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::edit::TooLong;
 use super::scan::{self, Entries, Kind};
 
 /// What stands between the parts of a value.
@@ -12,38 +13,44 @@ pub struct Layout {
     pub newline: Bytes,
     /// Behind the colon of a member.
     pub space: Bytes,
+    /// Longest text that is written.
+    pub bytes_max: usize,
 }
 
 impl Layout {
-    fn is_compact(&self) -> bool {
+    pub fn is_compact(&self) -> bool {
         self.indent.is_empty() && self.newline.is_empty() && self.space.is_empty()
     }
 
     /// Writes the value that begins at `start`, as one at this level of what is written.
-    pub fn write(&self, text: &[u8], start: usize, level: usize, out: &mut Vec<u8>) {
-        if self.is_compact() {
-            return compact(scan::value(text, start), out);
+    pub fn write(&self, text: &[u8], start: usize, level: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        let kind = scan::kind(text, start);
+        if self.is_compact() || !kind.is_container() {
+            let value = scan::value(text, start);
+            self.room(out, value.len())?;
+            compact(value, out);
+            return Ok(());
         }
-        match scan::kind(text, start) {
-            kind @ (Kind::Array | Kind::Object) => {
-                let mut list = self.list(if kind == Kind::Array { b"[]" } else { b"{}" }, level, out);
-                for entry in Entries::of(text, start) {
-                    list.next();
-                    if kind == Kind::Object {
-                        list.key(&text[entry.key]);
-                    }
-                    self.write(text, entry.value, level + 1, list.out);
-                }
-                list.end();
+        let mut list = self.list(if kind == Kind::Array { b"[]" } else { b"{}" }, level, out);
+        for entry in Entries::of(text, start) {
+            list.next()?;
+            if kind == Kind::Object {
+                list.key(&text[entry.key]);
             }
-            _ => out.extend_from_slice(scan::value(text, start)),
+            self.write(text, entry.value, level + 1, list.out)?;
         }
+        list.end();
+        Ok(())
     }
 
     /// Begins a list in these brackets at a level.
     pub fn list<'l>(&'l self, brackets: &'l [u8; 2], level: usize, out: &'l mut Vec<u8>) -> List<'l> {
         out.push(brackets[0]);
         List { layout: self, brackets, level, is_empty: true, out }
+    }
+
+    fn room(&self, out: &[u8], bytes: usize) -> Result<(), TooLong> {
+        if out.len() + bytes > self.bytes_max { Err(TooLong) } else { Ok(()) }
     }
 
     fn line(&self, level: usize, out: &mut Vec<u8>) {
@@ -65,12 +72,13 @@ pub struct List<'l> {
 
 impl List<'_> {
     /// Makes room for an entry.
-    pub fn next(&mut self) {
+    pub fn next(&mut self) -> Result<(), TooLong> {
         if !self.is_empty {
             self.out.push(b',');
         }
         self.is_empty = false;
         self.layout.line(self.level + 1, self.out);
+        self.layout.room(self.out, 0)
     }
 
     pub fn key(&mut self, quoted: &[u8]) {
@@ -123,9 +131,14 @@ mod tests {
     use super::*;
 
     fn laid_out(text: &str, indent: &'static str, newline: &'static str, space: &'static str) -> String {
-        let layout = Layout { indent: indent.into(), newline: newline.into(), space: space.into() };
+        let layout = Layout {
+            indent: indent.into(),
+            newline: newline.into(),
+            space: space.into(),
+            bytes_max: 1 << 20,
+        };
         let mut out = Vec::new();
-        layout.write(text.as_bytes(), scan::root(text.as_bytes()), 0, &mut out);
+        layout.write(text.as_bytes(), scan::root(text.as_bytes()), 0, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -145,5 +158,13 @@ mod tests {
         assert_eq!(laid_out("[0,{\"a\":1}]", "", "", "s"), "[0,{\"a\":s1}]");
         assert_eq!(laid_out("[0, 1]", "", "n", ""), "[n0,n1n]");
         assert_eq!(laid_out("\"x\"", " ", "\n", " "), "\"x\"");
+    }
+
+    #[test]
+    fn what_is_written_is_bounded() {
+        let layout = Layout { indent: " ".repeat(50).into(), bytes_max: 100, ..Layout::default() };
+        assert_eq!(layout.write(b"[[1],2,3]", 0, 0, &mut Vec::new()), Err(TooLong));
+        let layout = Layout { bytes_max: 8, ..Layout::default() };
+        assert_eq!(layout.write(b"[[1],2,3]", 0, 0, &mut Vec::new()), Err(TooLong));
     }
 }
