@@ -12,7 +12,8 @@ use support::{Server, installed, redis_cli, run, run_with_input};
 
 #[test]
 fn the_session_with_redis_cli() {
-    hold(code_block("console").split_once('\n').unwrap().1);
+    let session = code_block("console");
+    hold(session.split_once('\n').unwrap().1);
 }
 
 #[test]
@@ -63,6 +64,6 @@ fn code_block(language: &str) -> String {
 /// All of the README's blocks of code in a language.
 fn code_blocks(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let behind = readme.split(&format!("```{language}\n")).skip(1);
-    behind.map(|text| text.split_once("```").expect("an end").0.to_owned()).collect()
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).map(|text| text.split_once("```").expect("an end").0.to_owned()).collect()
 }

@@ -176,7 +176,7 @@ fn answer(question: &Question, text: &Bytes) -> Result<Reply, Error> {
     let mut answered = HashSet::new();
     for path in paths.iter().filter(|path| answered.insert(path.as_str())) {
         let nodes = find(path, text, &mut work)?;
-        list.next().map_err(too_long)?;
+        list.entry().map_err(too_long)?;
         list.key(serde_json::Value::from(path.as_str()).to_string().as_bytes());
         if is_legacy {
             let first = nodes.first().ok_or_else(no_such_path)?;
@@ -213,7 +213,7 @@ fn write_all(
 ) -> Result<(), Error> {
     let mut list = layout.list(b"[]", level, out);
     for node in nodes {
-        list.next().map_err(too_long)?;
+        list.entry().map_err(too_long)?;
         layout.write(text, node.start, level + 1, list.out).map_err(too_long)?;
     }
     list.end();

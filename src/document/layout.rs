@@ -33,7 +33,7 @@ impl Layout {
         }
         let mut list = self.list(if kind == Kind::Array { b"[]" } else { b"{}" }, level, out);
         for entry in Entries::of(text, start) {
-            list.next()?;
+            list.entry()?;
             if kind == Kind::Object {
                 list.key(&text[entry.key]);
             }
@@ -72,7 +72,7 @@ pub struct List<'l> {
 
 impl List<'_> {
     /// Makes room for an entry.
-    pub fn next(&mut self) -> Result<(), TooLong> {
+    pub fn entry(&mut self) -> Result<(), TooLong> {
         if !self.is_empty {
             self.out.push(b',');
         }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::document::scan;
 
@@ -211,4 +213,18 @@ fn deep_and_odd_texts_do_no_harm() {
     assert_eq!(find(r#"$["\u00e9"]"#, r#"{"é":1}"#), ["1"]);
     assert_eq!(find("$.é", r#"{"\u00e9":1}"#), ["1"]);
     assert_eq!(find("$..x", "12"), [""; 0]);
+}
+
+proptest! {
+    #[test]
+    fn no_path_and_no_text_does_harm(
+        path in r#"[$@.]?[$@.\[\]?*:,()'"!=<>&|~\\ a-cé0-9\-{}]{0,24}"#,
+        text in r#"[\[\]{}",: 0-2tn\\aé]{0,24}"#,
+    ) {
+        for given in [path.clone(), format!("$[?{path}]"), format!("$..[{path}]")] {
+            if let Ok(path) = Path::parse(&given) {
+                let _ = path.select(text.as_bytes(), &mut Work::on(text.len()));
+            }
+        }
+    }
 }
