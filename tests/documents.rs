@@ -7,29 +7,29 @@ mod support;
 
 use std::process::Command;
 
-use support::{Server, node_script, python_script, run};
+use support::{Server, node_script, python_script};
 
 #[test]
 fn redis_py() {
-    hold(|server| python_script("documents.py", server));
+    check(|server| python_script("documents.py", server));
 }
 
 #[test]
 fn node_redis() {
-    hold(|server| node_script("documents.mjs", server));
+    check(|server| node_script("documents.mjs", server));
 }
 
 #[test]
 fn the_example_in_python() {
-    hold(|server| python_script("data_store.py", server));
+    check(|server| python_script("data_store.py", server));
 }
 
 #[test]
 fn the_example_in_node() {
-    hold(|server| node_script("data-store.mjs", server));
+    check(|server| node_script("data-store.mjs", server));
 }
 
-fn hold(script: impl FnOnce(&Server) -> Command) {
-    let server = Server::larder(&[]);
-    assert_eq!(run(&mut script(&server)), "done\n");
+fn check(script: impl FnOnce(&Server) -> Command) {
+    let mut server = Server::larder(&[]);
+    support::hold(script(&server), &mut server);
 }

@@ -10,6 +10,7 @@
 
 use bytes::Bytes;
 
+use super::reach::Stores;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
 use crate::document::{Edits, Node, Path, PathError, TooMuchWork, Work, edit, scan};
 use crate::engine::{Expiry, Record, WriteTxn};
@@ -20,8 +21,13 @@ use crate::resp::Reply;
 use crate::store::{Key, Kind, Value};
 
 /// What every declaration of the family begins with.
-pub const JSON_READ: Spec =
-    Spec { group: Group::Json, flags: Flags::READONLY, keys: Keys::ONE, ..Spec::DEFAULT };
+pub const JSON_READ: Spec = Spec {
+    group: Group::Json,
+    flags: Flags::READONLY,
+    keys: Keys::ONE,
+    stores: Stores::Selected,
+    ..Spec::DEFAULT
+};
 pub const JSON_WRITE: Spec = Spec { flags: Flags::WRITE.union(Flags::DENYOOM), ..JSON_READ };
 /// A write that takes away.
 pub const JSON_SHRINK: Spec = Spec { flags: Flags::WRITE, ..JSON_READ };

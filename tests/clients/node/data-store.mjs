@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 import { DataStore } from "../../../examples/node/data-store.mjs";
-import { load, url } from "./packages.mjs";
+import { load, url } from "./server.mjs";
 
 const { createClient } = load("redis");
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { load, url } from "./packages.mjs";
+import { load, url } from "./server.mjs";
 
 const { createClient } = load("redis");
 

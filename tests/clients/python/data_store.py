@@ -1,14 +1,12 @@
 """The dictionary of examples/python does what it says."""
 
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "examples" / "python"))
 from data_store import DataStore
-
-URL = os.environ["LARDER_URL"]
+from server import URL, done
 
 for options in ({"store": "orders"}, {"store": "orders", "protocol": 3}, {"store": 5, "page": 7}):
     store = DataStore(URL, **options)
@@ -53,4 +51,4 @@ for options in ({"store": "orders"}, {"store": "orders", "protocol": 3}, {"store
     store.clear()
     assert list(store.items()) == []
     store.close()
-print("done", flush=True)
+done()

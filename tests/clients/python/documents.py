@@ -1,11 +1,9 @@
 """What redis-py's client.json() does, in both protocols."""
 
-import os
-
 import redis
 from redis.commands.json.path import Path
 
-URL = os.environ["LARDER_URL"]
+from server import URL, done
 
 
 def documents(protocol):
@@ -81,4 +79,4 @@ def documents(protocol):
 
 documents(2)
 documents(3)
-print("done", flush=True)
+done()
