@@ -125,7 +125,8 @@ pub(super) fn run_unseen(
     let mut call = Call { server, session, spec, args, now_ms };
     let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
     for at in spec.keys.positions(&call.args) {
-        keys.push(call.key(at)?);
+        // not kept beyond the command, so it need not be copied
+        keys.push(Key::new(call.session.store, call.word(at))?);
     }
     if call.session.caching.remembers() && spec.is(Flags::READONLY) && !keys.is_empty() {
         let Server { push, .. } = server;

@@ -24,7 +24,6 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use super::cache::Cached;
@@ -48,7 +47,7 @@ const RECLAIMED_PER_COMMIT: usize = 8_192;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An entry of the frozen overlay, in the order of LMDB.
-type Entered<'a> = (Generation, &'a Bytes, &'a Entry);
+type Entered<'a> = (Generation, &'a [u8], &'a Entry);
 
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
@@ -260,7 +259,10 @@ impl Engine {
         let mut entries = Vec::new();
         for (generation, layer) in frozen.overlay.layers() {
             entries.extend(
-                layer.sorted().iter().filter_map(|key| layer.get(key).map(|entry| (generation, key, entry))),
+                layer
+                    .sorted()
+                    .iter()
+                    .filter_map(|key| layer.get(key).map(|entry| (generation, &key[..], entry))),
             );
         }
         let (pressed, portions) = sync_channel(1);
@@ -403,7 +405,7 @@ impl Engine {
 /// A change, ready for LMDB.
 struct Pressed<'a> {
     generation: Generation,
-    key: &'a Bytes,
+    key: &'a [u8],
     /// None: the record goes.
     live: Option<&'a Live>,
     record: Vec<u8>,
@@ -449,7 +451,7 @@ fn commit_size(entries: &[Entered<'_>]) -> usize {
 
 /// By how much the stored bytes of each generation change when its records count as compressed.
 fn settled_bytes(overlay: &Overlay) -> Vec<(Generation, i64)> {
-    let change = |key: &Bytes, entry: &Entry| {
+    let change = |key: &[u8], entry: &Entry| {
         let live = entry.live.as_ref()?;
         Some(live.settled()? as i64 - live.weight(key).stored_bytes as i64)
     };
@@ -468,12 +470,12 @@ mod tests {
 
     #[test]
     fn a_commit_takes_records_up_to_its_bounds_and_at_least_one() {
-        let key = Bytes::from_static(b"k");
+        let key: &[u8] = b"k";
         let big = Entry { version: 1, live: Some(Live::new(Bytes::from(vec![0; BYTES_PER_COMMIT]), None)) };
         let small = Entry { version: 1, live: None };
-        assert_eq!(commit_size(&[(1, &key, &big), (1, &key, &big)]), 1);
-        assert_eq!(commit_size(&[(1, &key, &small), (1, &key, &small)]), 2);
-        assert_eq!(commit_size(&vec![(1, &key, &small); RECORDS_PER_COMMIT + 1]), RECORDS_PER_COMMIT);
+        assert_eq!(commit_size(&[(1, key, &big), (1, key, &big)]), 1);
+        assert_eq!(commit_size(&[(1, key, &small), (1, key, &small)]), 2);
+        assert_eq!(commit_size(&vec![(1, key, &small); RECORDS_PER_COMMIT + 1]), RECORDS_PER_COMMIT);
         assert_eq!(commit_size(&[]), 0);
     }
 }

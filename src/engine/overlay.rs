@@ -10,10 +10,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Seq;
 use crate::store::Generation;
 use crate::store::usage::Weight;
+
+/// A key as a layer keeps it. Most are short and lie in the table itself, so that finding one touches no other memory.
+pub type Name = SmallVec<[u8; 32]>;
 
 type Hashed<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
@@ -60,13 +64,13 @@ impl Live {
 /// The changes of one generation.
 #[derive(Debug, Default)]
 pub struct Layer {
-    entries: Hashed<Bytes, Entry>,
-    ordered: BTreeSet<Bytes>,
-    unordered: Vec<Bytes>,
+    entries: Hashed<Name, Entry>,
+    ordered: BTreeSet<Name>,
+    unordered: Vec<Name>,
     bytes: usize,
-    deadlines: BTreeSet<(u64, Bytes)>,
+    deadlines: BTreeSet<(u64, Name)>,
     /// All keys in order, for a layer that doesn't change any more.
-    sorted: OnceLock<Vec<Bytes>>,
+    sorted: OnceLock<Vec<Name>>,
 }
 
 impl Layer {
@@ -74,7 +78,7 @@ impl Layer {
         self.entries.get(key)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Name, &Entry)> {
         self.entries.iter()
     }
 
@@ -90,7 +94,7 @@ impl Layer {
     }
 
     /// Keys in order from a bound on. Complete once [`unordered`](Layer::unordered) is 0.
-    pub fn range<'a>(&'a self, from: Bound<&'a [u8]>) -> impl Iterator<Item = (&'a Bytes, &'a Entry)> {
+    pub fn range<'a>(&'a self, from: Bound<&'a [u8]>) -> impl Iterator<Item = (&'a Name, &'a Entry)> {
         debug_assert!(self.unordered.is_empty());
         self.ordered
             .range::<[u8], _>((from, Bound::Unbounded))
@@ -103,21 +107,22 @@ impl Layer {
     }
 
     /// All keys in order, of a layer that doesn't change any more. The first call sorts.
-    pub fn sorted(&self) -> &[Bytes] {
+    pub fn sorted(&self) -> &[Name] {
         self.sorted.get_or_init(|| {
-            let mut keys: Vec<Bytes> = self.entries.keys().cloned().collect();
+            let mut keys: Vec<Name> = self.entries.keys().cloned().collect();
             keys.sort_unstable();
             keys
         })
     }
 
     /// Deadlines up to now, earliest first.
-    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = &(u64, Bytes)> {
+    pub fn due(&self, now_ms: u64) -> impl Iterator<Item = &(u64, Name)> {
         self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now_ms)
     }
 
-    fn insert(&mut self, key: Bytes, entry: Entry) {
+    fn insert(&mut self, key: &[u8], entry: Entry) {
         use std::collections::hash_map::Entry as Slot;
+        let key = Name::from_slice(key);
         self.move_deadline(&key, &entry);
         let value_bytes = |entry: &Entry| entry.live.as_ref().map_or(0, |live| live.value.len());
         self.bytes += value_bytes(&entry);
@@ -134,7 +139,7 @@ impl Layer {
         }
     }
 
-    fn move_deadline(&mut self, key: &Bytes, entry: &Entry) {
+    fn move_deadline(&mut self, key: &Name, entry: &Entry) {
         let deadline_of = |entry: &Entry| entry.live.as_ref().and_then(|live| live.expires_at_ms);
         let after = deadline_of(entry);
         if after.is_none() && self.deadlines.is_empty() {
@@ -180,7 +185,7 @@ impl Overlay {
     }
 
     /// Takes the place of whatever the overlay knew of the key.
-    pub fn insert(&mut self, generation: Generation, key: Bytes, entry: Entry) {
+    pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) {
         let layer = self.layers.entry(generation).or_default();
         self.bytes -= layer.bytes;
         layer.insert(key, entry);
@@ -216,9 +221,9 @@ mod tests {
     fn keys_come_in_order_once_ordered() {
         let mut overlay = Overlay::default();
         for key in ["b", "c", "a"] {
-            overlay.insert(1, Bytes::from_static(key.as_bytes()), live("1", None));
+            overlay.insert(1, key.as_bytes(), live("1", None));
         }
-        overlay.insert(1, Bytes::from_static(b"b"), Entry { version: 2, live: None });
+        overlay.insert(1, b"b", Entry { version: 2, live: None });
         let layer = overlay.layer_mut(1).expect("layer");
         assert_eq!(layer.unordered(), 3);
         layer.order(2);
@@ -233,11 +238,11 @@ mod tests {
     #[test]
     fn deadlines_follow_their_records() {
         let mut overlay = Overlay::default();
-        overlay.insert(1, Bytes::from_static(b"a"), live("1", Some(10)));
-        overlay.insert(1, Bytes::from_static(b"b"), live("1", Some(20)));
-        overlay.insert(1, Bytes::from_static(b"a"), live("1", Some(30)));
+        overlay.insert(1, b"a", live("1", Some(10)));
+        overlay.insert(1, b"b", live("1", Some(20)));
+        overlay.insert(1, b"a", live("1", Some(30)));
         assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 1);
-        overlay.insert(1, Bytes::from_static(b"b"), Entry { version: 2, live: None });
+        overlay.insert(1, b"b", Entry { version: 2, live: None });
         assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 0);
         overlay.remove_layer(1);
         assert!(overlay.layer(1).is_none());

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
-use super::overlay::Layer;
+use super::overlay::{Layer, Name};
 use super::txn::{Found, Meta, Record};
 use super::{Engine, Seq};
 use crate::error::Error;
@@ -105,11 +105,11 @@ impl Engine {
             if on_disk == Some(&key[..]) {
                 found = disk.next().and_then(Result::ok).map(|(_, record)| Found::Disk(record));
             }
-            if frozen.next_if(|frozen| **frozen == key).is_some() {
+            if frozen.next_if(|frozen| frozen[..] == key).is_some() {
                 found =
                     frozen_layer.and_then(|layer| layer.get(&key)).map(|entry| Found::of_entry(&key, entry));
             }
-            if let Some((_, newest)) = active.next_if(|(active, _)| *active == key) {
+            if let Some((_, newest)) = active.next_if(|(active, _)| active[..] == key) {
                 found = Some(newest);
             }
             last = key.clone();
@@ -220,7 +220,7 @@ impl Engine {
 
 struct Copy<'e> {
     generation: Generation,
-    active: Vec<(Bytes, Found<'e>)>,
+    active: Vec<(Name, Found<'e>)>,
     frozen: Option<Arc<Frozen>>,
     snapshot: Snapshot<'e>,
     reflects: Seq,
@@ -235,11 +235,11 @@ fn start(range: Range<'_>) -> Bound<&[u8]> {
     }
 }
 
-fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Bytes] {
+fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Name] {
     let keys = layer.sorted();
     let at = match from {
-        Bound::Included(from) => keys.partition_point(|key| key < from),
-        Bound::Excluded(from) => keys.partition_point(|key| key <= from),
+        Bound::Included(from) => keys.partition_point(|key| key[..] < *from),
+        Bound::Excluded(from) => keys.partition_point(|key| key[..] <= *from),
         Bound::Unbounded => 0,
     };
     &keys[at..]

@@ -79,13 +79,13 @@ impl State {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                     usage.add(live.weight(&key));
                 }
-                self.active.insert(generation, key, Entry { version: seq, live: Some(live) });
+                self.active.insert(generation, &key, Entry { version: seq, live: Some(live) });
             }
             Effect::Remove { generation, key } => {
                 if let Some(usage) = self.catalog.usage_mut(generation) {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                 }
-                self.active.insert(generation, key, Entry { version: seq, live: None });
+                self.active.insert(generation, &key, Entry { version: seq, live: None });
             }
             Effect::Define { store, generation, definition } => {
                 self.define(seq, store, generation, &definition, Usage::default());

@@ -82,7 +82,7 @@ impl Engine {
             if position.epoch != state.epoch {
                 *position = Position { epoch: state.epoch, after: None };
             }
-            let is_due = |generation: Generation, key: &Bytes| {
+            let is_due = |generation: Generation, key: &[u8]| {
                 let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
                 live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
             };
@@ -93,7 +93,10 @@ impl Engine {
                     let Some(store) = state.catalog.holding(generation) else { continue };
                     let due = layer.due(now_ms).filter(|(_, key)| is_due(generation, key));
                     let room = keys_max - keys.len();
-                    keys.extend(due.take(room).map(|(_, key)| Key { store: store.id, name: key.clone() }));
+                    keys.extend(
+                        due.take(room)
+                            .map(|(_, key)| Key { store: store.id, name: Bytes::copy_from_slice(key) }),
+                    );
                 }
             }
             (keys, self.tables.snapshot()?)
