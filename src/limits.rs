@@ -38,6 +38,13 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Words of a command that the slow log keeps (as Redis).
+pub const SLOW_ARGUMENTS_MAX: usize = 32;
+/// Bytes of a word that the slow log keeps (as Redis).
+pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
+/// Spikes that the latency monitor keeps of an event (as Redis).
+pub const LATENCY_SPIKES_PER_EVENT: usize = 160;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

@@ -162,6 +162,8 @@ fn refused(name: &str, why: &str) -> Error {
 fn apply(server: &Server, settings: &Settings) {
     server.engine.set_fsync(settings.appendfsync);
     server.engine.set_compression(settings.compression);
+    server.slow.set_thresholds(settings.slow_thresholds());
+    server.stats.track_latency(settings.latency_tracking);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }

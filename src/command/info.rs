@@ -266,8 +266,9 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
     fields.add("evicted_keys", 0);
     fields.add("evicted_clients", 0);
-    fields.add("keyspace_hits", stats.keyspace_hits.load(Relaxed));
-    fields.add("keyspace_misses", stats.keyspace_misses.load(Relaxed));
+    let (hits, misses) = stats.lookups.hits_and_misses();
+    fields.add("keyspace_hits", hits);
+    fields.add("keyspace_misses", misses);
     fields.add("pubsub_channels", 0);
     fields.add("pubsub_patterns", 0);
     fields.add("latest_fork_usec", 0);

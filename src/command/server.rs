@@ -16,7 +16,7 @@ use crate::record::number;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
 use crate::store::{Key, StoreId};
-use crate::telemetry::Stats;
+use crate::telemetry::{Slow, Stats};
 
 /// The server as its commands see it.
 pub struct Server {
@@ -25,6 +25,8 @@ pub struct Server {
     pub clients: Clients,
     pub cursors: Cursors,
     pub stats: Stats,
+    /// The slow log and the latency monitor.
+    pub slow: Slow,
     /// 40 hexadecimal digits, different at every start.
     pub run_id: String,
     /// In milliseconds since 1970.
@@ -40,12 +42,16 @@ impl Server {
         // without a source of randomness the id is all zeros, and nothing else depends on it
         let _ = getrandom::fill(&mut seed);
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
+        let settings = config.settings();
+        let stats = Stats::new(table::names());
+        stats.track_latency(settings.latency_tracking);
         Server {
+            slow: Slow::new(settings.slow_thresholds()),
             engine,
             config,
             clients: Clients::default(),
             cursors: Cursors::default(),
-            stats: Stats::new(table::names()),
+            stats,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
             shutdown: Signal::default(),

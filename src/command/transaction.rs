@@ -11,8 +11,9 @@ use bytes::Bytes;
 
 use super::dispatch::run;
 use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, table};
+use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, slow, table};
 use crate::engine::Seq;
+use crate::engine::clock::Stopwatch;
 use crate::error::Error;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::resp::Reply;
@@ -190,9 +191,14 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         let mut replies = Vec::with_capacity(queue.requests.len());
         let mut reflects = 0;
-        for (spec, args) in queue.requests {
-            let outcome = run(call.server, call.session, spec, args, call.now_ms);
-            call.server.stats.command(table::index(spec), 0, outcome.is_err());
+        let mut watch = Stopwatch::start();
+        for (spec, mut args) in queue.requests {
+            let outcome = run(call.server, call.session, spec, &mut args, call.now_ms);
+            let took_ns = watch.lap_ns();
+            call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
+            if call.server.slow.is_notable(took_ns) {
+                slow::note(call.server, call.session, spec, &args, took_ns);
+            }
             replies.push(match outcome {
                 Ok((reply, seq)) => {
                     reflects = reflects.max(seq);
@@ -238,7 +244,7 @@ mod tests {
             ("INCR a", "QUEUED"),
             ("DBSIZE", "QUEUED"),
             ("KEYS *", "QUEUED"),
-            ("LPUSH a 1", "-ERR unknown command 'LPUSH', with args beginning with: 'a' '1' "),
+            ("LPUSHY a 1", "-ERR unknown command 'LPUSHY', with args beginning with: 'a' '1' "),
             ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
             ("EXISTS a", "0"),
             ("MULTI", "OK"),

@@ -39,6 +39,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
+pub use alone::is_alone;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
