@@ -187,7 +187,12 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
     if from == to {
         return Err(same_object());
     }
-    write_also(smallvec![to.clone()], move |txn| Ok(copy_record(txn, &from, &to, replace)?.as_reply()))
+    let lookups = call.server.stats.lookups.clone();
+    write_also(smallvec![to.clone()], move |txn| {
+        let outcome = copy_record(txn, &from, &to, replace)?;
+        lookups.count_one(outcome != Copied::NoSource);
+        Ok(outcome.as_reply())
+    })
 }
 
 fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {

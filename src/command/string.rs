@@ -168,9 +168,11 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
+    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else { return Ok(Reply::Null) };
+        let found = txn.get(&key)?;
+        lookups.count_one(found.is_some());
+        let Some(record) = found else { return Ok(Reply::Null) };
         txn.remove(&key)?;
         Ok(Reply::Bulk(record.value))
     })
@@ -184,9 +186,11 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     // as in Redis, a bad time is an error only if there is a record to give it to
     let expiry = expiry.resolve(call);
-    let key = call.key(1)?;
+    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else { return Ok(Reply::Null) };
+        let found = txn.get(&key)?;
+        lookups.count_one(found.is_some());
+        let Some(record) = found else { return Ok(Reply::Null) };
         match expiry? {
             None => {}
             Some(Expiry::Never) if record.expires_at_ms.is_none() => {}

@@ -152,8 +152,12 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     })?;
     let expiry = expiry.resolve(call)?.unwrap_or(Expiry::Never);
     let (key, value) = (call.key(1)?, call.value(2)?);
+    let lookups = get.then(|| call.server.stats.lookups.clone());
     write(move |txn| {
         let old = if get { txn.get(&key)? } else { None };
+        if let Some(lookups) = lookups {
+            lookups.count_one(old.is_some());
+        }
         let holds = condition.holds(txn, &key)?;
         if holds {
             txn.put(&key, value, expiry)?;
@@ -182,8 +186,10 @@ fn setnx(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (key, value) = (call.key(1)?, call.value(2)?);
+    let lookups = call.server.stats.lookups.clone();
     write(move |txn| {
         let old = txn.get(&key)?;
+        lookups.count_one(old.is_some());
         txn.put(&key, value, Expiry::Never)?;
         Ok(Reply::bulk_or_null(old.map(|record| record.value)))
     })

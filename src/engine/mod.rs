@@ -30,6 +30,7 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +46,7 @@ pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
+pub use watch::{Watch, Watches};
 
 use crate::error::Error;
 use crate::record::compress::Compression;
@@ -85,6 +87,7 @@ pub struct Engine {
     tables: Tables,
     journal: Arc<Journal>,
     cache: RecordCache,
+    watches: Arc<Watches>,
     compression: RwLock<Compression>,
     room: room::Room,
     checkpoint: checkpoint::Control,
@@ -279,6 +282,11 @@ impl Engine {
             Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
+    }
+
+    /// Begins to watch a key for records that are put there.
+    pub fn watch(&self, key: &Key) -> Watch {
+        self.watches.watch(key)
     }
 
     /// The sequence number of the last change.

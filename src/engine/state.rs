@@ -9,6 +9,7 @@ use super::Seq;
 use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
+use super::watch::Watches;
 use crate::store::usage::Weight;
 use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
 
@@ -27,6 +28,7 @@ pub struct State {
     pub default_kind: Kind,
     /// Effects that are going to be one journal entry: see [`super::alone`].
     pub group: Option<Vec<Effect>>,
+    pub watches: Arc<Watches>,
 }
 
 /// Something large that a change made superfluous; dropped outside the lock.
@@ -46,6 +48,7 @@ impl State {
             retired: Vec::new(),
             default_kind,
             group: None,
+            watches: Arc::default(),
         }
     }
 
@@ -74,6 +77,11 @@ impl State {
                 if let Some(usage) = self.catalog.usage_mut(generation) {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                     usage.add(live.weight(&key));
+                }
+                if self.watches.any()
+                    && let Some(store) = self.catalog.holding(generation)
+                {
+                    self.watches.note_put(store.id, &key);
                 }
                 self.active.insert(generation, key, Entry { version: seq, live: Some(live) });
             }
