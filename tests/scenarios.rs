@@ -44,7 +44,7 @@ macro_rules! scenarios {
 scenarios! {
     both: authentication, conditions, connection, errors, expiry, increx, keys, pubsub, server,
         strings, transactions;
-    larder only: json_values, limits, stores
+    larder only: absent, json_values, limits, stores
 }
 
 #[test]

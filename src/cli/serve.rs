@@ -8,14 +8,14 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::Server;
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, Loaded, Settings};
 use crate::engine::{Engine, Options, clock};
 use crate::net::{self, Listen};
 use crate::telemetry::log;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
-    let settings = config::load(arguments)?.settings;
+    let Loaded { settings, file } = config::load(arguments)?;
     log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -29,7 +29,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         backlog: settings.tcp_backlog,
     };
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
-    let server = Arc::new(Server::new(engine.clone(), Config::new(settings), clock::now_ms()));
+    let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::now_ms()));
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
         net::serve(server, &listen).await

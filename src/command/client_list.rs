@@ -172,7 +172,7 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
     let output_bytes = client.output_buffer.load(Ordering::Relaxed);
     write!(
         out,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
          qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={output_bytes} tot-mem={} \
          events=r cmd={} user={} redir={NO_REDIRECTION} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
          tot-net-out={} tot-cmds={}",
@@ -185,6 +185,8 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
         seconds_since(client.active_ms.load(Ordering::Relaxed)),
         letters(client),
         client.store(),
+        client.queued.load(Ordering::Relaxed),
+        client.watched.load(Ordering::Relaxed),
         size_of::<Client>() + query_bytes + output_bytes,
         client.last_command(),
         client.user.lock(),

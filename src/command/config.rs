@@ -57,11 +57,11 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "config|rewrite",
-        summary: "Fails: the settings file is written by people only",
+        summary: "Writes the settings of now to the settings file; comments stay",
         since: "2.8.0",
         arity: 2,
         flags: ADMIN,
-        plan: |_| Err(Error::other("ERR The server is running without a config file")),
+        plan: rewrite,
         ..Spec::DEFAULT
     },
     Spec {
@@ -167,6 +167,16 @@ fn apply(server: &Server, settings: &Settings) {
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }
+}
+
+fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let config = &call.server.config;
+    let file = config.file().ok_or(Error::other("ERR The server is running without a config file"))?;
+    config::rewrite(file, &config.settings()).map_err(|why| {
+        tracing::warn!(file = %file.display(), why, "CONFIG REWRITE failed");
+        Error::other(format!("ERR Rewriting config file: {why}"))
+    })?;
+    reply(Reply::OK)
 }
 
 fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {

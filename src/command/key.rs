@@ -118,7 +118,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "randomkey",
         syntax: "",
-        summary: "Returns some key of the selected store",
+        summary: "Returns some key of the selected store; all are nearly equally likely",
         group: Group::Generic,
         arity: 1,
         flags: Flags::READONLY.union(Flags::LONG),
@@ -204,8 +204,9 @@ fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let random = call.server.random();
-    let (key, reflects) = call.server.engine.random_key(call.now_ms, call.session.store, random)?;
+    let server = call.server;
+    let (key, reflects) =
+        server.engine.random_key(call.now_ms, call.session.store, &mut || server.random())?;
     Ok(Plan::Reflecting(Reply::bulk_or_null(key), reflects))
 }
 

@@ -29,6 +29,7 @@ pub mod dump;
 pub mod expiry;
 pub mod increx;
 pub mod info;
+pub mod info_constants;
 pub mod introspect;
 pub mod key;
 pub mod latency;

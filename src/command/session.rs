@@ -53,6 +53,7 @@ impl Session {
         self.authenticated = authenticated;
         self.queue = None;
         self.watched.clear();
+        self.show_transaction();
         self.select(0);
         self.set_protocol(Protocol::Resp2);
         self.replies = Replies::On;
@@ -60,6 +61,13 @@ impl Session {
         DEFAULT_USER.clone_into(&mut self.client.user.lock());
         self.client.no_evict.store(false, Ordering::Relaxed);
         self.client.no_touch.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets others see how far the transaction is.
+    pub fn show_transaction(&self) {
+        let queued = self.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        self.client.queued.store(queued, Ordering::Relaxed);
+        self.client.watched.store(self.watched.len(), Ordering::Relaxed);
     }
 
     pub fn select(&mut self, store: StoreId) {

@@ -90,6 +90,15 @@ impl Queue {
         self.requests.iter().any(|(spec, _)| spec.is(flags))
     }
 
+    /// How many commands are queued.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// What the queued requests take.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -141,6 +150,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     queue.bytes += bytes;
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
+    session.show_transaction();
     Ok(Reply::Simple("QUEUED"))
 }
 
@@ -153,6 +163,7 @@ pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
         Lookup::Command(spec) if spec.name == "exec" => {
             session.queue = None;
             session.watched.clear();
+            session.show_transaction();
             let why = error.to_string();
             let why = why.strip_prefix("ERR ").unwrap_or(&why);
             Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
@@ -166,6 +177,7 @@ fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR MULTI calls can not be nested"));
     }
     call.session.queue = Some(Queue::default());
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
@@ -174,6 +186,7 @@ fn discard(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR DISCARD without MULTI"));
     }
     call.session.watched.clear();
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
@@ -190,17 +203,20 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
         let puts = (was.version == 0).then_some(puts);
         call.session.watched.push(Watched { key, was, puts });
     }
+    call.session.show_transaction();
     Ok(Plan::Reflecting(Reply::OK, reflects))
 }
 
 fn unwatch(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.session.watched.clear();
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
 fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     let Some(queue) = call.session.queue.take() else { return Err(Error::other("ERR EXEC without MULTI")) };
     let watched = std::mem::take(&mut call.session.watched);
+    call.session.show_transaction();
     if queue.refused {
         return Err(Error::other("EXECABORT Transaction discarded because of previous errors."));
     }

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod effect;
 pub mod journal;
 pub mod lmdb;
+pub mod sample;
 pub mod scan;
 pub mod txn;
 

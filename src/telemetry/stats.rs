@@ -28,7 +28,12 @@ pub struct Stats {
     pub lookups: Arc<Lookups>,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// Times that something was read from a connection, and written to one.
+    pub reads: AtomicU64,
+    pub writes: AtomicU64,
     pub errors: AtomicU64,
+    /// What was allocated when the server started.
+    pub startup_bytes: u64,
     port: AtomicU16,
     /// Most bytes that were allocated at any sample.
     memory_peak: AtomicU64,
@@ -102,7 +107,10 @@ impl Stats {
             lookups: Arc::default(),
             bytes_in: AtomicU64::default(),
             bytes_out: AtomicU64::default(),
+            reads: AtomicU64::default(),
+            writes: AtomicU64::default(),
             errors: AtomicU64::default(),
+            startup_bytes: process::allocated_bytes(),
             port: AtomicU16::default(),
             memory_peak: AtomicU64::default(),
             expired_before: AtomicU64::default(),
@@ -112,6 +120,18 @@ impl Stats {
             by_error: Mutex::default(),
             rates: Mutex::default(),
         }
+    }
+
+    /// Bytes were read from a connection.
+    pub fn received(&self, bytes: usize) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes were written to a connection.
+    pub fn sent(&self, bytes: usize) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// A command ran for so long. Most take less than a microsecond.
@@ -245,6 +265,8 @@ impl Stats {
             &self.lookups.misses,
             &self.bytes_in,
             &self.bytes_out,
+            &self.reads,
+            &self.writes,
             &self.errors,
             &self.memory_peak,
         ];
