@@ -7,8 +7,7 @@ mod support;
 
 use std::process::Command;
 
-use support::tools::{redis_cli, run, run_with_input};
-use support::{Reply, Server};
+use support::{Reply, Server, redis_cli, run, run_with_input};
 
 fn cli(server: &Server, args: &[&str]) -> String {
     run(redis_cli(server).args(args))
@@ -17,8 +16,9 @@ fn cli(server: &Server, args: &[&str]) -> String {
 /// A mode that goes on until it is interrupted, ended after so many seconds.
 fn cli_for(server: &Server, seconds: &str, args: &[&str]) -> String {
     let mut command = Command::new("timeout");
-    // it ends as if by ^C, and with the status of success
-    command.args(["--preserve-status", "--signal=INT", seconds, "redis-cli", "-p", &server.port().to_string()]);
+    // line by line, since what an interrupted redis-cli holds back is lost
+    let port = server.port().to_string();
+    command.args(["--signal=INT", seconds, "stdbuf", "--output=L", "redis-cli", "-p", &port]);
     String::from_utf8_lossy(&command.args(args).output().unwrap().stdout).into_owned()
 }
 
@@ -27,7 +27,7 @@ fn filled() -> Server {
     let mut connection = server.connect();
     for number in 0..300 {
         let value = "x".repeat(number);
-        assert_eq!(connection.call(&["SET", &format!("key:{number:03}"), &value]), Reply::Simple(b"OK".to_vec()));
+        assert_eq!(connection.call(&["SET", &format!("key:{number:03}"), &value]), Reply::ok());
     }
     server
 }
@@ -59,11 +59,7 @@ fn keys_are_listed_and_loaded() {
     let mut requests = String::new();
     for number in 0..5_000 {
         let (key, value) = (format!("load:{number}"), number.to_string());
-        requests += &format!(
-            "*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n",
-            key.len(),
-            value.len()
-        );
+        requests += &format!("*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len());
     }
     let loaded = run_with_input(redis_cli(&server).arg("--pipe"), requests.as_bytes());
     assert!(loaded.contains("errors: 0, replies: 5000"), "{loaded}");
@@ -89,7 +85,7 @@ fn a_value_goes_from_server_to_server() {
     let Reply::Bulk(payload) = from.connect().call(&["DUMP", "key:299"]) else { panic!("no payload") };
     let mut connection = to.connect();
     let request: [&[u8]; 4] = [b"RESTORE", b"copy", b"0", &payload];
-    assert_eq!(connection.call(&request), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(connection.call(&request), Reply::ok());
     assert_eq!(connection.call(&["STRLEN", "copy"]), Reply::Integer(299));
     // what a Redis dumped is of another kind
     let redis = Server::redis(&[]);

@@ -87,6 +87,11 @@ impl Client {
         self.store.load(Ordering::Relaxed)
     }
 
+    /// What is received and not understood, and what is not sent yet.
+    pub fn buffer_bytes(&self) -> usize {
+        self.query_buffer.load(Ordering::Relaxed) + self.output_buffer.load(Ordering::Relaxed)
+    }
+
     /// The full name of the last command, `NULL` before the first one.
     pub fn last_command(&self) -> &'static str {
         table::by_index(self.last_command.load(Ordering::Relaxed)).map_or("NULL", |spec| spec.name)

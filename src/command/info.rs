@@ -187,10 +187,8 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.add("mem_fragmentation_bytes", memory.rss_anonymous.saturating_sub(memory.allocated));
     fields.add("rss_overhead_ratio", format!("{:.2}", ratio(memory.rss_anonymous, memory.resident)));
     fields.add("rss_overhead_bytes", memory.rss_anonymous.saturating_sub(memory.resident));
-    let buffers = |client: &std::sync::Arc<super::clients::Client>| {
-        client.query_buffer.load(Relaxed) + client.output_buffer.load(Relaxed)
-    };
-    fields.add("mem_clients_normal", server.clients.all().iter().map(buffers).sum::<usize>());
+    let buffers = server.clients.all().iter().map(|client| client.buffer_bytes()).sum::<usize>();
+    fields.add("mem_clients_normal", buffers);
     fields.add("mem_aof_buffer", status.journal.pending_bytes);
     fields.add("mem_allocator", "jemalloc");
     fields.add("active_defrag_running", 0);

@@ -51,6 +51,7 @@ pub mod syntax;
 pub mod table;
 #[cfg(test)]
 pub mod testing;
+pub mod tips;
 pub mod transaction;
 
 pub use call::Call;
