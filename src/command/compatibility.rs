@@ -126,7 +126,7 @@ pub fn compatibility_markdown() -> String {
             let _ = writeln!(out, "| {} | {word} | {note} |", shown(name));
         }
     }
-    let own: Vec<String> = own_commands().map(|name| shown(name)).collect();
+    let own: Vec<String> = own_commands().map(shown).collect();
     let _ = write!(out, "\n## Commands that Redis doesn't have\n\n{}\n", own.join(", "));
     out
 }

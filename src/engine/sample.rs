@@ -39,12 +39,15 @@ pub struct Sampled {
     pub weight: f64,
 }
 
+/// A key, and the deadline of its record.
+type Expiring = (Bytes, Option<u64>);
+
 /// What is below a prefix.
 enum Node {
     /// All the keys.
-    Few(Vec<(Bytes, Option<u64>)>),
-    /// The longer prefixes that occur, and the key that is no longer than theirs.
-    Many(Vec<Vec<u8>>, Option<(Bytes, Option<u64>)>),
+    Few(Vec<Expiring>),
+    /// The longer prefixes that occur, and the key that is no longer than what these begin with.
+    Many(Vec<Vec<u8>>, Option<Expiring>),
 }
 
 /// One store as its walks see it.
@@ -133,7 +136,7 @@ impl Tree<'_> {
     }
 
     fn explore(&self, prefix: &[u8]) -> Result<Node, Error> {
-        let (keys, is_all) = self.keys(prefix, Bound::Included(prefix), FEW)?;
+        let (keys, is_all) = self.keys(prefix, FEW)?;
         if is_all {
             return Ok(Node::Few(keys));
         }
@@ -170,13 +173,9 @@ impl Tree<'_> {
         Ok(found.or(end.more_after))
     }
 
-    /// Up to so many keys with the prefix, with their deadlines, and whether that is all of them.
-    fn keys(
-        &self,
-        prefix: &[u8],
-        from: Bound<&[u8]>,
-        keys_max: usize,
-    ) -> Result<(Vec<(Bytes, Option<u64>)>, bool), Error> {
+    /// Up to so many keys with the prefix, and whether that is all of them.
+    fn keys(&self, prefix: &[u8], keys_max: usize) -> Result<(Vec<Expiring>, bool), Error> {
+        let from = Bound::Unbounded;
         let mut keys = Vec::new();
         let range = Range { store: self.store, prefix, from, keys_max };
         let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
@@ -217,7 +216,9 @@ mod tests {
         let engine = Engine::open(Options::new(dir.path())).unwrap();
         for (at, name) in keys.iter().enumerate() {
             let key = Key { store: 0, name: name.clone().into() };
-            engine.write(1, &[key.clone()], |txn| txn.put(&key, Value::integer(1), Expiry::Never)).unwrap();
+            engine
+                .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(1), Expiry::Never))
+                .unwrap();
             // some in LMDB, some in the overlay
             if at == keys.len() / 2 {
                 engine.checkpoint().unwrap();
