@@ -119,7 +119,11 @@ fn info(spec: &'static Spec) -> Reply {
         words(spec.categories()),
         Reply::Set(tips::tips(spec).iter().map(|tip| Reply::text(*tip)).collect()),
         Reply::Set(key_specifications(spec)),
-        Reply::Array(spec.subcommands.iter().map(info).collect()),
+        // as in Redis: a list of subcommands, or an empty set
+        match spec.subcommands {
+            [] => Reply::Set(Vec::new()),
+            subcommands => Reply::Array(subcommands.iter().map(info).collect()),
+        },
     ])
 }
 
@@ -310,7 +314,7 @@ mod tests {
         let mut harness = harness.resp3();
         assert_eq!(
             harness.bytes("COMMAND INFO client|id").replace("\\r\\n", " "),
-            "*1 *10 $9 client|id :2 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@slow +@connection ~0 ~0 *0 "
+            "*1 *10 $9 client|id :2 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@slow +@connection ~0 ~0 ~0 "
         );
     }
 
