@@ -7,6 +7,7 @@
 //! net       resp     command    command          store                    record                  engine              engine/lmdb
 //! ```
 
+pub mod acl;
 pub mod cli;
 pub mod command;
 pub mod config;

@@ -38,6 +38,10 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Most that an entry of ACL LOG keeps of a key, channel or name that was refused.
+pub const ACL_LOG_OBJECT_BYTES_MAX: usize = 1_024;
+/// Most bits of a password that ACL GENPASS makes (as Redis).
+pub const PASSWORD_BITS_MAX: usize = 4_096;
 /// Words of a command that the slow log keeps (as Redis).
 pub const SLOW_ARGUMENTS_MAX: usize = 32;
 /// Bytes of a word that the slow log keeps (as Redis).

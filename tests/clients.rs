@@ -1,4 +1,4 @@
-//! Real clients: redis-cli, redis-py, node-redis and ioredis do what programs do with them every day.
+//! Real clients: redis-cli and the libraries of seven languages do what programs do with them every day.
 //!
 //! Each also talks to Redis (`cargo test --test clients ::redis`), which shows that the scripts themselves are right.
 
@@ -6,37 +6,35 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use support::{Kind, Server, node_script, python_script, redis_cli, request, run, run_with_input};
-
-/// Makes a test for each kind of server out of a function that takes one.
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        $(mod $name {
-            use super::Server;
-
-            #[test]
-            fn larder() {
-                super::$name(Server::larder(&[]));
-            }
-
-            #[test]
-            fn redis() {
-                // restarts must not lose anything
-                super::$name(Server::redis(&["--appendonly", "yes"]));
-            }
-        })+
-    };
-}
+use support::{
+    Kind, Server, clients_folder, hold, node_script, on_both, program, python_script, redis_cli, request,
+    run, run_with_input, rust_program, script,
+};
+use tempfile::TempDir;
 
 on_both! {
+    server =>
     the_command_line,
     the_command_line_in_bulk,
     python,
+    python_async,
     node_redis,
     ioredis,
+    redis_rs,
+    fred,
+    hiredis,
+    phpredis,
+    ruby,
+}
+
+fn server(kind: Kind) -> Server {
+    match kind {
+        Kind::Larder => Server::larder(&["--requirepass", "sesame"]),
+        // restarts must not lose anything
+        Kind::Redis => Server::redis(&["--requirepass", "sesame", "--appendonly", "yes"]),
+    }
 }
 
 fn the_command_line(mut server: Server) {
@@ -50,8 +48,12 @@ fn the_command_line(mut server: Server) {
     assert_eq!(run_with_input(redis_cli(&server).args(["-x", "SET", "x"]), b"\"from stdin\""), "OK\n");
     assert_eq!(cli(&server, &["STRLEN", "x"]), "12\n");
 
-    let url = format!("{}/3", server.url());
+    // this version of redis-cli takes a missing user name for an empty one
+    let url = format!("{}/3", server.url().replace("//:", "//default:"));
     assert_eq!(run(Command::new("redis-cli").args(["-u", &url, "GET", "k"])), "3\n");
+    let refused =
+        Command::new("redis-cli").args(["-p", &server.port().to_string(), "PING"]).output().unwrap();
+    assert_eq!(refused.stdout, b"NOAUTH Authentication required.\n\n");
     assert_eq!(cli(&server, &["-r", "5", "INCR", "counter"]), "1\n2\n3\n4\n5\n");
     assert!(cli(&server, &["NONSENSE"]).starts_with("ERR unknown command"));
 
@@ -88,6 +90,10 @@ fn python(mut server: Server) {
     hold(python_script("everyday.py", &server), &mut server);
 }
 
+fn python_async(mut server: Server) {
+    hold(python_script("everyday_async.py", &server), &mut server);
+}
+
 fn node_redis(mut server: Server) {
     hold(node_script("node-redis.mjs", &server), &mut server);
 }
@@ -96,19 +102,29 @@ fn ioredis(mut server: Server) {
     hold(node_script("ioredis.mjs", &server), &mut server);
 }
 
-/// Runs a script to its end, and restarts the server where it asks for that.
-fn hold(mut command: Command, server: &mut Server) {
-    let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stdin = script.stdin.take().unwrap();
-    let mut last = String::new();
-    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
-        last = line.unwrap();
-        if last == "restart" {
-            server.restart();
-            stdin.write_all(b"\n").unwrap();
-        }
-    }
-    let status = script.wait().unwrap();
-    assert!(status.success(), "{command:?} ended with {status}");
-    assert_eq!(last, "done");
+fn redis_rs(mut server: Server) {
+    hold(rust_program("client-redis-rs", &server), &mut server);
+}
+
+fn fred(mut server: Server) {
+    hold(rust_program("client-fred", &server), &mut server);
+}
+
+fn hiredis(mut server: Server) {
+    let folder = TempDir::new().unwrap();
+    let binary = folder.path().join("hiredis");
+    let source = clients_folder().join("c/hiredis.c");
+    run(Command::new("cc")
+        .args(["-Wall", "-Wextra", "-Werror", "-o"])
+        .args([&binary, &source])
+        .arg("-lhiredis"));
+    hold(program(&binary, &server), &mut server);
+}
+
+fn phpredis(mut server: Server) {
+    hold(script("php", "php/phpredis.php", &server), &mut server);
+}
+
+fn ruby(mut server: Server) {
+    hold(script("ruby", "ruby/everyday.rb", &server), &mut server);
 }

@@ -42,7 +42,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    both: authentication, conditions, connection, errors, expiry, increx, keys, pubsub, server,
+    both: acl, authentication, conditions, connection, errors, expiry, increx, keys, pubsub, server,
         strings, transactions;
     larder only: absent, json_values, limits, stores
 }

@@ -104,6 +104,7 @@ fn settings_are_written_to_their_file() {
     let mut connection = server.connect();
     for (request, answer) in [
         (&["CONFIG", "SET", "timeout", "600", "slowlog-max-len", "7"][..], "OK"),
+        (&["ACL", "SETUSER", "reader", "on", ">secret", "+get", "~*"], "OK"),
         (&["CONFIG", "REWRITE"], "OK"),
     ] {
         assert_eq!(connection.call(request), Reply::Simple(answer.into()), "{request:?}");
@@ -111,6 +112,9 @@ fn settings_are_written_to_their_file() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# ours\ntimeout = 600 # never\n"), "{text}");
     assert!(text.contains("\nslowlog-max-len = 7\n"), "{text}");
+    let before = connection.call(&["ACL", "LIST"]);
+    let again = Server::larder(&["--config", path.to_str().unwrap()]);
+    assert_eq!(again.connect().call(&["ACL", "LIST"]), before);
     let info = cli(&server, &["INFO", "server"]);
     assert!(info.contains(&format!("config_file:{}\r\n", path.display())), "{info}");
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::command::Server;
-use crate::config::{self, Config, Loaded, Settings};
+use crate::command::{Server, acl};
+use crate::config::{self, Config, DebugAccess, Loaded, Settings};
+use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::net::{self, Listen};
 use crate::telemetry::log;
@@ -18,18 +19,24 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let Loaded { settings, file } = config::load(arguments)?;
     log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("threads can't be started: {error}"))?;
+    {
+        let _entered = runtime.enter();
+        survive_file_size_limit().map_err(|error| format!("signals can't be caught: {error}"))?;
+    }
     let listen = Listen {
         bind: settings.bind.clone(),
         port: settings.port,
+        tls_port: settings.tls_port,
         unixsocket: settings.unixsocket.clone(),
         backlog: settings.tcp_backlog,
     };
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::now_ms()));
+    acl::load_at_start(&server)?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
         net::serve(server, &listen).await
@@ -53,12 +60,36 @@ fn engine_options(settings: &Settings) -> Options {
         cache_bytes_max: settings.cache_memory,
         checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
         map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),
+        salvage: settings.salvage,
+        disk: match settings.enable_debug_command {
+            DebugAccess::No => Arc::new(RealDisk),
+            DebugAccess::Local | DebugAccess::Yes => Arc::new(FailingDisk::default()),
+        },
         ..Options::new(settings.dir.clone())
     }
 }
 
+/// A write beyond `ulimit -f` is to fail, not to end the server. Once tokio has listened to a signal, it stays caught.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    const SIGXFSZ: i32 = 25;
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
+}
+
 fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let reloading = server.clone();
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            match reloading.reload_tls(&reloading.config.settings()) {
+                Ok(()) if reloading.tls_reload.get().is_none() => {
+                    tracing::info!("SIGHUP: without TLS there is nothing to read again");
+                }
+                Ok(()) => tracing::info!("SIGHUP: certificates were read again"),
+                Err(why) => tracing::error!(why, "SIGHUP: the certificates stay as they were"),
+            }
+        }
+    });
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),

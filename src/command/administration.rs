@@ -81,15 +81,6 @@ pub static COMMANDS: &[Spec] = &[
         subcommands: MODULE,
         ..Spec::DEFAULT
     },
-    Spec {
-        name: "acl",
-        summary: "Asks about users",
-        since: "6.0.0",
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        subcommands: ACL,
-        ..Spec::DEFAULT
-    },
 ];
 
 const HELP: Spec = Spec { arity: 2, flags: LOADING_STALE, plan: help, ..Spec::DEFAULT };
@@ -106,19 +97,6 @@ static MODULE: &[Spec] = &[
         ..Spec::DEFAULT
     },
     Spec { name: "module|help", summary: "Says what MODULE can do", since: "5.0.0", ..HELP },
-];
-
-static ACL: &[Spec] = &[
-    Spec {
-        name: "acl|whoami",
-        summary: "Returns the user of the connection",
-        since: "6.0.0",
-        arity: 2,
-        flags: LOADING_STALE.union(Flags::NOSCRIPT),
-        plan: who_am_i,
-        ..Spec::DEFAULT
-    },
-    Spec { name: "acl|help", summary: "Says what ACL can do", since: "6.0.0", ..HELP },
 ];
 
 fn time(_: &mut Call<'_>) -> Result<Plan, Error> {
@@ -177,11 +155,6 @@ fn shutdown(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::OK)
 }
 
-fn who_am_i(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let user = call.session.client.user.lock().clone();
-    reply(Reply::text(user))
-}
-
 fn nothing(_: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::Array(Vec::new()))
 }
@@ -237,10 +210,6 @@ mod tests {
 
     #[test]
     fn what_there_is_none_of_is_empty() {
-        Harness::new().expect(&[
-            ("MODULE LIST", "[]"),
-            ("ACL WHOAMI", r#""default""#),
-            ("ACL LIST", "-ERR unknown subcommand 'LIST'. Try ACL HELP."),
-        ]);
+        Harness::new().expect(&[("MODULE LIST", "[]")]);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::client::NO_REDIRECTION;
-use super::clients::{Client, DEFAULT_USER};
+use super::clients::Client;
 use super::server::Server;
 use super::{Call, Plan, reply};
 use crate::error::Error;
@@ -104,6 +104,7 @@ struct Filter {
     kind: Option<Type>,
     address: Option<Bytes>,
     local_address: Option<Bytes>,
+    user: Option<String>,
     age_s_min: u64,
     spared: Option<u64>,
 }
@@ -131,12 +132,13 @@ impl Filter {
                 b"type" => filter.kind = Some(Type::parse(value)?),
                 b"addr" => filter.address = Some(value.clone()),
                 b"laddr" => filter.local_address = Some(value.clone()),
-                // all connections are this user's
-                b"user" if value == DEFAULT_USER => {}
-                b"user" => {
-                    let user = String::from_utf8_lossy(value);
-                    return Err(Error::other(format!("ERR No such user '{user}'")));
-                }
+                b"user" => match call.server.acl.get(value) {
+                    Some(account) => filter.user = Some(account.name().to_owned()),
+                    None => {
+                        let user = String::from_utf8_lossy(value);
+                        return Err(Error::other(format!("ERR No such user '{user}'")));
+                    }
+                },
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.spared = Some(me),
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.spared = None,
                 _ => return Err(Error::Syntax),
@@ -150,6 +152,7 @@ impl Filter {
             && self.kind.is_none_or(|kind| kind == Type::of(client))
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)
+            && self.user.as_ref().is_none_or(|user| *client.user.lock() == *user)
             && now_ms.saturating_sub(client.created_ms) / 1000 >= self.age_s_min
             && self.spared != Some(client.id)
     }
@@ -162,6 +165,15 @@ fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> R
         let _ = write_line(&mut lines, client, call.server, call.now_ms);
     }
     Reply::Verbatim(Bytes::from(lines))
+}
+
+/// What CLIENT INFO says of a connection, without the end of the line.
+pub fn line(client: &Client, server: &Server, now_ms: u64) -> String {
+    let mut line = String::new();
+    // writing to memory cannot fail
+    let _ = write_line(&mut line, client, server, now_ms);
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// One line of CLIENT LIST: Redis's fields in its order, those for what we don't have at what Redis shows for nothing,

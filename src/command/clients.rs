@@ -8,10 +8,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::signal::Signal;
 use super::table;
+use crate::acl::DEFAULT_USER;
 use crate::store::StoreId;
-
-/// The one user there is.
-pub const DEFAULT_USER: &str = "default";
 
 /// What is known of a connection outside its own task. The connection writes, others read.
 #[derive(Debug)]
@@ -134,6 +132,14 @@ impl Clients {
     pub fn kill(&self, client: &Client) {
         client.kill.raise();
         self.remove(client.id);
+    }
+
+    /// Ends the connections of a user, but for one, which may end by itself. Says whether that one is among them.
+    pub fn kill_user(&self, name: &str, spared: u64) -> bool {
+        let of_user = self.all().into_iter().filter(|client| *client.user.lock() == *name);
+        let (spared, others): (Vec<_>, Vec<_>) = of_user.partition(|client| client.id == spared);
+        others.iter().for_each(|client| self.kill(client));
+        !spared.is_empty()
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {

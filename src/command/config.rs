@@ -124,7 +124,14 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .and_then(|()| settings.check())
                 .map_err(|why| refused(name, &why))?;
         }
+        // files that belong together are looked at together
+        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.to_lowercase().starts_with("tls-")) {
+            server.reload_tls(settings).map_err(|why| refused(name, &why))?;
+        }
         apply(server, settings);
+        if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("requirepass")) {
+            server.acl.set_default_password(settings.requirepass.as_deref());
+        }
         Ok::<(), Error>(())
     })?;
     let names: Vec<&str> = changes.iter().map(|(name, ..)| name.as_str()).collect();
@@ -164,6 +171,7 @@ fn apply(server: &Server, settings: &Settings) {
     server.engine.set_compression(settings.compression);
     server.slow.set_thresholds(settings.slow_thresholds());
     server.stats.track_latency(settings.latency_tracking);
+    server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }
@@ -172,11 +180,24 @@ fn apply(server: &Server, settings: &Settings) {
 fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
     let config = &call.server.config;
     let file = config.file().ok_or(Error::other("ERR The server is running without a config file"))?;
-    config::rewrite(file, &config.settings()).map_err(|why| {
+    let settings = config.settings();
+    // with an aclfile, ACL SAVE writes them
+    let users = settings.aclfile.is_none().then(|| users(call.server)).transpose();
+    users.and_then(|users| config::rewrite(file, &settings, users.as_deref())).map_err(|why| {
         tracing::warn!(file = %file.display(), why, "CONFIG REWRITE failed");
         Error::other(format!("ERR Rewriting config file: {why}"))
     })?;
     reply(Reply::OK)
+}
+
+/// Each user's name and rules.
+fn users(server: &Server) -> Result<Vec<String>, String> {
+    let lines = server.acl.lines().into_iter().map(|line| {
+        let line =
+            String::from_utf8(line).map_err(|_| "the rules of a user are not UTF-8; use an aclfile")?;
+        Ok(line.strip_prefix("user ").map(str::to_owned).unwrap_or(line))
+    });
+    lines.collect()
 }
 
 fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {

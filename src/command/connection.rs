@@ -5,9 +5,9 @@
 use bytes::Bytes;
 
 use super::client::check_name;
-use super::clients::DEFAULT_USER;
-use super::server::Server;
-use super::{Call, Flags, Group, Plan, Spec, reply};
+use super::reach::Stores;
+use super::{Call, Flags, Group, Plan, Spec, login, permission, reply};
+use crate::acl::{DEFAULT_USER, Reason};
 use crate::error::Error;
 use crate::limits::DATABASES_MAX;
 use crate::record::number;
@@ -69,7 +69,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "6.2.0",
         flags: ANY_TIME,
         plan: |call| {
-            call.session.reset(!needs_password(call.server));
+            login::reset(call.server, call.session);
             reply(Reply::Simple("RESET"))
         },
         ..CONNECTION
@@ -80,6 +80,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Chooses the store, by its number or its name, that the connection works on",
         arity: 2,
         flags: Flags::LOADING.union(Flags::STALE).union(Flags::FAST),
+        stores: Stores::Named { first: 1, last: 1 },
         plan: select,
         ..CONNECTION
     },
@@ -105,7 +106,7 @@ fn ping(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn auth(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (user, password) = match call.rest(1) {
-        [_] if !needs_password(call.server) => {
+        [_] if call.server.acl.default_account().user().nopass => {
             return Err(Error::other(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
@@ -116,22 +117,19 @@ fn auth(call: &mut Call<'_>) -> Result<Plan, Error> {
         _ => return Err(Error::Syntax),
     };
     authenticate(call, &user, &password)?;
-    reply(Reply::OK)
+    // the store to begin with may have been created a moment ago
+    Ok(Plan::Reflecting(Reply::OK, call.server.engine.last_seq()))
 }
 
+/// Logs in, and notes the attempt if it fails.
 fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    // the password is compared also for a user who doesn't exist, so that both take the same time
-    let is_right = call.server.check_password(password);
-    if !is_right || user != DEFAULT_USER.as_bytes() {
-        return Err(Error::WrongPass);
+    let outcome = login::authenticate(call.server, call.session, user, password);
+    if outcome == Err(Error::WrongPass) {
+        let context = permission::context(call.session);
+        let username = Bytes::copy_from_slice(user);
+        permission::log(call.server, call.session, Reason::Auth, context, call.word(0), username);
     }
-    call.session.authenticated = true;
-    DEFAULT_USER.clone_into(&mut call.session.client.user.lock());
-    Ok(())
-}
-
-fn needs_password(server: &Server) -> bool {
-    server.config.requirepass().is_some()
+    outcome
 }
 
 fn hello(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -153,10 +151,11 @@ fn hello(call: &mut Call<'_>) -> Result<Plan, Error> {
         _ => Err(Error::other(format!("ERR Syntax error in HELLO option '{}'", call.text(at)))),
     })?;
 
+    let logs_in = login.is_some();
     if let Some((user, password)) = login {
         authenticate(call, &user, &password)?;
     }
-    if !call.session.authenticated {
+    if login::is_stranger(call.server, call.session) {
         return Err(Error::other(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
@@ -168,7 +167,8 @@ fn hello(call: &mut Call<'_>) -> Result<Plan, Error> {
     if let Some(protocol) = protocol {
         call.session.set_protocol(protocol);
     }
-    reply(greeting(call))
+    let reflects = if logs_in { call.server.engine.last_seq() } else { 0 };
+    Ok(Plan::Reflecting(greeting(call), reflects))
 }
 
 fn parse_protocol(version: &[u8]) -> Result<Protocol, Error> {
@@ -211,7 +211,7 @@ mod tests {
 
     fn with_password() -> Harness {
         let mut harness = Harness::new();
-        harness.server.config.update(|settings| settings.requirepass = Some("secret".into()));
+        harness.run("CONFIG SET requirepass secret");
         harness.session.authenticated = false;
         harness
     }

@@ -1,5 +1,6 @@
 //! Whole stores: counting, emptying and swapping what they hold.
 
+use super::reach::Stores;
 use super::{Call, Flags, Group, Plan, Spec, write};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -33,6 +34,7 @@ pub static COMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of stores",
         arity: -1,
         flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
+        stores: Stores::All,
         plan: flush_all,
         ..Spec::DEFAULT
     },
@@ -44,6 +46,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "4.0.0",
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::DANGEROUS).union(Flags::KEYSPACE),
+        stores: Stores::Named { first: 1, last: 2 },
         plan: swap,
         ..Spec::DEFAULT
     },

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::session::Replies;
 use super::table::{self, Lookup};
 use super::{Call, Flags, Plan, Server, Session, Spec};
-use super::{compatibility, slow, transaction};
+use super::{compatibility, login, permission, slow, transaction};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
@@ -52,7 +52,7 @@ pub fn dispatch_found(
     session.client.active_ms.store(now_ms, Ordering::Relaxed);
     session.client.commands.fetch_add(1, Ordering::Relaxed);
     let mut request = request;
-    let (reply, reflects) = match admit(session, found, &request.args) {
+    let (reply, reflects) = match admit(server, session, found, &request.args) {
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
@@ -82,8 +82,8 @@ pub fn dispatch_found(
     Answer { reply: wanted(session, reply), reflects }
 }
 
-/// Refuses what is unknown, has the wrong number of words, or may not be sent yet.
-fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
+/// Refuses what is unknown, has the wrong number of words, or may not be sent yet or by this user.
+fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
         Lookup::UnknownCommand => return Err(unknown_command(args)),
@@ -92,9 +92,10 @@ fn admit(session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Sp
     if !spec.takes(args.len()) {
         return Err(Error::Arity(Cow::Borrowed(spec.name)));
     }
-    if !session.authenticated && !spec.is(Flags::NO_AUTH) {
+    if !spec.is(Flags::NO_AUTH) && login::is_stranger(server, session) {
         return Err(Error::NoAuth);
     }
+    permission::check(server, session, spec, args, permission::context(session))?;
     Ok(spec)
 }
 

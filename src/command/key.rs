@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::reach::Stores;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write, write_also};
 use crate::engine::WriteTxn;
 use crate::error::Error;
@@ -101,6 +102,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: -3,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::TWO,
+        stores: Stores::SelectedAndOption { from: 3, option: "db" },
         plan: copy,
         ..Spec::DEFAULT
     },
@@ -112,6 +114,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: Keys::ONE,
+        stores: Stores::SelectedAnd(2),
         plan: move_to_store,
         ..Spec::DEFAULT
     },

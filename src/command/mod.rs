@@ -11,6 +11,7 @@
 //!
 //! Nothing here waits or knows sockets. It runs on the thread of whoever dispatches.
 
+pub mod acl;
 pub mod administration;
 pub mod call;
 pub mod client;
@@ -33,9 +34,12 @@ pub mod info_constants;
 pub mod introspect;
 pub mod key;
 pub mod latency;
+pub mod login;
 pub mod lolwut;
 pub mod memory;
 pub mod object;
+pub mod permission;
+pub mod reach;
 pub mod reference;
 pub mod replication;
 pub mod scan;

@@ -1,14 +1,16 @@
 //! What all connections share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::clients::Clients;
+use super::permission::VOCABULARY;
 use super::signal::Signal;
 use super::table;
-use crate::config::Config;
+use crate::acl::Acl;
+use crate::config::{Config, Settings};
 use crate::engine::Engine;
 use crate::engine::effect::Definition;
 use crate::error::Error;
@@ -18,11 +20,15 @@ use crate::store::cursor::Cursors;
 use crate::store::{Key, StoreId};
 use crate::telemetry::{Slow, Stats};
 
+/// What makes TLS settings take effect, or says why they can't.
+pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
+
 /// The server as its commands see it.
 pub struct Server {
     pub engine: Arc<Engine>,
     pub config: Config,
     pub clients: Clients,
+    pub acl: Acl,
     pub cursors: Cursors,
     pub stats: Stats,
     /// The slow log and the latency monitor.
@@ -31,6 +37,8 @@ pub struct Server {
     pub run_id: String,
     /// In milliseconds since 1970.
     pub started_ms: u64,
+    /// Has new TLS settings take effect: given by whoever listens, if TLS is on.
+    pub tls_reload: OnceLock<Box<TlsReload>>,
     /// Raised to stop the server.
     pub shutdown: Signal,
     random: AtomicU64,
@@ -41,6 +49,9 @@ impl Server {
         let mut seed = [0; 28];
         // without a source of randomness the id is all zeros, and nothing else depends on it
         let _ = getrandom::fill(&mut seed);
+        let acl = Acl::new(&VOCABULARY);
+        acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
+        acl.set_default_password(config.requirepass().as_deref());
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
         let settings = config.settings();
         let stats = Stats::new(table::names());
@@ -50,10 +61,12 @@ impl Server {
             engine,
             config,
             clients: Clients::default(),
+            acl,
             cursors: Cursors::default(),
             stats,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
+            tls_reload: OnceLock::new(),
             shutdown: Signal::default(),
             random: AtomicU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1),
         }
@@ -91,6 +104,11 @@ impl Server {
         store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
     }
 
+    /// Reads certificates and keys again; new connections use them. If one is bad, everything stays as it was.
+    pub fn reload_tls(&self, settings: &Settings) -> Result<(), String> {
+        self.tls_reload.get().map_or(Ok(()), |reload| reload(settings))
+    }
+
     /// A number that nobody can guess from outside, good enough to choose a key by.
     pub fn random(&self) -> u64 {
         // splitmix64 over a counter with a random start
@@ -105,10 +123,12 @@ impl Server {
         self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
     }
 
-    /// Whether a password is right, in constant time. Without `requirepass` every password of the default user is.
-    pub fn check_password(&self, password: &[u8]) -> bool {
-        use subtle::ConstantTimeEq;
-        self.config.requirepass().is_none_or(|expected| expected.as_bytes().ct_eq(password).into())
+    /// What the store is called that a word names; if there is none, as it is about to be called.
+    pub fn label_of_named_store(&self, word: &[u8]) -> String {
+        match self.known_store(word) {
+            Ok(id) => self.store_label(id),
+            Err(_) => String::from_utf8_lossy(word).into_owned(),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::clients::{Client, DEFAULT_USER};
+use super::clients::Client;
 use super::transaction::{Queue, Watched};
+use crate::acl::Account;
 use crate::resp::Protocol;
 use crate::store::StoreId;
 
@@ -12,6 +13,8 @@ use crate::store::StoreId;
 pub struct Session {
     pub client: Arc<Client>,
     pub protocol: Protocol,
+    /// Who it is: before it authenticates, the default user.
+    pub account: Arc<Account>,
     pub authenticated: bool,
     pub store: StoreId,
     pub replies: Replies,
@@ -35,10 +38,11 @@ pub enum Replies {
 }
 
 impl Session {
-    pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+    pub fn new(client: Arc<Client>, account: Arc<Account>, authenticated: bool) -> Session {
         Session {
             client,
             protocol: Protocol::Resp2,
+            account,
             authenticated,
             store: 0,
             replies: Replies::On,
@@ -49,8 +53,8 @@ impl Session {
     }
 
     /// Back to how a connection begins (RESET). What it said of its library stays true.
-    pub fn reset(&mut self, authenticated: bool) {
-        self.authenticated = authenticated;
+    pub fn reset(&mut self, account: Arc<Account>, authenticated: bool) {
+        self.become_user(account, authenticated);
         self.queue = None;
         self.watched.clear();
         self.show_transaction();
@@ -58,7 +62,6 @@ impl Session {
         self.set_protocol(Protocol::Resp2);
         self.replies = Replies::On;
         self.client.name.lock().clear();
-        DEFAULT_USER.clone_into(&mut self.client.user.lock());
         self.client.no_evict.store(false, Ordering::Relaxed);
         self.client.no_touch.store(false, Ordering::Relaxed);
     }
@@ -68,6 +71,11 @@ impl Session {
         let queued = self.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
         self.client.queued.store(queued, Ordering::Relaxed);
         self.client.watched.store(self.watched.len(), Ordering::Relaxed);
+    }
+
+    pub fn become_user(&mut self, account: Arc<Account>, authenticated: bool) {
+        account.name().clone_into(&mut self.client.user.lock());
+        (self.account, self.authenticated) = (account, authenticated);
     }
 
     pub fn select(&mut self, store: StoreId) {

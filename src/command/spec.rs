@@ -2,6 +2,7 @@
 
 use bitflags::bitflags;
 
+use super::reach::{Channels, Stores};
 use super::{Call, Plan};
 use crate::error::Error;
 
@@ -21,6 +22,8 @@ pub struct Spec {
     pub arity: i32,
     pub flags: Flags,
     pub keys: Keys,
+    pub stores: Stores,
+    pub channels: Channels,
     pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
     /// What the second word chooses from; then `plan` answers a request without one.
     pub subcommands: &'static [Spec],
@@ -38,6 +41,8 @@ impl Spec {
         arity: 1,
         flags: Flags::empty(),
         keys: Keys::None,
+        stores: Stores::ByFlags,
+        channels: Channels::None,
         plan: |call| Err(call.arity_error()),
         subcommands: &[],
     };

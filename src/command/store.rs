@@ -11,9 +11,10 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use super::reach::Stores;
 use super::scan::{Page, bulk, with_cursor};
 use super::table::help;
-use super::{Call, Flags, Group, Plan, Spec, write};
+use super::{Call, Flags, Group, Plan, Spec, permission, write};
 use crate::engine::WriteTxn;
 use crate::engine::effect::Definition;
 use crate::error::Error;
@@ -43,6 +44,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "name [VALUES json | any]",
         summary: "Creates a store; without VALUES it takes what default-values says",
         arity: -3,
+        stores: Stores::THIRD_WORD,
         plan: create,
         ..CHANGING
     },
@@ -53,6 +55,7 @@ static SUBCOMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of connections",
         arity: -3,
         flags: CHANGING.flags.union(Flags::DANGEROUS),
+        stores: Stores::THIRD_WORD,
         plan: drop_store,
         ..CHANGING
     },
@@ -62,6 +65,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns a page of records as key, value and remaining milliseconds (-1: forever), and a cursor to go on with",
         complexity: "O(count)",
         arity: -3,
+        stores: Stores::THIRD_WORD,
         plan: entries,
         ..ASKING
     },
@@ -71,6 +75,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Tells about a store, without a name about the selected one",
         complexity: "O(N) where N is the number of connections",
         arity: -2,
+        stores: Stores::THIRD_WORD,
         plan: info,
         ..ASKING
     },
@@ -79,6 +84,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Tells about all stores in the order of their numbers, but for numbered ones that are empty and as they were",
         complexity: "O(N) where N is the number of stores",
         arity: 2,
+        stores: Stores::None,
         plan: list,
         ..ASKING
     },
@@ -87,6 +93,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "name newname",
         summary: "Gives a store another name; number and records stay",
         arity: 4,
+        stores: Stores::Named { first: 2, last: 3 },
         plan: rename,
         ..CHANGING
     },
@@ -95,6 +102,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "name setting value [setting value ...]",
         summary: "Changes settings of a store: values is json or any, and becomes json only while the store is empty",
         arity: -5,
+        stores: Stores::THIRD_WORD,
         plan: set,
         ..CHANGING
     },
@@ -221,7 +229,8 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
     let catalog = engine.catalog();
     let shown = catalog
         .iter()
-        .filter(|store| store.name.is_some() || store.kind.is_some() || store.usage.records > 0);
+        .filter(|store| store.name.is_some() || store.kind.is_some() || store.usage.records > 0)
+        .filter(|store| permission::may_use_store(call.session, &store.label()));
     let stores = shown.map(|store| Reply::Map(description(store, default_kind))).collect();
     Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
 }

@@ -11,6 +11,7 @@ use crate::resp::Reply;
 
 /// The families, each in the file of its name.
 static FAMILIES: &[&[Spec]] = &[
+    super::acl::COMMANDS,
     super::administration::COMMANDS,
     super::client::COMMANDS,
     super::config::COMMANDS,

@@ -107,7 +107,7 @@ pub fn session(server: &Server) -> Session {
     let client = Client::new(id, format!("127.0.0.1:{id}"), "127.0.0.1:6379".into(), server.started_ms);
     let client = std::sync::Arc::new(client);
     server.clients.add(client.clone());
-    Session::new(client, true)
+    super::login::begin(server, client)
 }
 
 /// A reply as a person would write it down: `5`, `"text"`, `OK`, `nil`, `[1, "a"]`, `{"len": 3}`, `-ERR syntax error`.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::dispatch::run;
 use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Session, Spec, reply, slow, table};
+use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, slow, table};
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Seq, Watch};
 use crate::error::Error;
@@ -80,6 +80,7 @@ const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE)
 pub struct Queue {
     requests: Vec<(&'static Spec, Vec<Bytes>)>,
     bytes: usize,
+    selects: bool,
     /// A request was refused: EXEC refuses the rest.
     refused: bool,
 }
@@ -97,6 +98,11 @@ impl Queue {
 
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// Whether the store may change before what is queued next.
+    pub fn selects(&self) -> bool {
+        self.selects
     }
 
     /// What the queued requests take.
@@ -148,6 +154,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
         return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
     }
     queue.bytes += bytes;
+    queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
     session.show_transaction();
@@ -229,7 +236,8 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
         let mut reflects = 0;
         let mut watch = Stopwatch::start();
         for (spec, mut args) in queue.requests {
-            let outcome = run(call.server, call.session, spec, &mut args, call.now_ms);
+            let outcome = permission::check_again(call.server, call.session, spec, &args)
+                .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
             let took_ns = watch.lap_ns();
             call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
             if call.server.slow.is_notable(took_ns) {

@@ -26,7 +26,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("daemonize", "no"),
     // what INFO says; nothing here works by it
     ("hz", "10"),
-    ("io-threads", "1"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),
     ("lazyfree-lazy-server-del", "no"),
@@ -47,7 +46,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("slave-read-only", "yes"),
     ("stop-writes-on-bgsave-error", "yes"),
     ("supervised", "no"),
-    ("tls-port", "0"),
 ];
 
 #[cfg(test)]

@@ -54,6 +54,10 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
 fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     for (name, value) in table {
+        if name == "user" {
+            settings.users = users(value)?;
+            continue;
+        }
         let setting = Setting::find(&name).ok_or_else(|| format!("there is no setting '{name}'"))?;
         let text = match value {
             toml::Value::String(text) => text,
@@ -67,6 +71,17 @@ fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
         apply(setting, &text, settings)?;
     }
     Ok(())
+}
+
+/// Users, as Redis's settings file has them: a text for one, a list for several.
+fn users(value: toml::Value) -> Result<Vec<String>, String> {
+    let lines = match value {
+        toml::Value::Array(lines) => lines,
+        line => vec![line],
+    };
+    let text = |line: toml::Value| line.as_str().map(str::to_owned);
+    let lines: Option<Vec<String>> = lines.into_iter().map(text).collect();
+    lines.ok_or_else(|| "'user' must be a text or a list of texts: a name and rules".to_owned())
 }
 
 fn apply(setting: &Setting, text: &str, settings: &mut Settings) -> Result<(), String> {

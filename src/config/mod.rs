@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 pub use constants::{Constant, constant, constants};
 pub use load::{Loaded, command_line, load};
 pub use rewrite::rewrite;
-pub use settings::{DebugAccess, SETTINGS, Setting, Settings, When};
+pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};
 
 /// The settings of a running server. What every request or read asks is kept where asking costs nothing.
 #[derive(Debug)]

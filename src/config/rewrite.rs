@@ -1,21 +1,23 @@
 //! CONFIG REWRITE: brings the settings file up to what is set now, and leaves the rest of it alone.
 //!
 //! A setting that the file has is changed there if it says something else; one that it doesn't have is added if it is not
-//! at its default. Comments, order and spelling of everything else stay. The new file is complete and on disk before it
-//! takes the place of the old one.
+//! at its default. Users are described as ACL LIST describes them. Comments, order and spelling of everything else stay.
+//! The new file is complete and on disk before it takes the place of the old one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::{SETTINGS, Settings};
 
-/// Rewrites a settings file. Fails with a sentence, and the file is as it was.
-pub fn rewrite(path: &Path, settings: &Settings) -> Result<(), String> {
+/// Rewrites a settings file; `users` are lines for its `user`, none if another file has them. Fails with a sentence, and
+/// the file is as it was.
+pub fn rewrite(path: &Path, settings: &Settings, users: Option<&[String]>) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let rewritten = updated(&text, settings)?;
+    let rewritten = updated(&text, settings, users)?;
     if rewritten == text {
         return Ok(());
     }
@@ -23,7 +25,7 @@ pub fn rewrite(path: &Path, settings: &Settings) -> Result<(), String> {
 }
 
 /// The text of the file with the settings as they are now.
-fn updated(text: &str, settings: &Settings) -> Result<String, String> {
+fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<String, String> {
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let defaults = Settings::default();
     for setting in SETTINGS {
@@ -46,6 +48,16 @@ fn updated(text: &str, settings: &Settings) -> Result<String, String> {
             *value = written(&wanted, Some(value));
             *value.decor_mut() = decor;
         }
+    }
+    // the default user alone is what requirepass says
+    if let Some(users) = users.filter(|users| document.contains_key("user") || users.len() > 1) {
+        let lines: Array = users.iter().map(String::as_str).collect();
+        let decor = document.get("user").and_then(Item::as_value).map(|value| value.decor().clone());
+        let mut value = Value::Array(lines);
+        if let Some(decor) = decor {
+            *value.decor_mut() = decor;
+        }
+        document.insert("user", Item::Value(value));
     }
     Ok(document.to_string())
 }
@@ -87,7 +99,8 @@ fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 fn write_durably(beside: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = File::create(beside)?;
+    // it may hold a password: nobody else reads it, not even while it is new
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
     file.set_permissions(fs::metadata(path)?.permissions())?;
     file.write_all(contents)?;
     file.sync_all()?;
@@ -127,7 +140,7 @@ proto-max-bulk-len = "1mb"
 
     #[test]
     fn what_is_as_it_was_stays_as_it_is_written() {
-        assert_eq!(updated(FILE, &settings_of_file()).unwrap(), FILE);
+        assert_eq!(updated(FILE, &settings_of_file(), None).unwrap(), FILE);
     }
 
     #[test]
@@ -144,7 +157,7 @@ proto-max-bulk-len = "1mb"
         ] {
             set(&mut settings, name, text);
         }
-        let text = updated(FILE, &settings).unwrap();
+        let text = updated(FILE, &settings, None).unwrap();
         assert_eq!(
             text,
             r##"# our server
@@ -161,7 +174,21 @@ maxclients = 99
 "##
         );
         // and a server reads it back
-        assert_eq!(updated(&text, &settings).unwrap(), text);
+        assert_eq!(updated(&text, &settings, None).unwrap(), text);
+    }
+
+    #[test]
+    fn users_are_described_where_they_were_or_once_there_are_any() {
+        let lines = |lines: &[&str]| -> Vec<String> { lines.iter().map(|line| (*line).to_owned()).collect() };
+        let default = lines(&["default on nopass ~* &* +@all"]);
+        let settings = settings_of_file();
+        assert_eq!(updated(FILE, &settings, Some(&default)).unwrap(), FILE);
+        let both = lines(&["a on ~x", "default on"]);
+        let added = format!("{FILE}user = [\"a on ~x\", \"default on\"]\n");
+        assert_eq!(updated(FILE, &settings, Some(&both)).unwrap(), added);
+        let one = "user = \"b off\" # one\n";
+        let replaced = updated(one, &Settings::default(), Some(&default)).unwrap();
+        assert_eq!(replaced, "user = [\"default on nopass ~* &* +@all\"] # one\n");
     }
 
     #[test]
@@ -174,7 +201,7 @@ maxclients = 99
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let mut settings = settings_of_file();
         set(&mut settings, "timeout", "5");
-        rewrite(&link, &settings).unwrap();
+        rewrite(&link, &settings, None).unwrap();
         assert!(fs::read_to_string(&path).unwrap().contains("Timeout = 5\n"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -185,9 +212,9 @@ maxclients = 99
     fn a_file_that_is_gone_or_broken_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("larder.toml");
-        assert!(rewrite(&path, &Settings::default()).is_err());
+        assert!(rewrite(&path, &Settings::default(), None).is_err());
         fs::write(&path, "port = = 1").unwrap();
-        assert!(rewrite(&path, &settings_of_file()).is_err());
+        assert!(rewrite(&path, &settings_of_file(), None).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "port = = 1");
     }
 }

@@ -16,9 +16,21 @@ pub struct Settings {
     pub dir: PathBuf,
     pub bind: Vec<String>,
     pub port: u16,
+    /// 0: no TLS.
+    pub tls_port: u16,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    pub tls_ca_cert_file: Option<PathBuf>,
+    pub tls_auth_clients: ClientCertificates,
     pub unixsocket: Option<PathBuf>,
     pub http_port: u16,
     pub requirepass: Option<String>,
+    pub aclfile: Option<PathBuf>,
+    /// What follows `user` in the settings file: a name and rules each.
+    pub users: Vec<String>,
+    /// Whether new users may use all channels.
+    pub acl_pubsub_default: bool,
+    pub acllog_max_len: usize,
     pub protected_mode: bool,
     pub appendfsync: Fsync,
     pub databases: u32,
@@ -32,10 +44,12 @@ pub struct Settings {
     pub tcp_backlog: u32,
     pub proto_max_bulk_len: usize,
     pub client_query_buffer_limit: usize,
+    pub io_threads: usize,
     pub overlay_memory: u64,
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
     pub map_size: u64,
+    pub salvage: bool,
     pub reported_version: String,
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: usize,
@@ -54,9 +68,18 @@ impl Default for Settings {
             dir: PathBuf::from("./larder-data"),
             bind: vec!["127.0.0.1".into()],
             port: 6379,
+            tls_port: 0,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_ca_cert_file: None,
+            tls_auth_clients: ClientCertificates::Required,
             unixsocket: None,
             http_port: 0,
             requirepass: None,
+            aclfile: None,
+            users: Vec::new(),
+            acl_pubsub_default: false,
+            acllog_max_len: 128,
             protected_mode: true,
             appendfsync: Fsync::Always,
             databases: limits::DATABASES,
@@ -70,10 +93,12 @@ impl Default for Settings {
             tcp_backlog: 511,
             proto_max_bulk_len: limits::VALUE_BYTES_MAX,
             client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
-            overlay_memory: 64 << 20,
+            io_threads: io_threads_default(),
+            overlay_memory: 128 << 20,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,
+            salvage: false,
             reported_version: "8.8.0".into(),
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,
@@ -87,6 +112,14 @@ impl Default for Settings {
     }
 }
 
+/// One core is left for syncs and checkpoints; beyond a few threads, connections meet at the engine's lock more than
+/// they gain.
+fn io_threads_default() -> usize {
+    const IO_THREADS_MAX: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores - 1).clamp(1, IO_THREADS_MAX)
+}
+
 impl Settings {
     /// What the slow log and the latency monitor go by.
     pub fn slow_thresholds(&self) -> Thresholds {
@@ -97,14 +130,23 @@ impl Settings {
         }
     }
 
-    /// Whether values that are right one by one are right together. Protected mode: without a password, nobody from
-    /// outside may be able to connect.
+    /// Whether values that are right one by one are right together.
     pub fn check(&self) -> Result<(), String> {
+        if self.aclfile.is_some() && !self.users.is_empty() {
+            return Err("users come from aclfile or from the settings file, not from both; drop one".into());
+        }
+        // where users are described, who comes in without a password is known when they have been read
+        let has_users = self.aclfile.is_some() || !self.users.is_empty();
+        self.check_door(self.requirepass.is_none() && !has_users)
+    }
+
+    /// Protected mode: where no password is asked for, nobody from outside may be able to connect.
+    pub fn check_door(&self, is_open: bool) -> Result<(), String> {
         let is_local = |host: &String| {
             host.eq_ignore_ascii_case("localhost")
                 || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         };
-        if self.requirepass.is_some() || !self.protected_mode || self.bind.iter().all(is_local) {
+        if !is_open || !self.protected_mode || self.bind.iter().all(is_local) {
             return Ok(());
         }
         Err(format!(
@@ -112,6 +154,15 @@ impl Settings {
             self.bind.join(" ")
         ))
     }
+}
+
+/// Whether TLS clients must show a certificate that the CA has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    Required,
+    /// One that is shown must be good.
+    Optional,
+    NotAsked,
 }
 
 /// Who may send DEBUG.
@@ -185,18 +236,58 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "port",
         value: "PORT",
-        help: "TCP port; 0 takes a free one and logs it",
+        help: "TCP port; 0 takes a free one and logs it, or with tls-port none",
         when: When::Start,
         get: |s| s.port.to_string(),
         set: |s, text| Ok(s.port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "tls-port",
+        value: "PORT",
+        help: "Port for TLS, beside or (with port 0) instead of the plain one; 0: none",
+        when: When::Start,
+        get: |s| s.tls_port.to_string(),
+        set: |s, text| Ok(s.tls_port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "tls-cert-file",
+        value: "PATH",
+        help: "Certificate of the server and those that lead to its CA, in PEM; SIGHUP reads it again",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_cert_file),
+        set: |s, text| Ok(s.tls_cert_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-key-file",
+        value: "PATH",
+        help: "Private key of the server, in PEM, not encrypted",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_key_file),
+        set: |s, text| Ok(s.tls_key_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-ca-cert-file",
+        value: "PATH",
+        help: "Certificates of the CAs that sign those of clients, in PEM",
+        when: When::Any,
+        get: |s| shown_path(&s.tls_ca_cert_file),
+        set: |s, text| Ok(s.tls_ca_cert_file = parse_path(text)),
+    },
+    Setting {
+        name: "tls-auth-clients",
+        value: "yes|no|optional",
+        help: "Whether TLS clients must show a certificate of tls-ca-cert-file",
+        when: When::Any,
+        get: |s| word(&s.tls_auth_clients, CLIENT_CERTIFICATES),
+        set: |s, text| Ok(s.tls_auth_clients = parse_word(text, CLIENT_CERTIFICATES)?),
     },
     Setting {
         name: "unixsocket",
         value: "PATH",
         help: "Unix socket to listen on as well",
         when: When::Start,
-        get: |s| s.unixsocket.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-        set: |s, text| Ok(s.unixsocket = (!text.is_empty()).then(|| PathBuf::from(text))),
+        get: |s| shown_path(&s.unixsocket),
+        set: |s, text| Ok(s.unixsocket = parse_path(text)),
     },
     Setting {
         name: "http-port",
@@ -220,6 +311,30 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Any,
         get: |s| s.requirepass.clone().unwrap_or_default(),
         set: |s, text| Ok(s.requirepass = (!text.is_empty()).then(|| text.to_owned())),
+    },
+    Setting {
+        name: "aclfile",
+        value: "PATH",
+        help: "File that describes users, for ACL LOAD and ACL SAVE; it must exist, and may be empty",
+        when: When::Start,
+        get: |s| shown_path(&s.aclfile),
+        set: |s, text| Ok(s.aclfile = parse_path(text)),
+    },
+    Setting {
+        name: "acl-pubsub-default",
+        value: "allchannels|resetchannels",
+        help: "Which channels new users may use: all, or none",
+        when: When::Any,
+        get: |s| word(&s.acl_pubsub_default, CHANNEL_DEFAULTS),
+        set: |s, text| Ok(s.acl_pubsub_default = parse_word(text, CHANNEL_DEFAULTS)?),
+    },
+    Setting {
+        name: "acllog-max-len",
+        value: "N",
+        help: "Entries of ACL LOG",
+        when: When::Any,
+        get: |s| s.acllog_max_len.to_string(),
+        set: |s, text| Ok(s.acllog_max_len = parse_number(text, 0, 1_000_000)?),
     },
     Setting {
         name: "protected-mode",
@@ -334,6 +449,14 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "io-threads",
+        value: "COUNT",
+        help: "Threads that serve connections; unless set, one less than the machine has cores",
+        when: When::Start,
+        get: |s| s.io_threads.to_string(),
+        set: |s, text| Ok(s.io_threads = parse_number(text, 1, 128)?),
+    },
+    Setting {
         name: "overlay-memory",
         value: "BYTES",
         help: "Memory for changes that are not in LMDB yet; writers wait when it is full",
@@ -367,6 +490,14 @@ pub static SETTINGS: &[Setting] = &[
             s.map_size = parse_bytes(text)? / 4096 * 4096;
             Ok(())
         },
+    },
+    Setting {
+        name: "salvage",
+        value: "yes|no",
+        help: "Start although the journal lacks entries, without them and all that followed; copy the directory first",
+        when: When::Start,
+        get: |s| yes_no(s.salvage),
+        set: |s, text| Ok(s.salvage = parse_yes_no(text)?),
     },
     Setting {
         name: "redis-version",
@@ -463,12 +594,26 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
+fn parse_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn shown_path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+}
+
 // in Redis's order, which its error shows
 const FSYNCS: &[(&str, Fsync)] =
     &[("everysec", Fsync::EverySec), ("always", Fsync::Always), ("no", Fsync::No)];
 const KINDS: &[(&str, Kind)] = &[("json", Kind::Json), ("any", Kind::Any)];
 const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
     &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
+const CHANNEL_DEFAULTS: &[(&str, bool)] = &[("allchannels", true), ("resetchannels", false)];
+const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
+    ("no", ClientCertificates::NotAsked),
+    ("yes", ClientCertificates::Required),
+    ("optional", ClientCertificates::Optional),
+];
 const LOG_FORMATS: &[(&str, bool)] = &[("human", false), ("json", true)];
 
 #[cfg(test)]

@@ -75,9 +75,100 @@ impl Engine {
         // be undone by it when the journal is replayed.
         let mut state = self.state.write();
         let effects: Vec<Effect> = state.group.take().unwrap_or_default();
+        #[cfg(test)]
+        tests::between_group_and_entry(self);
         let seq = if effects.is_empty() { 0 } else { self.append(&effects)? };
         drop(state);
         drop(reopen);
         Ok((result, seq))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::RefCell;
+
+    use bytes::Bytes;
+
+    use super::super::{Expiry, Options};
+    use super::*;
+    use crate::store::{Key, Value};
+
+    type Act = Box<dyn FnOnce(&Engine)>;
+
+    thread_local! {
+        static BETWEEN: RefCell<Option<Act>> = const { RefCell::new(None) };
+    }
+
+    /// Called after a group has ended and before its entry is taken.
+    pub fn between_group_and_entry(engine: &Engine) {
+        if let Some(act) = BETWEEN.take() {
+            act(engine);
+        }
+    }
+
+    fn open(dir: &std::path::Path) -> std::sync::Arc<Engine> {
+        Engine::open(Options {
+            checkpoint_interval: std::time::Duration::from_secs(3600),
+            ..Options::new(dir)
+        })
+        .unwrap()
+    }
+
+    fn put(engine: &Engine, value: i64) -> Seq {
+        let key = key();
+        let put = engine
+            .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(value), Expiry::Never));
+        put.unwrap().1
+    }
+
+    fn get(engine: &Engine) -> Bytes {
+        let key = key();
+        engine.read(1, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0.unwrap().value
+    }
+
+    fn key() -> Key {
+        Key::new(0, Bytes::from_static(b"k")).unwrap()
+    }
+
+    /// Writes from another thread, if the engine's lock is to be had.
+    fn write_if_possible(engine: &Engine, value: i64) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if engine.state.try_write().is_some() {
+                    put(engine, value);
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn no_writer_comes_between_a_group_and_its_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        BETWEEN.set(Some(Box::new(|engine| write_if_possible(engine, 2))));
+        let (seq_inside, seq) = engine.alone(|| put(&engine, 1)).unwrap();
+        assert!(BETWEEN.take().is_none(), "it was called");
+        assert_eq!(seq, seq_inside, "the entry has the number that its records bear");
+        let before = get(&engine);
+        engine.abandon();
+        drop(engine);
+        let engine = open(dir.path());
+        assert_eq!(get(&engine), before, "replaying the journal changes nothing");
+        engine.close().unwrap();
+    }
+
+    #[test]
+    fn a_group_that_panics_leaves_the_gate_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = engine.alone(|| panic!("on purpose"));
+        }));
+        assert!(panicked.is_err() && !is_alone());
+        write_if_possible(&engine, 3);
+        assert_eq!(get(&engine), "3");
+        engine.close().unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Walks a data directory that no server runs on, and recounts everything: `larder check`.
 //!
-//! Changes nothing. Every record is read, its checksum compared, its value decompressed and, in a `json` store, parsed;
+//! Changes nothing. The structure of LMDB's pages is verified before LMDB sees them; where it is damaged, that is the
+//! whole report. Then every record is read, its checksum compared, its value decompressed and, in a `json` store, parsed;
 //! counters and the expiry index are compared with what is there; the journal's segments are verified.
 
 use std::collections::{BTreeMap, HashSet};
@@ -48,9 +49,16 @@ impl Report {
 pub fn check(dir: &Path) -> Result<Report, OpenError> {
     let _lock = directory::claim_existing(dir)?;
     let lmdb_dir = dir.join("lmdb");
+    let mut report = Report::default();
+    let damage = lmdb::pages::verify(&lmdb_dir.join(lmdb::DATA_FILE));
+    let damage = damage.map_err(|error| OpenError::Tables(lmdb_dir.clone(), error.into()))?;
+    if !damage.is_empty() {
+        // LMDB trusts its pages: it must not see these
+        damage.into_iter().for_each(|what| report.problem(format!("LMDB file: {what}")));
+        return Ok(report);
+    }
     let tables = Tables::open(&lmdb_dir, None).map_err(|error| OpenError::Tables(lmdb_dir, error))?;
     let snapshot = tables.snapshot()?;
-    let mut report = Report::default();
     check_records(&tables, &snapshot, &mut report)?;
     check_deadlines(&tables, &snapshot, &mut report)?;
     check_journal(&dir.join("journal"), tables.checkpoint(&snapshot)?, &mut report)?;

@@ -20,6 +20,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,14 +38,17 @@ use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
 /// Records that one commit writes at the most: a random one dirties a page or two of 4 KB, and writers that wait for room
-/// wait for a commit.
-const RECORDS_PER_COMMIT: usize = 8_192;
+/// wait for a commit. Tests have few records, and want several commits all the same.
+const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
 /// Bytes of values that one commit writes at the most.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
 /// Records of flushed stores that one commit removes.
 const RECLAIMED_PER_COMMIT: usize = 8_192;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An entry of the frozen overlay, in the order of LMDB.
+type Entered<'a> = (Generation, &'a Bytes, &'a Entry);
 
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
@@ -258,45 +263,41 @@ impl Engine {
                 layer.sorted().iter().filter_map(|key| layer.get(key).map(|entry| (generation, key, entry))),
             );
         }
-        let mut rest = &entries[..];
-        loop {
-            let (now, later) = rest.split_at(commit_size(rest));
-            self.write_entries(now, &compression, later.is_empty().then_some(frozen))?;
-            rest = later;
-            if rest.is_empty() {
-                return Ok(entries.len());
+        let (pressed, portions) = sync_channel(1);
+        thread::scope(|scope| {
+            let press = scope.spawn(|| press(&entries, &compression, pressed));
+            let mut written = 0;
+            for portion in portions {
+                written += portion.len();
+                self.write_portion(&portion, (written == entries.len()).then_some(frozen))?;
+                // writers that wait go on portion by portion, not after the whole checkpoint
+                let written_bytes =
+                    frozen.overlay.bytes() as u128 * written as u128 / entries.len().max(1) as u128;
+                frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
+                self.note_overlay_bytes(&self.read_state());
+                self.room.wake();
             }
-            // writers that wait go on portion by portion, not after the whole checkpoint
-            let written = entries.len() - rest.len();
-            let written_bytes = frozen.overlay.bytes() as u128 * written as u128 / entries.len() as u128;
-            frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
-            self.note_overlay_bytes(&self.read_state());
-            self.room.wake();
-        }
+            match press.join() {
+                Ok(()) => Ok(written),
+                Err(_) => {
+                    Err(Fault::Damaged("a value can't be compressed: the compressor panicked".to_owned()))
+                }
+            }
+        })
     }
 
     /// One commit: some records with their usage and, with the last of them, everything else.
-    fn write_entries(
-        &self,
-        entries: &[(Generation, &Bytes, &Entry)],
-        compression: &Compression,
-        last: Option<&Frozen>,
-    ) -> Result<(), Fault> {
+    fn write_portion(&self, portion: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
-        let mut record = Vec::new();
-        for (generation, key, entry) in entries {
-            let (replaced, added) = match &entry.live {
+        for Pressed { generation, key, live, record } in portion {
+            let (replaced, added) = match live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {
-                    let encoded = compress::compress(&live.value, compression);
-                    let table_key = super::lmdb::record_key(*generation, key);
-                    record.clear();
-                    header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
                     let stored_bytes = (key.len() + record.len()) as u64;
                     live.settle(stored_bytes);
                     let replaced =
-                        self.tables.put_record(&mut batch, *generation, key, live.expires_at_ms, &record)?;
+                        self.tables.put_record(&mut batch, *generation, key, live.expires_at_ms, record)?;
                     (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
                 }
             };
@@ -399,8 +400,44 @@ impl Engine {
     }
 }
 
+/// A change, ready for LMDB.
+struct Pressed<'a> {
+    generation: Generation,
+    key: &'a Bytes,
+    /// None: the record goes.
+    live: Option<&'a Live>,
+    record: Vec<u8>,
+}
+
+/// Compresses entries, portion by portion, and hands them on to who writes them. Compression is most of a checkpoint's
+/// work and nobody waits for it, so this thread lets all others go first; it holds no lock that one of them could need.
+/// Ends early if nobody takes the portions any more.
+fn press<'a>(entries: &[Entered<'a>], compression: &Compression, portions: SyncSender<Vec<Pressed<'a>>>) {
+    const NICE: i32 = 19;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "checkpoints compress at full priority");
+    }
+    let mut rest = entries;
+    loop {
+        let (now, later) = rest.split_at(commit_size(rest));
+        let portion = now.iter().map(|(generation, key, entry)| {
+            let mut record = Vec::new();
+            if let Some(live) = &entry.live {
+                let encoded = compress::compress(&live.value, compression);
+                let table_key = super::lmdb::record_key(*generation, key);
+                header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
+            }
+            Pressed { generation: *generation, key, live: entry.live.as_ref(), record }
+        });
+        if portions.send(portion.collect()).is_err() || later.is_empty() {
+            return;
+        }
+        rest = later;
+    }
+}
+
 /// How many of the entries go into the next commit.
-fn commit_size(entries: &[(Generation, &Bytes, &Entry)]) -> usize {
+fn commit_size(entries: &[Entered<'_>]) -> usize {
     let mut bytes = 0;
     let fits = entries.iter().take(RECORDS_PER_COMMIT).take_while(|(_, key, entry)| {
         let before = bytes;

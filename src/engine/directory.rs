@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `larder` | one line, `larder data directory, format N` |
 //! | `lock` | locked by the server that runs on it |
-//! | `lmdb/` | the LMDB environment |
+//! | `lmdb/` | the LMDB environment; `lmdb.new/` while it is being made |
 //! | `journal/` | the journal's segments |
 
 use std::fs::{self, File};
@@ -39,15 +39,28 @@ pub struct Lock(#[allow(dead_code)] File);
 /// Makes the directory if it is missing, checks that it is Larder's, and locks it.
 pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     let failed = |error| DirectoryError::Io(dir.to_owned(), error);
-    fs::create_dir_all(dir).map_err(failed)?;
+    create_durably(dir).map_err(failed)?;
     check_mark(dir)?;
     let lock = lock(dir)?;
     write_mark(dir).map_err(failed)?;
-    for part in ["lmdb", "journal"] {
-        fs::create_dir_all(dir.join(part)).map_err(failed)?;
-    }
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+    create_durably(&dir.join("journal")).map_err(failed)?;
+    sync(dir).map_err(failed)?;
     Ok(lock)
+}
+
+/// Makes a directory and those above it where they are missing, so that a power cut takes none of them back.
+fn create_durably(dir: &Path) -> io::Result<()> {
+    if dir.as_os_str().is_empty() || dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Path::new(""));
+    create_durably(parent)?;
+    fs::create_dir(dir)?;
+    sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// Checks that there is a data directory, and locks it; makes nothing.

@@ -26,6 +26,8 @@ mod checkpoint;
 mod directory;
 mod open;
 mod overlay;
+#[cfg(test)]
+mod powercut;
 mod room;
 mod state;
 mod sweep;
@@ -62,7 +64,7 @@ use txn::{Changes, Declared, DeclaredKeys, Found};
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    #[error("LMDB: {0}")]
+    #[error("LMDB: {0}{advice}", advice = lmdb::advice(.0))]
     Lmdb(#[from] lmdb::LmdbError),
     #[error("{0}")]
     Journal(#[from] journal::Fault),
@@ -276,6 +278,17 @@ impl Engine {
         self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
+    /// The same, for who calls [`settle`](Engine::settle) soon, on behalf of many who wait like this.
+    pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
+    }
+
+    /// Makes what happened as durable as the policy promises, for everyone who waits with
+    /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync may.
+    pub fn settle(&self) {
+        self.journal.settle();
+    }
+
     /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
     /// made.
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -288,6 +301,11 @@ impl Engine {
     /// Begins to watch a key for records that are put there.
     pub fn watch(&self, key: &Key) -> Watch {
         self.watches.watch(key)
+    }
+
+    /// Has the journal's syncs fail from now on, or no more: for tests, on a disk that can.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.journal.fail_syncs(fail)
     }
 
     /// The sequence number of the last change.

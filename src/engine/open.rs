@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Effect, Malformed};
-use super::journal::{self, Fsync, Journal, JournalError};
+use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
 use super::lmdb::{self, Snapshot, Tables};
 use super::room::Room;
 use super::state::{Leftovers, State};
@@ -38,6 +38,10 @@ pub struct Options {
     pub journal_segment_bytes: u64,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
+    /// Open a journal that lacks entries, and go on without them and all that followed.
+    pub salvage: bool,
+    /// What the journal's files lie on.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Options {
@@ -54,6 +58,8 @@ impl Options {
             checkpoint_interval: Duration::from_secs(10),
             journal_segment_bytes: 16 * 1024 * 1024,
             map_bytes: None,
+            salvage: false,
+            disk: Arc::new(RealDisk),
         }
     }
 }
@@ -80,8 +86,9 @@ impl Engine {
     pub fn open(options: Options) -> Result<Arc<Engine>, OpenError> {
         let lock = directory::claim(&options.dir)?;
         let lmdb_dir = options.dir.join("lmdb");
-        let tables =
-            Tables::open(&lmdb_dir, options.map_bytes).map_err(|error| OpenError::Tables(lmdb_dir, error))?;
+        let tables = Tables::create(&lmdb_dir, options.map_bytes)
+            .and_then(|()| Tables::open(&lmdb_dir, options.map_bytes))
+            .map_err(|error| OpenError::Tables(lmdb_dir, error))?;
         let (state, journal, through) = recover(&tables, &options)?;
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
         let engine = Arc::new(Engine {
@@ -160,10 +167,15 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let journal_options = journal::Options {
         fsync: options.fsync,
         segment_bytes: options.journal_segment_bytes,
+        salvage: options.salvage,
+        disk: options.disk.clone(),
         ..journal::Options::default()
     };
     let (journal, recovery) =
         Journal::open(&options.dir.join("journal"), journal_options, through, &mut replay)?;
+    if let Some(lost) = &recovery.salvaged {
+        tracing::error!(%lost, last = recovery.last, "salvaged: what followed this entry is gone");
+    }
     if recovery.replayed > 0 {
         tracing::info!(
             entries = recovery.replayed,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::thread::Round;
 use crate::command::clients::Client;
-use crate::command::dispatch::dispatch_found;
+use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
-use crate::command::{Flags, Server, Session, Spec};
+use crate::command::{Flags, Server, Session, Spec, login};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
@@ -36,14 +37,19 @@ pub struct Peer {
 }
 
 /// Serves a connection until either side ends it.
-pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream: S, peer: Peer) {
+pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    server: Arc<Server>,
+    round: Arc<Round>,
+    stream: S,
+    peer: Peer,
+) {
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
-    let authenticated = server.config.requirepass().is_none();
     let mut connection = Connection {
-        session: Session::new(client.clone(), authenticated),
+        session: login::begin(&server, client.clone()),
         server: server.clone(),
+        round,
         stream,
         input: BytesMut::new(),
         output: BytesMut::new(),
@@ -59,6 +65,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(server: Arc<Server>, stream:
 
 struct Connection<S> {
     server: Arc<Server>,
+    /// What the connections of this thread do together.
+    round: Arc<Round>,
     session: Session,
     stream: S,
     /// Received and not yet understood.
@@ -110,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let request_bytes_max = self.server.config.client_query_buffer_limit();
         loop {
             let limits = RequestLimits {
-                authenticated: self.session.authenticated,
+                authenticated: !login::is_stranger(&self.server, &self.session),
                 bulk_bytes_max,
                 request_bytes_max,
             };
@@ -154,17 +162,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let is_long = spec.is_some_and(|spec| self.will(Flags::LONG, spec));
-        let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
         let answer = if is_long {
-            tokio::task::block_in_place(|| dispatch_found(server, session, watch, found, request))
+            self.run_aside(found, request).await?
         } else {
-            dispatch_found(server, session, watch, found, request)
+            dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)
         };
         self.reflects = self.reflects.max(answer.reflects);
         if let Some(reply) = &answer.reply {
             encode(reply, self.session.protocol, &mut self.output);
         }
         Ok(())
+    }
+
+    /// Runs a request that may take long on a thread that may block.
+    async fn run_aside(&mut self, found: Lookup, request: Request) -> io::Result<Answer> {
+        let server = self.server.clone();
+        let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
+        let mut session = std::mem::replace(&mut self.session, placeholder);
+        let running = tokio::task::spawn_blocking(move || {
+            let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
+            (session, answer)
+        });
+        let (session, answer) = running.await?;
+        self.session = session;
+        self.watch = Stopwatch::start();
+        Ok(answer)
     }
 
     /// Whether a command does such a thing, or may have a transaction do it.
@@ -190,14 +212,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
+    /// Waits until everything that the replies reflect is as durable as the policy promises.
+    async fn acknowledged(&self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let outcome = self.server.engine.poll_gathered(self.reflects, cx);
+            if outcome.is_pending() {
+                self.round.join();
+            }
+            outcome
+        })
+        .await
+    }
+
     /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
     /// replies leave.
     async fn flush(&mut self) -> io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let (engine, reflects) = (&self.server.engine, self.reflects);
-        if let Err(error) = poll_fn(|cx| engine.poll_acknowledged(reflects, cx)).await {
+        if let Err(error) = self.acknowledged().await {
             // what these replies say may not last: none of them is sent
             self.output.clear();
             self.session.closing = true;
@@ -207,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         client.output_buffer.store(self.output.len(), Ordering::Relaxed);
         let sent = tokio::select! {
             biased;
-            sent = self.stream.write_all(&self.output) => sent,
+            sent = send(&mut self.stream, &self.output) => sent,
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
         };
@@ -222,6 +255,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(())
     }
+}
+
+/// Sends all there is; TLS may hold back what was only written.
+async fn send(stream: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> io::Result<()> {
+    stream.write_all(output).await?;
+    stream.flush().await
 }
 
 /// Ready when the client was killed and takes no replies.

@@ -11,13 +11,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 
-use super::connection::{self, Peer};
+use super::connection::Peer;
+use super::thread::{Arrival, Stream, Threads};
+use super::tls::Tls;
 use crate::command::Server;
+use crate::config::Settings;
 use crate::engine::clock;
 use crate::telemetry::stats::SAMPLE_EVERY_MS;
 
-/// How long connections may take to send their last replies at shutdown.
-const LAST_REPLIES: Duration = Duration::from_secs(5);
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -25,39 +26,52 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub struct Listen {
     pub bind: Vec<String>,
-    /// 0: any free one, which the log names.
+    /// 0: any free one, which the log names; with TLS none.
     pub port: u16,
+    /// 0: no TLS.
+    pub tls_port: u16,
     pub unixsocket: Option<PathBuf>,
     pub backlog: u32,
 }
 
 enum Accepted {
     Tcp(TcpStream, SocketAddr),
+    Tls(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 /// Listens, and serves connections until the server's shutdown signal. Fails if an address can't be bound.
 pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
+    let with_tls = listen.tls_port != 0;
+    let tls = if with_tls { Some(start_tls(&server)?) } else { None };
     let mut port = listen.port;
     let mut listeners = Vec::new();
     for host in &listen.bind {
+        if with_tls {
+            let listener = bind(host, listen.tls_port, listen.backlog).await?;
+            tracing::info!(address = %listener.local_addr()?, "listening for TLS");
+            listeners.push((listener, Accepted::Tls as fn(_, _) -> _));
+        }
+        if listen.port == 0 && with_tls {
+            continue;
+        }
         let listener = bind(host, port, listen.backlog).await?;
         // with port 0, all addresses get the port that the first was given
         port = listener.local_addr()?.port();
         tracing::info!(address = %listener.local_addr()?, "listening");
-        listeners.push(listener);
+        listeners.push((listener, Accepted::Tcp as fn(_, _) -> _));
     }
-    server.stats.set_port(port);
+    server.stats.set_port(if port == 0 { listen.tls_port } else { port });
     let unix = listen.unixsocket.as_deref().map(bind_unix).transpose()?;
-    let mut connections = JoinSet::new();
+    let threads = Threads::start(&server, server.config.settings().io_threads)?;
     let mut accepting = JoinSet::new();
     let (sender, mut accepted) = tokio::sync::mpsc::channel(64);
-    for listener in listeners {
+    for (listener, kind) in listeners {
         let sender = sender.clone();
         accepting.spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, peer)) => drop(sender.send(Accepted::Tcp(stream, peer)).await),
+                    Ok((stream, peer)) => drop(sender.send(kind(stream, peer)).await),
                     Err(error) => accept_failed(&error).await,
                 }
             }
@@ -73,13 +87,13 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
             }
         });
     }
+    let guests = Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() };
     let mut tick = tokio::time::interval(Duration::from_millis(SAMPLE_EVERY_MS));
     loop {
         tokio::select! {
             () = server.shutdown.raised() => break,
             _ = tick.tick() => server.stats.sample(clock::now_ms()),
-            Some(one) = accepted.recv() => start(&server, &mut connections, one, listen.unixsocket.as_deref()).await,
-            Some(_) = connections.join_next() => {}
+            Some(one) = accepted.recv() => guests.receive(one).await,
         }
     }
     accepting.shutdown().await;
@@ -87,7 +101,8 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
         // a socket file that is left behind is replaced at the next start
         let _ = std::fs::remove_file(path);
     }
-    end(&server, connections).await;
+    server.clients.all().iter().for_each(|client| client.kill.raise());
+    guests.threads.end().await;
     Ok(())
 }
 
@@ -124,35 +139,74 @@ async fn accept_failed(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn start(
-    server: &Arc<Server>,
-    connections: &mut JoinSet<()>,
-    accepted: Accepted,
-    unixsocket: Option<&Path>,
-) {
-    let full = server.clients.len() >= server.config.settings().maxclients;
-    match accepted {
-        Accepted::Tcp(stream, _) if full => refuse(server, stream).await,
-        Accepted::Unix(stream) if full => refuse(server, stream).await,
-        Accepted::Tcp(stream, peer) => {
-            if let Err(error) = tune(&stream, server.config.settings().tcp_keepalive_s) {
-                tracing::debug!(%error, "socket options can't be set");
+/// What is needed to begin a connection.
+struct Guests {
+    server: Arc<Server>,
+    threads: Threads,
+    tls: Option<Arc<Tls>>,
+    unixsocket: Option<PathBuf>,
+}
+
+impl Guests {
+    async fn receive(&self, accepted: Accepted) {
+        let server = &self.server;
+        let places = server.config.settings().maxclients;
+        let full = server.clients.len() >= places;
+        // a handshake that is not done takes a place, too
+        let full_for_tls = full || self.threads.connections() >= places;
+        let (stream, peer) = match accepted {
+            Accepted::Tcp(stream, _) if full => return refuse(server, stream).await,
+            Accepted::Unix(stream) if full => return refuse(server, stream).await,
+            // before its handshake it would not understand a word
+            Accepted::Tls(..) if full_for_tls => return count_refused(server),
+            Accepted::Tcp(stream, peer) => {
+                let peer = greet(server, &stream, peer);
+                (stream.into_std().map(Stream::Tcp), peer)
             }
-            let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
-            let peer = Peer { address: peer.to_string(), local_address: local, unix: false };
-            connections.spawn(connection::run(server.clone(), stream, peer));
-        }
-        Accepted::Unix(stream) => {
-            let path = unixsocket.map(|path| path.display().to_string()).unwrap_or_default();
-            let peer = Peer { address: format!("{path}:0"), local_address: format!("{path}:0"), unix: true };
-            connections.spawn(connection::run(server.clone(), stream, peer));
+            Accepted::Tls(stream, peer) => {
+                let Some(tls) = self.tls.clone() else { return };
+                let peer = greet(server, &stream, peer);
+                (stream.into_std().map(|stream| Stream::Tls(stream, tls)), peer)
+            }
+            Accepted::Unix(stream) => {
+                let path =
+                    self.unixsocket.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                let peer =
+                    Peer { address: format!("{path}:0"), local_address: format!("{path}:0"), unix: true };
+                (stream.into_std().map(Stream::Unix), peer)
+            }
+        };
+        match stream {
+            Ok(stream) => self.threads.take(Arrival { stream, peer }).await,
+            Err(error) => tracing::warn!(%error, "a connection can't be served"),
         }
     }
 }
 
+fn start_tls(server: &Server) -> io::Result<Arc<Tls>> {
+    let tls = Arc::new(Tls::load(&server.config.settings()).map_err(io::Error::other)?);
+    let reloaded = tls.clone();
+    let reload = move |settings: &Settings| reloaded.reload(settings);
+    // a server listens only once
+    let _ = server.tls_reload.set(Box::new(reload));
+    Ok(tls)
+}
+
+fn greet(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Peer {
+    if let Err(error) = tune(stream, server.config.settings().tcp_keepalive_s) {
+        tracing::debug!(%error, "socket options can't be set");
+    }
+    let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    Peer { address: peer.to_string(), local_address: local, unix: false }
+}
+
 async fn refuse(server: &Server, mut stream: impl AsyncWriteExt + Unpin) {
-    server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+    count_refused(server);
     let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+}
+
+fn count_refused(server: &Server) {
+    server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
 }
 
 fn tune(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
@@ -166,14 +220,4 @@ fn tune(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
         socket2::SockRef::from(stream).set_tcp_keepalive(&probe)?;
     }
     Ok(())
-}
-
-/// Lets every connection finish what it has received, then ends it.
-async fn end(server: &Server, mut connections: JoinSet<()>) {
-    server.clients.all().iter().for_each(|client| client.kill.raise());
-    let ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_REPLIES, ended).await.is_err() {
-        tracing::warn!("some clients did not take their last replies in time");
-        connections.shutdown().await;
-    }
 }

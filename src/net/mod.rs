@@ -6,5 +6,7 @@
 
 mod connection;
 mod listener;
+mod thread;
+mod tls;
 
 pub use listener::{Listen, serve};

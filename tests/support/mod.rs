@@ -4,9 +4,10 @@
 //! two cannot be wrong in the same way.
 
 // Every test file is a crate of its own and uses only a part of this; a panic is how a test fails.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unused_macros)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod disk;
 mod random;
 mod server;
 mod tools;
@@ -14,10 +15,32 @@ mod wire;
 
 pub mod script;
 
+pub use disk::SmallDisk;
 pub use random::Random;
-pub use server::{Kind, Server};
-pub use tools::{installed, node_script, python_script, redis_cli, run, run_with_input};
+pub use server::{Kind, Server, free_port, wait_for};
+pub use tools::{
+    clients_folder, hold, installed, node_script, program, python_script, redis_cli, run, run_with_input,
+    rust_program, script,
+};
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
+
+/// Makes a test for each kind of server, out of what starts one and of functions that take one.
+macro_rules! on_both {
+    ($server:ident => $($name:ident),+ $(,)?) => {
+        $(mod $name {
+            #[test]
+            fn larder() {
+                super::$name(super::$server(super::Kind::Larder));
+            }
+
+            #[test]
+            fn redis() {
+                super::$name(super::$server(super::Kind::Redis));
+            }
+        })+
+    };
+}
+pub(crate) use on_both;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

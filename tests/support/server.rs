@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::disk::SmallDisk;
 use super::wire::{Connection, PATIENCE};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct Server {
     port: u16,
     process: Option<Child>,
     folder: TempDir,
+    data: PathBuf,
+    /// What runs the program, if not this process itself.
+    launcher: Vec<String>,
 }
 
 impl Server {
@@ -39,13 +43,20 @@ impl Server {
     }
 
     pub fn of_kind(kind: Kind, flags: &[&str]) -> Server {
-        let mut server = Server {
-            kind,
-            flags: flags.iter().map(ToString::to_string).collect(),
-            port: free_port(),
-            process: None,
-            folder: TempDir::new().unwrap(),
-        };
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        Server::place(kind, flags, folder, data, Vec::new())
+    }
+
+    /// A Larder with its data on a disk of its own.
+    pub fn larder_on(disk: &SmallDisk, flags: &[&str]) -> Server {
+        let data = disk.path().join("data");
+        Server::place(Kind::Larder, flags, TempDir::new().unwrap(), data, disk.launcher())
+    }
+
+    fn place(kind: Kind, flags: &[&str], folder: TempDir, data: PathBuf, launcher: Vec<String>) -> Server {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut server = Server { kind, flags, port: free_port(), process: None, folder, data, launcher };
         server.start();
         server
     }
@@ -58,14 +69,29 @@ impl Server {
         self.port
     }
 
-    /// Where a client finds it, for those that take a URL.
+    /// Where a client finds it, for those that take a URL; with the password, if it asks for one.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let login = self.password().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("redis://{login}127.0.0.1:{}", self.port)
+    }
+
+    /// What `--requirepass` says.
+    pub fn password(&self) -> Option<&str> {
+        self.flags.iter().skip_while(|flag| *flag != "--requirepass").nth(1).map(String::as_str)
     }
 
     /// The folder given to `--dir`.
     pub fn data_folder(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    /// For the next start.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.flags = flags.iter().map(ToString::to_string).collect();
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the server runs").id()
     }
 
     pub fn connect(&self) -> Connection {
@@ -95,8 +121,22 @@ impl Server {
         assert!(status.success(), "after SIGTERM the server ended with {status}");
     }
 
+    /// SIGHUP, and waits until the server has said what came of it.
+    pub fn hang_up(&self) {
+        let said = |server: &Server| server.log().matches("SIGHUP").count();
+        let before = said(self);
+        signal(self.process.as_ref().expect("the server runs"), "HUP");
+        wait_for(|| (said(self) > before).then_some(())).expect("the server heeds SIGHUP");
+    }
+
     /// Starts it again after [`stop`](Self::stop) or [`kill_hard`](Self::kill_hard): same data, flags and port.
     pub fn start(&mut self) {
+        self.launch();
+        self.wait_until_ready();
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn launch(&mut self) {
         assert!(self.process.is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let process = self
@@ -107,7 +147,28 @@ impl Server {
             .spawn()
             .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", self.kind));
         self.process = Some(process);
-        self.wait_until_ready();
+    }
+
+    /// Starts it, which it has to refuse; gives what it says.
+    pub fn start_in_vain(&mut self) -> String {
+        let before = self.log().len();
+        self.launch();
+        let mut process = self.process.take().unwrap();
+        let status = wait_for(|| process.try_wait().unwrap()).unwrap_or_else(|| {
+            process.kill().unwrap();
+            panic!("the server neither ended nor refused to start")
+        });
+        assert_eq!(status.code(), Some(1), "a refusal is an orderly end");
+        self.log().split_off(before)
+    }
+
+    /// What `larder check` says of the data, and whether it is sound.
+    pub fn check(&self) -> (bool, String) {
+        assert!(self.process.is_none(), "a check needs a stopped server");
+        let mut command = self.launched(env!("CARGO_BIN_EXE_larder"));
+        let output = command.args(["check", "--dir"]).arg(&self.data).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// A graceful stop and a new start.
@@ -133,7 +194,7 @@ impl Server {
         fs::create_dir_all(&folder).unwrap();
         let mut command = match self.kind {
             Kind::Larder => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+                let mut command = self.launched(env!("CARGO_BIN_EXE_larder"));
                 command.args(["--bind", "127.0.0.1"]);
                 if !self.flags.iter().any(|flag| flag == "--http-port") {
                     command.args(["--http-port", "0"]);
@@ -156,7 +217,19 @@ impl Server {
         command
     }
 
-    fn wait_until_ready(&mut self) {
+    fn launched(&self, program: &str) -> Command {
+        match self.launcher.split_first() {
+            None => Command::new(program),
+            Some((launcher, words)) => {
+                let mut command = Command::new(launcher);
+                command.args(words).arg(program);
+                command
+            }
+        }
+    }
+
+    /// Waits until a server that was [launched](Self::launch) answers.
+    pub fn wait_until_ready(&mut self) {
         let port = self.port;
         let process = self.process.as_mut().unwrap();
         let ready = wait_for(|| {
@@ -189,7 +262,7 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on, outside of the range from which the system gives ports to clients.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id().wrapping_mul(101);
     loop {
@@ -202,7 +275,7 @@ fn free_port() -> u16 {
 }
 
 /// Tries until there is an answer; `None` when patience ends.
-fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn wait_for<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
         if let Some(answer) = attempt() {

@@ -1,34 +1,87 @@
 //! Client programs: redis-cli, and scripts for the client libraries that `tests/run` installs under `target/`.
+//!
+//! A script finds the server in `LARDER_URL`, prints `restart` and waits for a line when it wants that, and at its end
+//! prints `done`. What fails in it ends it with an error.
 
-use std::io::Write;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use super::Server;
+use super::{Kind, Server};
 
 /// `redis-cli` for this server; arguments can be added.
 pub fn redis_cli(server: &Server) -> Command {
     let mut command = Command::new("redis-cli");
     command.args(["-h", "127.0.0.1", "-p", &server.port().to_string()]);
+    if let Some(password) = server.password() {
+        command.env("REDISCLI_AUTH", password);
+    }
     command
 }
 
 /// A script of `tests/clients/python` for this server.
 pub fn python_script(name: &str, server: &Server) -> Command {
-    let mut command = Command::new(installed("venv/bin/python"));
-    command.arg(clients_folder().join("python").join(name));
-    command.env("LARDER_URL", server.url());
-    command
+    script(installed("venv/bin/python"), &format!("python/{name}"), server)
 }
 
 /// A script of `tests/clients/node` for this server.
 pub fn node_script(name: &str, server: &Server) -> Command {
-    let mut command = Command::new("node");
-    command.arg(clients_folder().join("node").join(name));
-    command.env("LARDER_URL", server.url());
+    let mut command = script("node", &format!("node/{name}"), server);
     command.env("LARDER_NODE_PACKAGES", installed("node/node_modules"));
     command
+}
+
+/// A script of `tests/clients` for this server, with the program that runs it.
+pub fn script(interpreter: impl AsRef<OsStr>, path: &str, server: &Server) -> Command {
+    let mut command = program(interpreter, server);
+    command.arg(clients_folder().join(path));
+    command
+}
+
+/// A program of `tests/clients/rust` for this server.
+pub fn rust_program(name: &str, server: &Server) -> Command {
+    let path = target_folder().join("debug").join(name);
+    assert!(path.exists(), "{} is missing: tests/run builds it", path.display());
+    program(path, server)
+}
+
+/// A program of its own that talks to this server.
+pub fn program(path: impl AsRef<OsStr>, server: &Server) -> Command {
+    let mut command = Command::new(path);
+    command.env("LARDER_URL", server.url());
+    command.env("LARDER_FEATURES", features(server.kind()));
+    command
+}
+
+/// What the scripts can count on beyond strings, keys and transactions: they have a section for each.
+fn features(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Larder => "",
+        Kind::Redis => "pubsub acl eval",
+    }
+}
+
+/// Runs a script to its end, and restarts the server where it asks for that.
+pub fn hold(mut command: Command, server: &mut Server) {
+    let mut script = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+    let mut stdin = script.stdin.take().unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        if last == "restart" {
+            server.restart();
+            stdin.write_all(b"\n").unwrap();
+        }
+    }
+    let status = script.wait().unwrap();
+    assert!(status.success(), "{command:?} ended with {status}");
+    assert_eq!(last, "done");
 }
 
 /// Runs a program that has to succeed, and gives what it printed.
@@ -67,12 +120,15 @@ fn output_of(command: &mut Command, input: &[u8]) -> Output {
 
 /// What tests/run has put into target/test-tools.
 pub fn installed(path: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let path = target.join("test-tools").join(path);
+    let path = target_folder().join("test-tools").join(path);
     assert!(path.exists(), "{} is missing: tests/run installs it", path.display());
     path
 }
 
-fn clients_folder() -> PathBuf {
+fn target_folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
+pub fn clients_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }

@@ -10,6 +10,7 @@
 //! | `plan`, `ledger`, `waiters` | anyone | changing memory |
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
@@ -17,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::recovery::Settled;
-use super::segment::Maker;
+use super::segment::{Maker, Segment};
 use super::waiters::{Waiters, wake_all};
 use super::writer::Writer;
 use super::{Fault, Fsync, JournalError, Options, Seq};
@@ -173,10 +174,15 @@ impl Core {
             self.durable.store(after, Ordering::Release);
             self.ledger.lock().abandon()
         };
+        self.remove_damaged(&damaged); // first, since the new segment may need their space
         let room = self.begin_anew().map_err(|error| Fault::Failed(error.to_string()))?;
         self.waiters.lock().failed = None;
         self.plan.lock().resume(after, room); // from here on entries are taken
         tracing::info!(after, "the journal goes on in a new segment");
+        Ok(())
+    }
+
+    fn remove_damaged(&self, damaged: &[Arc<Segment>]) {
         let maker = self.maker.lock();
         for segment in damaged {
             // What stays is all durable elsewhere, and goes when the journal opens next.
@@ -184,7 +190,6 @@ impl Core {
                 tracing::warn!(%error, "a damaged journal segment stays");
             }
         }
-        Ok(())
     }
 
     fn begin_anew(&self) -> Result<u64, JournalError> {
@@ -228,7 +233,7 @@ impl Core {
             self.durable_moved.notify_all();
             waiters.take_through(Seq::MAX)
         };
-        tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal");
+        tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal; if that takes more than a few seconds, look after the disk");
         wake_all(wants_room.into_iter().chain(waiting));
         fault
     }

@@ -24,6 +24,10 @@ pub trait Disk: Debug + Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Has syncs of files fail from now on, or no more; false if this disk can't be told to.
+    fn fail_syncs(&self, _fail: bool) -> bool {
+        false
+    }
 }
 
 /// An open file.

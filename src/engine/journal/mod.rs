@@ -7,16 +7,18 @@
 //! *durable* when its file was synced: then it survives the machine. Entries are numbered from 1 without gaps; three
 //! numbers say how far each step has come, and `last >= written >= durable` always holds.
 //!
-//! Replies wait with [`Journal::poll_acknowledged`]. Under `always` that wakes the sync thread, which takes everything
-//! pending, writes it as one frame, syncs, and wakes exactly those who are satisfied; what arrives meanwhile is the next
-//! frame. Under `everysec` and `no` whoever waits first writes the pending bytes itself, for everyone, and the sync
-//! thread syncs once a second, or when [`Journal::wait_durable`] asks. Should the disk stall, those writes stall with it.
+//! Replies wait with [`Journal::poll_gathered`], and whoever runs the tasks that wait calls [`Journal::settle`] once all
+//! of them have come as far as they can. That takes everything pending, writes it as one frame, under `always` syncs it,
+//! and wakes exactly those who are satisfied; what is taken meanwhile is the next frame. Where syncs are slow, or another
+//! thread is syncing, the sync thread does it. It also syncs once a second under `everysec`, when
+//! [`Journal::wait_durable`] asks, and for whoever waits alone, with [`Journal::poll_acknowledged`]. Should the disk stall,
+//! writes stall with it.
 //!
 //! ```text
 //!            append            write (a frame)              sync
 //!   engine ---------> pending -----------------> page cache ------> disk
-//!                     plan      sync thread, or  segments    sync thread
-//!                               whoever waits
+//!                     plan        whoever       segments    whoever settles,
+//!                                 settles                   or sync thread
 //!
 //!   segment:  made (zeros, synced) -> spare -> active -> filled -> released -> recycled under a new name -> spare
 //!             stock thread                    append    append    release      stock thread
@@ -72,6 +74,7 @@
 mod core;
 mod disk;
 mod error;
+mod failing;
 mod format;
 mod inspect;
 mod ledger;
@@ -79,7 +82,7 @@ mod plan;
 mod recovery;
 mod segment;
 #[cfg(test)]
-mod sim;
+pub(super) mod sim;
 mod stock;
 mod syncer;
 #[cfg(test)]
@@ -100,6 +103,7 @@ use parking_lot::Mutex;
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
+pub use self::failing::FailingDisk;
 pub use self::inspect::{Inspection, SegmentReport, inspect};
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
@@ -266,6 +270,17 @@ impl Journal {
         self.core.poll_acknowledged(seq, cx)
     }
 
+    /// The same, for who calls [`settle`](Journal::settle) soon, on behalf of many who wait like this.
+    pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.core.poll_gathered(seq, cx)
+    }
+
+    /// Does for everyone who waits with [`poll_gathered`](Journal::poll_gathered) what the policy promises them: writes,
+    /// and under `always` syncs, on this thread, as long as the disk is quick, else on the sync thread.
+    pub fn settle(&self) {
+        self.core.settle()
+    }
+
     /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
     /// To be polled before a transaction begins.
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -299,6 +314,11 @@ impl Journal {
     /// a few writes. Does nothing to a journal that has not failed.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         self.core.restart(after)
+    }
+
+    /// Has syncs fail from now on, or no more, if the [disk](FailingDisk) can.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.core.options.disk.fail_syncs(fail)
     }
 
     /// Whether it takes a restart to go on.

@@ -5,9 +5,10 @@
 //! part is. A failed sync forgets what it should have written, as Linux does: a second one would succeed without it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -29,7 +30,17 @@ pub enum Operation {
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct SimDisk(Arc<Mutex<State>>, Arc<Gates>);
+pub struct SimDisk(Arc<Mutex<State>>, Arc<Gates>, Arc<Watch>);
+
+/// Told before every operation that changes the disk.
+#[derive(Default)]
+struct Watch(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl Debug for Watch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Watch")
+    }
+}
 
 /// Held to keep an operation from going on.
 #[derive(Debug, Default)]
@@ -92,6 +103,17 @@ impl SimDisk {
     pub fn panic_at(&self, operation: Operation) {
         self.0.lock().panics = true;
         self.fail_after(operation, 0);
+    }
+
+    /// Has `watch` called before every operation from now on that changes the disk, on the thread that wants it.
+    pub fn watch(&self, watch: impl Fn() + Send + Sync + 'static) {
+        assert!(self.2.0.set(Box::new(watch)).is_ok(), "a disk has one watch");
+    }
+
+    fn tell(&self) {
+        if let Some(watch) = self.2.0.get() {
+            watch();
+        }
     }
 
     /// Lets no write go on as long as the guard lives.
@@ -168,10 +190,11 @@ impl SimDisk {
     }
 
     fn from_state(state: State) -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(state)), Arc::default())
+        SimDisk(Arc::new(Mutex::new(state)), Arc::default(), Arc::default())
     }
 
     fn change(&self, operation: Operation, change: NameChange) -> io::Result<()> {
+        self.tell();
         let mut state = self.0.lock();
         state.meet_fault(operation)?;
         if let NameChange::Unlink(path) | NameChange::Rename(path, _) = &change
@@ -275,6 +298,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.tell();
         let mut state = self.0.lock();
         state.meet_fault(Operation::SyncDir)?;
         state.durable_names = state.names.clone();
@@ -291,6 +315,7 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.tell();
         let _gate = self.disk.1.write.lock();
         let mut state = self.disk.0.lock();
         let (fault, offset) = (state.meet_fault(Operation::Write), offset as usize);
@@ -304,6 +329,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.disk.tell();
         let _gate = self.disk.1.sync.lock();
         let mut state = self.disk.0.lock();
         let fault = state.meet_fault(Operation::Sync);

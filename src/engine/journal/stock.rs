@@ -105,7 +105,7 @@ impl Core {
             (stock.shortage.replace(error.to_string()), self.wanting_room(&mut plan))
         };
         if earlier.is_none() {
-            tracing::warn!(%error, "no new space for the journal; trying again every second");
+            tracing::warn!(%error, "no new space for the journal; make space on its disk: it tries again every second");
         }
         wake_all(waiting);
     }

@@ -15,8 +15,19 @@ impl Core {
         if let Some(outcome) = self.register(seq, cx) {
             return Poll::Ready(outcome);
         }
+        if self.fsync() == Fsync::Always {
+            self.have_synced(seq);
+        }
         // Whoever was writing meanwhile may have left before this one was registered.
         if self.reaches(seq) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let seq = seq.min(self.last());
+        if self.acknowledged() >= seq {
+            return Poll::Ready(Ok(()));
+        }
+        self.register(seq, cx).map_or(Poll::Pending, Poll::Ready)
     }
 
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
@@ -63,9 +74,6 @@ impl Core {
             return Some(Err(Fault::Closed));
         }
         waiters.insert(seq, cx.waker().clone());
-        if self.fsync() == Fsync::Always {
-            self.sync_wanted.notify_one();
-        }
         None
     }
 }

@@ -1,14 +1,20 @@
 //! Opening the environment, and its transactions.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
+use super::pages;
 use super::tables::Tables;
 
 /// The format of tables and keys that this version writes.
 pub const FORMAT: u32 = 1;
+
+/// LMDB's name for the file that everything is in.
+pub const DATA_FILE: &str = "data.mdb";
 
 /// Address space for the map. Only what is used takes disk or memory; the file grows by itself up to here.
 const MAP_BYTES: usize = 1 << 40;
@@ -32,8 +38,14 @@ pub enum OpenError {
         "address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`"
     )]
     Map(heed::Error),
-    #[error("the LMDB environment can't be opened: {0}")]
+    #[error(
+        "the LMDB file is damaged: {0}; look at all of it with `larder check`, restore a backup (the journal has what changed since the last checkpoint)"
+    )]
+    Damaged(String),
+    #[error("the LMDB environment can't be opened: {0}{advice}", advice = super::advice(.0))]
     Lmdb(#[from] heed::Error),
+    #[error("the LMDB file can't be read: {0}")]
+    Unreadable(#[from] std::io::Error),
 }
 
 /// A read transaction: one consistent state of all tables. Cheap; don't hold it while waiting, it keeps old pages alive.
@@ -45,9 +57,33 @@ pub type WriteBatch<'e> = RwTxn<'e>;
 pub(super) type Table = Database<'static, Raw, Raw>;
 
 impl Tables {
-    /// Opens the environment in a directory that exists, creating it where there is none, with a map of `map_bytes` at
-    /// the most.
+    /// Makes the environment's directory where there is none: under another name first, so that a power cut leaves all of
+    /// it or nothing.
+    pub fn create(dir: &Path, map_bytes: Option<usize>) -> Result<(), OpenError> {
+        if dir.exists() {
+            return Ok(());
+        }
+        let unfinished = dir.with_extension("new");
+        let cleared = match fs::remove_dir_all(&unfinished) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            cleared => cleared,
+        };
+        cleared.and_then(|()| fs::create_dir(&unfinished)).map_err(heed::Error::Io)?;
+        drop(Tables::open(&unfinished, map_bytes)?);
+        let sync = |dir: &Path| File::open(dir)?.sync_all();
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        sync(&unfinished)
+            .and_then(|()| fs::rename(&unfinished, dir))
+            .and_then(|()| sync(parent))
+            .map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
+    }
+
+    /// Opens the environment in a directory that exists, with a map of `map_bytes` at the most.
     pub fn open(dir: &Path, map_bytes: Option<usize>) -> Result<Tables, OpenError> {
+        let damage = pages::verify_entrance(&dir.join(DATA_FILE))?;
+        if let Some(damage) = damage.into_iter().next() {
+            return Err(OpenError::Damaged(damage));
+        }
         let env = open_env(dir, map_bytes)?;
         fill_up(&env)?;
         let found = env.unnamed_database_stat().entries;
@@ -77,11 +113,30 @@ impl Tables {
             })
         })?;
         match opened {
-            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => {
-                Ok(Tables { env, records, deadlines, stores, usage, retired, meta })
-            }
+            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => Ok(Tables {
+                env,
+                records,
+                deadlines,
+                stores,
+                usage,
+                retired,
+                meta,
+                #[cfg(test)]
+                watch: Default::default(),
+            }),
             CommitOrAbort::Abort(refused) => Err(refused),
         }
+    }
+}
+
+#[cfg(test)]
+impl Tables {
+    /// Those of the environment's flags that let a commit return before it is durable.
+    pub fn weakening_flags(&self) -> u32 {
+        use heed::EnvFlags;
+        let weakening =
+            EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC | EnvFlags::MAP_ASYNC | EnvFlags::WRITE_MAP;
+        self.env.get_flags().map_or(u32::MAX, |flags| flags & weakening.bits())
     }
 }
 
@@ -92,7 +147,7 @@ fn fill_up(env: &Env<WithoutTls>) -> Result<(), OpenError> {
     let page_bytes = u64::from(env.unnamed_database_stat().page_size);
     let needed = (env.info().last_page_number as u64 + 1) * page_bytes;
     let file = env.try_clone_inner_file()?;
-    let lengthen = |file: &std::fs::File| {
+    let lengthen = |file: &File| {
         if file.metadata()?.len() < needed { file.set_len(needed) } else { Ok(()) }
     };
     lengthen(&file).map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
@@ -109,14 +164,32 @@ fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, Ope
         match unsafe { options.open(dir) } {
             Ok(env) => return Ok(env),
             Err(heed::Error::Io(error))
-                if error.kind() == std::io::ErrorKind::OutOfMemory && map_bytes > MAP_BYTES_MIN =>
+                if error.kind() == io::ErrorKind::OutOfMemory && map_bytes > MAP_BYTES_MIN =>
             {
                 map_bytes /= 2;
             }
-            Err(heed::Error::Io(error)) if error.kind() == std::io::ErrorKind::OutOfMemory => {
+            Err(heed::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
                 return Err(OpenError::Map(heed::Error::Io(error)));
             }
             Err(error) => return Err(OpenError::Lmdb(error)),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cut_off_creation_left_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lmdb, unfinished) = (dir.path().join("lmdb"), dir.path().join("lmdb.new"));
+        fs::create_dir(&unfinished).unwrap();
+        fs::write(unfinished.join("data.mdb"), "half of a page").unwrap();
+        Tables::create(&lmdb, None).unwrap();
+        assert!(!unfinished.exists());
+        let tables = Tables::open(&lmdb, None).unwrap();
+        assert_eq!(tables.checkpoint(&tables.snapshot().unwrap()).unwrap(), 0);
     }
 }

@@ -13,16 +13,40 @@
 #![allow(unsafe_code)]
 
 mod env;
+pub mod pages;
 mod tables;
 
-pub use env::{OpenError, Snapshot, WriteBatch};
+pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
+#[cfg(test)]
+pub use tables::CommitStep;
 pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables};
 
 use smallvec::SmallVec;
 
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
 use crate::store::Generation;
+
+/// What a person can do about an error, to be put behind its text.
+pub fn advice(error: &LmdbError) -> &'static str {
+    /// LMDB's own word for a write of which only a part was done.
+    const EIO: i32 = 5;
+    match error {
+        LmdbError::Mdb(heed::MdbError::MapFull) => {
+            "; the file has reached map-size: start again with a larger --map-size, nothing acknowledged is lost"
+        }
+        LmdbError::Mdb(heed::MdbError::Panic) => "; the disk has failed: start again once it is sound",
+        LmdbError::Mdb(
+            heed::MdbError::Corrupted | heed::MdbError::PageNotFound | heed::MdbError::Invalid,
+        ) => "; the file is damaged: look at it with `larder check`, restore a backup",
+        LmdbError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => "; make space on the disk",
+        LmdbError::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => "; raise `ulimit -f`",
+        LmdbError::Io(error) if error.raw_os_error() == Some(EIO) => {
+            "; see whether the disk is full, `ulimit -f` is reached, or the disk is broken"
+        }
+        _ => "",
+    }
+}
 
 /// A key of the table `records` or `deadlines`, on the stack unless it is long.
 pub type TableKey = SmallVec<[u8; 64]>;

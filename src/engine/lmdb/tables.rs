@@ -23,6 +23,19 @@ pub struct Tables {
     pub(super) usage: Table,
     pub(super) retired: Table,
     pub(super) meta: Table,
+    #[cfg(test)]
+    pub(in crate::engine) watch: CommitWatch,
+}
+
+/// Told before and after every commit.
+#[cfg(test)]
+pub(in crate::engine) type CommitWatch = std::sync::OnceLock<Box<dyn Fn(CommitStep) + Send + Sync>>;
+
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitStep {
+    Begins,
+    Durable,
 }
 
 /// A record as it lies in the map: not checked, not decompressed.
@@ -82,7 +95,19 @@ impl Tables {
 
     /// Makes a batch durable, or fails and changes nothing.
     pub fn commit(&self, batch: WriteBatch<'_>) -> Result<(), Fault> {
-        Ok(batch.commit()?)
+        #[cfg(test)]
+        self.tell(CommitStep::Begins);
+        batch.commit()?;
+        #[cfg(test)]
+        self.tell(CommitStep::Durable);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn tell(&self, step: CommitStep) {
+        if let Some(watch) = self.watch.get() {
+            watch(step);
+        }
     }
 
     /// The bytes of the file that hold something: what the tables take on disk.

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
-import { load, url } from "./packages.mjs";
+import { load, url } from "./server.mjs";
 
 const { createClient } = load("redis");
 

@@ -183,10 +183,30 @@ fn a_thread_that_panics_fails_the_journal_instead_of_stalling_it() {
         let (disk, journal) = new_journal(Fsync::Always);
         eventually("the stock is full", || journal.status().spares == 2);
         disk.panic_at(operation); // on the stock thread, or the sync thread
-        let failed = (0..1_000).find_map(|_| append_and_wait(&journal, 1, 1_000).err());
+        let failed = (0..1_000).find_map(|_| {
+            let seq = append(&journal, 1, 1_000);
+            seq.and_then(|seq| acknowledge_alone(&journal, seq)).err()
+        });
         assert!(matches!(failed, Some(Fault::Failed(_))), "{failed:?}");
         assert!(matches!(journal.wait_room(10), Err(Fault::Failed(_))));
     }
+}
+
+#[test]
+fn whoever_panics_while_settling_leaves_nobody_waiting() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
+    disk.panic_at(Operation::Sync);
+    let seq = append(&journal, 1, 10).unwrap();
+    let waited = block_on(poll_fn(|cx| {
+        let outcome = journal.poll_gathered(seq, cx);
+        if outcome.is_pending() {
+            let panicked = thread::scope(|scope| scope.spawn(|| journal.settle()).join().is_err());
+            assert!(panicked);
+        }
+        outcome
+    }));
+    assert!(matches!(waited, Err(Fault::Failed(_))), "{waited:?}");
 }
 
 #[test]
@@ -194,8 +214,11 @@ fn a_writer_that_panics_does_not_leave_a_hole() {
     let (disk, journal) = new_journal(Fsync::No);
     eventually("the stock is full", || journal.status().spares == 2);
     disk.panic_at(Operation::Write);
-    let panicked = thread::scope(|scope| scope.spawn(|| append_and_wait(&journal, 1, 10)).join().is_err());
-    assert!(panicked);
+    let write = || {
+        let seq = append(&journal, 1, 10).unwrap();
+        acknowledge_alone(&journal, seq)
+    };
+    assert!(thread::scope(|scope| scope.spawn(write).join().is_err()));
     let fault = append_and_wait(&journal, 1, 10).unwrap_err();
     assert!(fault.to_string().contains("entries 1 to 1 are lost"), "{fault}");
     journal.restart(2).unwrap();

@@ -78,7 +78,21 @@ fn append(journal: &Journal, life: u64, bytes: usize) -> Result<Seq, Fault> {
     }
 }
 
+/// Waits in both ways that there are, in turns: alone, and as one of a round that is settled together.
 fn acknowledge(journal: &Journal, seq: Seq) -> Result<(), Fault> {
+    if seq.is_multiple_of(2) {
+        return acknowledge_alone(journal, seq);
+    }
+    block_on(poll_fn(|cx| {
+        let outcome = journal.poll_gathered(seq, cx);
+        if outcome.is_pending() {
+            journal.settle();
+        }
+        outcome
+    }))
+}
+
+fn acknowledge_alone(journal: &Journal, seq: Seq) -> Result<(), Fault> {
     block_on(poll_fn(|cx| journal.poll_acknowledged(seq, cx)))
 }
 

@@ -1,5 +1,7 @@
 //! What it does when all is well.
 
+use std::sync::atomic::Ordering;
+
 use super::super::{RealDisk, inspect};
 use super::*;
 
@@ -52,6 +54,31 @@ fn what_is_appended_together_is_one_frame_and_one_sync() {
     let after = journal.status();
     assert_eq!((after.frames - before.frames, after.syncs - before.syncs), (1, 1));
     assert_eq!((after.last, after.written, after.durable, after.pending_bytes), (10, 10, 10, 0));
+}
+
+#[test]
+fn a_round_is_settled_with_one_frame_and_one_sync_whoever_syncs() {
+    let (_disk, journal) = new_journal(Fsync::Always);
+    for slow_us in [0, u64::MAX] {
+        let before = journal.status();
+        let waiting: Vec<_> = (0..10).map(|_| append(&journal, 1, 10).unwrap()).collect();
+        // as if the last sync had taken so long: then the next is the sync thread's
+        journal.core.stats.last_sync_us.store(slow_us, Ordering::Relaxed);
+        block_on(poll_fn(|cx| {
+            let polls = waiting.iter().map(|seq| journal.poll_gathered(*seq, cx)).collect::<Vec<_>>();
+            if polls.iter().all(Poll::is_pending) {
+                journal.settle();
+            }
+            if polls.iter().all(|poll| *poll == Poll::Ready(Ok(()))) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        let after = journal.status();
+        assert_eq!((after.frames - before.frames, after.syncs - before.syncs), (1, 1));
+        assert_eq!(journal.durable(), journal.last());
+    }
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! The file of users: one line each, `user NAME rules…`, as ACL LIST shows them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::selector::has_spaces;
+use super::{Grammar, User, join_selectors};
+
+/// Reads users. Fails with everything that is wrong, in Redis's words, each with `path` and the number of its line.
+pub fn parse(text: &[u8], path: &str, grammar: Grammar) -> Result<BTreeMap<String, User>, String> {
+    let mut users = BTreeMap::new();
+    let mut errors = String::new();
+    for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let number = at + 1;
+        match parse_line(line, grammar) {
+            Ok(None) => {}
+            Ok(Some((name, _))) if users.contains_key(&name) => {
+                errors += &format!("WARNING: Duplicate user '{name}' found on line {number}. ");
+            }
+            Ok(Some((name, user))) => drop(users.insert(name, user)),
+            Err(whys) => whys.iter().for_each(|why| errors += &format!("{path}:{number}{why}. ")),
+        }
+    }
+    if errors.is_empty() { Ok(users) } else { Err(errors) }
+}
+
+/// The user that a line describes; none if it is empty.
+pub fn parse_line(line: &[u8], grammar: Grammar) -> Result<Option<(String, User)>, Vec<String>> {
+    let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let (name, rules) = match *words {
+        [] => return Ok(None),
+        [b"user", name, ref rules @ ..] => (name, rules),
+        _ => return Err(vec![" should start with user keyword followed by the username".into()]),
+    };
+    let name = std::str::from_utf8(name).ok().filter(|name| !has_spaces(name.as_bytes()));
+    let name = name.ok_or_else(|| vec![": the username contains invalid characters".to_owned()])?;
+    let rules = join_selectors(rules.iter().copied())
+        .map_err(|_| vec![": Unmatched parenthesis in selector definition".to_owned()])?;
+    let mut user = User::new(grammar);
+    let apply = |rule: &Vec<u8>| user.apply(rule, grammar).err().map(|why| format!(": {why}"));
+    let errors: Vec<String> = rules.iter().filter_map(apply).collect();
+    if errors.is_empty() { Ok(Some((name.to_owned(), user))) } else { Err(errors) }
+}
+
+/// Writes lines in the place of what a file holds, all or nothing, and makes them durable. Only its owner may read a new
+/// file; one that is there keeps its permissions.
+pub fn save(path: &Path, lines: &[Vec<u8>]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".tmp-{}", std::process::id()));
+    let beside = path.with_file_name(name);
+    let outcome = write_and_rename(path, &beside, lines);
+    if outcome.is_err() {
+        // the file itself is untouched; what was begun beside it is of no use
+        let _ = fs::remove_file(&beside);
+    }
+    outcome
+}
+
+fn write_and_rename(path: &Path, beside: &PathBuf, lines: &[Vec<u8>]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
+    if let Ok(current) = fs::metadata(path) {
+        file.set_permissions(current.permissions())?;
+    }
+    for line in lines {
+        file.write_all(line)?;
+        file.write_all(b"\n")?;
+    }
+    file.sync_all()?;
+    fs::rename(beside, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::vocabulary::tests::SOME;
+    use super::*;
+
+    fn grammar() -> Grammar {
+        Grammar { vocabulary: &SOME, all_channels: false }
+    }
+
+    #[test]
+    fn lines_are_users() {
+        let text = b"user ada on >pw ~a (~b +get)\r\n\n   \nuser bob\toff";
+        let users = parse(text, "f", grammar()).unwrap();
+        assert_eq!(users.keys().collect::<Vec<_>>(), ["ada", "bob"]);
+        assert_eq!(users["ada"].further_selectors().len(), 1);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let text = b"user a +foo bar\n# comment\nuser\nuser b (~x\nuser c\nuser c on";
+        assert_eq!(
+            parse(text, "f", grammar()).unwrap_err(),
+            "f:1: Unknown command or category name in ACL. f:1: Syntax error. \
+             f:2 should start with user keyword followed by the username. \
+             f:3 should start with user keyword followed by the username. \
+             f:4: Unmatched parenthesis in selector definition. \
+             WARNING: Duplicate user 'c' found on line 6. "
+        );
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.acl");
+        save(&path, &[b"user a off".to_vec()]).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        save(&path, &[b"user b off".to_vec(), b"user c off".to_vec()]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"user b off\nuser c off\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(save(&folder.path().join("missing/users.acl"), &[]).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}

@@ -1,0 +1,158 @@
+//! What was refused lately, for ACL LOG.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Reason;
+use crate::limits::ACL_LOG_OBJECT_BYTES_MAX;
+
+/// The same refusal within this time counts up an entry instead of making another (as Redis).
+const GROUPING_MS: u64 = 60_000;
+/// So many of the latest entries are compared for that.
+const GROUPING_ENTRIES: usize = 10;
+
+/// Where a refused command was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    TopLevel,
+    /// Between MULTI and EXEC, or run by EXEC.
+    Multi,
+    /// In a script.
+    Lua,
+}
+
+impl Context {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Context::TopLevel => "toplevel",
+            Context::Multi => "multi",
+            Context::Lua => "lua",
+        }
+    }
+}
+
+/// Something refused.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    pub reason: Reason,
+    pub context: Context,
+    /// The command, key, channel or store that it was about.
+    pub object: Bytes,
+    pub username: Bytes,
+    /// The line of CLIENT LIST.
+    pub client_info: String,
+}
+
+/// An incident, and how often it happened.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub id: u64,
+    pub count: u64,
+    pub incident: Incident,
+    /// In milliseconds since 1970.
+    pub created_ms: u64,
+    pub updated_ms: u64,
+}
+
+#[derive(Default)]
+pub struct Log(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    /// The latest first.
+    latest: VecDeque<Entry>,
+    next_id: u64,
+}
+
+impl Log {
+    /// Writes an incident down, and forgets the oldest if there are more than `len_max`.
+    pub fn add(&self, mut incident: Incident, now_ms: u64, len_max: usize) {
+        for name in [&mut incident.object, &mut incident.username] {
+            // copied, so that it keeps no read buffer
+            *name = Bytes::copy_from_slice(&name[..name.len().min(ACL_LOG_OBJECT_BYTES_MAX)]);
+        }
+        let mut entries = self.0.lock();
+        let is_same = |entry: &Entry| {
+            let other = &entry.incident;
+            other.reason == incident.reason
+                && other.context == incident.context
+                && other.object == incident.object
+                && other.username == incident.username
+                && now_ms.abs_diff(entry.updated_ms) <= GROUPING_MS
+        };
+        let same = entries.latest.iter().take(GROUPING_ENTRIES).position(is_same);
+        let entry = match same.and_then(|at| entries.latest.remove(at)) {
+            Some(entry) => Entry { count: entry.count + 1, incident, updated_ms: now_ms, ..entry },
+            None => {
+                let id = entries.next_id;
+                entries.next_id += 1;
+                Entry { id, count: 1, incident, created_ms: now_ms, updated_ms: now_ms }
+            }
+        };
+        entries.latest.push_front(entry);
+        entries.latest.truncate(len_max);
+    }
+
+    /// The latest entries, the last one first.
+    pub fn latest(&self, count: usize) -> Vec<Entry> {
+        self.0.lock().latest.iter().take(count).cloned().collect()
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().latest.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incident(object: &'static str) -> Incident {
+        Incident {
+            reason: Reason::Key,
+            context: Context::TopLevel,
+            object: Bytes::from_static(object.as_bytes()),
+            username: Bytes::from_static(b"ada"),
+            client_info: String::new(),
+        }
+    }
+
+    fn shown(log: &Log) -> Vec<(u64, u64, usize)> {
+        log.latest(usize::MAX)
+            .iter()
+            .map(|entry| (entry.id, entry.count, entry.incident.object.len()))
+            .collect()
+    }
+
+    #[test]
+    fn the_same_counts_up_and_comes_first() {
+        let log = Log::default();
+        log.add(incident("a"), 1_000, 10);
+        log.add(incident("bb"), 2_000, 10);
+        log.add(incident("a"), 3_000, 10);
+        log.add(Incident { context: Context::Multi, ..incident("a") }, 3_000, 10);
+        assert_eq!(shown(&log), [(2, 1, 1), (0, 2, 1), (1, 1, 2)]);
+        let entry = &log.latest(2)[1];
+        assert_eq!((entry.created_ms, entry.updated_ms), (1_000, 3_000));
+        log.add(incident("a"), 3_001 + GROUPING_MS, 10);
+        assert_eq!(shown(&log)[0], (3, 1, 1), "too long ago to be the same");
+        log.clear();
+        assert!(shown(&log).is_empty());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let log = Log::default();
+        let long: &'static str = "x".repeat(ACL_LOG_OBJECT_BYTES_MAX + 1).leak();
+        log.add(incident(long), 0, 2);
+        log.add(incident("a"), 0, 2);
+        log.add(incident(long), 0, 2);
+        assert_eq!(shown(&log), [(0, 2, ACL_LOG_OBJECT_BYTES_MAX), (1, 1, 1)]);
+        log.add(incident("b"), 0, 2);
+        assert_eq!(shown(&log).len(), 2);
+        log.add(incident("c"), 0, 0);
+        assert!(shown(&log).is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! Who a session is: as it begins, after AUTH, after RESET, and once its user is gone.
+
+use std::sync::Arc;
+
+use super::clients::Client;
+use super::{Server, Session};
+use crate::acl::Account;
+use crate::error::Error;
+use crate::store::StoreId;
+
+/// No store has this number: what is selected where a store to begin with doesn't exist. Commands that need one fail with
+/// NOSTORE.
+const NO_STORE: StoreId = StoreId::MAX;
+
+/// The session of a connection that was just opened.
+pub fn begin(server: &Server, client: Arc<Client>) -> Session {
+    let account = server.acl.default_account();
+    let mut session = Session::new(client, account, !server.acl.asks_for_password());
+    enter_first_store(server, &mut session);
+    session
+}
+
+/// Whether a session has to authenticate before it may do anything.
+pub fn is_stranger(server: &Server, session: &Session) -> bool {
+    !session.authenticated && server.acl.asks_for_password()
+}
+
+/// Makes a session another user's, in the store which that one begins with. If that fails, it stays who it was.
+pub fn authenticate(
+    server: &Server,
+    session: &mut Session,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), Error> {
+    let account = server.acl.authenticate(user, password).ok_or(Error::WrongPass)?;
+    if let Some(store) = first_store(server, &account)? {
+        session.select(store);
+    }
+    session.become_user(account, true);
+    Ok(())
+}
+
+/// Puts a session back to how it began (RESET).
+pub fn reset(server: &Server, session: &mut Session) {
+    session.reset(server.acl.default_account(), !server.acl.asks_for_password());
+    enter_first_store(server, session);
+}
+
+/// Ends the connections of a user who is gone or has other rules now; that of the session itself after its reply.
+pub fn end_sessions(server: &Server, session: &mut Session, user: &str) {
+    if server.clients.kill_user(user, session.client.id) {
+        session.become_user(server.acl.default_account(), false);
+        session.closing = true;
+    }
+}
+
+fn enter_first_store(server: &Server, session: &mut Session) {
+    match first_store(server, &session.account.clone()) {
+        Ok(None) => {}
+        Ok(Some(store)) => session.select(store),
+        // store 0 is not what its client means
+        Err(_) => session.select(NO_STORE),
+    }
+}
+
+/// The store that a user begins with (`default-store`), if it has one.
+fn first_store(server: &Server, account: &Account) -> Result<Option<StoreId>, Error> {
+    let user = account.user();
+    user.default_store().map(|store| server.find_store(store.as_bytes())).transpose()
+}

@@ -1,0 +1,172 @@
+//! Whether a session's user may run a request, and what it is told if not.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::transaction::Queue;
+use super::{Server, Session, Spec, client_list, reach, table};
+use crate::acl::{Context, Denied, Incident, Reason, Request, User, Vocabulary};
+use crate::error::Error;
+use crate::store::StoreId;
+
+/// The commands there are, as rules name them.
+pub static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
+    let categories =
+        |spec: &'static Spec| spec.categories().map(|name| name.trim_start_matches('@')).collect();
+    Vocabulary::new((0..).map_while(table::by_index).map(|spec| (spec.name, categories(spec))))
+});
+
+/// Fails with NOPERM, and logs it, if the session's user may not run a request. The gate asks this for every request;
+/// whoever runs requests within others (scripts) asks it for each of those.
+#[inline]
+pub fn check(
+    server: &Server,
+    session: &Session,
+    spec: &'static Spec,
+    args: &[Bytes],
+    context: Context,
+) -> Result<(), Error> {
+    match refusal(server, session, spec, args, context) {
+        None => Ok(()),
+        Some(refusal) => Err(refusal.in_words()),
+    }
+}
+
+/// As [`check`], when EXEC runs what was queued: rules may have changed since.
+#[inline]
+pub fn check_again(
+    server: &Server,
+    session: &Session,
+    spec: &'static Spec,
+    args: &[Bytes],
+) -> Result<(), Error> {
+    match refusal(server, session, spec, args, Context::Multi) {
+        None => Ok(()),
+        Some(refusal) => Err(refusal.since_queued()),
+    }
+}
+
+/// Whether the session's user may use a channel; a pattern it must be allowed literally.
+pub fn may_use_channel(session: &Session, channel: &[u8], literally: bool) -> bool {
+    session.account.is_unrestricted() || session.account.user().may_use_channel(channel, literally)
+}
+
+/// Whether the session's user may know of a store, by what it is called.
+pub fn may_use_store(session: &Session, label: &str) -> bool {
+    session.account.is_unrestricted() || session.account.user().may_use_store(label)
+}
+
+/// Writes down that something was refused.
+pub fn log(
+    server: &Server,
+    session: &Session,
+    reason: Reason,
+    context: Context,
+    object: Bytes,
+    username: Bytes,
+) {
+    let now_ms = session.client.active_ms.load(Ordering::Relaxed);
+    let client_info = client_list::line(&session.client, server, now_ms);
+    let incident = Incident { reason, context, object, username, client_info };
+    server.acl.log.add(incident, now_ms, server.config.settings().acllog_max_len);
+}
+
+/// Where a request of a session is, outside of scripts.
+pub fn context(session: &Session) -> Context {
+    if session.queue.is_some() { Context::Multi } else { Context::TopLevel }
+}
+
+/// Why a user may not run a request with a store selected, in the words of ACL DRYRUN; none if it may.
+pub fn dry_run(
+    server: &Server,
+    user: &User,
+    spec: &'static Spec,
+    args: &[Bytes],
+    selected: StoreId,
+) -> Option<String> {
+    let request = reach::request(server, spec, args, Some(selected));
+    user.check(&request).err().map(|denied| Refusal::new(denied, &request, spec, args).in_detail())
+}
+
+fn refusal(
+    server: &Server,
+    session: &Session,
+    spec: &'static Spec,
+    args: &[Bytes],
+    context: Context,
+) -> Option<Refusal> {
+    if session.account.is_unrestricted() {
+        return None;
+    }
+    // a SELECT that is queued may change the store; EXEC looks again
+    let is_known = !session.queue.as_ref().is_some_and(Queue::selects);
+    let request = reach::request(server, spec, args, is_known.then_some(session.store));
+    let denied = session.account.user().check(&request).err()?;
+    let refusal = Refusal::new(denied, &request, spec, args);
+    session.client.last_command.store(table::index(spec), Ordering::Relaxed);
+    let username = Bytes::copy_from_slice(session.account.name().as_bytes());
+    log(server, session, refusal.reason, context, refusal.object.clone(), username);
+    Some(refusal)
+}
+
+/// What is missing, and for what: a command, key, channel or store.
+struct Refusal {
+    reason: Reason,
+    object: Bytes,
+}
+
+impl Refusal {
+    fn new(denied: Denied, request: &Request<'_>, spec: &'static Spec, args: &[Bytes]) -> Refusal {
+        let Denied { reason, at } = denied;
+        let object = match reason {
+            Reason::Command | Reason::Auth => Bytes::from_static(spec.name.as_bytes()),
+            Reason::Key | Reason::Channel => args.get(at).cloned().unwrap_or_default(),
+            Reason::Store => {
+                let named = request.stores.iter().find(|(position, _)| *position == at);
+                named.map_or(Bytes::from_static(b"*"), |(_, label)| Bytes::copy_from_slice(label.as_bytes()))
+            }
+        };
+        Refusal { reason, object }
+    }
+
+    fn in_words(&self) -> Error {
+        let what = match self.reason {
+            Reason::Key => "access one of the keys used as arguments".to_owned(),
+            Reason::Channel => "access one of the channels used as arguments".to_owned(),
+            Reason::Command | Reason::Auth => format!("run the '{}' command", self.object()),
+            Reason::Store => format!("access the '{}' store", self.object()),
+        };
+        Error::other(format!("NOPERM this user has no permissions to {what}"))
+    }
+
+    fn in_detail(&self) -> String {
+        let object = self.object();
+        let what = match self.reason {
+            Reason::Command | Reason::Auth => format!("run the '{object}' command"),
+            Reason::Key => format!("access the '{object}' key"),
+            Reason::Channel => format!("access the '{object}' channel"),
+            Reason::Store => format!("access the '{object}' store"),
+        };
+        format!("This user has no permissions to {what}")
+    }
+
+    fn since_queued(&self) -> Error {
+        let reason = match self.reason {
+            Reason::Command | Reason::Auth => "no permission to execute the command or subcommand",
+            Reason::Key => "no permission to touch the specified keys",
+            Reason::Channel => "no permission to access one of the channels used as arguments to the command",
+            Reason::Store => "no permission to access the store",
+        };
+        Error::other(format!(
+            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
+             command is no longer allowed for the following reason: {reason}"
+        ))
+    }
+
+    fn object(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.object)
+    }
+}

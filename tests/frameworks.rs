@@ -1,0 +1,62 @@
+//! What frameworks keep in a Redis: caches, sessions, results. Each does with Larder what its documentation shows.
+//!
+//! Those that write JSON use a store of JSON, those that write pickles one of any bytes. docs/GUIDE.md says how to set
+//! them up. Each also runs on Redis (`cargo test --test frameworks ::redis`), which shows that the scripts are right.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+use support::{Kind, Server, hold, node_script, on_both, python_script, redis_cli, run};
+
+on_both! {
+    server =>
+    django,
+    flask_caching,
+    celery_with_json,
+    celery_with_pickles,
+    express_sessions,
+    keyv_and_cache_manager,
+}
+
+/// The scripts take store 1 for JSON and store 2 for any bytes.
+fn server(kind: Kind) -> Server {
+    match kind {
+        Kind::Larder => {
+            let server = Server::larder(&["--requirepass", "sesame"]);
+            assert_eq!(run(redis_cli(&server).args(["STORE", "SET", "2", "values", "any"])), "OK\n");
+            server
+        }
+        Kind::Redis => Server::redis(&["--requirepass", "sesame", "--appendonly", "yes"]),
+    }
+}
+
+fn django(mut server: Server) {
+    hold(python_script("django_caches.py", &server), &mut server);
+}
+
+fn flask_caching(mut server: Server) {
+    hold(python_script("flask_cache.py", &server), &mut server);
+}
+
+fn celery_with_json(server: Server) {
+    celery(server, "json");
+}
+
+fn celery_with_pickles(server: Server) {
+    celery(server, "pickle");
+}
+
+fn celery(mut server: Server, serializer: &str) {
+    let mut script = python_script("celery_results.py", &server);
+    script.arg(serializer);
+    hold(script, &mut server);
+}
+
+fn express_sessions(mut server: Server) {
+    hold(node_script("sessions.mjs", &server), &mut server);
+}
+
+fn keyv_and_cache_manager(mut server: Server) {
+    hold(node_script("keyv.mjs", &server), &mut server);
+}
