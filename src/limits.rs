@@ -49,6 +49,14 @@ pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
 /// Spikes that the latency monitor keeps of an event (as Redis).
 pub const LATENCY_SPIKES_PER_EVENT: usize = 160;
 
+/// Most bytes that wait to be sent to a client that subscribes, tracks or monitors, and so many for so long (as Redis).
+pub const UNREAD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub const UNREAD_BYTES_SOFT: u64 = 8 * 1024 * 1024;
+pub const UNREAD_SOFT_S: u64 = 60;
+
+/// Keys that are remembered for client-side caching: the default of `tracking-table-max-keys` (as Redis).
+pub const TRACKED_KEYS: usize = 1_000_000;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 
@@ -60,3 +68,4 @@ pub const DEADLINE_BYTES: usize = 6;
 const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
+const _: () = assert!(UNREAD_BYTES_SOFT <= UNREAD_BYTES_MAX);

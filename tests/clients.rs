@@ -20,7 +20,9 @@ on_both! {
     the_command_line_in_bulk,
     python,
     python_async,
+    python_messages,
     node_redis,
+    node_messages,
     ioredis,
     redis_rs,
     fred,
@@ -92,6 +94,14 @@ fn python(mut server: Server) {
 
 fn python_async(mut server: Server) {
     hold(python_script("everyday_async.py", &server), &mut server);
+}
+
+fn python_messages(mut server: Server) {
+    hold(python_script("pubsub.py", &server), &mut server);
+}
+
+fn node_messages(mut server: Server) {
+    hold(node_script("pubsub.mjs", &server), &mut server);
 }
 
 fn node_redis(mut server: Server) {

@@ -42,8 +42,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    both: acl, authentication, conditions, connection, errors, expiry, increx, keys, pubsub, server,
-        strings, transactions;
+    both: acl, authentication, conditions, connection, errors, expiry, increx, keys, monitor, notifications,
+        pubsub, server, strings, tracking, transactions;
     larder only: absent, json_values, limits, stores
 }
 

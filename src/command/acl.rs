@@ -174,7 +174,9 @@ fn set_user(call: &mut Call<'_>) -> Result<Plan, Error> {
         let rule = String::from_utf8_lossy(&rule);
         Error::other(format!("ERR Error in ACL SETUSER modifier '{rule}': {why}"))
     })?;
+    let name = name.to_owned();
     tracing::info!(user = name, client = call.session.client.id, "rules of a user changed");
+    login::end_subscriptions(call.server, call.session, &name);
     reply(Reply::OK)
 }
 

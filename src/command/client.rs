@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clients::Pause;
 use super::session::Replies;
-use super::{Call, Flags, Group, Plan, Spec, client_list, reply, table};
+use super::{Call, Flags, Group, Plan, Spec, client_list, client_tracking, reply, table};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -30,6 +30,15 @@ const CLIENT: Spec = Spec { group: Group::Connection, flags: OWN, arity: 2, ..Sp
 
 static SUBCOMMANDS: &[Spec] = &[
     Spec {
+        name: "client|caching",
+        syntax: "<YES | NO>",
+        summary: "Says whether the keys that the next command reads are cached, in OPTIN or OPTOUT mode",
+        since: "6.0.0",
+        arity: 3,
+        plan: client_tracking::caching,
+        ..CLIENT
+    },
+    Spec {
         name: "client|getname",
         summary: "Returns the name of the connection",
         since: "2.6.9",
@@ -41,9 +50,9 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "client|getredir",
-        summary: "Returns -1: invalidation messages of the connection go nowhere, as there is no client-side caching",
+        summary: "Returns which connection is told of invalid keys instead of this one; 0: this one; -1: it does not track",
         since: "6.0.0",
-        plan: |_| reply(Reply::Integer(NO_REDIRECTION)),
+        plan: client_tracking::redirection,
         ..CLIENT
     },
     Spec {
@@ -151,10 +160,20 @@ static SUBCOMMANDS: &[Spec] = &[
         ..CLIENT
     },
     Spec {
+        name: "client|tracking",
+        syntax: "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        summary: "Has the connection told when keys change that it has read, or that begin with a prefix",
+        since: "6.0.0",
+        complexity: "O(1); some options need O(N) for N prefixes",
+        arity: -3,
+        plan: client_tracking::tracking,
+        ..CLIENT
+    },
+    Spec {
         name: "client|trackinginfo",
-        summary: "Tells that client-side caching is off",
+        summary: "Tells how the connection tracks keys",
         since: "6.2.0",
-        plan: |_| reply(tracking_info()),
+        plan: client_tracking::tracking_info,
         ..CLIENT
     },
     Spec {
@@ -180,9 +199,6 @@ static SUBCOMMANDS: &[Spec] = &[
         ..CLIENT
     },
 ];
-
-/// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
-pub const NO_REDIRECTION: i64 = -1;
 
 /// Checks a name for a connection; an empty one takes the name away.
 pub fn check_name(name: &[u8]) -> Result<&str, Error> {
@@ -275,15 +291,6 @@ fn wrong_subcommand(call: &Call<'_>) -> Error {
         "ERR unknown subcommand or wrong number of arguments for '{:.128}'. Try CLIENT HELP.",
         call.text(1)
     ))
-}
-
-fn tracking_info() -> Reply {
-    let fields = [
-        ("flags", Reply::Set(vec![Reply::text("off")])),
-        ("redirect", Reply::Integer(NO_REDIRECTION)),
-        ("prefixes", Reply::Array(Vec::new())),
-    ];
-    Reply::Map(fields.map(|(name, value)| (Reply::text(name), value)).into())
 }
 
 #[cfg(test)]

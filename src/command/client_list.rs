@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::client::NO_REDIRECTION;
+use super::client_tracking::redirects_to;
 use super::clients::Client;
+use super::push::channels::Kind;
+use super::push::tracking::Options;
 use super::server::Server;
 use super::{Call, Plan, reply};
 use crate::error::Error;
@@ -91,9 +93,9 @@ impl Type {
         }
     }
 
-    /// No connection replicates or subscribes.
-    fn of(_client: &Client) -> Type {
-        Type::Normal
+    /// No connection replicates.
+    fn of(client: &Client) -> Type {
+        if client.is_subscriber() { Type::PubSub } else { Type::Normal }
     }
 }
 
@@ -181,12 +183,15 @@ pub fn line(client: &Client, server: &Server, now_ms: u64) -> String {
 fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -> std::fmt::Result {
     let seconds_since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
     let query_bytes = client.query_buffer.load(Ordering::Relaxed);
-    let output_bytes = client.output_buffer.load(Ordering::Relaxed);
+    let (messages, message_bytes) = client.mailbox.size();
+    let output_bytes = client.output_buffer.load(Ordering::Relaxed) + message_bytes;
+    let subscriptions = |kind: Kind| client.subscriptions[kind as usize].load(Ordering::Relaxed);
+    let tracking = server.push.tracking.options(client);
     write!(
         out,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
-         qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={output_bytes} tot-mem={} \
-         events=r cmd={} user={} redir={NO_REDIRECTION} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
+         qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
+         events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
         client.address,
@@ -195,13 +200,17 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
         client.name.lock(),
         seconds_since(client.created_ms),
         seconds_since(client.active_ms.load(Ordering::Relaxed)),
-        letters(client),
+        letters(client, server, tracking.as_ref()),
         client.store(),
+        subscriptions(Kind::Channel),
+        subscriptions(Kind::Pattern),
+        subscriptions(Kind::Shard),
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
         size_of::<Client>() + query_bytes + output_bytes,
         client.last_command(),
         client.user.lock(),
+        redirects_to(tracking.as_ref()),
         client.protocol.load(Ordering::Relaxed),
         client.library_name.lock(),
         client.library_version.lock(),
@@ -218,8 +227,13 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
 }
 
 /// The field `flags`.
-fn letters(client: &Client) -> String {
+fn letters(client: &Client, server: &Server, tracking: Option<&Options>) -> String {
     let letters: String = [
+        ('O', server.push.monitors.has(client.id)),
+        ('P', client.is_subscriber()),
+        ('t', tracking.is_some()),
+        ('R', tracking.is_some_and(|options| options.is_broken)),
+        ('B', tracking.is_some_and(|options| options.broadcast)),
         ('A', client.kill.is_raised()),
         ('U', client.unix),
         ('e', client.no_evict.load(Ordering::Relaxed)),

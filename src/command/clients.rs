@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, A
 
 use parking_lot::{Mutex, RwLock};
 
+use super::push::mailbox::Mailbox;
 use super::signal::Signal;
 use super::table;
 use crate::acl::DEFAULT_USER;
@@ -46,8 +47,14 @@ pub struct Client {
     pub queued: AtomicI64,
     /// Keys that it watches.
     pub watched: AtomicUsize,
+    /// How many channels, patterns and shard channels it subscribes to.
+    pub subscriptions: [AtomicUsize; 3],
+    /// What others have for it.
+    pub mailbox: Mailbox,
     /// Raised to end the connection.
     pub kill: Signal,
+    /// Whether it is not among the connections any more.
+    pub gone: AtomicBool,
 }
 
 impl Client {
@@ -77,7 +84,10 @@ impl Client {
             output_buffer: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             watched: AtomicUsize::new(0),
+            subscriptions: Default::default(),
+            mailbox: Mailbox::default(),
             kill: Signal::default(),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -88,6 +98,15 @@ impl Client {
     /// What is received and not understood, and what is not sent yet.
     pub fn buffer_bytes(&self) -> usize {
         self.query_buffer.load(Ordering::Relaxed) + self.output_buffer.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not connected any more.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
     }
 
     /// The full name of the last command, `NULL` before the first one.
@@ -125,7 +144,9 @@ impl Clients {
     }
 
     pub fn remove(&self, id: u64) {
-        self.by_id.write().remove(&id);
+        if let Some(client) = self.by_id.write().remove(&id) {
+            client.gone.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Ends a connection. It counts as gone from here on, though its task needs a moment to notice.

@@ -172,6 +172,7 @@ fn apply(server: &Server, settings: &Settings) {
     server.slow.set_thresholds(settings.slow_thresholds());
     server.stats.track_latency(settings.latency_tracking);
     server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
+    server.push.configure(&server.engine, settings);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }

@@ -69,6 +69,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "6.2.0",
         flags: ANY_TIME,
         plan: |call| {
+            call.session.detach(call.server);
             login::reset(call.server, call.session);
             reply(Reply::Simple("RESET"))
         },
@@ -97,6 +98,11 @@ const ANY_TIME: Flags = Flags::NOSCRIPT
     .union(Flags::ALLOW_BUSY);
 
 fn ping(call: &mut Call<'_>) -> Result<Plan, Error> {
+    if call.session.protocol == Protocol::Resp2 && call.session.subscriptions.are_any() && call.args.len() < 3
+    {
+        // in the shape of a message, as everything is that such a connection receives
+        return reply(Reply::Array(vec![Reply::text("pong"), Reply::Bulk(call.word(1))]));
+    }
     match call.rest(1) {
         [] => reply(Reply::Simple("PONG")),
         [message] => reply(Reply::Bulk(message.clone())),

@@ -4,7 +4,7 @@
 //! counter keeps its expiry.
 
 use super::{Call, Flags, Group, Keys, Plan, Spec, write};
-use crate::engine::Expiry;
+use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number::{self, LongDouble};
 use crate::resp::Reply;
@@ -71,6 +71,7 @@ fn add(call: &mut Call<'_>, increment: i64) -> Result<Plan, Error> {
             .checked_add(increment)
             .ok_or_else(|| Error::other("ERR increment or decrement would overflow"))?;
         txn.put(&key, Value::integer(new), Expiry::Keep)?;
+        txn.notify(&key, Event::INCRBY);
         Ok(Reply::Integer(new))
     })
 }
@@ -94,6 +95,7 @@ fn incrbyfloat(call: &mut Call<'_>) -> Result<Plan, Error> {
             .ok_or_else(|| Error::other("ERR increment would produce NaN or Infinity"))?
             .to_string();
         txn.put(&key, Value::unchecked(new.clone()), Expiry::Keep)?;
+        txn.notify(&key, Event::INCRBYFLOAT);
         Ok(Reply::text(new))
     })
 }

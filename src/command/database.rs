@@ -72,6 +72,7 @@ fn flush_all(call: &mut Call<'_>) -> Result<Plan, Error> {
         for store in txn.filled_stores() {
             txn.flush(store)?;
         }
+        txn.notify_flush();
         Ok(Reply::OK)
     })
 }

@@ -3,8 +3,9 @@
 //! Pure: time is that of the call. The rules for numbers are those of Redis's `getExpireMillisecondsOrReply`.
 
 use super::Call;
-use crate::engine::Expiry;
+use crate::engine::{Event, Expiry, WriteTxn};
 use crate::error::Error;
+use crate::store::Key;
 
 /// How a number says when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,17 @@ impl Timing {
     pub fn deadline_at(self, call: &Call<'_>, at: usize) -> Result<u64, Error> {
         let number = call.integer(at)?;
         self.deadline_ms(number, call.now_ms).ok_or(Error::ExpireTime(call.spec.name))
+    }
+}
+
+/// Says what a command did to a record that it put, and that the record got a deadline, if it did.
+pub fn notify_put(txn: &mut WriteTxn<'_>, key: &Key, event: Event, expiry: Expiry) {
+    txn.notify(key, event);
+    if let Expiry::At(deadline) = expiry {
+        txn.notify(key, Event::EXPIRE);
+        if deadline <= txn.now_ms() {
+            txn.notify(key, Event::EXPIRED);
+        }
     }
 }
 

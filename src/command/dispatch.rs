@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::session::Replies;
 use super::table::{self, Lookup};
-use super::{Call, Flags, Plan, Server, Session, Spec};
-use super::{compatibility, login, permission, slow, transaction};
+use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
+use super::{compatibility, monitor, pubsub, slow, transaction};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
@@ -79,6 +79,10 @@ pub fn dispatch_found(
     if let Reply::Error(error) = &reply {
         server.stats.error(error);
     }
+    session.seen = session.seen.max(reflects);
+    if session.caching.is_given {
+        session.caching.forget_given(found, session.queue.is_some());
+    }
     Answer { reply: wanted(session, reply), reflects }
 }
 
@@ -96,11 +100,28 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
         return Err(Error::NoAuth);
     }
     permission::check(server, session, spec, args, permission::context(session))?;
+    if session.is_listening() {
+        pubsub::admit(session, spec)?;
+    }
     Ok(spec)
 }
 
-/// Plans a command and runs the plan; the arguments are there afterwards.
+/// Runs a command, in sight of whoever watches; the arguments are there afterwards.
 pub(super) fn run(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: &mut Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Error> {
+    if server.push.monitors.are_any() {
+        return monitor::run_shown(server, session, spec, args, now_ms);
+    }
+    run_unseen(server, session, spec, args, now_ms)
+}
+
+/// Plans a command and runs the plan; the arguments are there afterwards.
+pub(super) fn run_unseen(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,
@@ -112,6 +133,11 @@ pub(super) fn run(
     for at in spec.keys.positions(&call.args) {
         keys.push(call.key(at)?);
     }
+    if call.session.caching.remembers() && spec.is(Flags::READONLY) && !keys.is_empty() {
+        let Server { push, .. } = server;
+        push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
+    }
+    let client_id = call.session.client.id;
     let plan = (spec.plan)(&mut call);
     // the slow log may want them
     *args = call.args;
@@ -120,11 +146,18 @@ pub(super) fn run(
         Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
         Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
             server.stats.lookups.count(txn.hits_and_misses());
+            // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
+            if !spec.name.contains('|') {
+                txn.tell_misses();
+            }
             run(txn)
         }),
         Plan::Write(run, more) => {
             keys.extend(more);
-            server.engine.write(now_ms, &keys, run)
+            server.engine.write(now_ms, &keys, |txn| {
+                txn.set_origin(client_id);
+                run(txn)
+            })
         }
     }
 }
@@ -140,6 +173,8 @@ fn failed(server: &Server, error: Error) -> (Reply, Seq) {
 fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
     match session.replies {
         Replies::On => Some(reply),
+        // who subscribes is told so nevertheless
+        _ if matches!(reply, Reply::Push(_) | Reply::Sequence(_)) => Some(reply),
         Replies::Off => None,
         Replies::SkipNext => {
             session.replies = Replies::Skip;

@@ -2,6 +2,7 @@
 
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
 use crate::engine::Expiry;
+use crate::engine::tap::Event;
 use crate::error::Error;
 use crate::record::{dump, number};
 use crate::resp::Reply;
@@ -90,7 +91,8 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
     let ttl_ms = number::parse_i64(call.arg(2));
     let value = dump::decode(call.arg(3));
     write(move |txn| {
-        if !options.replaces && txn.peek(&key)?.is_some() {
+        let is_there = txn.peek(&key)?.is_some();
+        if is_there && !options.replaces {
             return Err(Error::other("BUSYKEY Target key name already exists."));
         }
         let ttl_ms = u64::try_from(ttl_ms.ok_or(Error::NotInteger)?)
@@ -102,6 +104,14 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
             ttl => Expiry::At(txn.now_ms().saturating_add(ttl)),
         };
         txn.put(&key, Value::unchecked(value), expiry)?;
+        match expiry {
+            Expiry::At(deadline) if deadline <= txn.now_ms() => {
+                if is_there {
+                    txn.notify(&key, Event::DEL);
+                }
+            }
+            _ => txn.notify(&key, Event::RESTORE),
+        }
         Ok(Reply::OK)
     })
 }

@@ -3,8 +3,9 @@
 //! Deadlines are milliseconds since 1970. Seconds exist only at the edge: read as whole ones, answered rounded to the
 //! nearest.
 
+use super::key::delete;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
-use crate::engine::Expiry;
+use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Value;
@@ -102,10 +103,11 @@ fn set_deadline(call: &Call<'_>, unit_ms: i64, base_ms: i64) -> Result<Plan, Err
             Some(deadline) => {
                 if let Some(record) = txn.get(&key)? {
                     txn.put(&key, Value::stored(record.value), Expiry::At(deadline))?;
+                    txn.notify(&key, Event::EXPIRE);
                 }
             }
             None => {
-                txn.remove(&key)?;
+                delete(txn, &key)?;
             }
         }
         Ok(Reply::Integer(1))
@@ -130,6 +132,7 @@ fn persist(call: &mut Call<'_>) -> Result<Plan, Error> {
         let expires = txn.peek(&key)?.is_some_and(|meta| meta.expires_at_ms.is_some());
         if expires && let Some(record) = txn.get(&key)? {
             txn.put(&key, Value::stored(record.value), Expiry::Never)?;
+            txn.notify(&key, Event::PERSIST);
         }
         Ok(Reply::Integer(i64::from(expires)))
     })

@@ -6,9 +6,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::deadline::ExpiryOption;
+use super::deadline::{ExpiryOption, notify_put};
 use super::{Call, Flags, Group, Keys, Plan, Spec, write};
-use crate::engine::Expiry;
+use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number::{self, LongDouble};
 use crate::resp::{Protocol, Reply};
@@ -113,7 +113,12 @@ fn count<N: Number>(call: &Call<'_>, options: &Options, increment: N) -> Result<
             return Ok(answer(old, N::ZERO));
         };
         let applied = new.checked_sub(old).ok_or_else(|| Error::other(N::APPLIED_TOO_LARGE))?;
-        txn.put(&key, new.value(), if enx && expires { Expiry::Keep } else { expiry })?;
+        let expiry = if enx && expires { Expiry::Keep } else { expiry };
+        txn.put(&key, new.value(), expiry)?;
+        notify_put(txn, &key, N::EVENT, expiry);
+        if expires && expiry == Expiry::Never {
+            txn.notify(&key, Event::PERSIST);
+        }
         Ok(answer(new, applied))
     })
 }
@@ -133,6 +138,8 @@ fn step<N: Number>(old: N, increment: N, bounds: RangeInclusive<N>, saturate: bo
 /// What INCREX counts in.
 trait Number: Copy + PartialOrd + 'static {
     const ZERO: Self;
+    /// As notifications name the increment.
+    const EVENT: Event;
     /// When the difference between old and new value is no such number.
     const APPLIED_TOO_LARGE: &'static str;
 
@@ -152,6 +159,7 @@ trait Number: Copy + PartialOrd + 'static {
 
 impl Number for i64 {
     const ZERO: i64 = 0;
+    const EVENT: Event = Event::INCRBY;
     const APPLIED_TOO_LARGE: &'static str = "ERR applied increment would overflow";
 
     fn min() -> i64 {
@@ -190,6 +198,7 @@ impl Number for i64 {
 
 impl Number for LongDouble {
     const ZERO: LongDouble = LongDouble::ZERO;
+    const EVENT: Event = Event::INCRBYFLOAT;
     const APPLIED_TOO_LARGE: &'static str = "ERR applied increment would be Infinity";
 
     fn min() -> LongDouble {

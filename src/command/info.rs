@@ -8,6 +8,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::info_constants::constants;
+use super::push::channels::Kind as Subscription;
 use super::{Call, Flags, Plan, Server, Spec, reply};
 use crate::engine::{CheckpointStatus, Fsync, Status, clock, journal};
 use crate::error::Error;
@@ -151,7 +152,8 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.add("client_recent_max_input_buffer", largest(|client| client.query_buffer.load(Relaxed)));
     fields.add("client_recent_max_output_buffer", largest(|client| client.output_buffer.load(Relaxed)));
     fields.add("blocked_clients", 0);
-    fields.add("tracking_clients", 0);
+    fields.add("tracking_clients", server.push.tracking.figures().clients);
+    fields.add("pubsub_clients", clients.iter().filter(|client| client.is_subscriber()).count());
     fields.add("clients_in_timeout_table", 0);
     let watched = || clients.iter().map(|client| client.watched.load(Relaxed)).filter(|keys| *keys > 0);
     fields.add("watching_clients", watched().count());
@@ -287,10 +289,16 @@ fn stats(server: &Server, fields: &mut Fields) {
     let (hits, misses) = stats.lookups.hits_and_misses();
     fields.add("keyspace_hits", hits);
     fields.add("keyspace_misses", misses);
-    fields.add("pubsub_channels", 0);
-    fields.add("pubsub_patterns", 0);
+    let (channels, tracking) = (&server.push.channels, server.push.tracking.figures());
+    fields.add("pubsub_channels", channels.count(Subscription::Channel));
+    fields.add("pubsub_patterns", channels.count(Subscription::Pattern));
+    fields.add("pubsubshard_channels", channels.count(Subscription::Shard));
     fields.add("latest_fork_usec", 0);
     fields.add("total_forks", 0);
+    fields.add("tracking_total_keys", tracking.keys);
+    fields.add("tracking_total_items", tracking.items);
+    fields.add("tracking_total_prefixes", tracking.prefixes);
+    fields.add("client_output_buffer_limit_disconnections", server.push.post.overflows.load(Relaxed));
     fields.add("total_error_replies", stats.errors.load(Relaxed));
     fields.add("total_reads_processed", stats.reads.load(Relaxed));
     fields.add("total_writes_processed", stats.writes.load(Relaxed));

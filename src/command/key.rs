@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::reach::Stores;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write, write_also};
-use crate::engine::WriteTxn;
+use crate::engine::{Event, WriteTxn};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::{Key, Value};
@@ -135,7 +135,7 @@ fn remove(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let mut removed = 0;
         for key in &keys {
-            removed += i64::from(txn.remove(key)?);
+            removed += i64::from(delete(txn, key)?);
         }
         Ok(Reply::Integer(removed))
     })
@@ -159,7 +159,7 @@ fn type_of(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (from, to) = (call.key(1)?, call.key(2)?);
-    write(move |txn| match relocate(txn, &from, &to, true)? {
+    write(move |txn| match relocate(txn, &from, &to, true, RENAMED)? {
         Copied::NoSource => Err(Error::NoSuchKey),
         Copied::Yes | Copied::Taken => Ok(Reply::OK),
     })
@@ -167,7 +167,7 @@ fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn rename_to_free(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (from, to) = (call.key(1)?, call.key(2)?);
-    write(move |txn| match relocate(txn, &from, &to, false)? {
+    write(move |txn| match relocate(txn, &from, &to, false, RENAMED)? {
         Copied::NoSource => Err(Error::NoSuchKey),
         outcome => Ok(outcome.as_reply()),
     })
@@ -194,6 +194,11 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
     write_also(smallvec![to.clone()], move |txn| {
         let outcome = copy_record(txn, &from, &to, replace)?;
         lookups.count_one(outcome != Copied::NoSource);
+        match outcome {
+            Copied::Yes => txn.notify(&to, Event::COPY_TO),
+            Copied::NoSource => txn.notify(&from, Event::KEY_MISS),
+            Copied::Taken => {}
+        }
         Ok(outcome.as_reply())
     })
 }
@@ -203,7 +208,10 @@ fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
     if from == to {
         return Err(same_object());
     }
-    write_also(smallvec![to.clone()], move |txn| Ok(relocate(txn, &from, &to, false)?.as_reply()))
+    write_also(smallvec![to.clone()], move |txn| {
+        let outcome = relocate(txn, &from, &to, false, [Event::MOVE_FROM, Event::MOVE_TO])?;
+        Ok(outcome.as_reply())
+    })
 }
 
 fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -231,20 +239,44 @@ impl Copied {
 /// Copies a record with its expiry. Into another store it goes as a new value, checked for what that one takes.
 fn copy_record(txn: &mut WriteTxn<'_>, from: &Key, to: &Key, replace: bool) -> Result<Copied, Error> {
     let Some(record) = txn.get(from)? else { return Ok(Copied::NoSource) };
-    if !replace && txn.peek(to)?.is_some() {
+    let is_taken = txn.peek(to)?.is_some();
+    if !replace && is_taken {
         return Ok(Copied::Taken);
     }
     let value =
         if from.store == to.store { Value::stored(record.value) } else { Value::unchecked(record.value) };
     txn.put(to, value, record.expires_at_ms.into())?;
+    if is_taken {
+        // as in Redis, which removes what is there first
+        txn.notify(to, Event::NEW);
+    }
     Ok(Copied::Yes)
 }
 
-/// Copies a record and removes it at its old key. A key is always taken by itself.
-fn relocate(txn: &mut WriteTxn<'_>, from: &Key, to: &Key, replace: bool) -> Result<Copied, Error> {
+const RENAMED: [Event; 2] = [Event::RENAME_FROM, Event::RENAME_TO];
+
+/// Removes a record; says whether there was one.
+pub fn delete(txn: &mut WriteTxn<'_>, key: &Key) -> Result<bool, Error> {
+    let was_there = txn.remove(key)?;
+    if was_there {
+        txn.notify(key, Event::DEL);
+    }
+    Ok(was_there)
+}
+
+/// Copies a record and removes it at its old key. A key is always taken by itself. The events are those of either key.
+fn relocate(
+    txn: &mut WriteTxn<'_>,
+    from: &Key,
+    to: &Key,
+    replace: bool,
+    events: [Event; 2],
+) -> Result<Copied, Error> {
     let outcome = copy_record(txn, from, to, replace && from != to)?;
     if outcome == Copied::Yes {
         txn.remove(from)?;
+        txn.notify(from, events[0]);
+        txn.notify(to, events[1]);
     }
     Ok(outcome)
 }

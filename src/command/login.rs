@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clients::Client;
+use super::push::channels::Kind;
 use super::{Server, Session};
 use crate::acl::Account;
 use crate::error::Error;
@@ -51,6 +52,23 @@ pub fn end_sessions(server: &Server, session: &mut Session, user: &str) {
     if server.clients.kill_user(user, session.client.id) {
         session.become_user(server.acl.default_account(), false);
         session.closing = true;
+    }
+}
+
+/// Ends the connections of a user whose rules have changed that subscribe to what it may not use any more.
+pub fn end_subscriptions(server: &Server, session: &mut Session, user: &str) {
+    let Some(account) = server.acl.get(user.as_bytes()) else { return };
+    let rules = account.user();
+    let deaf = server.push.channels.clients_with(|client, kind, name| {
+        let is_theirs = *client.user.lock() == *user;
+        is_theirs && !rules.may_use_channel(name, kind == Kind::Pattern)
+    });
+    for client in deaf.values() {
+        if client.id == session.client.id {
+            session.closing = true;
+        } else {
+            server.clients.kill(client);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::clients::Clients;
 use super::permission::VOCABULARY;
+use super::push::Push;
 use super::signal::Signal;
 use super::table;
 use crate::acl::Acl;
@@ -29,6 +30,7 @@ pub struct Server {
     pub config: Config,
     pub clients: Clients,
     pub acl: Acl,
+    pub push: Arc<Push>,
     pub cursors: Cursors,
     pub stats: Stats,
     /// The slow log and the latency monitor.
@@ -56,12 +58,16 @@ impl Server {
         let settings = config.settings();
         let stats = Stats::new(table::names());
         stats.track_latency(settings.latency_tracking);
+        let push = Arc::new(Push::default());
+        push.configure(&engine, &config.settings());
+        engine.set_tap(push.clone());
         Server {
             slow: Slow::new(settings.slow_thresholds()),
             engine,
             config,
             clients: Clients::default(),
             acl,
+            push,
             cursors: Cursors::default(),
             stats,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),

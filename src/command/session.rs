@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::client_tracking::Caching;
 use super::clients::Client;
+use super::push::channels::Subscriptions;
+use super::server::Server;
 use super::transaction::{Queue, Watched};
 use crate::acl::Account;
+use crate::engine::Seq;
 use crate::resp::Protocol;
 use crate::store::StoreId;
 
@@ -24,6 +28,14 @@ pub struct Session {
     pub queue: Option<Queue>,
     /// What EXEC compares first.
     pub watched: Vec<Watched>,
+    pub subscriptions: Subscriptions,
+    pub monitoring: bool,
+    /// Which of the keys it reads are remembered (CLIENT TRACKING).
+    pub caching: Caching,
+    /// The latest change that the connection has made or seen: what it publishes may tell of it.
+    pub seen: Seq,
+    /// Messages in its mailbox that are sent before the reply: those of a subscription that has ended.
+    pub messages_first: usize,
 }
 
 /// Which replies are sent (CLIENT REPLY).
@@ -49,6 +61,11 @@ impl Session {
             closing: false,
             queue: None,
             watched: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            monitoring: false,
+            caching: Caching::default(),
+            seen: 0,
+            messages_first: 0,
         }
     }
 
@@ -76,6 +93,21 @@ impl Session {
     pub fn become_user(&mut self, account: Arc<Account>, authenticated: bool) {
         account.name().clone_into(&mut self.client.user.lock());
         (self.account, self.authenticated) = (account, authenticated);
+    }
+
+    /// Ends all that the connection is sent without asking.
+    pub fn detach(&mut self, server: &Server) {
+        let Session { client, subscriptions, .. } = self;
+        server.push.channels.unsubscribe_all(client, subscriptions);
+        server.push.tracking.stop(&server.engine, client);
+        server.push.monitors.remove(client.id);
+        (self.monitoring, self.caching) = (false, Caching::default());
+        self.messages_first = self.client.mailbox.size().0;
+    }
+
+    /// Whether the connection is there to listen, and so may be silent.
+    pub fn is_listening(&self) -> bool {
+        self.monitoring || self.subscriptions.are_any()
     }
 
     pub fn select(&mut self, store: StoreId) {

@@ -74,7 +74,7 @@ impl Spec {
         let by_group = match self.group {
             Group::Generic | Group::Store => Flags::KEYSPACE,
             Group::Connection => Flags::CONNECTION,
-            Group::String | Group::Server | Group::Transactions => Flags::empty(),
+            Group::String | Group::Server | Group::Transactions | Group::PubSub => Flags::empty(),
         };
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
@@ -86,6 +86,7 @@ impl Spec {
             ("@write", self.is(Flags::WRITE)),
             ("@string", self.group == Group::String && !is_container),
             ("@admin", is_admin),
+            ("@pubsub", self.is(Flags::PUBSUB)),
             ("@fast", is_fast),
             ("@slow", !is_fast),
             ("@dangerous", is_admin || self.is(Flags::DANGEROUS)),
@@ -130,6 +131,8 @@ bitflags! {
         const CONNECTION = 1 << 17;
         /// @admin, of a command that anyone may use.
         const ADMINISTRATION = 1 << 18;
+        /// Of channels, not keys; also @pubsub.
+        const PUBSUB = 1 << 24;
         /// May take long on its thread (a walk over many keys, a checkpoint): whoever runs it makes room for others.
         const LONG = 1 << 31;
     }
@@ -137,11 +140,12 @@ bitflags! {
 
 impl Flags {
     /// The flags that COMMAND INFO shows, with its names.
-    pub const SHOWN: [(Flags, &'static str); 14] = [
+    pub const SHOWN: [(Flags, &'static str); 15] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
         (Flags::ADMIN, "admin"),
+        (Flags::PUBSUB, "pubsub"),
         (Flags::NOSCRIPT, "noscript"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
@@ -234,6 +238,7 @@ pub enum Group {
     Server,
     Store,
     Transactions,
+    PubSub,
 }
 
 impl Group {
@@ -245,6 +250,7 @@ impl Group {
             Group::Server => "server",
             Group::Store => "store",
             Group::Transactions => "transactions",
+            Group::PubSub => "pubsub",
         }
     }
 }

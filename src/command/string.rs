@@ -8,8 +8,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::deadline::ExpiryOption;
+use super::key::delete;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
-use crate::engine::{Expiry, Record};
+use crate::engine::{Event, Expiry, Record};
 use crate::error::Error;
 use crate::record::digest::digest;
 use crate::record::lcs::{Lcs, Match, lcs};
@@ -172,8 +173,11 @@ fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let found = txn.get(&key)?;
         lookups.count_one(found.is_some());
-        let Some(record) = found else { return Ok(Reply::Null) };
-        txn.remove(&key)?;
+        let Some(record) = found else {
+            txn.notify(&key, Event::KEY_MISS);
+            return Ok(Reply::Null);
+        };
+        delete(txn, &key)?;
         Ok(Reply::Bulk(record.value))
     })
 }
@@ -190,11 +194,24 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let found = txn.get(&key)?;
         lookups.count_one(found.is_some());
-        let Some(record) = found else { return Ok(Reply::Null) };
+        let Some(record) = found else {
+            txn.notify(&key, Event::KEY_MISS);
+            return Ok(Reply::Null);
+        };
         match expiry? {
             None => {}
             Some(Expiry::Never) if record.expires_at_ms.is_none() => {}
-            Some(expiry) => txn.put(&key, Value::stored(record.value.clone()), expiry)?,
+            Some(expiry) => {
+                txn.put(&key, Value::stored(record.value.clone()), expiry)?;
+                txn.notify(
+                    &key,
+                    match expiry {
+                        Expiry::At(deadline) if deadline <= txn.now_ms() => Event::DEL,
+                        Expiry::At(_) => Event::EXPIRE,
+                        Expiry::Never | Expiry::Keep => Event::PERSIST,
+                    },
+                );
+            }
         }
         Ok(Reply::Bulk(record.value))
     })
@@ -238,6 +255,7 @@ fn append(call: &mut Call<'_>) -> Result<Plan, Error> {
         let whole = [&head[..], &tail[..]].concat();
         let length = whole.len();
         txn.put(&key, Value::unchecked(whole), Expiry::Keep)?;
+        txn.notify(&key, Event::APPEND);
         Ok(Reply::Integer(length as i64))
     })
 }
@@ -261,6 +279,7 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
         value.resize(length, 0);
         value[offset..end].copy_from_slice(&patch);
         txn.put(&key, Value::unchecked(value), Expiry::Keep)?;
+        txn.notify(&key, Event::SETRANGE);
         Ok(Reply::Integer(length as i64))
     })
 }

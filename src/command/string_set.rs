@@ -4,9 +4,10 @@
 //! A value is checked for what its store takes while the command is planned; several keys are written all or none.
 
 use super::condition::{Condition, Test};
-use super::deadline::{ExpiryOption, Timing};
+use super::deadline::{ExpiryOption, Timing, notify_put};
+use super::key::delete;
 use super::{Call, Flags, Group, Keys, Plan, Spec, write};
-use crate::engine::Expiry;
+use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -158,9 +159,13 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
         if let Some(lookups) = lookups {
             lookups.count_one(old.is_some());
         }
+        if get && old.is_none() {
+            txn.notify(&key, Event::KEY_MISS);
+        }
         let holds = condition.holds(txn, &key)?;
         if holds {
             txn.put(&key, value, expiry)?;
+            notify_put(txn, &key, Event::SET, expiry);
         }
         Ok(match (get, holds) {
             (true, _) => Reply::bulk_or_null(old.map(|record| record.value)),
@@ -175,6 +180,7 @@ fn set_expiring(call: &mut Call<'_>, timing: Timing) -> Result<Plan, Error> {
     let (key, value) = (call.key(1)?, call.value(3)?);
     write(move |txn| {
         txn.put(&key, value, expiry)?;
+        notify_put(txn, &key, Event::SET, expiry);
         Ok(Reply::OK)
     })
 }
@@ -190,7 +196,11 @@ fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let old = txn.get(&key)?;
         lookups.count_one(old.is_some());
+        if old.is_none() {
+            txn.notify(&key, Event::KEY_MISS);
+        }
         txn.put(&key, value, Expiry::Never)?;
+        txn.notify(&key, Event::SET);
         Ok(Reply::bulk_or_null(old.map(|record| record.value)))
     })
 }
@@ -251,6 +261,7 @@ fn put_all(
         }
         for (key, value) in pairs {
             txn.put(&key, value, expiry)?;
+            notify_put(txn, &key, Event::SET, expiry);
         }
         Ok(reply(true))
     })
@@ -276,14 +287,14 @@ fn delex(call: &mut Call<'_>) -> Result<Plan, Error> {
         if !known {
             return Err(Error::other("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"));
         }
-        Ok(as_integer(condition.holds(txn, &key)? && txn.remove(&key)?))
+        Ok(as_integer(condition.holds(txn, &key)? && delete(txn, &key)?))
     })
 }
 
 fn delifeq(call: &mut Call<'_>) -> Result<Plan, Error> {
     let condition = Condition::if_equal(call.word(2));
     let key = call.key(1)?;
-    write(move |txn| Ok(as_integer(condition.holds(txn, &key)? && txn.remove(&key)?)))
+    write(move |txn| Ok(as_integer(condition.holds(txn, &key)? && delete(txn, &key)?)))
 }
 
 #[cfg(test)]

@@ -110,6 +110,13 @@ pub fn session(server: &Server) -> Session {
     super::login::begin(server, client)
 }
 
+/// What waits in a client's mailbox, as its protocol writes it.
+pub fn mail(client: &Client) -> String {
+    let mut out = BytesMut::new();
+    client.mailbox.take(&mut out, usize::MAX, usize::MAX);
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
 /// A reply as a person would write it down: `5`, `"text"`, `OK`, `nil`, `[1, "a"]`, `{"len": 3}`, `-ERR syntax error`.
 pub fn shown(reply: &Reply) -> String {
     let list = |items: &[Reply]| items.iter().map(shown).collect::<Vec<_>>().join(", ");

@@ -38,7 +38,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("maxmemory-clients", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
-    ("notify-keyspace-events", ""),
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     // checkpoints need no schedule

@@ -3,6 +3,7 @@
 //! A setting is declared once, in [`settings`], and that is where its name, default, meaning and rules are. It bears
 //! Redis's name where Redis has it.
 
+mod buffer_limits;
 mod constants;
 mod load;
 mod rewrite;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+pub use buffer_limits::{BufferLimits, Limit};
 pub use constants::{Constant, constant, constants};
 pub use load::{Loaded, command_line, load};
 pub use rewrite::rewrite;

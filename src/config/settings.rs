@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::BufferLimits;
 use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
 use crate::engine::Fsync;
+use crate::engine::tap::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
 use crate::store::Kind;
@@ -45,6 +47,9 @@ pub struct Settings {
     pub proto_max_bulk_len: usize,
     pub client_query_buffer_limit: usize,
     pub io_threads: usize,
+    pub client_output_buffer_limit: BufferLimits,
+    pub notify_keyspace_events: Classes,
+    pub tracking_table_max_keys: usize,
     pub overlay_memory: u64,
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
@@ -95,6 +100,9 @@ impl Default for Settings {
             client_query_buffer_limit: limits::REQUEST_BYTES_MAX,
             io_threads: io_threads_default(),
             overlay_memory: 128 << 20,
+            client_output_buffer_limit: BufferLimits::default(),
+            notify_keyspace_events: Classes::empty(),
+            tracking_table_max_keys: limits::TRACKED_KEYS,
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,
@@ -455,6 +463,30 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Start,
         get: |s| s.io_threads.to_string(),
         set: |s, text| Ok(s.io_threads = parse_number(text, 1, 128)?),
+    },
+    Setting {
+        name: "client-output-buffer-limit",
+        value: "CLASS HARD SOFT SECONDS …",
+        help: "What may wait unread for a client it is sent to: the class pubsub; others do not matter here",
+        when: When::Any,
+        get: |s| s.client_output_buffer_limit.to_string(),
+        set: |s, text| s.client_output_buffer_limit.change(text),
+    },
+    Setting {
+        name: "notify-keyspace-events",
+        value: "LETTERS",
+        help: "Which changes are published, by key (K) and by event (E); empty: none",
+        when: When::Any,
+        get: |s| s.notify_keyspace_events.to_string(),
+        set: |s, text| Ok(s.notify_keyspace_events = text.parse::<Classes>()?),
+    },
+    Setting {
+        name: "tracking-table-max-keys",
+        value: "N",
+        help: "Keys that are remembered for client-side caching; 0: any number",
+        when: When::Any,
+        get: |s| s.tracking_table_max_keys.to_string(),
+        set: |s, text| Ok(s.tracking_table_max_keys = parse_number(text, 0, usize::MAX)?),
     },
     Setting {
         name: "overlay-memory",

@@ -31,7 +31,9 @@ struct Reopen<'e>(&'e Engine);
 impl Drop for Reopen<'_> {
     fn drop(&mut self) {
         ALONE.set(false);
-        self.0.state.write().group = None;
+        let mut state = self.0.state.write();
+        state.group = None;
+        state.untold.clear();
     }
 }
 
@@ -78,6 +80,7 @@ impl Engine {
         #[cfg(test)]
         tests::between_group_and_entry(self);
         let seq = if effects.is_empty() { 0 } else { self.append(&effects)? };
+        self.listening.tell_kept(&mut state, seq);
         drop(state);
         drop(reopen);
         Ok((result, seq))

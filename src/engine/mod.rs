@@ -18,6 +18,7 @@ pub mod journal;
 pub mod lmdb;
 pub mod sample;
 pub mod scan;
+pub mod tap;
 pub mod txn;
 
 mod alone;
@@ -40,6 +41,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
@@ -48,6 +50,7 @@ pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
+pub use tap::Event;
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 pub use watch::{Watch, Watches};
 
@@ -91,6 +94,7 @@ pub struct Engine {
     journal: Arc<Journal>,
     cache: RecordCache,
     watches: Arc<Watches>,
+    listening: tap::Listening,
     compression: RwLock<Compression>,
     room: room::Room,
     checkpoint: checkpoint::Control,
@@ -104,6 +108,19 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Looks at the records of some keys and does nothing with them, but that what is read next of them is in the
+    /// processor's cache. Of records in memory that are not hot, a look-up is mostly waiting for memory, and these waits
+    /// overlap here.
+    pub fn warm_up<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
+        let state = self.read_state();
+        let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
+        for key in keys {
+            if let Some(live) = state.entry(generation, key).and_then(|entry| entry.live.as_ref()) {
+                std::hint::black_box(live.value.first());
+            }
+        }
+    }
+
     /// Runs a command that only reads. Gives its result, and the journal sequence number that the result reflects.
     pub fn read<R>(
         &self,
@@ -173,7 +190,7 @@ impl Engine {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
-            let (declared, changes) = (resolved.declared, Changes::default());
+            let (declared, changes) = (resolved.declared, Changes::new(self.listening.wanted()));
             let mut txn = WriteTxn { now_ms, state: &state, declared, changes };
             (run(&mut txn)?, txn.changes, resolved.reflects)
         };
@@ -212,9 +229,12 @@ impl Engine {
         changes: Changes,
         leftovers: &mut Leftovers,
     ) -> Result<Option<Seq>, Error> {
+        let mut news = changes.news;
         if changes.effects.is_empty() {
+            self.listening.tell_or_keep(state, 0, news);
             return Ok(None);
         }
+        news.add_changes(&changes.effects);
         let seq = match &mut state.group {
             Some(group) => {
                 group.extend_from_slice(&changes.effects);
@@ -222,6 +242,7 @@ impl Engine {
             }
             None => self.append(&changes.effects)?,
         };
+        self.listening.tell_or_keep(state, seq, news);
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
         }

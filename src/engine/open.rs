@@ -98,6 +98,7 @@ impl Engine {
             journal,
             cache: RecordCache::new(options.cache_bytes_max),
             watches,
+            listening: super::tap::Listening::default(),
             compression: RwLock::new(options.compression),
             room: Room::new(options.overlay_bytes_max),
             checkpoint: Control::new(options.checkpoint_interval, through, clock::now_ms()),

@@ -9,6 +9,7 @@ use super::Seq;
 use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
+use super::tap::Untold;
 use super::watch::Watches;
 use crate::store::usage::Weight;
 use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
@@ -28,6 +29,8 @@ pub struct State {
     pub default_kind: Kind,
     /// Effects that are going to be one journal entry: see [`super::alone`].
     pub group: Option<Vec<Effect>>,
+    /// What the group's end tells.
+    pub untold: Vec<Untold>,
     pub watches: Arc<Watches>,
 }
 
@@ -48,6 +51,7 @@ impl State {
             retired: Vec::new(),
             default_kind,
             group: None,
+            untold: Vec::new(),
             watches: Arc::default(),
         }
     }

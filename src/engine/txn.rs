@@ -16,6 +16,7 @@ use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
 use super::overlay::{Entry, Live};
 use super::state::State;
+use super::tap::{Classes, Event, News};
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
@@ -235,6 +236,22 @@ impl<'t> ReadTxn<'t> {
         Ok(self.declared(key)?.found.clone().unexpired(self.now_ms).meta(&key.name))
     }
 
+    /// Tells whoever wants to know which of the declared keys have no record.
+    pub fn tell_misses(&self) {
+        let wanted = self.engine.listening.wanted();
+        if !wanted.contains(Classes::KEY_MISS) {
+            return;
+        }
+        let mut news = News::new(wanted);
+        for Declared { generation, name, found } in &self.declared.keys {
+            let store = self.stores.iter().find(|(_, other)| other == generation);
+            if let (Some((store, _)), false) = (store, found.is_live(self.now_ms)) {
+                news.note(&Key { store: *store, name: (*name).clone() }, Event::KEY_MISS);
+            }
+        }
+        self.engine.tell_of_reading(news);
+    }
+
     /// How many of the declared keys have a record, and how many have none.
     pub fn hits_and_misses(&self) -> (u64, u64) {
         let live = |declared: &&Declared<'_>| declared.found.is_live(self.now_ms);
@@ -269,12 +286,17 @@ pub(super) struct Changes {
     /// Stores that this transaction gave another generation.
     moved: Vec<(StoreId, Generation)>,
     generations: u64,
+    pub(super) news: News,
 }
 
 /// Effects that are searched one by one before an index is made.
 const SEARCHED_EFFECTS_MAX: usize = 8;
 
 impl Changes {
+    pub(super) fn new(wanted: Classes) -> Changes {
+        Changes { news: News::new(wanted), ..Changes::default() }
+    }
+
     fn push(&mut self, effect: Effect, replaced: Option<Weight>) {
         if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = &effect
             && self.effects.len() >= SEARCHED_EFFECTS_MAX
@@ -324,6 +346,22 @@ impl<'t> WriteTxn<'t> {
         Ok(self.found(generation, &key.name)?.unexpired(self.now_ms).meta(&key.name))
     }
 
+    /// Says what happened to a key, in the words of notifications. Every command that changes a record does, after it
+    /// has; that a record is new or had expired is told by itself.
+    pub fn notify(&mut self, key: &Key, event: Event) {
+        self.changes.news.note(key, event);
+    }
+
+    /// Says that all records are gone, even if there were none.
+    pub fn notify_flush(&mut self) {
+        self.changes.news.note_stores_changed();
+    }
+
+    /// Says which connection the transaction is for.
+    pub fn set_origin(&mut self, id: u64) {
+        self.changes.news.origin = id;
+    }
+
     /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't.
     pub fn put(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
         let kind = self.state.kind(self.store(key.store)?);
@@ -339,6 +377,10 @@ impl<'t> WriteTxn<'t> {
             Expiry::Keep => found.clone().unexpired(self.now_ms).expires_at_ms(),
         };
         let replaced = found.weight(&key.name);
+        self.notify_expired(key, &found);
+        if !found.is_live(self.now_ms) {
+            self.notify(key, Event::NEW);
+        }
         if expires_at_ms.is_some_and(|deadline| deadline <= self.now_ms) {
             if replaced.is_some() {
                 self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
@@ -355,6 +397,7 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let replaced = found.weight(&key.name);
+        self.notify_expired(key, &found);
         if replaced.is_some() {
             self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
         }
@@ -366,11 +409,19 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let replaced = found.weight(&key.name);
+        self.notify_expired(key, &found);
         let expired = replaced.is_some() && matches!(found.unexpired(self.now_ms), Found::Absent);
         if expired {
             self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
         }
         Ok(expired)
+    }
+
+    /// Tells that a record had expired which is now replaced or removed.
+    fn notify_expired(&mut self, key: &Key, found: &Found<'_>) {
+        if !matches!(found, Found::Absent) && !found.is_live(self.now_ms) {
+            self.notify(key, Event::EXPIRED);
+        }
     }
 
     /// Removes all records of a store, however many, in one step.

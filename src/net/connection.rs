@@ -1,5 +1,6 @@
 //! One connection: bytes in, requests run, replies out.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use crate::command::{Flags, Server, Session, Spec, login};
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
-use crate::resp::{Parser, Reply, Request, RequestLimits, encode};
+use crate::resp::{Parser, ProtocolError, Reply, Request, RequestLimits, encode};
 
+/// Requests that are taken from what was received before the first of them runs.
+const REQUESTS_AT_ONCE: usize = 32;
 /// Room that a read finds at least.
 const READ_BYTES: usize = 16 * 1024;
 /// Replies are sent when they reach this, even if more requests have been received.
@@ -52,6 +55,7 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         round,
         stream,
         input: BytesMut::new(),
+        requests: VecDeque::new(),
         output: BytesMut::new(),
         parser: Parser::new(),
         reflects: 0,
@@ -61,6 +65,8 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
     }
     server.clients.remove(client.id);
+    connection.session.detach(&server);
+    client.mailbox.close();
 }
 
 struct Connection<S> {
@@ -71,6 +77,8 @@ struct Connection<S> {
     stream: S,
     /// Received and not yet understood.
     input: BytesMut,
+    /// Understood and not yet run.
+    requests: VecDeque<(Lookup, Request)>,
     /// Replies not yet sent.
     output: BytesMut,
     parser: Parser,
@@ -98,13 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_BYTES);
-        let idle = self.server.config.timeout_s();
+        let idle = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
         let client = self.session.client.clone();
         let read = self.stream.read_buf(&mut self.input);
         let received = tokio::select! {
             biased;
             () = client.kill.raised() => return Ok(false),
             received = within(idle, read) => received?,
+            () = client.mailbox.filled() => return Ok(true),
         };
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
         self.server.stats.received(received);
@@ -122,18 +131,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 bulk_bytes_max,
                 request_bytes_max,
             };
-            match self.parser.next(&mut self.input, &limits) {
-                Ok(Some(request)) => {
-                    self.run_request(request).await?;
-                    if self.session.closing {
-                        return Ok(false);
-                    }
-                    if self.output.len() >= OUTPUT_BYTES {
-                        self.flush().await?;
-                        self.watch = Stopwatch::start();
-                    }
+            let end = self.take_requests(&limits);
+            if self.requests.len() > 1 {
+                self.warm_up();
+            }
+            while let Some((found, request)) = self.requests.pop_front() {
+                self.run_request(found, request).await?;
+                if self.session.closing {
+                    return Ok(false);
                 }
-                Ok(None) => {
+                if self.output.len() >= OUTPUT_BYTES {
+                    self.flush().await?;
+                    self.watch = Stopwatch::start();
+                }
+            }
+            match end {
+                Ok(true) => {}
+                Ok(false) => {
                     self.session.client.query_buffer.store(self.input.len(), Ordering::Relaxed);
                     return Ok(true);
                 }
@@ -146,8 +160,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn run_request(&mut self, request: Request) -> io::Result<()> {
-        let found = table::lookup(&request.args);
+    /// Takes some of the requests that were received; says whether there may be more. What a stranger may send changes
+    /// with each request, so theirs are taken one by one.
+    fn take_requests(&mut self, limits: &RequestLimits) -> Result<bool, ProtocolError> {
+        let requests_max = if limits.authenticated { REQUESTS_AT_ONCE } else { 1 };
+        while self.requests.len() < requests_max {
+            match self.parser.next(&mut self.input, limits)? {
+                Some(request) => self.requests.push_back((table::lookup(&request.args), request)),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has the memory of all the records fetched that the taken requests are about, in parallel, before each of them
+    /// would wait for its own.
+    fn warm_up(&self) {
+        let keys = self.requests.iter().filter_map(|(found, request)| match found {
+            Lookup::Command(spec) => request.args.get(spec.keys.positions(&request.args).next()?),
+            Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
+        });
+        self.server.engine.warm_up(self.session.store, keys);
+    }
+
+    async fn run_request(&mut self, found: Lookup, request: Request) -> io::Result<()> {
         let spec = match found {
             Lookup::Command(spec) => Some(spec),
             Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
@@ -168,9 +204,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)
         };
         self.reflects = self.reflects.max(answer.reflects);
+        let first = std::mem::take(&mut self.session.messages_first);
+        self.take_messages(first, usize::MAX);
         if let Some(reply) = &answer.reply {
             encode(reply, self.session.protocol, &mut self.output);
         }
+        self.take_messages(usize::MAX, OUTPUT_BYTES);
         Ok(())
     }
 
@@ -187,6 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session = session;
         self.watch = Stopwatch::start();
         Ok(answer)
+    }
+
+    /// Adds what others have for this client to its replies.
+    fn take_messages(&mut self, count_max: usize, bytes_max: usize) {
+        let reflects = self.session.client.mailbox.take(&mut self.output, count_max, bytes_max);
+        self.reflects = self.reflects.max(reflects);
     }
 
     /// Whether a command does such a thing, or may have a transaction do it.
@@ -227,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
     /// replies leave.
     async fn flush(&mut self) -> io::Result<()> {
+        self.take_messages(usize::MAX, OUTPUT_BYTES);
         if self.output.is_empty() {
             return Ok(());
         }

@@ -58,7 +58,7 @@ pub fn program(path: impl AsRef<OsStr>, server: &Server) -> Command {
 /// What the scripts can count on beyond strings, keys and transactions: they have a section for each.
 fn features(kind: Kind) -> &'static str {
     match kind {
-        Kind::Larder => "",
+        Kind::Larder => "pubsub acl",
         Kind::Redis => "pubsub acl eval",
     }
 }

@@ -1,0 +1,139 @@
+//! What a connection is sent without having asked at that moment: published messages, notifications of changes,
+//! invalidations of what it cached, and what MONITOR shows.
+//!
+//! ```text
+//! PUBLISH ────────────────┐
+//! the engine's news ──▶ channels, tracking ──▶ Mailbox of the receiver ──▶ its task, between replies
+//! requests ────────────▶ monitors ─┘
+//! ```
+//!
+//! Everything is put into the receiver's [`Mailbox`] by whoever causes it, on that one's thread, and sent by the
+//! receiver's own task, which also waits until what a message tells of is durable. Locks are taken in this order:
+//! the engine's, that of [`channels`] or [`tracking`], a mailbox's.
+
+pub mod channels;
+pub mod mailbox;
+pub mod monitors;
+pub mod tracking;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::RwLock;
+
+use self::channels::{Channels, Publication};
+use self::monitors::Monitors;
+use self::tracking::Tracking;
+use super::clients::Client;
+use crate::config::{Limit, Settings};
+use crate::engine::tap::{Classes, News, Tap};
+use crate::engine::{Engine, Seq, clock};
+use crate::resp::{Protocol, Reply, encode};
+use crate::store::Catalog;
+
+/// Who gets what.
+#[derive(Default)]
+pub struct Push {
+    pub channels: Channels,
+    pub tracking: Tracking,
+    pub monitors: Monitors,
+    pub post: Post,
+    /// The letters `K` and `E` of `notify-keyspace-events`.
+    published_by: RwLock<Classes>,
+}
+
+impl Push {
+    /// Takes over the settings that are for pushes.
+    pub fn configure(&self, engine: &Engine, settings: &Settings) {
+        *self.post.limit.write() = settings.client_output_buffer_limit.pubsub;
+        self.tracking.set_keys_max(settings.tracking_table_max_keys);
+        let classes = settings.notify_keyspace_events;
+        *self.published_by.write() = classes;
+        // without a way to publish them, nobody wants events
+        let by_any = classes.intersects(Classes::KEYSPACE | Classes::KEYEVENT);
+        engine.listen(!Classes::CHANGED, if by_any { classes } else { Classes::empty() });
+    }
+}
+
+impl Tap for Push {
+    fn told(&self, seq: Seq, catalog: &Catalog, news: &News) {
+        if !news.changed.is_empty() || news.stores_changed {
+            self.tracking.invalidate(&self.post, seq, news);
+        }
+        if news.events.is_empty() || self.channels.is_empty() {
+            return;
+        }
+        let by = *self.published_by.read();
+        for told in &news.events {
+            let Some(store) = catalog.get(told.store) else { continue };
+            let (label, name) = (store.label(), told.event.name.as_bytes());
+            if by.contains(Classes::KEYSPACE) {
+                let channel = [b"__keyspace@", label.as_bytes(), b"__:", &told.key].concat().into();
+                let payload = Bytes::from_static(name);
+                self.channels.publish(&self.post, seq, Publication { channel, payload, shard: false });
+            }
+            if by.contains(Classes::KEYEVENT) {
+                let channel = [b"__keyevent@", label.as_bytes(), b"__:", name].concat().into();
+                let payload = told.key.clone();
+                self.channels.publish(&self.post, seq, Publication { channel, payload, shard: false });
+            }
+        }
+    }
+}
+
+/// Puts messages into mailboxes.
+#[derive(Default)]
+pub struct Post {
+    limit: RwLock<Limit>,
+    /// Clients that were disconnected because they did not take what they were sent.
+    pub overflows: AtomicU64,
+}
+
+impl Post {
+    /// Sends a message that must not overtake `seq`. A client that leaves too much unread is disconnected.
+    pub fn send(&self, to: &Client, message: Bytes, seq: Seq) {
+        let limit = *self.limit.read();
+        if to.mailbox.put(message, seq, &limit, clock::now_ms) {
+            return;
+        }
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            id = to.id,
+            address = to.address,
+            "a client does not read what it is sent; disconnected at client-output-buffer-limit"
+        );
+        to.kill.raise();
+    }
+}
+
+/// A message to several clients, written down once for each protocol.
+pub struct Message {
+    reply: Reply,
+    encoded: [Option<Bytes>; 2],
+}
+
+impl Message {
+    pub fn new(reply: Reply) -> Message {
+        Message { reply, encoded: [None, None] }
+    }
+
+    /// As this client reads it.
+    pub fn bytes_for(&mut self, client: &Client) -> Bytes {
+        let protocol = if is_resp3(client) { Protocol::Resp3 } else { Protocol::Resp2 };
+        let reply = &self.reply;
+        let encoded = self.encoded[usize::from(protocol == Protocol::Resp3)].get_or_insert_with(|| {
+            let mut out = BytesMut::new();
+            encode(reply, protocol, &mut out);
+            out.freeze()
+        });
+        encoded.clone()
+    }
+}
+
+fn is_resp3(client: &Client) -> bool {
+    client.protocol.load(Ordering::Relaxed) == Protocol::Resp3.number()
+}
+
+/// Clients by number.
+pub type Receivers = std::collections::BTreeMap<u64, Arc<Client>>;

@@ -1,0 +1,271 @@
+//! Client-side caching: who may have cached which key, and telling them when it changes (CLIENT TRACKING).
+//!
+//! A client that tracks is remembered with every key it reads, *before* it reads, so that no change can come in between
+//! unnoticed; the invalidation of such a change is sent behind the reply. A client in broadcasting mode gets all keys with
+//! its prefixes instead. As in Redis, keys count without their store: a change in one store invalidates the key in all.
+//!
+//! The table is bounded by `tracking-table-max-keys`: beyond that, the key remembered first is forgotten, and its clients
+//! are told as if it had changed. Clients that are gone leave their numbers behind until the key is told of, or until
+//! a key has more numbers than there are clients.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::{Message, Post, is_resp3};
+use crate::command::clients::Client;
+use crate::engine::tap::{Classes, News};
+use crate::engine::{Engine, Seq};
+use crate::resp::Reply;
+
+/// Where RESP2 clients that others redirect to are told.
+const CHANNEL: &str = "__redis__:invalidate";
+
+/// How a client tracks.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Who is told instead of the client itself.
+    pub redirect: Option<Arc<Client>>,
+    pub broadcast: bool,
+    /// Only with `broadcast`.
+    pub prefixes: BTreeSet<Bytes>,
+    pub opt_in: bool,
+    pub opt_out: bool,
+    /// Not told of its own changes.
+    pub no_loop: bool,
+    /// Who was to be told instead is gone.
+    pub is_broken: bool,
+}
+
+/// Who tracks what.
+#[derive(Default)]
+pub struct Tracking {
+    table: Mutex<Table>,
+    keys_max: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Table {
+    clients: HashMap<u64, Tracker>,
+    readers: HashMap<Bytes, Readers>,
+    /// Keys of `readers` in the order in which they came.
+    oldest: BTreeMap<u64, Bytes>,
+    last_number: u64,
+    /// Numbers in all `readers`.
+    items: usize,
+    /// Broadcasting clients by prefix.
+    prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
+}
+
+struct Tracker {
+    client: Arc<Client>,
+    options: Options,
+}
+
+/// Who has read a key.
+struct Readers {
+    /// Its place in [`Table::oldest`].
+    number: u64,
+    /// In rising order.
+    ids: SmallVec<[u64; 2]>,
+}
+
+/// What INFO tells.
+pub struct Figures {
+    pub clients: usize,
+    pub keys: usize,
+    pub items: usize,
+    pub prefixes: usize,
+}
+
+impl Tracking {
+    pub fn set_keys_max(&self, keys_max: usize) {
+        self.keys_max.store(keys_max, Ordering::Relaxed);
+    }
+
+    /// Begins to track, or changes how; prefixes are added to those there are.
+    pub fn start(&self, engine: &Engine, client: &Arc<Client>, mut options: Options) {
+        let mut table = self.table.lock();
+        for prefix in &options.prefixes {
+            table.prefixes.entry(prefix.clone()).or_default().insert(client.id);
+        }
+        if let Some(before) = table.clients.get(&client.id) {
+            options.prefixes.extend(before.options.prefixes.iter().cloned());
+        }
+        table.clients.insert(client.id, Tracker { client: client.clone(), options });
+        engine.listen(Classes::CHANGED, Classes::CHANGED);
+    }
+
+    /// Ends tracking, if the client did track.
+    pub fn stop(&self, engine: &Engine, client: &Client) {
+        let mut table = self.table.lock();
+        let Some(tracker) = table.clients.remove(&client.id) else { return };
+        for prefix in &tracker.options.prefixes {
+            if let Some(clients) = table.prefixes.get_mut(prefix) {
+                clients.remove(&client.id);
+                if clients.is_empty() {
+                    table.prefixes.remove(prefix);
+                }
+            }
+        }
+        if table.clients.is_empty() {
+            *table = Table::default();
+            engine.listen(Classes::CHANGED, Classes::empty());
+        }
+    }
+
+    /// How a client tracks; none if it does not.
+    pub fn options(&self, client: &Client) -> Option<Options> {
+        self.table.lock().clients.get(&client.id).map(|tracker| tracker.options.clone())
+    }
+
+    pub fn figures(&self) -> Figures {
+        let table = self.table.lock();
+        Figures {
+            clients: table.clients.len(),
+            keys: table.readers.len(),
+            items: table.items,
+            prefixes: table.prefixes.len(),
+        }
+    }
+
+    /// The client is about to read these keys.
+    pub fn remember<'k>(&self, post: &Post, client: &Client, keys: impl Iterator<Item = &'k Bytes>) {
+        let mut table = self.table.lock();
+        keys.for_each(|key| table.remember(key, client.id));
+        let keys_max = self.keys_max.load(Ordering::Relaxed);
+        while keys_max > 0 && table.readers.len() > keys_max {
+            let Some((_, key)) = table.oldest.first_key_value() else { break };
+            let key = key.clone();
+            table.invalidate(post, 0, 0, &key);
+        }
+    }
+
+    /// Tells whoever may have cached what changed.
+    pub fn invalidate(&self, post: &Post, seq: Seq, news: &News) {
+        let mut table = self.table.lock();
+        if table.clients.is_empty() {
+            return;
+        }
+        for key in &news.changed {
+            table.invalidate(post, seq, news.origin, key);
+        }
+        table.broadcast(post, seq, news);
+        if news.stores_changed {
+            table.invalidate_all(post, seq);
+        }
+    }
+}
+
+impl Table {
+    fn remember(&mut self, key: &Bytes, id: u64) {
+        if let Some(readers) = self.readers.get_mut(key) {
+            if let Err(at) = readers.ids.binary_search(&id) {
+                if readers.ids.len() > self.clients.len() {
+                    let before = readers.ids.len();
+                    readers.ids.retain(|id| self.clients.contains_key(id));
+                    self.items -= before - readers.ids.len();
+                }
+                let at = readers.ids.binary_search(&id).err().unwrap_or(at);
+                readers.ids.insert(at, id);
+                self.items += 1;
+            }
+            return;
+        }
+        self.last_number += 1;
+        self.items += 1;
+        // a key that a request brought shares its buffer
+        let key = Bytes::copy_from_slice(key);
+        self.oldest.insert(self.last_number, key.clone());
+        self.readers.insert(key, Readers { number: self.last_number, ids: SmallVec::from_slice(&[id]) });
+    }
+
+    /// Tells those who read the key, and forgets that they did.
+    fn invalidate(&mut self, post: &Post, seq: Seq, origin: u64, key: &Bytes) {
+        let Some(readers) = self.readers.remove(key) else { return };
+        self.oldest.remove(&readers.number);
+        self.items -= readers.ids.len();
+        let mut messages = Messages::new(Reply::Array(vec![Reply::Bulk(key.clone())]));
+        for id in readers.ids {
+            let Some(tracker) = self.clients.get_mut(&id) else { continue };
+            let is_own = tracker.options.no_loop && id == origin;
+            if !tracker.options.broadcast && !is_own {
+                tracker.tell(post, seq, &mut messages);
+            }
+        }
+    }
+
+    /// Tells broadcasting clients the keys with their prefixes: one message for each prefix.
+    fn broadcast(&mut self, post: &Post, seq: Seq, news: &News) {
+        if self.prefixes.is_empty() {
+            return;
+        }
+        let changed: BTreeSet<&Bytes> = news.changed.iter().collect();
+        for (prefix, clients) in &self.prefixes {
+            let keys: Vec<Reply> = changed
+                .range::<Bytes, _>(prefix..)
+                .take_while(|key| key.starts_with(prefix))
+                .map(|key| Reply::Bulk((*key).clone()))
+                .collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let mut messages = Messages::new(Reply::Array(keys));
+            for id in clients {
+                let Some(tracker) = self.clients.get_mut(id) else { continue };
+                if !(tracker.options.no_loop && *id == news.origin) {
+                    tracker.tell(post, seq, &mut messages);
+                }
+            }
+        }
+    }
+
+    /// Tells everybody that all is changed.
+    fn invalidate_all(&mut self, post: &Post, seq: Seq) {
+        let mut messages = Messages::new(Reply::Null);
+        for tracker in self.clients.values_mut() {
+            tracker.tell(post, seq, &mut messages);
+        }
+        self.readers.clear();
+        self.oldest.clear();
+        self.items = 0;
+    }
+}
+
+/// An invalidation in its two forms.
+struct Messages {
+    push: Message,
+    on_channel: Message,
+}
+
+impl Messages {
+    fn new(keys: Reply) -> Messages {
+        Messages {
+            push: Message::new(Reply::Push(vec![Reply::text("invalidate"), keys.clone()])),
+            on_channel: Message::new(Reply::Push(vec![Reply::text("message"), Reply::text(CHANNEL), keys])),
+        }
+    }
+}
+
+impl Tracker {
+    fn tell(&mut self, post: &Post, seq: Seq, messages: &mut Messages) {
+        let target = self.options.redirect.as_ref().unwrap_or(&self.client);
+        if target.is_gone() {
+            self.options.is_broken = true;
+            if is_resp3(&self.client) {
+                let id = Reply::Integer(target.id as i64);
+                let mut message = Message::new(Reply::Push(vec![Reply::text("tracking-redir-broken"), id]));
+                post.send(&self.client, message.bytes_for(&self.client), seq);
+            }
+        } else if is_resp3(target) {
+            post.send(target, messages.push.bytes_for(target), seq);
+        } else if self.options.redirect.is_some() && target.is_subscriber() {
+            post.send(target, messages.on_channel.bytes_for(target), seq);
+        }
+        // a RESP2 connection without redirection can't be told
+    }
+}
