@@ -11,6 +11,7 @@ pub mod acl;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod document;
 pub mod engine;
 pub mod error;
 pub mod limits;

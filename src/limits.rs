@@ -26,6 +26,24 @@ pub const DATABASES_MAX: u32 = 16;
 
 /// Deepest nesting of a JSON value: that of RedisJSON, and one more than `serde_json` reads into a tree.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Largest integer that JSONPath has for indices and slices (RFC 9535, 2.1): 2⁵³ − 1.
+pub const JSON_INTEGER_MAX: i64 = (1 << 53) - 1;
+
+/// Longest text of a path into a document.
+pub const PATH_BYTES_MAX: usize = 64 * 1024;
+/// Filters and parentheses within each other in a path.
+pub const PATH_NESTING_MAX: usize = 32;
+/// Bytes of a document that the paths of one command may look at, over and over: this many, and
+/// [`PATH_WORK_PER_BYTE`] times the document. Below it stays every path that asks for something once; beyond it come
+/// filters within filters, and what multiplies its own findings.
+pub const PATH_WORK_BYTES: u64 = 64 * 1024 * 1024;
+pub const PATH_WORK_PER_BYTE: u64 = 16;
+/// Values that a path may find more than once, beyond each value once.
+pub const PATH_REPEATED_NODES_MAX: usize = 1024 * 1024;
+/// Longest INDENT, NEWLINE and SPACE of JSON.GET.
+pub const LAYOUT_BYTES_MAX: usize = 1024;
+/// Largest compiled regular expression of a filter.
+pub const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// Most arguments of one request, as in Redis up to 6.2; later ones take more than anyone sends.
 pub const REQUEST_ARGUMENTS_MAX: usize = 1024 * 1024;

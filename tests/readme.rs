@@ -12,9 +12,20 @@ use support::{Server, installed, redis_cli, run, run_with_input};
 
 #[test]
 fn the_session_with_redis_cli() {
+    let session = code_block("console");
+    hold(session.split_once('\n').unwrap().1);
+}
+
+#[test]
+fn the_session_with_documents() {
+    hold(&code_blocks("console")[1]);
+}
+
+/// What is typed behind the prompt has to be answered with what stands below.
+fn hold(session: &str) {
     let server = Server::larder(&[]);
     let (mut typed, mut shown) = (String::new(), String::new());
-    for line in code_block("console").lines().skip(1) {
+    for line in session.lines() {
         match line.split_once("> ").filter(|(prompt, _)| prompt.starts_with("127.0.0.1:6379")) {
             Some((_, command)) => typed += &format!("{command}\n"),
             None => shown += &format!("{line}\n"),
@@ -47,7 +58,12 @@ fn the_session_with_node() {
 
 /// The README's first block of code in a language.
 fn code_block(language: &str) -> String {
+    code_blocks(language).swap_remove(0)
+}
+
+/// All of the README's blocks of code in a language.
+fn code_blocks(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let behind = readme.split_once(&format!("```{language}\n")).expect(language).1;
-    behind.split_once("```").expect("an end").0.to_owned()
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).map(|text| text.split_once("```").expect("an end").0.to_owned()).collect()
 }

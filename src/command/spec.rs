@@ -74,7 +74,9 @@ impl Spec {
         let by_group = match self.group {
             Group::Generic | Group::Store => Flags::KEYSPACE,
             Group::Connection => Flags::CONNECTION,
-            Group::String | Group::Server | Group::Transactions | Group::PubSub => Flags::empty(),
+            Group::String | Group::Server | Group::Transactions | Group::PubSub | Group::Json => {
+                Flags::empty()
+            }
         };
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
@@ -92,6 +94,7 @@ impl Spec {
             ("@dangerous", is_admin || self.is(Flags::DANGEROUS)),
             ("@connection", kind.contains(Flags::CONNECTION)),
             ("@transaction", self.group == Group::Transactions),
+            ("@json", self.group == Group::Json),
         ]
         .into_iter()
         .filter_map(|(category, is_in)| is_in.then_some(category))
@@ -239,6 +242,7 @@ pub enum Group {
     Store,
     Transactions,
     PubSub,
+    Json,
 }
 
 impl Group {
@@ -251,6 +255,7 @@ impl Group {
             Group::Store => "store",
             Group::Transactions => "transactions",
             Group::PubSub => "pubsub",
+            Group::Json => "json",
         }
     }
 }

@@ -1,0 +1,129 @@
+//! Whether two values are equal, and which is less: in filters, and for who looks for a value in an array.
+//!
+//! Each value is given as the text from its first byte on; what follows it is not looked at.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::number;
+use super::scan::{self, Entries, Kind};
+
+/// When numbers are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// By their value: 1 is 1.0.
+    ByValue,
+    /// By value and kind: 1 is not 1.0.
+    ByKind,
+}
+
+/// Deep equality; the order of members doesn't count.
+pub fn equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
+    let kind = scan::kind(a, 0);
+    if kind != scan::kind(b, 0) {
+        return false;
+    }
+    match kind {
+        Kind::Null => true,
+        Kind::Boolean => a.first() == b.first(),
+        Kind::Number => {
+            let (a, b) = (scan::value(a, 0), scan::value(b, 0));
+            if numbers == Numbers::ByValue { number::equal(a, b) } else { number::same(a, b) }
+        }
+        Kind::String => strings_equal(scan::value(a, 0), scan::value(b, 0)),
+        Kind::Array => arrays_equal(a, b, numbers),
+        Kind::Object => objects_equal(a, b, numbers),
+    }
+}
+
+/// How two numbers or two strings compare; None for anything else. Strings compare by code points.
+pub fn order(a: &[u8], b: &[u8]) -> Option<Ordering> {
+    match (scan::kind(a, 0), scan::kind(b, 0)) {
+        (Kind::Number, Kind::Number) => number::order(scan::value(a, 0), scan::value(b, 0)),
+        (Kind::String, Kind::String) => {
+            Some(scan::unescaped(scan::value(a, 0)).cmp(&scan::unescaped(scan::value(b, 0))))
+        }
+        _ => None,
+    }
+}
+
+/// Whether two quoted strings stand for the same.
+pub fn strings_equal(a: &[u8], b: &[u8]) -> bool {
+    let is_plain = |quoted| memchr::memchr(b'\\', quoted).is_none();
+    a == b || !(is_plain(a) && is_plain(b)) && scan::unescaped(a) == scan::unescaped(b)
+}
+
+/// Whether a quoted key stands for a name.
+pub fn is_key(quoted: &[u8], name: &str) -> bool {
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    if memchr::memchr(b'\\', inner).is_none() {
+        inner == name.as_bytes()
+    } else {
+        scan::unescaped(quoted) == name
+    }
+}
+
+fn arrays_equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
+    let (mut in_a, mut in_b) = (Entries::of(a, 0), Entries::of(b, 0));
+    loop {
+        match (in_a.next(), in_b.next()) {
+            (None, None) => return true,
+            (Some(x), Some(y)) if equal(&a[x.value..], &b[y.value..], numbers) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn objects_equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
+    let members: HashMap<_, _> =
+        Entries::of(b, 0).map(|entry| (scan::unescaped(&b[entry.key]), entry.value)).collect();
+    let mut count = 0;
+    let all_equal = Entries::of(a, 0).all(|entry| {
+        count += 1;
+        let other = members.get(&scan::unescaped(&a[entry.key]));
+        other.is_some_and(|other| equal(&a[entry.value..], &b[*other..], numbers))
+    });
+    all_equal && count == members.len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn by_value(a: &str, b: &str) -> bool {
+        let forth = equal(a.as_bytes(), b.as_bytes(), Numbers::ByValue);
+        assert_eq!(forth, equal(b.as_bytes(), a.as_bytes(), Numbers::ByValue), "{a} {b}");
+        forth
+    }
+
+    #[test]
+    fn equality_is_deep_and_knows_no_order_of_members() {
+        assert!(by_value(r#"{"a":[1,{"b":null}],"c":"é"}"#, r#"{ "c": "\u00e9", "a": [1.0, {"b": null}] }"#));
+        assert!(!by_value(r#"{"a":1}"#, r#"{"a":1,"b":2}"#));
+        assert!(!by_value("[1,2]", "[1]"));
+        assert!(!by_value("[1]", "[2]"));
+        assert!(!by_value("1", "\"1\""));
+        assert!(!by_value("true", "false"));
+        assert!(by_value("null", "null"));
+        assert!(by_value("[],1", "[ ]"));
+        assert!(!equal(b"[1]", b"[1.0]", Numbers::ByKind));
+    }
+
+    #[test]
+    fn only_numbers_and_strings_have_an_order() {
+        assert_eq!(order(b"1", b"2.5"), Some(Ordering::Less));
+        assert_eq!(order(b"\"b\"", b"\"\\u0061\""), Some(Ordering::Greater));
+        for (a, b) in [("1", "\"1\""), ("true", "true"), ("null", "null"), ("[]", "[]")] {
+            assert_eq!(order(a.as_bytes(), b.as_bytes()), None, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn keys_are_compared_as_what_they_stand_for() {
+        assert!(is_key(br#""a""#, "a"));
+        assert!(is_key(br#""\u0061\n""#, "a\n"));
+        assert!(!is_key(br#""ab""#, "a"));
+        assert!(!is_key(br#""\\""#, "\\\\"));
+    }
+}
