@@ -60,6 +60,12 @@ pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 pub const ACL_LOG_OBJECT_BYTES_MAX: usize = 1_024;
 /// Most bits of a password that ACL GENPASS makes (as Redis).
 pub const PASSWORD_BITS_MAX: usize = 4_096;
+/// Words of a command that the slow log keeps (as Redis).
+pub const SLOW_ARGUMENTS_MAX: usize = 32;
+/// Bytes of a word that the slow log keeps (as Redis).
+pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
+/// Spikes that the latency monitor keeps of an event (as Redis).
+pub const LATENCY_SPIKES_PER_EVENT: usize = 160;
 
 /// Most bytes that wait to be sent to a client that subscribes, tracks or monitors, and so many for so long (as Redis).
 pub const UNREAD_BYTES_MAX: u64 = 32 * 1024 * 1024;

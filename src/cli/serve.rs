@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Server, acl};
-use crate::config::{self, Config, DebugAccess, Settings};
+use crate::config::{self, Config, DebugAccess, Loaded, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::net::{self, Listen};
@@ -16,7 +16,7 @@ use crate::telemetry::log;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
-    let settings = config::load(arguments)?.settings;
+    let Loaded { settings, file } = config::load(arguments)?;
     log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -35,7 +35,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         backlog: settings.tcp_backlog,
     };
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
-    let server = Arc::new(Server::new(engine.clone(), Config::new(settings), clock::now_ms()));
+    let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::now_ms()));
     acl::load_at_start(&server)?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;

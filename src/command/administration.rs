@@ -1,12 +1,11 @@
-//! What operators and tools ask a server for: saving, shutting down, its place in a replication, and reports of things
-//! that it doesn't have, which say so in the form that tools expect.
+//! What operators and tools ask a server for: saving, shutting down, and reports of things that it doesn't have, which say
+//! so in the form that tools expect.
 
 use super::session::Replies;
 use super::table::help;
-use super::{Call, Flags, Group, Plan, Spec, lolwut, reply};
+use super::{Call, Flags, Plan, Spec, lolwut, reply};
 use crate::engine::clock;
 use crate::error::Error;
-use crate::record::number;
 use crate::resp::Reply;
 
 const LOADING_STALE: Flags = Flags::LOADING.union(Flags::STALE);
@@ -64,44 +63,6 @@ pub static COMMANDS: &[Spec] = &[
         ..Spec::DEFAULT
     },
     Spec {
-        name: "role",
-        summary: "Returns the role in a replication: always that of a master without replicas",
-        since: "2.8.12",
-        flags: LOADING_STALE.union(Flags::NOSCRIPT).union(Flags::FAST).union(Flags::ADMINISTRATION),
-        plan: |_| reply(Reply::Array(vec![Reply::text("master"), Reply::Integer(0), Reply::Array(vec![])])),
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "replicaof",
-        syntax: "NO ONE",
-        summary: "Does nothing: the server is nobody's replica, and can't become one",
-        since: "5.0.0",
-        arity: 3,
-        flags: ADMIN.union(Flags::STALE),
-        plan: replica_of,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "slaveof",
-        syntax: "NO ONE",
-        summary: "Does the same as REPLICAOF",
-        arity: 3,
-        flags: ADMIN.union(Flags::STALE),
-        plan: replica_of,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "wait",
-        syntax: "numreplicas timeout",
-        summary: "Returns how many replicas have the writes so far: 0, at once, for there are none",
-        group: Group::Generic,
-        since: "3.0.0",
-        arity: 3,
-        flags: Flags::NOSCRIPT.union(Flags::CONNECTION),
-        plan: wait,
-        ..Spec::DEFAULT
-    },
-    Spec {
         name: "lolwut",
         syntax: "[VERSION version]",
         summary: "Returns a picture and the version",
@@ -120,24 +81,6 @@ pub static COMMANDS: &[Spec] = &[
         subcommands: MODULE,
         ..Spec::DEFAULT
     },
-    Spec {
-        name: "slowlog",
-        summary: "Asks about the slow log, which is always empty",
-        since: "2.2.12",
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        subcommands: SLOWLOG,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "latency",
-        summary: "Asks about the latency monitor, which is always off",
-        since: "2.8.13",
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        subcommands: LATENCY,
-        ..Spec::DEFAULT
-    },
 ];
 
 const HELP: Spec = Spec { arity: 2, flags: LOADING_STALE, plan: help, ..Spec::DEFAULT };
@@ -154,72 +97,6 @@ static MODULE: &[Spec] = &[
         ..Spec::DEFAULT
     },
     Spec { name: "module|help", summary: "Says what MODULE can do", since: "5.0.0", ..HELP },
-];
-
-static SLOWLOG: &[Spec] = &[
-    Spec {
-        name: "slowlog|get",
-        syntax: "[count]",
-        summary: "Returns the entries of the slow log: none",
-        since: "2.2.12",
-        complexity: "O(N) where N is the number of entries",
-        arity: -2,
-        flags: Flags::ADMIN.union(LOADING_STALE),
-        plan: slow_entries,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "slowlog|len",
-        summary: "Returns how many entries the slow log has: 0",
-        since: "2.2.12",
-        arity: 2,
-        flags: Flags::ADMIN.union(LOADING_STALE),
-        plan: |_| reply(Reply::Integer(0)),
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "slowlog|reset",
-        summary: "Does nothing: the slow log is empty",
-        since: "2.2.12",
-        arity: 2,
-        flags: Flags::ADMIN.union(LOADING_STALE),
-        plan: |_| reply(Reply::OK),
-        ..Spec::DEFAULT
-    },
-    Spec { name: "slowlog|help", summary: "Says what SLOWLOG can do", since: "6.2.0", ..HELP },
-];
-
-static LATENCY: &[Spec] = &[
-    Spec {
-        name: "latency|latest",
-        summary: "Returns the latest latency spikes: none",
-        since: "2.8.13",
-        arity: 2,
-        flags: ADMIN_ALWAYS,
-        plan: nothing,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "latency|history",
-        syntax: "event",
-        summary: "Returns the latency spikes of an event: none",
-        since: "2.8.13",
-        arity: 3,
-        flags: ADMIN_ALWAYS,
-        plan: nothing,
-        ..Spec::DEFAULT
-    },
-    Spec {
-        name: "latency|reset",
-        syntax: "[event [event ...]]",
-        summary: "Returns how many events were forgotten: 0",
-        since: "2.8.13",
-        arity: -2,
-        flags: ADMIN_ALWAYS,
-        plan: |_| reply(Reply::Integer(0)),
-        ..Spec::DEFAULT
-    },
-    Spec { name: "latency|help", summary: "Says what LATENCY can do", since: "2.8.13", ..HELP },
 ];
 
 fn time(_: &mut Call<'_>) -> Result<Plan, Error> {
@@ -278,37 +155,6 @@ fn shutdown(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::OK)
 }
 
-fn replica_of(call: &mut Call<'_>) -> Result<Plan, Error> {
-    if call.is(1, "NO") && call.is(2, "ONE") {
-        return reply(Reply::OK);
-    }
-    match number::parse_i64(call.arg(2)) {
-        Some(0..=65_535) => Err(Error::other("ERR there is no replication; only REPLICAOF NO ONE is known")),
-        _ => Err(Error::other("ERR Invalid master port")),
-    }
-}
-
-fn wait(call: &mut Call<'_>) -> Result<Plan, Error> {
-    call.integer(1)?;
-    match number::parse_i64(call.arg(2)) {
-        None => Err(Error::other("ERR timeout is not an integer or out of range")),
-        Some(..0) => Err(Error::other("ERR timeout is negative")),
-        Some(0..) => reply(Reply::Integer(0)),
-    }
-}
-
-fn slow_entries(call: &mut Call<'_>) -> Result<Plan, Error> {
-    match call.args.len() {
-        2 => nothing(call),
-        3 if number::parse_i64(call.arg(2)).is_some_and(|count| count >= -1) => nothing(call),
-        3 => Err(Error::other("ERR count should be greater than or equal to -1")),
-        _ => Err(Error::other(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
-            call.text(1)
-        ))),
-    }
-}
-
 fn nothing(_: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::Array(Vec::new()))
 }
@@ -323,7 +169,7 @@ mod tests {
     fn time_is_in_seconds_and_microseconds() {
         let Reply::Array(parts) = Harness::new().run("TIME") else { panic!("not a list") };
         let numbers = parts.iter().map(|part| match part {
-            Reply::Bulk(digits) => number::parse_i64(digits).unwrap(),
+            Reply::Bulk(digits) => crate::record::number::parse_i64(digits).unwrap(),
             other => panic!("{other:?}"),
         });
         let numbers: Vec<i64> = numbers.collect();
@@ -363,43 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_a_replica() {
-        Harness::new().expect(&[
-            ("ROLE", r#"["master", 0, []]"#),
-            ("REPLICAOF no one", "OK"),
-            ("SLAVEOF NO ONE", "OK"),
-            ("REPLICAOF host 70000", "-ERR Invalid master port"),
-            ("REPLICAOF host port", "-ERR Invalid master port"),
-            ("REPLICAOF host 6379", "-ERR there is no replication; only REPLICAOF NO ONE is known"),
-        ]);
-    }
-
-    #[test]
-    fn nobody_is_waited_for() {
-        Harness::new().expect(&[
-            ("WAIT 1 0", "0"),
-            ("WAIT x 0", "-ERR value is not an integer or out of range"),
-            ("WAIT 0 x", "-ERR timeout is not an integer or out of range"),
-            ("WAIT 0 -1", "-ERR timeout is negative"),
-        ]);
-    }
-
-    #[test]
     fn what_there_is_none_of_is_empty() {
-        Harness::new().expect(&[
-            ("MODULE LIST", "[]"),
-            ("SLOWLOG GET", "[]"),
-            ("SLOWLOG GET -1", "[]"),
-            ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
-            (
-                "SLOWLOG GET 1 2",
-                "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
-            ),
-            ("SLOWLOG LEN", "0"),
-            ("SLOWLOG RESET", "OK"),
-            ("LATENCY LATEST", "[]"),
-            ("LATENCY HISTORY command", "[]"),
-            ("LATENCY RESET command fork", "0"),
-        ]);
+        Harness::new().expect(&[("MODULE LIST", "[]")]);
     }
 }

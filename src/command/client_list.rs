@@ -189,7 +189,7 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
     let tracking = server.push.tracking.options(client);
     write!(
         out,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 watch=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
          events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
          tot-net-out={} tot-cmds={}",
@@ -205,6 +205,8 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
         subscriptions(Kind::Channel),
         subscriptions(Kind::Pattern),
         subscriptions(Kind::Shard),
+        client.queued.load(Ordering::Relaxed),
+        client.watched.load(Ordering::Relaxed),
         size_of::<Client>() + query_bytes + output_bytes,
         client.last_command(),
         client.user.lock(),

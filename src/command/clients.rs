@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -43,6 +43,10 @@ pub struct Client {
     pub query_buffer: AtomicUsize,
     /// Bytes of replies not yet sent.
     pub output_buffer: AtomicUsize,
+    /// Commands queued since MULTI; negative: there is no transaction.
+    pub queued: AtomicI64,
+    /// Keys that it watches.
+    pub watched: AtomicUsize,
     /// How many channels, patterns and shard channels it subscribes to.
     pub subscriptions: [AtomicUsize; 3],
     /// What others have for it.
@@ -78,6 +82,8 @@ impl Client {
             bytes_out: AtomicU64::new(0),
             query_buffer: AtomicUsize::new(0),
             output_buffer: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            watched: AtomicUsize::new(0),
             subscriptions: Default::default(),
             mailbox: Mailbox::default(),
             kill: Signal::default(),
@@ -87,6 +93,11 @@ impl Client {
 
     pub fn store(&self) -> StoreId {
         self.store.load(Ordering::Relaxed)
+    }
+
+    /// What is received and not understood, and what is not sent yet.
+    pub fn buffer_bytes(&self) -> usize {
+        self.query_buffer.load(Ordering::Relaxed) + self.output_buffer.load(Ordering::Relaxed)
     }
 
     /// Whether it is not connected any more.

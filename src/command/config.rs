@@ -57,11 +57,11 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "config|rewrite",
-        summary: "Fails: the settings file is written by people only",
+        summary: "Writes the settings of now to the settings file; comments stay",
         since: "2.8.0",
         arity: 2,
         flags: ADMIN,
-        plan: |_| Err(Error::other("ERR The server is running without a config file")),
+        plan: rewrite,
         ..Spec::DEFAULT
     },
     Spec {
@@ -169,11 +169,36 @@ fn refused(name: &str, why: &str) -> Error {
 fn apply(server: &Server, settings: &Settings) {
     server.engine.set_fsync(settings.appendfsync);
     server.engine.set_compression(settings.compression);
+    server.slow.set_thresholds(settings.slow_thresholds());
+    server.stats.track_latency(settings.latency_tracking);
     server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
     server.push.configure(&server.engine, settings);
     if server.engine.default_kind() != settings.default_values {
         server.engine.set_default_kind(settings.default_values);
     }
+}
+
+fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let config = &call.server.config;
+    let file = config.file().ok_or(Error::other("ERR The server is running without a config file"))?;
+    let settings = config.settings();
+    // with an aclfile, ACL SAVE writes them
+    let users = settings.aclfile.is_none().then(|| users(call.server)).transpose();
+    users.and_then(|users| config::rewrite(file, &settings, users.as_deref())).map_err(|why| {
+        tracing::warn!(file = %file.display(), why, "CONFIG REWRITE failed");
+        Error::other(format!("ERR Rewriting config file: {why}"))
+    })?;
+    reply(Reply::OK)
+}
+
+/// Each user's name and rules.
+fn users(server: &Server) -> Result<Vec<String>, String> {
+    let lines = server.acl.lines().into_iter().map(|line| {
+        let line =
+            String::from_utf8(line).map_err(|_| "the rules of a user are not UTF-8; use an aclfile")?;
+        Ok(line.strip_prefix("user ").map(str::to_owned).unwrap_or(line))
+    });
+    lines.collect()
 }
 
 fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {

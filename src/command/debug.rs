@@ -5,10 +5,14 @@
 //! an unknown subcommand.
 
 use std::net::SocketAddr;
+use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::{Call, Flags, Plan, Spec, reply};
 use crate::config::DebugAccess;
+use crate::engine::scan::Range;
 use crate::error::Error;
 use crate::resp::{Protocol, Reply};
 
@@ -25,6 +29,10 @@ pub static COMMANDS: &[Spec] = &[Spec {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DIGEST",
+    "    Returns a digest of all records, whatever their order and age; zeros for none.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Returns a digest of each value.",
     "ERROR <string>",
     "    Returns an error with this text.",
     "FAIL-SYNCS <0|1>",
@@ -57,6 +65,8 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
     let subcommand = call.text(1).to_lowercase();
     match (subcommand.as_str(), call.args.len()) {
         ("help", 2) => reply(Reply::Array(HELP.iter().map(|line| Reply::Simple(line)).collect())),
+        ("digest", 2) => digest_all(call),
+        ("digest-value", 2..) => digest_values(call),
         ("error", 3) => Err(Error::other(call.text(2).into_owned())),
         ("fail-syncs", 3) if call.server.engine.fail_syncs(call.arg(2) != b"0") => reply(Reply::OK),
         ("log", 3) => {
@@ -113,6 +123,42 @@ fn reload(call: &Call<'_>) -> Result<Plan, Error> {
         call.server.engine.checkpoint()?;
     }
     reply(Reply::OK)
+}
+
+/// The same for servers that hold the same.
+fn digest_all(call: &Call<'_>) -> Result<Plan, Error> {
+    let engine = &call.server.engine;
+    let stores: Vec<_> = engine.catalog().iter().map(|store| store.id).collect();
+    let (mut all, mut reflects) = (0, 0);
+    for store in stores {
+        let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+        let end = engine.scan(call.now_ms, range, &|_| true, &mut |row| {
+            if let Some(record) = row.record()? {
+                let of_place = xxh3_128_with_seed(row.key(), store.into());
+                let expires = u64::from(record.expires_at_ms.is_some());
+                let of_value = xxh3_128_with_seed(&record.value, expires);
+                // whatever the order in which records come; equal values at different keys don't cancel each other
+                all ^= xxh3_128_with_seed(&[of_place.to_be_bytes(), of_value.to_be_bytes()].concat(), 0);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        reflects = end.reflects.max(reflects);
+    }
+    Ok(Plan::Reflecting(shown_digest(all), reflects))
+}
+
+fn digest_values(call: &Call<'_>) -> Result<Plan, Error> {
+    let keys = call.keys(2)?;
+    let (digests, reflects) = call.server.engine.read(call.now_ms, &keys, |txn| {
+        let digest = |key| Ok(txn.get(key)?.map_or(0, |record| xxh3_128_with_seed(&record.value, 0)));
+        keys.iter().map(digest).collect::<Result<Vec<u128>, Error>>()
+    })?;
+    Ok(Plan::Reflecting(Reply::Array(digests.into_iter().map(shown_digest).collect()), reflects))
+}
+
+/// As long as Redis's.
+fn shown_digest(digest: u128) -> Reply {
+    Reply::text(format!("{digest:040x}"))
 }
 
 /// Names and values as client libraries take them apart: at spaces and colons.
@@ -179,6 +225,26 @@ mod tests {
         let harness = Harness::new();
         harness.server.config.update(|settings| settings.enable_debug_command = DebugAccess::Local);
         harness
+    }
+
+    #[test]
+    fn digests_are_of_what_there_is_and_not_of_how_it_came() {
+        let zeros = format!("\"{}\"", "0".repeat(40));
+        let (mut a, mut b) = (harness(), harness());
+        a.expect(&[("DEBUG DIGEST", &zeros), ("DEBUG DIGEST-VALUE k", &format!("[{zeros}]"))]);
+        let mut digests = Vec::new();
+        for line in ["MSET x 1 y 2", "SET z 1", "EXPIRE z 1000", "DEL y", "RENAME x w", "SELECT 1", "SET w 1"]
+        {
+            a.run(line);
+            let digest = a.bytes("DEBUG DIGEST");
+            assert!(digests.last() != Some(&digest) || line == "SELECT 1", "{line}");
+            digests.push(digest);
+        }
+        for line in ["SET z 1 EX 99", "SET w 1", "SAVE", "SELECT 1", "SET w 2", "SET w 1"] {
+            b.run(line);
+        }
+        assert_eq!(digests.last(), Some(&b.bytes("DEBUG DIGEST")));
+        assert_eq!(a.bytes("DEBUG DIGEST-VALUE w x"), b.bytes("DEBUG DIGEST-VALUE w x"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::session::Replies;
 use super::table::{self, Lookup};
 use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
-use super::{monitor, pubsub, transaction};
+use super::{compatibility, monitor, pubsub, slow, transaction};
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
@@ -51,16 +51,22 @@ pub fn dispatch_found(
     let now_ms = watch.now_ms();
     session.client.active_ms.store(now_ms, Ordering::Relaxed);
     session.client.commands.fetch_add(1, Ordering::Relaxed);
+    let mut request = request;
     let (reply, reflects) = match admit(server, session, found, &request.args) {
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
-            let outcome = if session.queue.is_some() && !transaction::is_control(spec) {
+            let is_queued = session.queue.is_some() && !transaction::is_control(spec);
+            let outcome = if is_queued {
                 transaction::queue(session, spec, &request.args).map(|queued| (queued, 0))
             } else {
-                run(server, session, spec, request.args, now_ms)
+                run(server, session, spec, &mut request.args, now_ms)
             };
-            server.stats.command(command, watch.lap_ns(), outcome.is_err());
+            let took_ns = watch.lap_ns();
+            server.stats.command(command, took_ns, outcome.is_err());
+            if server.slow.is_notable(took_ns) && !is_queued {
+                slow::note(server, session, spec, &request.args, took_ns);
+            }
             outcome.unwrap_or_else(|error| failed(server, error))
         }
         Err(error) => {
@@ -100,12 +106,12 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
     Ok(spec)
 }
 
-/// Runs a command, in sight of whoever watches.
+/// Runs a command, in sight of whoever watches; the arguments are there afterwards.
 pub(super) fn run(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,
-    args: Vec<Bytes>,
+    args: &mut Vec<Bytes>,
     now_ms: u64,
 ) -> Result<(Reply, Seq), Error> {
     if server.push.monitors.are_any() {
@@ -114,15 +120,15 @@ pub(super) fn run(
     run_unseen(server, session, spec, args, now_ms)
 }
 
-/// Plans a command and runs the plan.
+/// Plans a command and runs the plan; the arguments are there afterwards.
 pub(super) fn run_unseen(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,
-    args: Vec<Bytes>,
+    args: &mut Vec<Bytes>,
     now_ms: u64,
 ) -> Result<(Reply, Seq), Error> {
-    let mut call = Call { server, session, spec, args, now_ms };
+    let mut call = Call { server, session, spec, args: std::mem::take(args), now_ms };
     let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
     for at in spec.keys.positions(&call.args) {
         // not kept beyond the command, so it need not be copied
@@ -133,11 +139,14 @@ pub(super) fn run_unseen(
         push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
     }
     let client_id = call.session.client.id;
-    match (spec.plan)(&mut call)? {
+    let plan = (spec.plan)(&mut call);
+    // the slow log may want them
+    *args = call.args;
+    match plan? {
         Plan::Reply(reply) => Ok((reply, 0)),
         Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
         Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
-            server.stats.looked_up(txn.hits_and_misses());
+            server.stats.lookups.count(txn.hits_and_misses());
             // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
             if !spec.name.contains('|') {
                 txn.tell_misses();
@@ -185,11 +194,14 @@ fn is_http(args: &[Bytes]) -> bool {
     args.first().is_some_and(|word| word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:"))
 }
 
-/// As Redis: the name and the first arguments, up to 128 bytes each way.
+/// As Redis: the name and the first arguments, up to 128 bytes each way. Of a command that only Redis has, the reason.
 fn unknown_command(args: &[Bytes]) -> Error {
     const SHOWN_BYTES_MAX: usize = 128;
     let shown = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned();
     let name = args.first().map_or(String::new(), |name| shown(name));
+    if let Some(refusal) = compatibility::refusal(&name) {
+        return Error::other(refusal);
+    }
     let mut arguments = String::new();
     for word in args.iter().skip(1) {
         if arguments.len() >= SHOWN_BYTES_MAX {

@@ -1,18 +1,19 @@
 //! INFO: what the server says of itself, as text that people read and tools parse.
 //!
-//! Fields that Redis has bear its names and mean the same; where a mechanism of Redis's is missing here, its fields are
-//! left out, but for those that tools expect to find, which say that nothing of it happened. What only Larder has is
-//! named after its part: `journal_…`, `checkpoint_…`, `store_…`. The numbers are those of the moment, each by itself.
+//! Fields that Redis has bear its names and mean the same; where a mechanism of Redis's is missing here, its fields say
+//! that nothing of it happened ([`info_constants`](super::info_constants)). What only Larder has is named after its part:
+//! `journal_…`, `checkpoint_…`, `store_…`. The numbers are those of the moment, each by itself.
 
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::info_constants::constants;
 use super::push::channels::Kind as Subscription;
 use super::{Call, Flags, Plan, Server, Spec, reply};
 use crate::engine::{CheckpointStatus, Fsync, Status, clock, journal};
 use crate::error::Error;
 use crate::resp::Reply;
-use crate::store::{Kind, Store};
+use crate::store::{Kind, Store, StoreId};
 use crate::telemetry::process;
 
 pub static COMMANDS: &[Spec] = &[Spec {
@@ -21,7 +22,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
     summary: "Returns figures and statistics of the server",
     complexity: "O(N) where N is the number of stores",
     arity: -1,
-    flags: Flags::LOADING.union(Flags::STALE).union(Flags::DANGEROUS),
+    flags: Flags::LOADING.union(Flags::STALE).union(Flags::DANGEROUS).union(Flags::LONG),
     plan: info,
     ..Spec::DEFAULT
 }];
@@ -46,6 +47,7 @@ static SECTIONS: &[Section] = &[
     Section { title: "Modules", by_default: true, write: |_, _| () },
     Section { title: "Commandstats", by_default: false, write: command_stats },
     Section { title: "Errorstats", by_default: true, write: error_stats },
+    Section { title: "Latencystats", by_default: false, write: latency_stats },
     Section { title: "Cluster", by_default: true, write: |_, fields| fields.add("cluster_enabled", 0) },
     Section { title: "Keyspace", by_default: true, write: keyspace },
     Section { title: "Stores", by_default: true, write: stores },
@@ -61,6 +63,7 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
         .map(|section| {
             let mut fields = Fields { text: format!("# {}\r\n", section.title) };
             (section.write)(call.server, &mut fields);
+            constants(section.title).for_each(|(name, value)| fields.add(name, value));
             fields.text
         });
     reply(Reply::Verbatim(shown.collect::<Vec<_>>().join("\r\n").into()))
@@ -131,7 +134,9 @@ fn server(server: &Server, fields: &mut Fields) {
     fields.add("hz", 10);
     fields.add("configured_hz", 10);
     fields.add("executable", std::env::current_exe().unwrap_or_default().display());
-    fields.add("config_file", "");
+    let config_file = server.config.file().map(|path| path.display().to_string());
+    fields.add("config_file", config_file.unwrap_or_default());
+    fields.add("lru_clock", (clock::now_ms() / 1000) & 0xff_ffff);
     fields.add("io_threads_active", 0);
     fields.add("data_directory", settings.dir.display());
 }
@@ -150,6 +155,9 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.add("tracking_clients", server.push.tracking.figures().clients);
     fields.add("pubsub_clients", clients.iter().filter(|client| client.is_subscriber()).count());
     fields.add("clients_in_timeout_table", 0);
+    let watched = || clients.iter().map(|client| client.watched.load(Relaxed)).filter(|keys| *keys > 0);
+    fields.add("watching_clients", watched().count());
+    fields.add("total_watched_keys", watched().sum::<usize>());
 }
 
 fn memory(server: &Server, fields: &mut Fields) {
@@ -160,7 +168,12 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.add_bytes("used_memory_rss", memory.rss);
     fields.add_bytes("used_memory_peak", peak);
     fields.add("used_memory_peak_perc", format!("{:.2}%", ratio(memory.allocated, peak) * 100.0));
-    fields.add("used_memory_dataset", status.overlay_bytes as u64 + status.cache_bytes);
+    let (dataset, startup) = (status.overlay_bytes as u64 + status.cache_bytes, server.stats.startup_bytes);
+    let grown = memory.allocated.saturating_sub(startup);
+    fields.add("used_memory_overhead", memory.allocated.saturating_sub(dataset));
+    fields.add("used_memory_startup", startup);
+    fields.add("used_memory_dataset", dataset);
+    fields.add("used_memory_dataset_perc", format!("{:.2}%", (ratio(dataset, grown) * 100.0).min(100.0)));
     fields.add("allocator_allocated", memory.allocated);
     fields.add("allocator_active", memory.active);
     fields.add("allocator_resident", memory.resident);
@@ -174,6 +187,11 @@ fn memory(server: &Server, fields: &mut Fields) {
     // without the pages of the LMDB map: the system keeps them for as long as nobody else needs the memory
     fields.add("mem_fragmentation_ratio", format!("{:.2}", ratio(memory.rss_anonymous, memory.allocated)));
     fields.add("mem_fragmentation_bytes", memory.rss_anonymous.saturating_sub(memory.allocated));
+    fields.add("rss_overhead_ratio", format!("{:.2}", ratio(memory.rss_anonymous, memory.resident)));
+    fields.add("rss_overhead_bytes", memory.rss_anonymous.saturating_sub(memory.resident));
+    let buffers = server.clients.all().iter().map(|client| client.buffer_bytes()).sum::<usize>();
+    fields.add("mem_clients_normal", buffers);
+    fields.add("mem_aof_buffer", status.journal.pending_bytes);
     fields.add("mem_allocator", "jemalloc");
     fields.add("active_defrag_running", 0);
     fields.add("lazyfree_pending_objects", 0);
@@ -268,8 +286,9 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
     fields.add("evicted_keys", 0);
     fields.add("evicted_clients", 0);
-    fields.add("keyspace_hits", stats.keyspace_hits.load(Relaxed));
-    fields.add("keyspace_misses", stats.keyspace_misses.load(Relaxed));
+    let (hits, misses) = stats.lookups.hits_and_misses();
+    fields.add("keyspace_hits", hits);
+    fields.add("keyspace_misses", misses);
     let (channels, tracking) = (&server.push.channels, server.push.tracking.figures());
     fields.add("pubsub_channels", channels.count(Subscription::Channel));
     fields.add("pubsub_patterns", channels.count(Subscription::Pattern));
@@ -281,6 +300,9 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("tracking_total_prefixes", tracking.prefixes);
     fields.add("client_output_buffer_limit_disconnections", server.push.post.overflows.load(Relaxed));
     fields.add("total_error_replies", stats.errors.load(Relaxed));
+    fields.add("total_reads_processed", stats.reads.load(Relaxed));
+    fields.add("total_writes_processed", stats.writes.load(Relaxed));
+    fields.add("slowlog_entries", server.slow.len());
 }
 
 fn replication(server: &Server, fields: &mut Fields) {
@@ -316,6 +338,18 @@ fn command_stats(server: &Server, fields: &mut Fields) {
     }
 }
 
+/// How long commands take, at the percentiles that `latency-tracking-info-percentiles` names.
+fn latency_stats(server: &Server, fields: &mut Fields) {
+    let percentiles = server.config.settings().latency_percentiles;
+    for (name, durations) in server.stats.all_durations() {
+        let shown = percentiles.split_whitespace().map(|word| {
+            let nanos = durations.percentile_ns(word.parse().unwrap_or_default());
+            format!("p{word}={:.3}", nanos as f64 / 1_000.0)
+        });
+        fields.add(&format!("latency_percentiles_usec_{name}"), shown.collect::<Vec<_>>().join(","));
+    }
+}
+
 fn error_stats(server: &Server, fields: &mut Fields) {
     for (code, count) in server.stats.by_error() {
         fields.add(&format!("errorstat_{}", plain(&code)), format!("count={count}"));
@@ -324,10 +358,32 @@ fn error_stats(server: &Server, fields: &mut Fields) {
 
 /// Stores by number, as tools expect databases: of named ones `Stores` tells the names.
 fn keyspace(server: &Server, fields: &mut Fields) {
-    for Store { id, usage, .. } in server.engine.catalog().iter().filter(|store| store.usage.records > 0) {
-        let line = format!("keys={},expires={},avg_ttl=0,subexpiry=0", usage.records, usage.expiring);
+    let filled: Vec<_> = {
+        let catalog = server.engine.catalog();
+        let filled = catalog.iter().filter(|store| store.usage.records > 0);
+        filled.map(|store| (store.id, store.usage)).collect()
+    };
+    for (id, usage) in filled {
+        let average_ttl_ms = if usage.expiring > 0 { average_ttl_ms(server, id) } else { 0 };
+        let line =
+            format!("keys={},expires={},avg_ttl={average_ttl_ms},subexpiry=0", usage.records, usage.expiring);
         fields.add(&format!("db{id}"), line);
     }
+}
+
+/// What records that expire have left on average: an estimate from some of them.
+fn average_ttl_ms(server: &Server, store: StoreId) -> u64 {
+    let now_ms = clock::now_ms();
+    // INFO has no place for a fault; whoever reads records meets it
+    let samples = server.engine.sample(now_ms, store, &mut || server.random()).unwrap_or_default();
+    let (mut total_ms, mut total_weight) = (0.0, 0.0);
+    for sample in &samples {
+        if let Some(deadline) = sample.expires_at_ms {
+            total_ms += deadline.saturating_sub(now_ms) as f64 * sample.weight;
+            total_weight += sample.weight;
+        }
+    }
+    if total_weight > 0.0 { (total_ms / total_weight) as u64 } else { 0 }
 }
 
 /// Named stores, and numbered ones with records.
@@ -370,7 +426,7 @@ fn plain(name: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::command::testing::Harness;
+    use crate::command::testing::{Harness, shown};
 
     fn answer(harness: &mut Harness, line: &str) -> String {
         let Reply::Verbatim(text) = harness.run(line) else { panic!("not a text") };
@@ -413,6 +469,44 @@ mod tests {
         }
     }
 
+    /// Tools look for fields by name, and take the first or the last of two.
+    #[test]
+    fn every_field_of_redis_is_there_once() {
+        let mut harness = Harness::new();
+        let text = answer(&mut harness, "INFO everything");
+        let names: Vec<&str> = text.split("\r\n").filter_map(|line| Some(line.split_once(':')?.0)).collect();
+        for name in include_str!("redis_7_0_info_fields.txt").lines() {
+            assert!(names.contains(&name), "{name}");
+        }
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[..at].contains(name), "{name} is there twice");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_those_that_are_set() {
+        let mut harness = Harness::new();
+        harness
+            .expect(&[("GET k", "nil"), ("CONFIG SET latency-tracking-info-percentiles \"50 99.9\"", "OK")]);
+        let text = answer(&mut harness, "INFO latencystats");
+        let line = field(&text, "latency_percentiles_usec_get");
+        assert!(line.starts_with("p50=") && line.contains(",p99.9="), "{line}");
+        assert!(!answer(&mut harness, "INFO").contains("latency_percentiles"));
+    }
+
+    #[test]
+    fn who_watches_is_counted() {
+        let mut harness = Harness::new();
+        harness.run("WATCH a b");
+        let text = answer(&mut harness, "INFO clients");
+        assert_eq!((field(&text, "watching_clients"), field(&text, "total_watched_keys")), ("1", "2"));
+        let list = shown(&harness.run("CLIENT INFO"));
+        assert!(list.contains(" multi=-1 watch=2 "), "{list}");
+        harness.expect(&[("MULTI", "OK"), ("PING", "QUEUED"), ("CLIENT ID", "QUEUED")]);
+        assert!(shown(&harness.run("EXEC")).starts_with("[PONG"));
+        assert_eq!(field(&answer(&mut harness, "INFO clients"), "watching_clients"), "0");
+    }
+
     #[test]
     fn counters_count() {
         let mut harness = Harness::new();
@@ -432,7 +526,10 @@ mod tests {
                 .ends_with("calls=0,usec=0,usec_per_call=0.00,rejected_calls=1,failed_calls=0")
         );
         assert!(field(&text, "cmdstat_select").ends_with("rejected_calls=0,failed_calls=1"));
-        assert_eq!(field(&text, "db0"), "keys=1,expires=1,avg_ttl=0,subexpiry=0");
+        let line = field(&text, "db0");
+        let average =
+            line.strip_prefix("keys=1,expires=1,avg_ttl=").unwrap().strip_suffix(",subexpiry=0").unwrap();
+        assert!((1..=100_000).contains(&average.parse::<u64>().unwrap()), "{line}");
         assert_eq!(field(&text, "rdb_changes_since_last_save"), "1");
     }
 

@@ -1,12 +1,11 @@
 //! COMMAND: what the command table says of itself, in the shape that clients know from Redis 7 and later.
 //!
-//! Everything here is made from the declarations. Coarser than Redis in two respects: tips, which concern clusters and
-//! proxies, are left out; and what a command does with its keys is only told as far as reading and writing go, where
-//! Redis also tells inserting from updating, or overwriting from changing.
+//! Everything here is made from the declarations, and from what [`tips`](super::tips) adds to them.
 
 use bytes::Bytes;
 
 use super::syntax::{self, Argument, Kind, Repeats};
+use super::tips;
 use super::{Call, Flags, Group, Keys, Plan, Spec, reply, table};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -53,18 +52,21 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the keys in a command",
         complexity: "O(N), where N is the number of arguments",
         arity: -3,
-        plan: |call| reply(keys_of(call, |_, key| Reply::Bulk(key.clone()))?),
+        plan: |call| reply(keys_of(call, |_, _, key| Reply::Bulk(key.clone()))?),
         ..COMMAND
     },
     Spec {
         name: "command|getkeysandflags",
         syntax: "command [arg [arg ...]]",
-        summary: "Returns the keys in a command, and whether it reads or writes them",
+        summary: "Returns the keys in a command, and what becomes of them",
         since: "7.0.0",
         complexity: "O(N), where N is the number of arguments",
         arity: -3,
         plan: |call| {
-            reply(keys_of(call, |spec, key| Reply::Array(vec![Reply::Bulk(key.clone()), key_flags(spec)]))?)
+            let request = call.rest(2);
+            reply(keys_of(call, |spec, nth, key| {
+                Reply::Array(vec![Reply::Bulk(key.clone()), flags_of(spec, request, nth)])
+            })?)
         },
         ..COMMAND
     },
@@ -115,9 +117,13 @@ fn info(spec: &'static Spec) -> Reply {
         Reply::Integer(last),
         Reply::Integer(step),
         words(spec.categories()),
-        Reply::Set(Vec::new()),
-        Reply::Set(key_specification(spec).into_iter().collect()),
-        Reply::Array(spec.subcommands.iter().map(info).collect()),
+        Reply::Set(tips::tips(spec).iter().map(|tip| Reply::text(*tip)).collect()),
+        Reply::Set(key_specifications(spec)),
+        // as in Redis: a list of subcommands, or an empty set
+        match spec.subcommands {
+            [] => Reply::Set(Vec::new()),
+            subcommands => Reply::Array(subcommands.iter().map(info).collect()),
+        },
     ])
 }
 
@@ -133,34 +139,52 @@ fn integers<const N: usize>(fields: [(&'static str, i64); N]) -> Reply {
     map(fields.map(|(name, value)| (name, Reply::Integer(value))))
 }
 
-fn key_flags(spec: &Spec) -> Reply {
-    let flags: &[&'static str] =
-        if spec.is(Flags::WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
-    words(flags.iter().copied())
-}
-
-/// Where a search for the keys begins, and how it goes on from there.
-fn key_specification(spec: &Spec) -> Option<Reply> {
-    let (begin, find_type, find) = match spec.keys {
-        Keys::None => return None,
+/// Where a search for keys begins, how it goes on from there, and what becomes of them.
+fn key_specifications(spec: &Spec) -> Vec<Reply> {
+    let flags = tips::key_flags(spec);
+    match spec.keys {
+        Keys::None => Vec::new(),
+        // each key has flags of its own
+        Keys::Range { first, .. } if flags.len() > 1 => {
+            let each = flags.iter().enumerate();
+            each.map(|(at, flags)| {
+                let find = integers([("lastkey", 0), ("keystep", 1), ("limit", 0)]);
+                key_specification(flags, first + at, "range", find)
+            })
+            .collect()
+        }
         Keys::Range { first, last, step } => {
             // counted from the first key, or from the end
             let last = if last < 0 { last as i64 } else { last as i64 - first as i64 };
-            let find = [("lastkey", last), ("keystep", step as i64), ("limit", 0)];
-            (first, "range", integers(find))
+            let find = integers([("lastkey", last), ("keystep", step as i64), ("limit", 0)]);
+            vec![key_specification(flags.first().copied().unwrap_or_default(), first, "range", find)]
         }
         Keys::Counted { count, first, step } => {
-            let find =
-                [("keynumidx", 0), ("firstkey", first as i64 - count as i64), ("keystep", step as i64)];
-            (count, "keynum", integers(find))
+            let first = first as i64 - count as i64;
+            let find = integers([("keynumidx", 0), ("firstkey", first), ("keystep", step as i64)]);
+            vec![key_specification(flags.first().copied().unwrap_or_default(), count, "keynum", find)]
         }
-    };
+    }
+}
+
+fn key_specification(flags: &[&'static str], begin: usize, find_type: &'static str, find: Reply) -> Reply {
     let search = |kind, spec| map([("type", Reply::text(kind)), ("spec", spec)]);
-    Some(map([
-        ("flags", key_flags(spec)),
+    map([
+        ("flags", words(flags.iter().copied())),
         ("begin_search", search("index", integers([("index", begin as i64)]))),
         ("find_keys", search(find_type, find)),
-    ]))
+    ])
+}
+
+/// The flags of one of the keys in a request.
+fn flags_of(spec: &Spec, request: &[Bytes], nth: usize) -> Reply {
+    // what the flag `variable_flags` of SET is about
+    if spec.name == "set" && !request.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get")) {
+        return words(["OW", "update"].into_iter());
+    }
+    let flags = tips::key_flags(spec);
+    let of_key = flags.get(nth).or(flags.first()).copied().unwrap_or_default();
+    words(of_key.iter().copied().filter(|flag| *flag != "variable_flags"))
 }
 
 /// Unknown commands are left out.
@@ -223,7 +247,7 @@ fn argument(argument: &Argument) -> Reply {
 }
 
 /// The keys in the command behind the subcommand, each made a reply by `show`.
-fn keys_of(call: &Call<'_>, show: impl Fn(&'static Spec, &Bytes) -> Reply) -> Result<Reply, Error> {
+fn keys_of(call: &Call<'_>, show: impl Fn(&'static Spec, usize, &Bytes) -> Reply) -> Result<Reply, Error> {
     let request = call.rest(2);
     let table::Lookup::Command(spec) = table::lookup(request) else {
         return Err(Error::other("ERR Invalid command specified"));
@@ -238,7 +262,7 @@ fn keys_of(call: &Call<'_>, show: impl Fn(&'static Spec, &Bytes) -> Reply) -> Re
     if keys.is_empty() || !spec.keys.are_all_in(request) {
         return Err(Error::other("ERR Invalid arguments specified for command"));
     }
-    Ok(Reply::Array(keys.into_iter().map(|key| show(spec, key)).collect()))
+    Ok(Reply::Array(keys.into_iter().enumerate().map(|(nth, key)| show(spec, nth, key)).collect()))
 }
 
 /// Which commands COMMAND LIST names.
@@ -290,7 +314,7 @@ mod tests {
         let mut harness = harness.resp3();
         assert_eq!(
             harness.bytes("COMMAND INFO client|id").replace("\\r\\n", " "),
-            "*1 *10 $9 client|id :2 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@slow +@connection ~0 ~0 *0 "
+            "*1 *10 $9 client|id :2 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@slow +@connection ~0 ~0 ~0 "
         );
     }
 
@@ -388,6 +412,9 @@ mod tests {
         Harness::new().expect(&[
             ("COMMAND GETKEYS get k", r#"["k"]"#),
             ("COMMAND GETKEYSANDFLAGS get k", r#"[["k", [RO, access]]]"#),
+            ("COMMAND GETKEYSANDFLAGS set k v ex 10", r#"[["k", [OW, update]]]"#),
+            ("COMMAND GETKEYSANDFLAGS set k v get", r#"[["k", [RW, access, update]]]"#),
+            ("COMMAND GETKEYSANDFLAGS rename a b", r#"[["a", [RW, access, delete]], ["b", [OW, update]]]"#),
             ("COMMAND GETKEYS get", "-ERR Invalid number of arguments specified for command"),
             ("COMMAND GETKEYS ping x", "-ERR The command has no key arguments"),
             ("COMMAND GETKEYS client id", "-ERR The command has no key arguments"),

@@ -121,7 +121,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "randomkey",
         syntax: "",
-        summary: "Returns some key of the selected store",
+        summary: "Returns some key of the selected store; all are nearly equally likely",
         group: Group::Generic,
         arity: 1,
         flags: Flags::READONLY.union(Flags::LONG),
@@ -190,8 +190,10 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
     if from == to {
         return Err(same_object());
     }
+    let lookups = call.server.stats.lookups.clone();
     write_also(smallvec![to.clone()], move |txn| {
         let outcome = copy_record(txn, &from, &to, replace)?;
+        lookups.count_one(outcome != Copied::NoSource);
         match outcome {
             Copied::Yes => txn.notify(&to, Event::COPY_TO),
             Copied::NoSource => txn.notify(&from, Event::KEY_MISS),
@@ -213,8 +215,9 @@ fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let random = call.server.random();
-    let (key, reflects) = call.server.engine.random_key(call.now_ms, call.session.store, random)?;
+    let server = call.server;
+    let (key, reflects) =
+        server.engine.random_key(call.now_ms, call.session.store, &mut || server.random())?;
     Ok(Plan::Reflecting(Reply::bulk_or_null(key), reflects))
 }
 

@@ -9,6 +9,7 @@ use crate::engine::Meta;
 use crate::error::Error;
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
 use crate::resp::Reply;
+use crate::telemetry::process;
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "memory",
@@ -116,20 +117,52 @@ fn malloc_stats(_: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::Verbatim(text(lines.concat())))
 }
 
+/// Redis's figures first, then those of the parts that only Larder has.
 fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let engine = &call.server.engine;
-    let status = engine.status();
+    let (server, engine) = (call.server, &call.server.engine);
+    let (status, memory) = (engine.status(), process::memory());
     let keys: u64 = engine.catalog().iter().map(|store| store.usage.records).sum();
-    let mut figures = vec![
-        ("keys.count".to_owned(), keys),
-        ("overlay.bytes".to_owned(), status.overlay_bytes as u64),
-        ("cache.bytes".to_owned(), status.cache_bytes),
-        ("lmdb.file-bytes".to_owned(), status.file_bytes),
-        ("lmdb.map-bytes".to_owned(), status.map_bytes),
+    let peak = server.stats.note_memory(memory.allocated);
+    let startup = server.stats.startup_bytes;
+    let dataset = status.overlay_bytes as u64 + status.cache_bytes;
+    let buffers = server.clients.all().iter().map(|client| client.buffer_bytes() as u64).sum();
+    let bytes = |count: u64| Reply::Integer(count as i64);
+    let share = |part: u64, whole: u64| Reply::Double(part as f64 / whole.max(1) as f64);
+    let percent = |part: u64, whole: u64| Reply::Double(part as f64 * 100.0 / whole.max(1) as f64);
+    let figures = [
+        ("peak.allocated", bytes(peak)),
+        ("total.allocated", bytes(memory.allocated)),
+        ("startup.allocated", bytes(startup)),
+        ("replication.backlog", bytes(0)),
+        ("clients.slaves", bytes(0)),
+        ("clients.normal", bytes(buffers)),
+        ("cluster.links", bytes(0)),
+        ("aof.buffer", bytes(status.journal.pending_bytes as u64)),
+        ("lua.caches", bytes(0)),
+        ("functions.caches", bytes(0)),
+        ("overhead.total", bytes(memory.allocated.saturating_sub(dataset))),
+        ("keys.count", bytes(keys)),
+        ("keys.bytes-per-key", bytes(dataset / keys.max(1))),
+        ("dataset.bytes", bytes(dataset)),
+        ("dataset.percentage", percent(dataset, memory.allocated.saturating_sub(startup).max(dataset))),
+        ("peak.percentage", percent(memory.allocated, peak)),
+        ("allocator-fragmentation.ratio", share(memory.active, memory.allocated)),
+        ("allocator-fragmentation.bytes", bytes(memory.active.saturating_sub(memory.allocated))),
+        ("allocator-rss.ratio", share(memory.resident, memory.active)),
+        ("allocator-rss.bytes", bytes(memory.resident.saturating_sub(memory.active))),
+        ("rss-overhead.ratio", share(memory.rss_anonymous, memory.resident)),
+        ("rss-overhead.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.resident))),
+        ("fragmentation", share(memory.rss_anonymous, memory.allocated)),
+        ("fragmentation.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.allocated))),
+        ("overlay.bytes", bytes(status.overlay_bytes as u64)),
+        ("cache.bytes", bytes(status.cache_bytes)),
+        ("lmdb.file-bytes", bytes(status.file_bytes)),
+        ("lmdb.map-bytes", bytes(status.map_bytes)),
     ];
-    figures.extend(allocator_stats().into_iter().map(|(name, bytes)| (format!("allocator.{name}"), bytes)));
-    let pairs = figures.into_iter().map(|(name, figure)| (Reply::text(name), Reply::Integer(figure as i64)));
-    reply(Reply::Map(pairs.collect()))
+    let named = figures.into_iter().map(|(name, figure)| (Reply::text(name), figure));
+    let allocator = allocator_stats().into_iter();
+    let allocator = allocator.map(|(name, count)| (Reply::text(format!("allocator.{name}")), bytes(count)));
+    reply(Reply::Map(named.chain(allocator).collect()))
 }
 
 /// What jemalloc counts, in bytes; nothing if it does not tell.

@@ -33,7 +33,7 @@ pub fn run_shown(
     server: &Server,
     session: &mut Session,
     spec: &'static Spec,
-    args: Vec<Bytes>,
+    args: &mut Vec<Bytes>,
     now_ms: u64,
 ) -> Result<(Reply, Seq), Error> {
     if spec.is(Flags::ADMIN) {

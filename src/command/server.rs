@@ -19,7 +19,7 @@ use crate::record::number;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
 use crate::store::{Key, StoreId};
-use crate::telemetry::Stats;
+use crate::telemetry::{Slow, Stats};
 
 /// What makes TLS settings take effect, or says why they can't.
 pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
@@ -33,6 +33,8 @@ pub struct Server {
     pub push: Arc<Push>,
     pub cursors: Cursors,
     pub stats: Stats,
+    /// The slow log and the latency monitor.
+    pub slow: Slow,
     /// 40 hexadecimal digits, different at every start.
     pub run_id: String,
     /// In milliseconds since 1970.
@@ -53,17 +55,21 @@ impl Server {
         acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
         acl.set_default_password(config.requirepass().as_deref());
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
+        let settings = config.settings();
+        let stats = Stats::new(table::names());
+        stats.track_latency(settings.latency_tracking);
         let push = Arc::new(Push::default());
         push.configure(&engine, &config.settings());
         engine.set_tap(push.clone());
         Server {
+            slow: Slow::new(settings.slow_thresholds()),
             engine,
             config,
             clients: Clients::default(),
             acl,
             push,
             cursors: Cursors::default(),
-            stats: Stats::new(table::names()),
+            stats,
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
             tls_reload: OnceLock::new(),

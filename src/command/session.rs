@@ -74,12 +74,20 @@ impl Session {
         self.become_user(account, authenticated);
         self.queue = None;
         self.watched.clear();
+        self.show_transaction();
         self.select(0);
         self.set_protocol(Protocol::Resp2);
         self.replies = Replies::On;
         self.client.name.lock().clear();
         self.client.no_evict.store(false, Ordering::Relaxed);
         self.client.no_touch.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets others see how far the transaction is.
+    pub fn show_transaction(&self) {
+        let queued = self.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
+        self.client.queued.store(queued, Ordering::Relaxed);
+        self.client.watched.store(self.watched.len(), Ordering::Relaxed);
     }
 
     pub fn become_user(&mut self, account: Arc<Account>, authenticated: bool) {

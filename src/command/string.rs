@@ -169,9 +169,11 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
+    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else {
+        let found = txn.get(&key)?;
+        lookups.count_one(found.is_some());
+        let Some(record) = found else {
             txn.notify(&key, Event::KEY_MISS);
             return Ok(Reply::Null);
         };
@@ -188,9 +190,11 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     // as in Redis, a bad time is an error only if there is a record to give it to
     let expiry = expiry.resolve(call);
-    let key = call.key(1)?;
+    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
     write(move |txn| {
-        let Some(record) = txn.get(&key)? else {
+        let found = txn.get(&key)?;
+        lookups.count_one(found.is_some());
+        let Some(record) = found else {
             txn.notify(&key, Event::KEY_MISS);
             return Ok(Reply::Null);
         };

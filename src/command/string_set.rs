@@ -153,8 +153,12 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     })?;
     let expiry = expiry.resolve(call)?.unwrap_or(Expiry::Never);
     let (key, value) = (call.key(1)?, call.value(2)?);
+    let lookups = get.then(|| call.server.stats.lookups.clone());
     write(move |txn| {
         let old = if get { txn.get(&key)? } else { None };
+        if let Some(lookups) = lookups {
+            lookups.count_one(old.is_some());
+        }
         if get && old.is_none() {
             txn.notify(&key, Event::KEY_MISS);
         }
@@ -188,8 +192,10 @@ fn setnx(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (key, value) = (call.key(1)?, call.value(2)?);
+    let lookups = call.server.stats.lookups.clone();
     write(move |txn| {
         let old = txn.get(&key)?;
+        lookups.count_one(old.is_some());
         if old.is_none() {
             txn.notify(&key, Event::KEY_MISS);
         }

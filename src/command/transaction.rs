@@ -4,15 +4,16 @@
 //! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As in
 //! Redis, a command that fails while it runs does not stop the others.
 //!
-//! WATCH remembers the version of each key, and EXEC compares. A key without a record has no version, so one that came
-//! and went in between counts as unchanged.
+//! WATCH remembers the version of each record, and what gave its store its contents; EXEC compares. A key without a record
+//! has no version, so puts are counted there ([`Watch`]).
 
 use bytes::Bytes;
 
 use super::dispatch::run;
 use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, table};
-use crate::engine::Seq;
+use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, slow, table};
+use crate::engine::clock::Stopwatch;
+use crate::engine::{Seq, Watch};
 use crate::error::Error;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::resp::Reply;
@@ -90,6 +91,15 @@ impl Queue {
         self.requests.iter().any(|(spec, _)| spec.is(flags))
     }
 
+    /// How many commands are queued.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Whether the store may change before what is queued next.
     pub fn selects(&self) -> bool {
         self.selects
@@ -101,10 +111,28 @@ impl Queue {
     }
 }
 
-/// A watched key, and the version that its record had: 0 if there was none.
+/// A watched key, and how things stood.
 pub struct Watched {
     key: Key,
+    was: Standing,
+    /// Only of a key without a record.
+    puts: Option<Watch>,
+}
+
+/// What there is at a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    /// That of the record; 0 if there is none.
     version: Seq,
+    /// The change that gave the store its contents: a flush, a swap.
+    born: Seq,
+}
+
+impl Standing {
+    /// A flush or swap is one of a record only if there was one, or is now.
+    fn is_changed(self, now: Standing) -> bool {
+        self.version != now.version || (self.version != 0 && self.born != now.born)
+    }
 }
 
 /// Whether a command is run at once even between MULTI and EXEC.
@@ -129,6 +157,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
+    session.show_transaction();
     Ok(Reply::Simple("QUEUED"))
 }
 
@@ -141,6 +170,7 @@ pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
         Lookup::Command(spec) if spec.name == "exec" => {
             session.queue = None;
             session.watched.clear();
+            session.show_transaction();
             let why = error.to_string();
             let why = why.strip_prefix("ERR ").unwrap_or(&why);
             Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
@@ -154,6 +184,7 @@ fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR MULTI calls can not be nested"));
     }
     call.session.queue = Some(Queue::default());
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
@@ -162,6 +193,7 @@ fn discard(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR DISCARD without MULTI"));
     }
     call.session.watched.clear();
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
@@ -169,24 +201,29 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
         return Err(Error::other("ERR WATCH inside MULTI is not allowed"));
     }
-    let keys = call.keys(1)?;
-    let (versions, reflects) = versions(call, &keys)?;
-    for (key, version) in keys.into_iter().zip(versions) {
-        if !call.session.watched.iter().any(|watched| watched.key == key) {
-            call.session.watched.push(Watched { key, version });
-        }
+    let is_new = |key: &Key| call.session.watched.iter().all(|watched| watched.key != *key);
+    let keys: Vec<Key> = call.keys(1)?.into_iter().filter(is_new).collect();
+    // before looking at the keys, so that no put goes unnoticed
+    let watches: Vec<Watch> = keys.iter().map(|key| call.server.engine.watch(key)).collect();
+    let (standings, reflects) = standings(call, &keys)?;
+    for ((key, was), puts) in keys.into_iter().zip(standings).zip(watches) {
+        let puts = (was.version == 0).then_some(puts);
+        call.session.watched.push(Watched { key, was, puts });
     }
+    call.session.show_transaction();
     Ok(Plan::Reflecting(Reply::OK, reflects))
 }
 
 fn unwatch(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.session.watched.clear();
+    call.session.show_transaction();
     reply(Reply::OK)
 }
 
 fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     let Some(queue) = call.session.queue.take() else { return Err(Error::other("ERR EXEC without MULTI")) };
     let watched = std::mem::take(&mut call.session.watched);
+    call.session.show_transaction();
     if queue.refused {
         return Err(Error::other("EXECABORT Transaction discarded because of previous errors."));
     }
@@ -197,10 +234,15 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         let mut replies = Vec::with_capacity(queue.requests.len());
         let mut reflects = 0;
-        for (spec, args) in queue.requests {
+        let mut watch = Stopwatch::start();
+        for (spec, mut args) in queue.requests {
             let outcome = permission::check_again(call.server, call.session, spec, &args)
-                .and_then(|()| run(call.server, call.session, spec, args, call.now_ms));
-            call.server.stats.command(table::index(spec), 0, outcome.is_err());
+                .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
+            let took_ns = watch.lap_ns();
+            call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
+            if call.server.slow.is_notable(took_ns) {
+                slow::note(call.server, call.session, spec, &args, took_ns);
+            }
             replies.push(match outcome {
                 Ok((reply, seq)) => {
                     reflects = reflects.max(seq);
@@ -217,20 +259,27 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     Ok(Plan::Reflecting(reply, read.max(written)))
 }
 
-/// Whether a watched key has another version now, or its store is gone.
+/// Whether something happened at a watched key, or its store is gone.
 fn is_changed(call: &Call<'_>, watched: &[Watched]) -> bool {
     let keys: Vec<Key> = watched.iter().map(|watched| watched.key.clone()).collect();
-    match versions(call, &keys) {
-        Ok((versions, _)) => {
-            watched.iter().zip(versions).any(|(watched, version)| watched.version != version)
-        }
+    match standings(call, &keys) {
+        Ok((standings, _)) => watched.iter().zip(standings).any(|(watched, now)| {
+            watched.was.is_changed(now) || watched.puts.as_ref().is_some_and(Watch::saw_put)
+        }),
         Err(_) => true,
     }
 }
 
-fn versions(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Seq>, Seq), Error> {
-    call.server.engine.read(call.now_ms, keys, |txn| {
-        keys.iter().map(|key| Ok(txn.peek(key)?.map_or(0, |record| record.version))).collect()
+fn standings(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Standing>, Seq), Error> {
+    let engine = &call.server.engine;
+    let born: Vec<Seq> = {
+        let catalog = engine.catalog();
+        keys.iter().map(|key| catalog.get(key.store).map_or(0, |store| store.born)).collect()
+    };
+    engine.read(call.now_ms, keys, |txn| {
+        let version = |key| Ok::<Seq, Error>(txn.peek(key)?.map_or(0, |record| record.version));
+        let both = keys.iter().zip(born);
+        both.map(|(key, born)| Ok(Standing { version: version(key)?, born })).collect()
     })
 }
 
@@ -246,7 +295,7 @@ mod tests {
             ("INCR a", "QUEUED"),
             ("DBSIZE", "QUEUED"),
             ("KEYS *", "QUEUED"),
-            ("LPUSH a 1", "-ERR unknown command 'LPUSH', with args beginning with: 'a' '1' "),
+            ("LPUSHY a 1", "-ERR unknown command 'LPUSHY', with args beginning with: 'a' '1' "),
             ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
             ("EXISTS a", "0"),
             ("MULTI", "OK"),
@@ -271,6 +320,35 @@ mod tests {
         h.expect(&[("MULTI", "OK"), ("SET a 2", "QUEUED"), ("EXEC", "nil"), ("GET a", "\"1\"")]);
         h.expect(&[("WATCH a", "OK"), ("MULTI", "OK"), ("INCR a", "QUEUED"), ("EXEC", "[2]")]);
         h.expect(&[("WATCH a", "OK"), ("SET a 5", "OK"), ("UNWATCH", "OK"), ("MULTI", "OK"), ("EXEC", "[]")]);
+    }
+
+    #[test]
+    fn a_watched_key_that_came_and_went_stops_exec() {
+        let mut h = Harness::new();
+        for (between, runs) in [
+            (&["SET k 1", "DEL k"][..], false),
+            (&["SET k 1", "FLUSHDB"], false),
+            (&["SET k 1", "SAVE", "DEL k", "SAVE"], false),
+            (&["DEL k", "FLUSHALL", "SET other 1"], true),
+            (&["SWAPDB 0 1", "SWAPDB 0 1"], true),
+            (&["SWAPDB 0 1", "SET k 1", "DEL k"], false),
+        ] {
+            h.expect(&[("FLUSHALL", "OK"), ("WATCH k", "OK")]);
+            between.iter().for_each(|line| drop(h.run(line)));
+            h.expect(&[("MULTI", "OK"), ("EXEC", if runs { "[]" } else { "nil" })]);
+        }
+        // two records of one transaction have one version
+        h.expect(&[
+            ("MULTI", "OK"),
+            ("SET k 1", "QUEUED"),
+            ("SELECT 1", "QUEUED"),
+            ("SET k 2", "QUEUED"),
+            ("EXEC", "[OK, OK, OK]"),
+            ("WATCH k", "OK"),
+            ("SWAPDB 0 1", "OK"),
+            ("MULTI", "OK"),
+            ("EXEC", "nil"),
+        ]);
     }
 
     #[test]

@@ -43,11 +43,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     // checkpoints need no schedule
     ("save", ""),
     ("slave-read-only", "yes"),
-    // there is no slow log and no latency monitor
-    ("latency-monitor-threshold", "0"),
-    ("latency-tracking", "no"),
-    ("slowlog-log-slower-than", "-1"),
-    ("slowlog-max-len", "0"),
     ("stop-writes-on-bgsave-error", "yes"),
     ("supervised", "no"),
 ];

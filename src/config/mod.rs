@@ -6,9 +6,11 @@
 mod buffer_limits;
 mod constants;
 mod load;
+mod rewrite;
 mod settings;
 mod units;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
@@ -16,11 +18,13 @@ use parking_lot::RwLock;
 pub use buffer_limits::{BufferLimits, Limit};
 pub use constants::{Constant, constant, constants};
 pub use load::{Loaded, command_line, load};
+pub use rewrite::rewrite;
 pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};
 
 /// The settings of a running server. What every request or read asks is kept where asking costs nothing.
 #[derive(Debug)]
 pub struct Config {
+    file: Option<PathBuf>,
     settings: RwLock<Settings>,
     max_keys_per_query: AtomicUsize,
     proto_max_bulk_len: AtomicUsize,
@@ -38,6 +42,7 @@ impl Default for Config {
 impl Config {
     pub fn new(settings: Settings) -> Config {
         let config = Config {
+            file: None,
             settings: RwLock::default(),
             max_keys_per_query: AtomicUsize::default(),
             proto_max_bulk_len: AtomicUsize::default(),
@@ -47,6 +52,18 @@ impl Config {
         };
         config.update(|current| *current = settings);
         config
+    }
+
+    /// Settings that came from a file, among other places.
+    pub fn of_file(settings: Settings, file: Option<PathBuf>) -> Config {
+        // the server may go elsewhere, and CONFIG REWRITE has to find it
+        let file = file.map(|path| std::path::absolute(&path).unwrap_or(path));
+        Config { file, ..Config::new(settings) }
+    }
+
+    /// The settings file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// All settings as they are now.

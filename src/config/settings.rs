@@ -10,6 +10,7 @@ use crate::engine::tap::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
 use crate::store::Kind;
+use crate::telemetry::slow::Thresholds;
 
 /// The values of all settings.
 #[derive(Debug, Clone)]
@@ -55,6 +56,12 @@ pub struct Settings {
     pub map_size: u64,
     pub salvage: bool,
     pub reported_version: String,
+    pub slowlog_log_slower_than_us: i64,
+    pub slowlog_max_len: usize,
+    pub latency_monitor_threshold_ms: u64,
+    pub latency_tracking: bool,
+    /// As they are written, separated by spaces.
+    pub latency_percentiles: String,
     pub enable_debug_command: DebugAccess,
     pub loglevel: String,
     pub json_log: bool,
@@ -101,6 +108,11 @@ impl Default for Settings {
             map_size: 0,
             salvage: false,
             reported_version: "8.8.0".into(),
+            slowlog_log_slower_than_us: 10_000,
+            slowlog_max_len: 128,
+            latency_monitor_threshold_ms: 0,
+            latency_tracking: true,
+            latency_percentiles: "50 99 99.9".into(),
             enable_debug_command: DebugAccess::No,
             loglevel: "info".into(),
             json_log: false,
@@ -117,6 +129,15 @@ fn io_threads_default() -> usize {
 }
 
 impl Settings {
+    /// What the slow log and the latency monitor go by.
+    pub fn slow_thresholds(&self) -> Thresholds {
+        Thresholds {
+            slow_us: self.slowlog_log_slower_than_us,
+            entries_max: self.slowlog_max_len,
+            spike_ms: self.latency_monitor_threshold_ms,
+        }
+    }
+
     /// Whether values that are right one by one are right together.
     pub fn check(&self) -> Result<(), String> {
         if self.aclfile.is_some() && !self.users.is_empty() {
@@ -525,6 +546,54 @@ pub static SETTINGS: &[Setting] = &[
             } else {
                 Err("argument must be three numbers with dots, like 8.8.0".into())
             }
+        },
+    },
+    Setting {
+        name: "slowlog-log-slower-than",
+        value: "MICROSECONDS",
+        help: "Commands that take this long go into the slow log; -1: none",
+        when: When::Any,
+        get: |s| s.slowlog_log_slower_than_us.to_string(),
+        set: |s, text| Ok(s.slowlog_log_slower_than_us = parse_number(text, -1, i64::MAX)?),
+    },
+    Setting {
+        name: "slowlog-max-len",
+        value: "COUNT",
+        help: "Entries that the slow log keeps",
+        when: When::Any,
+        get: |s| s.slowlog_max_len.to_string(),
+        set: |s, text| Ok(s.slowlog_max_len = parse_number(text, 0, i64::MAX as usize)?),
+    },
+    Setting {
+        name: "latency-monitor-threshold",
+        value: "MILLISECONDS",
+        help: "Commands that take this long are spikes to LATENCY; 0: none",
+        when: When::Any,
+        get: |s| s.latency_monitor_threshold_ms.to_string(),
+        set: |s, text| Ok(s.latency_monitor_threshold_ms = parse_number(text, 0, i64::MAX as u64)?),
+    },
+    Setting {
+        name: "latency-tracking",
+        value: "yes|no",
+        help: "Keep distributions of how long each command takes",
+        when: When::Any,
+        get: |s| yes_no(s.latency_tracking),
+        set: |s, text| Ok(s.latency_tracking = parse_yes_no(text)?),
+    },
+    Setting {
+        name: "latency-tracking-info-percentiles",
+        value: "PERCENT …",
+        help: "Percentiles of those distributions that INFO shows, separated by spaces",
+        when: When::Any,
+        get: |s| s.latency_percentiles.clone(),
+        set: |s, text| {
+            let is_percent =
+                |word: &str| word.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
+            if !text.split_whitespace().all(is_percent) {
+                return Err("Invalid latency-tracking-info-percentiles parameters".into());
+            }
+            s.latency_percentiles = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            Ok(())
         },
     },
     Setting {

@@ -21,7 +21,7 @@ thread_local! {
 }
 
 /// Whether this thread has the engine to itself.
-pub(super) fn is_alone() -> bool {
+pub fn is_alone() -> bool {
     ALONE.get()
 }
 

@@ -465,6 +465,8 @@ fn settled_bytes(overlay: &Overlay) -> Vec<(Generation, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::super::overlay::Live;
     use super::*;
 

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod effect;
 pub mod journal;
 pub mod lmdb;
+pub mod sample;
 pub mod scan;
 pub mod tap;
 pub mod txn;
@@ -33,6 +34,7 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -43,12 +45,14 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smallvec::SmallVec;
 
+pub use alone::is_alone;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
 pub use tap::Event;
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
+pub use watch::{Watch, Watches};
 
 use crate::error::Error;
 use crate::record::compress::Compression;
@@ -89,6 +93,7 @@ pub struct Engine {
     tables: Tables,
     journal: Arc<Journal>,
     cache: RecordCache,
+    watches: Arc<Watches>,
     listening: tap::Listening,
     compression: RwLock<Compression>,
     room: room::Room,
@@ -312,6 +317,11 @@ impl Engine {
             Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
+    }
+
+    /// Begins to watch a key for records that are put there.
+    pub fn watch(&self, key: &Key) -> Watch {
+        self.watches.watch(key)
     }
 
     /// Has the journal's syncs fail from now on, or no more: for tests, on a disk that can.

@@ -90,13 +90,14 @@ impl Engine {
             .and_then(|()| Tables::open(&lmdb_dir, options.map_bytes))
             .map_err(|error| OpenError::Tables(lmdb_dir, error))?;
         let (state, journal, through) = recover(&tables, &options)?;
-        let overlay_bytes = state.overlay_bytes();
+        let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
         let engine = Arc::new(Engine {
             state: RwLock::new(state),
             gate: Mutex::new(()),
             tables,
             journal,
             cache: RecordCache::new(options.cache_bytes_max),
+            watches,
             listening: super::tap::Listening::default(),
             compression: RwLock::new(options.compression),
             room: Room::new(options.overlay_bytes_max),

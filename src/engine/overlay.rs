@@ -101,11 +101,6 @@ impl Layer {
             .filter_map(|key| self.entries.get(key).map(|entry| (key, entry)))
     }
 
-    /// The last of the keys that have been ordered.
-    pub fn last_ordered(&self) -> Option<&[u8]> {
-        self.ordered.last().map(|key| &key[..])
-    }
-
     /// All keys in order, of a layer that doesn't change any more. The first call sorts.
     pub fn sorted(&self) -> &[Name] {
         self.sorted.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Keys in order: what KEYS, SCAN, RANDOMKEY and pages of entries read.
+//! Keys in order: what KEYS, SCAN, RANDOMKEY ([`super::sample`]) and pages of entries read.
 //!
 //! A scan sees one instant: under the lock it copies what the active overlay knows of its range, takes the frozen
 //! overlay (which doesn't change any more) and opens a snapshot of LMDB; the three are merged afterwards, without the
@@ -19,8 +19,6 @@ use crate::store::{Generation, StoreId};
 
 /// Keys that are put in order at once, under the lock.
 const ORDERED_AT_ONCE: usize = 4_096;
-/// Keys among which RANDOMKEY chooses.
-const RANDOM_AMONG: usize = 64;
 
 /// Which keys of a store a scan looks at.
 #[derive(Debug, Clone, Copy)]
@@ -139,51 +137,6 @@ impl Engine {
         Ok((store.usage.records, self.journal.last()))
     }
 
-    /// Some key of a store. `random` decides which; keys that lie alone are chosen more often than keys in a crowd.
-    pub fn random_key(
-        &self,
-        now_ms: u64,
-        store: StoreId,
-        random: u64,
-    ) -> Result<(Option<Bytes>, Seq), Error> {
-        let (first, last) = self.ends(now_ms, store)?;
-        let start = between(&first, &last, random);
-        for from in [&start[..], b""] {
-            let mut keys: Vec<Bytes> = Vec::new();
-            let range = Range { store, prefix: b"", from: Bound::Included(from), keys_max: usize::MAX };
-            let end = self.scan(now_ms, range, &|_| true, &mut |row| {
-                keys.push(Bytes::copy_from_slice(row.key()));
-                Ok(if keys.len() == RANDOM_AMONG {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                })
-            })?;
-            if !keys.is_empty() {
-                let at = (random as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys.len();
-                return Ok((Some(keys.swap_remove(at)), end.reflects));
-            }
-        }
-        Ok((None, self.journal.last()))
-    }
-
-    /// The first key of a store and one near its end, as far as that is cheap to know.
-    fn ends(&self, now_ms: u64, store: StoreId) -> Result<(Bytes, Bytes), Error> {
-        let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
-        let mut first = Bytes::new();
-        self.scan(now_ms, range, &|_| true, &mut |row| {
-            first = Bytes::copy_from_slice(row.key());
-            Ok(ControlFlow::Break(()))
-        })?;
-        let state = self.read_state();
-        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
-        let snapshot = self.tables.snapshot()?;
-        let on_disk = self.tables.last_key(&snapshot, store.generation)?.unwrap_or_default();
-        let in_memory =
-            state.active.layer(store.generation).and_then(Layer::last_ordered).unwrap_or_default();
-        Ok((first, Bytes::copy_from_slice(on_disk.max(in_memory))))
-    }
-
     /// What a scan needs, taken at one instant.
     fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
         loop {
@@ -245,35 +198,9 @@ fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Name] {
     &keys[at..]
 }
 
-/// A position between two keys: their common beginning, then random bytes between what follows in each.
-fn between(first: &[u8], last: &[u8], random: u64) -> Vec<u8> {
-    let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-    let number = |key: &[u8]| {
-        let mut bytes = [0; 8];
-        let rest = key.get(common..).unwrap_or_default();
-        let length = rest.len().min(8);
-        bytes[..length].copy_from_slice(&rest[..length]);
-        u64::from_be_bytes(bytes)
-    };
-    let (low, high) = (number(first), number(last));
-    let position = low.saturating_add(random % high.saturating_sub(low).max(1));
-    [first.get(..common).unwrap_or_default(), &position.to_be_bytes()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_random_position_lies_between_the_ends() {
-        for random in [0, 1, 77, u64::MAX] {
-            let position = between(b"user:100", b"user:900", random);
-            assert!(position.starts_with(b"user:"));
-            assert!(position[..] >= b"user:100"[..] && position[..] <= b"user:900\xff"[..], "{position:?}");
-        }
-        between(b"", b"", 5);
-        between(b"same", b"same", 5);
-    }
 
     #[test]
     fn a_range_begins_at_its_prefix_or_later() {

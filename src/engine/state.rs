@@ -10,6 +10,7 @@ use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
 use super::tap::Untold;
+use super::watch::Watches;
 use crate::store::usage::Weight;
 use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
 
@@ -30,6 +31,7 @@ pub struct State {
     pub group: Option<Vec<Effect>>,
     /// What the group's end tells.
     pub untold: Vec<Untold>,
+    pub watches: Arc<Watches>,
 }
 
 /// Something large that a change made superfluous; dropped outside the lock.
@@ -50,6 +52,7 @@ impl State {
             default_kind,
             group: None,
             untold: Vec::new(),
+            watches: Arc::default(),
         }
     }
 
@@ -78,6 +81,11 @@ impl State {
                 if let Some(usage) = self.catalog.usage_mut(generation) {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                     usage.add(live.weight(&key));
+                }
+                if self.watches.any()
+                    && let Some(store) = self.catalog.holding(generation)
+                {
+                    self.watches.note_put(store.id, &key);
                 }
                 self.active.insert(generation, &key, Entry { version: seq, live: Some(live) });
             }

@@ -139,6 +139,7 @@ impl Event {
     pub const PERSIST: Event = Event::generic("persist");
     pub const RENAME_FROM: Event = Event::generic("rename_from");
     pub const RENAME_TO: Event = Event::generic("rename_to");
+    pub const RESTORE: Event = Event::generic("restore");
     pub const SET: Event = Event::string("set");
     pub const SETRANGE: Event = Event::string("setrange");
 

@@ -298,8 +298,8 @@ fn a_scan_stops_where_it_is_told_and_goes_on_there() {
         from = Bound::Excluded(&position[..]);
     }
     assert_eq!(found, expected);
-    assert!(engine.random_key(1, 0, 77).unwrap().0.is_some());
-    assert!(engine.random_key(1, 5, 77).unwrap().0.is_none());
+    assert!(engine.random_key(1, 0, &mut || 77).unwrap().0.is_some());
+    assert!(engine.random_key(1, 5, &mut || 77).unwrap().0.is_none());
     engine.close().unwrap();
 }
 

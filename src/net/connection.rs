@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             () = client.mailbox.filled() => return Ok(true),
         };
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
-        self.server.stats.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
+        self.server.stats.received(received);
         Ok(received > 0)
     }
 
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         sent?;
         client.output_buffer.store(0, Ordering::Relaxed);
         client.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
-        self.server.stats.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
+        self.server.stats.sent(self.output.len());
         if self.output.capacity() > KEPT_BYTES {
             self.output = BytesMut::new();
         } else {

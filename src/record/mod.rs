@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod digest;
+pub mod dump;
 pub mod header;
 pub mod json;
 pub mod lcs;

@@ -1,7 +1,11 @@
 //! What the server counts. INFO shows it.
 
+pub mod histogram;
 pub mod log;
 pub mod process;
+pub mod slow;
 pub mod stats;
 
+pub use histogram::Histogram;
+pub use slow::Slow;
 pub use stats::Stats;

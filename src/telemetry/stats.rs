@@ -3,11 +3,12 @@
 //! Commands are counted by number; who makes the counters knows their names. Counting is a few relaxed additions.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::process;
+use super::{Histogram, process};
 use crate::error::Error;
 
 /// Error codes that are counted apart; further ones are not, so that nobody can fill the memory with them.
@@ -23,16 +24,23 @@ pub struct Stats {
     pub commands: AtomicU64,
     pub connections: AtomicU64,
     pub rejected_connections: AtomicU64,
-    pub keyspace_hits: AtomicU64,
-    pub keyspace_misses: AtomicU64,
+    /// Shared, since a command that writes counts while it runs, where it knows nothing else of the server.
+    pub lookups: Arc<Lookups>,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// Times that something was read from a connection, and written to one.
+    pub reads: AtomicU64,
+    pub writes: AtomicU64,
     pub errors: AtomicU64,
+    /// What was allocated when the server started.
+    pub startup_bytes: u64,
     port: AtomicU16,
     /// Most bytes that were allocated at any sample.
     memory_peak: AtomicU64,
     /// How many expired records the engine had removed at the last reset.
     expired_before: AtomicU64,
+    /// Whether durations are kept as distributions, too.
+    tracks_latency: AtomicBool,
     names: Vec<&'static str>,
     by_command: Vec<Counters>,
     by_error: Mutex<BTreeMap<String, u64>>,
@@ -45,6 +53,32 @@ struct Counters {
     nanos: AtomicU64,
     rejected: AtomicU64,
     failed: AtomicU64,
+    /// Made when the command is first called.
+    durations: OnceLock<Box<Histogram>>,
+}
+
+/// Keys that commands looked for to read them.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Lookups {
+    pub fn count(&self, (hits, misses): (u64, u64)) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.misses.fetch_add(misses, Ordering::Relaxed);
+    }
+
+    /// One key, and whether it had a record.
+    pub fn count_one(&self, found: bool) {
+        self.count((u64::from(found), u64::from(!found)));
+    }
+
+    /// How many had a record, and how many had none.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
 }
 
 /// What one command did.
@@ -70,19 +104,34 @@ impl Stats {
             commands: AtomicU64::default(),
             connections: AtomicU64::default(),
             rejected_connections: AtomicU64::default(),
-            keyspace_hits: AtomicU64::default(),
-            keyspace_misses: AtomicU64::default(),
+            lookups: Arc::default(),
             bytes_in: AtomicU64::default(),
             bytes_out: AtomicU64::default(),
+            reads: AtomicU64::default(),
+            writes: AtomicU64::default(),
             errors: AtomicU64::default(),
+            startup_bytes: process::allocated_bytes(),
             port: AtomicU16::default(),
             memory_peak: AtomicU64::default(),
             expired_before: AtomicU64::default(),
+            tracks_latency: AtomicBool::new(true),
             by_command: names.iter().map(|_| Counters::default()).collect(),
             names,
             by_error: Mutex::default(),
             rates: Mutex::default(),
         }
+    }
+
+    /// Bytes were read from a connection.
+    pub fn received(&self, bytes: usize) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes were written to a connection.
+    pub fn sent(&self, bytes: usize) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// A command ran for so long. Most take less than a microsecond.
@@ -92,13 +141,27 @@ impl Stats {
             counters.calls.fetch_add(1, Ordering::Relaxed);
             counters.nanos.fetch_add(nanos, Ordering::Relaxed);
             counters.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
+            if self.tracks_latency.load(Ordering::Relaxed) {
+                counters.durations.get_or_init(Box::default).add(nanos);
+            }
         }
     }
 
-    /// A command looked for keys, and found some or not.
-    pub fn looked_up(&self, (hits, misses): (u64, u64)) {
-        self.keyspace_hits.fetch_add(hits, Ordering::Relaxed);
-        self.keyspace_misses.fetch_add(misses, Ordering::Relaxed);
+    /// Whether [`durations`](Stats::durations) are kept (`latency-tracking`).
+    pub fn track_latency(&self, on: bool) {
+        self.tracks_latency.store(on, Ordering::Relaxed);
+    }
+
+    /// How long a command took each time; none if it was never called.
+    pub fn durations(&self, command: usize) -> Option<&Histogram> {
+        let histogram = self.by_command.get(command)?.durations.get()?;
+        Some(&**histogram).filter(|histogram| histogram.total() > 0)
+    }
+
+    /// The durations of all commands that were called, by name.
+    pub fn all_durations(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        let all = self.names.iter().enumerate();
+        all.filter_map(|(command, name)| Some((*name, self.durations(command)?)))
     }
 
     /// A command was refused before it ran.
@@ -198,15 +261,18 @@ impl Stats {
             &self.commands,
             &self.connections,
             &self.rejected_connections,
-            &self.keyspace_hits,
-            &self.keyspace_misses,
+            &self.lookups.hits,
+            &self.lookups.misses,
             &self.bytes_in,
             &self.bytes_out,
+            &self.reads,
+            &self.writes,
             &self.errors,
             &self.memory_peak,
         ];
         let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
         totals.into_iter().chain(per_command).for_each(|counter| counter.store(0, Ordering::Relaxed));
+        self.by_command.iter().filter_map(|counters| counters.durations.get()).for_each(|h| h.reset());
         self.expired_before.store(expired_records, Ordering::Relaxed);
         self.by_error.lock().clear();
         self.rates.lock().samples.clear();

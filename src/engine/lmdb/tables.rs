@@ -170,18 +170,6 @@ impl Tables {
         }))
     }
 
-    /// The last key of a generation.
-    pub fn last_key<'t>(
-        &self,
-        txn: &'t Snapshot<'_>,
-        generation: Generation,
-    ) -> Result<Option<&'t [u8]>, Fault> {
-        let end = record_key(generation + 1, b"");
-        let last =
-            self.records.get_lower_than(txn, &end)?.and_then(|(table_key, _)| split_record_key(table_key));
-        Ok(last.filter(|(of, _)| *of == generation).map(|(_, key)| key))
-    }
-
     /// Writes a record and its deadline; gives the weight of what it replaces.
     pub fn put_record(
         &self,

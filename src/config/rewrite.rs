@@ -1,0 +1,220 @@
+//! CONFIG REWRITE: brings the settings file up to what is set now, and leaves the rest of it alone.
+//!
+//! A setting that the file has is changed there if it says something else; one that it doesn't have is added if it is not
+//! at its default. Users are described as ACL LIST describes them. Comments, order and spelling of everything else stay.
+//! The new file is complete and on disk before it takes the place of the old one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+use super::{SETTINGS, Settings};
+
+/// Rewrites a settings file; `users` are lines for its `user`, none if another file has them. Fails with a sentence, and
+/// the file is as it was.
+pub fn rewrite(path: &Path, settings: &Settings, users: Option<&[String]>) -> Result<(), String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let rewritten = updated(&text, settings, users)?;
+    if rewritten == text {
+        return Ok(());
+    }
+    replace(path, rewritten.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// The text of the file with the settings as they are now.
+fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<String, String> {
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
+    let defaults = Settings::default();
+    for setting in SETTINGS {
+        let wanted = (setting.get)(settings);
+        // a name may be written in any case
+        let name = document
+            .iter()
+            .find_map(|(name, _)| name.eq_ignore_ascii_case(setting.name).then(|| name.to_owned()));
+        let Some(name) = name else {
+            if wanted != (setting.get)(&defaults) {
+                document.insert(setting.name, Item::Value(written(&wanted, None)));
+            }
+            continue;
+        };
+        let Some(value) = document.get_mut(&name).and_then(Item::as_value_mut) else { continue };
+        let mut in_file = defaults.clone();
+        let is_same = (setting.set)(&mut in_file, &shown(value)).is_ok() && (setting.get)(&in_file) == wanted;
+        if !is_same {
+            let decor = value.decor().clone();
+            *value = written(&wanted, Some(value));
+            *value.decor_mut() = decor;
+        }
+    }
+    // the default user alone is what requirepass says
+    if let Some(users) = users.filter(|users| document.contains_key("user") || users.len() > 1) {
+        let lines: Array = users.iter().map(String::as_str).collect();
+        let decor = document.get("user").and_then(Item::as_value).map(|value| value.decor().clone());
+        let mut value = Value::Array(lines);
+        if let Some(decor) = decor {
+            *value.decor_mut() = decor;
+        }
+        document.insert("user", Item::Value(value));
+    }
+    Ok(document.to_string())
+}
+
+/// A value of the file as settings take it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.value().clone(),
+        Value::Boolean(yes) => super::units::yes_no(*yes.value()),
+        Value::Array(words) => words.iter().map(shown).collect::<Vec<_>>().join(" "),
+        other => other.clone().decorated("", "").to_string(),
+    }
+}
+
+/// A setting as the file has it: in the form of what was there, or in the simplest one.
+fn written(text: &str, before: Option<&Value>) -> Value {
+    match before {
+        Some(Value::Array(_)) => Value::Array(text.split_whitespace().collect::<Array>()),
+        Some(Value::Boolean(_)) if text == "yes" || text == "no" => Value::from(text == "yes"),
+        _ => match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => Value::from(number),
+            _ => Value::from(text),
+        },
+    }
+}
+
+/// Puts a file in the place of another, whole or not at all, with its permissions.
+fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // where a link points to, so that it stays one
+    let path = fs::canonicalize(path)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".rewritten");
+    let beside: PathBuf = path.with_file_name(name);
+    let outcome = write_durably(&beside, &path, contents);
+    if outcome.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    outcome
+}
+
+fn write_durably(beside: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {
+    // it may hold a password: nobody else reads it, not even while it is new
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
+    file.set_permissions(fs::metadata(path)?.permissions())?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::rename(beside, path)?;
+    // the rename itself lasts once the folder is synced
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Setting;
+
+    fn set(settings: &mut Settings, name: &str, text: &str) {
+        (Setting::find(name).unwrap().set)(settings, text).unwrap();
+    }
+
+    const FILE: &str = r#"# our server
+port = 7000 # not the usual one
+Timeout = 0
+bind = [ "127.0.0.1",
+  "::1" ]
+protected-mode = true   # who knows
+
+# large
+proto-max-bulk-len = "1mb"
+"#;
+
+    fn settings_of_file() -> Settings {
+        let mut settings = Settings::default();
+        for (name, text) in [("port", "7000"), ("bind", "127.0.0.1 ::1"), ("proto-max-bulk-len", "1048576")] {
+            set(&mut settings, name, text);
+        }
+        settings
+    }
+
+    #[test]
+    fn what_is_as_it_was_stays_as_it_is_written() {
+        assert_eq!(updated(FILE, &settings_of_file(), None).unwrap(), FILE);
+    }
+
+    #[test]
+    fn what_changed_is_changed_and_what_is_new_is_added() {
+        let mut settings = settings_of_file();
+        for (name, text) in [
+            ("timeout", "30"),
+            ("bind", "::1"),
+            ("protected-mode", "no"),
+            ("proto-max-bulk-len", "2mb"),
+            ("appendfsync", "everysec"),
+            ("requirepass", "it's \"007\""),
+            ("maxclients", "99"),
+        ] {
+            set(&mut settings, name, text);
+        }
+        let text = updated(FILE, &settings, None).unwrap();
+        assert_eq!(
+            text,
+            r##"# our server
+port = 7000 # not the usual one
+Timeout = 30
+bind = ["::1"]
+protected-mode = false   # who knows
+
+# large
+proto-max-bulk-len = 2097152
+requirepass = """it's "007""""
+appendfsync = "everysec"
+maxclients = 99
+"##
+        );
+        // and a server reads it back
+        assert_eq!(updated(&text, &settings, None).unwrap(), text);
+    }
+
+    #[test]
+    fn users_are_described_where_they_were_or_once_there_are_any() {
+        let lines = |lines: &[&str]| -> Vec<String> { lines.iter().map(|line| (*line).to_owned()).collect() };
+        let default = lines(&["default on nopass ~* &* +@all"]);
+        let settings = settings_of_file();
+        assert_eq!(updated(FILE, &settings, Some(&default)).unwrap(), FILE);
+        let both = lines(&["a on ~x", "default on"]);
+        let added = format!("{FILE}user = [\"a on ~x\", \"default on\"]\n");
+        assert_eq!(updated(FILE, &settings, Some(&both)).unwrap(), added);
+        let one = "user = \"b off\" # one\n";
+        let replaced = updated(one, &Settings::default(), Some(&default)).unwrap();
+        assert_eq!(replaced, "user = [\"default on nopass ~* &* +@all\"] # one\n");
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions_and_nothing_is_left_beside_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("larder.toml"), folder.path().join("link.toml"));
+        fs::write(&path, FILE).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut settings = settings_of_file();
+        set(&mut settings, "timeout", "5");
+        rewrite(&link, &settings, None).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains("Timeout = 5\n"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_broken_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("larder.toml");
+        assert!(rewrite(&path, &Settings::default(), None).is_err());
+        fs::write(&path, "port = = 1").unwrap();
+        assert!(rewrite(&path, &settings_of_file(), None).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "port = = 1");
+    }
+}

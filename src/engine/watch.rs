@@ -1,0 +1,110 @@
+//! Watched keys without a record.
+//!
+//! A record that changes gets another version, so who watches one compares versions. A key without a record has no
+//! version, and one that came and went in between looks as if nothing had happened: LMDB keeps nothing of what was
+//! removed, and the overlay only until the next checkpoint. So such keys are registered here as long as somebody watches
+//! them, and each record that is put there is counted.
+//!
+//! Stores are told apart by their numbers, not by what they hold: a put counts wherever the key's store has moved to. Not
+//! noticed is a key that came with one SWAPDB and went with the next.
+//!
+//! Callable on every thread. Whoever puts a record holds the engine's lock, and asks a counter first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::store::{Key, StoreId};
+
+/// Who watches which key.
+#[derive(Debug, Default)]
+pub struct Watches {
+    /// Watchers. Who takes the engine's lock after one has had it sees him.
+    count: AtomicUsize,
+    keys: Mutex<HashMap<(StoreId, Bytes), Watched>>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    watchers: usize,
+    puts: u64,
+}
+
+/// Someone's watch on a key; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    watches: Arc<Watches>,
+    key: (StoreId, Bytes),
+    puts_before: u64,
+}
+
+impl Watches {
+    /// Begins a watch. Look at the key only afterwards, so that nothing goes unnoticed.
+    pub fn watch(self: &Arc<Watches>, key: &Key) -> Watch {
+        let key = (key.store, key.name.clone());
+        let mut keys = self.keys.lock();
+        let watched = keys.entry(key.clone()).or_default();
+        watched.watchers += 1;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Watch { watches: self.clone(), key, puts_before: watched.puts }
+    }
+
+    /// Whether anyone watches anything.
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// A record is put.
+    pub fn note_put(&self, store: StoreId, key: &Bytes) {
+        if let Some(watched) = self.keys.lock().get_mut(&(store, key.clone())) {
+            watched.puts += 1;
+        }
+    }
+}
+
+impl Watch {
+    /// Whether a record was put at the key since the watch began.
+    pub fn saw_put(&self) -> bool {
+        let keys = self.watches.keys.lock();
+        keys.get(&self.key).is_some_and(|watched| watched.puts != self.puts_before)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut keys = self.watches.keys.lock();
+        if let Some(watched) = keys.get_mut(&self.key) {
+            watched.watchers -= 1;
+            if watched.watchers == 0 {
+                keys.remove(&self.key);
+            }
+        }
+        self.watches.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_are_seen_by_those_who_watch_at_the_time() {
+        let key = |store| Key { store, name: Bytes::from_static(b"k") };
+        let watches = Arc::new(Watches::default());
+        assert!(!watches.any());
+        let first = watches.watch(&key(0));
+        watches.note_put(1, &key(1).name);
+        assert!(watches.any() && !first.saw_put());
+        watches.note_put(0, &key(0).name);
+        let second = watches.watch(&key(0));
+        assert!(first.saw_put() && !second.saw_put());
+        drop(first);
+        watches.note_put(0, &key(0).name);
+        assert!(second.saw_put());
+        drop(second);
+        assert!(!watches.any() && watches.keys.lock().is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+//! How long something takes, as a distribution.
+//!
+//! Buckets are log-linear: each power of two of nanoseconds is cut into 16, so that what comes out is at most a sixteenth
+//! too long. Counting is one relaxed addition.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bits of a duration that tell buckets of the same power of two apart.
+const FINE_BITS: u32 = 4;
+const FINE: usize = 1 << FINE_BITS;
+/// Durations of this many bits or more, 17 seconds, share the last bucket.
+const BITS_MAX: u32 = 34;
+const BUCKETS: usize = (BITS_MAX - FINE_BITS + 1) as usize * FINE;
+
+pub struct Histogram {
+    counts: [AtomicU64; BUCKETS],
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { counts: [const { AtomicU64::new(0) }; BUCKETS] }
+    }
+}
+
+impl std::fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Histogram of {}", self.total())
+    }
+}
+
+impl Histogram {
+    pub fn add(&self, nanos: u64) {
+        self.counts[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn reset(&self) {
+        self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
+    pub fn total(&self) -> u64 {
+        self.counts().sum()
+    }
+
+    /// The duration in nanoseconds that so many percent don't exceed; 0 if nothing was counted.
+    pub fn percentile_ns(&self, percent: f64) -> u64 {
+        let wanted = (self.total() as f64 * percent.clamp(0.0, 100.0) / 100.0).ceil().max(1.0) as u64;
+        let mut below = 0;
+        for (at, count) in self.counts().enumerate() {
+            below += count;
+            if below >= wanted {
+                return longest(at);
+            }
+        }
+        0
+    }
+
+    /// As LATENCY HISTOGRAM shows it: for each power of two of about a microsecond, the bound in microseconds and how
+    /// many took no longer; only those at which there are more than at the one before.
+    pub fn doublings(&self) -> Vec<(u64, u64)> {
+        const FIRST_BITS: u32 = 10;
+        let counts: Vec<u64> = self.counts().collect();
+        let mut shown: Vec<(u64, u64)> = Vec::new();
+        for bits in FIRST_BITS..=BITS_MAX {
+            let end = if bits == BITS_MAX { BUCKETS } else { bucket(1 << bits) };
+            let through: u64 = counts[..end].iter().sum();
+            if through > shown.last().map_or(0, |(_, before)| *before) {
+                // Redis's histogram keeps two digits, and shows the longest duration that it takes for the same
+                let bound_ns: u64 = (1 << bits) + (1 << (bits - 7)) - 1;
+                shown.push((bound_ns / 1_000, through));
+            }
+        }
+        shown
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+fn bucket(nanos: u64) -> usize {
+    let nanos = nanos.min((1 << BITS_MAX) - 1);
+    let bits = u64::BITS - nanos.leading_zeros();
+    let Some(coarse) = bits.checked_sub(FINE_BITS + 1) else { return nanos as usize };
+    // the highest bit is the same in all of them
+    let fine = (nanos >> coarse) as usize - FINE;
+    (coarse as usize + 1) * FINE + fine
+}
+
+/// The longest duration of a bucket.
+fn longest(bucket: usize) -> u64 {
+    let (coarse, fine) = (bucket / FINE, bucket % FINE);
+    match coarse.checked_sub(1) {
+        None => fine as u64,
+        Some(shift) => (((FINE + fine + 1) as u64) << shift) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_each_other_without_gaps() {
+        assert_eq!(bucket(0), 0);
+        for at in 0..BUCKETS {
+            assert_eq!(bucket(longest(at)), at);
+            if at + 1 < BUCKETS {
+                assert_eq!(bucket(longest(at) + 1), at + 1);
+            }
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn percentiles_are_a_sixteenth_too_long_at_most() {
+        let histogram = Histogram::default();
+        assert_eq!(histogram.percentile_ns(50.0), 0);
+        (1..=1_000).for_each(|micros| histogram.add(micros * 1_000));
+        for (percent, exact) in [(50.0, 500_000), (99.0, 990_000), (100.0, 1_000_000), (0.0, 1_000)] {
+            let shown = histogram.percentile_ns(percent);
+            assert!((exact..=exact + exact / 16).contains(&shown), "{percent}: {shown}");
+        }
+        histogram.reset();
+        assert_eq!(histogram.total(), 0);
+    }
+
+    #[test]
+    fn doublings_have_redis_bounds() {
+        let histogram = Histogram::default();
+        for nanos in [10, 1_000, 1_500, 30_000, 60_000, u64::MAX] {
+            histogram.add(nanos);
+        }
+        assert_eq!(histogram.doublings(), [(1, 2), (2, 3), (33, 4), (66, 5), (17_314_086, 6)]);
+    }
+}
