@@ -251,6 +251,7 @@ impl Engine {
             retired: std::mem::take(&mut state.retired),
         });
         state.frozen = Some(frozen.clone());
+        state.journal_bytes_frozen = self.journal.bytes();
         Some(frozen)
     }
 

@@ -348,9 +348,10 @@ impl Engine {
     }
 
     fn note_overlay_bytes(&self, state: &State) {
-        let active = state.active.bytes();
+        let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
+        let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
         self.overlay_bytes.store(state.overlay_bytes(), Ordering::Relaxed);
-        if active >= self.room.checkpoint_at() && state.frozen.is_none() {
+        if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();
         }
     }

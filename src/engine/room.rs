@@ -28,7 +28,8 @@ impl Room {
         }
     }
 
-    /// A checkpoint begins when the active overlay takes this much, so that as much again fits while it runs.
+    /// A checkpoint begins when the active overlay takes this much, so that as much again fits while it runs; or when the
+    /// journal has grown by this much, so that changing few records often makes neither the journal nor its replay long.
     pub fn checkpoint_at(&self) -> usize {
         self.overlay_bytes_max / 2
     }

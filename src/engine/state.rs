@@ -20,6 +20,8 @@ pub struct State {
     pub active: Overlay,
     /// Changes that a checkpoint is writing to LMDB.
     pub frozen: Option<Arc<Frozen>>,
+    /// What the journal had written when the last checkpoint began.
+    pub journal_bytes_frozen: u64,
     /// Grows when a checkpoint is done: what was looked up in LMDB before may not hold any more.
     pub epoch: u64,
     pub last_generation: Generation,
@@ -46,6 +48,7 @@ impl State {
             catalog: Catalog::default(),
             active: Overlay::default(),
             frozen: None,
+            journal_bytes_frozen: 0,
             epoch: 0,
             last_generation: 0,
             retired: Vec::new(),

@@ -402,3 +402,29 @@ fn what_a_slow_reader_found_does_not_become_the_cache() {
     assert_eq!(get(&engine, 1, &key), None);
     engine.close().unwrap();
 }
+
+#[test]
+fn changing_one_record_often_keeps_the_journal_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options {
+        checkpoint_interval: Duration::from_secs(3600),
+        default_kind: Kind::Any,
+        journal_segment_bytes: 64 * 1024,
+        overlay_bytes_max: 512 * 1024,
+        ..Options::new(dir.path())
+    });
+    let engine = engine.unwrap();
+    for _ in 0..64 {
+        let seq = put(&engine, 1, &key(0, "hot"), &"v".repeat(32 * 1024), Expiry::Never);
+        engine.journal.wait_durable(seq).unwrap();
+    }
+    let began = clock::monotonic();
+    while engine.status().checkpoint.done == 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "no checkpoint though 2 MB were written to the journal"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    engine.close().unwrap();
+}

@@ -301,6 +301,11 @@ impl Journal {
         self.core.set_fsync(fsync);
     }
 
+    /// Bytes of frames written since it was opened.
+    pub fn bytes(&self) -> u64 {
+        self.core.stats.bytes.load(Ordering::Relaxed)
+    }
+
     /// Gives up entries up to `through`, which are durable elsewhere: the segments without others are reused.
     pub fn release(&self, through: Seq) {
         let released = self.core.ledger.lock().release(through);
