@@ -139,7 +139,8 @@ impl Engine {
         Ok((store.usage.records, self.journal.last()))
     }
 
-    /// Some key of a store. `random` decides which; keys that lie alone are chosen more often than keys in a crowd.
+    /// Some key of a store. `random` decides which; in a store of many keys, those that lie alone are chosen more often
+    /// than those in a crowd.
     pub fn random_key(
         &self,
         now_ms: u64,
@@ -148,23 +149,26 @@ impl Engine {
     ) -> Result<(Option<Bytes>, Seq), Error> {
         let (first, last) = self.ends(now_ms, store)?;
         let start = between(&first, &last, random);
+        let mut keys: Vec<Bytes> = Vec::new();
+        let mut reflects = 0;
+        // round past the end, so that a small store is seen whole and its keys are chosen alike
         for from in [&start[..], b""] {
-            let mut keys: Vec<Bytes> = Vec::new();
             let range = Range { store, prefix: b"", from: Bound::Included(from), keys_max: usize::MAX };
+            let is_second_round = from.is_empty();
             let end = self.scan(now_ms, range, &|_| true, &mut |row| {
+                if keys.len() == RANDOM_AMONG || (is_second_round && row.key() >= &start[..]) {
+                    return Ok(ControlFlow::Break(()));
+                }
                 keys.push(Bytes::copy_from_slice(row.key()));
-                Ok(if keys.len() == RANDOM_AMONG {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                })
+                Ok(ControlFlow::Continue(()))
             })?;
-            if !keys.is_empty() {
-                let at = (random as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys.len();
-                return Ok((Some(keys.swap_remove(at)), end.reflects));
-            }
+            reflects = end.reflects;
         }
-        Ok((None, self.journal.last()))
+        if keys.is_empty() {
+            return Ok((None, reflects));
+        }
+        let at = (random as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15) % keys.len();
+        Ok((Some(keys.swap_remove(at)), reflects))
     }
 
     /// The first key of a store and one near its end, as far as that is cheap to know.
