@@ -55,12 +55,19 @@ pub fn dispatch_found(
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
-            let outcome = if session.queue.is_some() && !transaction::is_control(spec) {
+            let is_queued = session.queue.is_some() && !transaction::is_control(spec);
+            let outcome = if is_queued {
                 transaction::queue(session, spec, &request.args).map(|queued| (queued, 0))
             } else {
                 run(server, session, spec, request.args, now_ms)
             };
-            server.stats.command(command, watch.lap_ns(), outcome.is_err());
+            let nanos = watch.lap_ns();
+            match &outcome {
+                _ if !is_queued => server.stats.command(command, nanos, outcome.is_err()),
+                // EXEC counts it when it runs it
+                Ok(_) => {}
+                Err(_) => server.stats.rejected(command),
+            }
             outcome.unwrap_or_else(|error| failed(server, error))
         }
         Err(error) => {
