@@ -193,22 +193,27 @@ fn is_http(args: &[Bytes]) -> bool {
 
 /// As Redis: the name and the first arguments, up to 128 bytes each way.
 fn unknown_command(args: &[Bytes]) -> Error {
-    const SHOWN_BYTES_MAX: usize = 128;
-    let shown = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned();
-    let name = args.first().map_or(String::new(), |name| shown(name));
+    let name = args.first().map(|name| shown(name, SHOWN_BYTES_MAX)).unwrap_or_default();
     let mut arguments = String::new();
     for word in args.iter().skip(1) {
         if arguments.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        let room = SHOWN_BYTES_MAX - arguments.len();
-        arguments.push_str(&format!("'{}' ", String::from_utf8_lossy(&word[..word.len().min(room)])));
+        arguments.push_str(&format!("'{}' ", shown(word, SHOWN_BYTES_MAX - arguments.len())));
     }
     Error::other(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
 }
 
 fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
-    let word =
-        args.get(1).map_or(Cow::Borrowed(""), |word| String::from_utf8_lossy(&word[..word.len().min(128)]));
+    let word = args.get(1).map(|word| shown(word, SHOWN_BYTES_MAX)).unwrap_or_default();
     Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
+}
+
+/// How much of a word an error repeats.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// The first bytes of a word, up to a zero byte: Redis prints C strings.
+fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    let text = word.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(&text[..text.len().min(bytes_max)])
 }
