@@ -102,6 +102,7 @@ const NOT_SENT: &[(&str, &str)] = &[
     ("dump", "each server has a format of its own"),
     ("restore", "each server has a format of its own"),
     ("cluster", "describes a server that is alone, in its own words"),
+    ("pubsub", "what is subscribed to does not change; tests/scenarios/pubsub.txt has it"),
     ("failover", "needs replication"),
 ];
 

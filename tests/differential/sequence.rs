@@ -50,7 +50,8 @@ impl<'c> Writer<'c> {
         if random.one_in(25) {
             return Step { connection, words: short_lived(random), expires: true };
         }
-        let mut words = self.request(random.pick(&self.weighted), random);
+        let command = self.weighted[random.below(self.weighted.len())];
+        let mut words = self.request(command, random);
         if random.one_in(12) {
             spoil(&mut words, random);
         }

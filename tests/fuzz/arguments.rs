@@ -2,7 +2,7 @@
 
 use ::bytes::Bytes;
 use larder::command::clients::Client;
-use larder::command::{Server, Session, dispatch, table};
+use larder::command::{Server, Session, dispatch, login, table};
 use larder::config::Config;
 use larder::engine::{Engine, Fsync, Options, clock};
 use larder::resp::{Protocol, Request};
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::bytes::is_one_reply;
+use super::bytes::is_readable;
 use super::fuzz;
 use super::mutation::mutated;
 
@@ -28,10 +28,9 @@ fn arguments() {
     fuzz("arguments", &vec(request(), 1..8), |requests| {
         let mut session = session(&server);
         for words in requests {
-            let args = words.into_iter().map(Bytes::from).collect();
-            if let Some(reply) = dispatch(&server, &mut session, Request { args }).reply {
-                prop_assert!(is_one_reply(&reply, Protocol::Resp2), "RESP2: {reply:?}");
-                prop_assert!(is_one_reply(&reply, Protocol::Resp3), "RESP3: {reply:?}");
+            if let Some(reply) = dispatch(&server, &mut session, Request { args: words }).reply {
+                prop_assert!(is_readable(&reply, Protocol::Resp2), "RESP2: {reply:?}");
+                prop_assert!(is_readable(&reply, Protocol::Resp3), "RESP3: {reply:?}");
             }
             if session.closing {
                 break;
@@ -48,34 +47,34 @@ fn session(server: &Server) -> Session {
     let client = Client::new(id, format!("127.0.0.1:{id}"), "127.0.0.1:6379".into(), clock::now_ms());
     let client = std::sync::Arc::new(client);
     server.clients.add(client.clone());
-    Session::new(client, true)
+    login::begin(server, client)
 }
 
 /// A command or subcommand, and up to eight words.
-fn request() -> impl Strategy<Value = Vec<Vec<u8>>> {
+fn request() -> impl Strategy<Value = Vec<Bytes>> {
     let all = table::all().filter(|spec| !NOT_SENT.contains(&spec.name));
-    let names: Vec<(String, Vec<Vec<u8>>)> = all
+    let names: Vec<(String, Vec<Bytes>)> = all
         .flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
         .map(|spec| (spec.name.to_owned(), options(spec.syntax)))
         .collect();
     select(names).prop_flat_map(|(name, options)| {
         vec(word(options), 0..9).prop_map(move |words| {
-            let names = name.split('|').map(|part| part.as_bytes().to_vec());
+            let names = name.split('|').map(|part| Bytes::copy_from_slice(part.as_bytes()));
             names.chain(words).collect()
         })
     })
 }
 
 /// The words of a syntax that are typed as they are.
-fn options(syntax: &str) -> Vec<Vec<u8>> {
+fn options(syntax: &str) -> Vec<Bytes> {
     let words = syntax.split(|letter: char| " []<>|".contains(letter));
     let typed = words.filter(|word| !word.is_empty() && *word == word.to_uppercase() && *word != "...");
-    let mut options: Vec<Vec<u8>> = typed.map(|word| word.as_bytes().to_vec()).collect();
-    options.push(b"key".to_vec());
+    let mut options: Vec<Bytes> = typed.map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    options.push(Bytes::from_static(b"key"));
     options
 }
 
-fn word(options: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+fn word(options: Vec<Bytes>) -> impl Strategy<Value = Bytes> {
     const EDGES: &[&[u8]] = &[
         b"",
         b"0",
@@ -105,7 +104,8 @@ fn word(options: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
         b"\0",
         b"line\r\nend",
     ];
-    let edges: Vec<Vec<u8>> = EDGES.iter().map(|word| word.to_vec()).collect();
-    let keys: Vec<Vec<u8>> = [&b"a"[..], b"b", b"c"].map(<[u8]>::to_vec).to_vec();
-    prop_oneof![4 => select(options), 4 => select(keys), 4 => select(edges.clone()), 1 => mutated(edges)]
+    let edges: Vec<Bytes> = EDGES.iter().map(|word| Bytes::from_static(word)).collect();
+    let keys = [&b"a"[..], b"b", b"c"].map(Bytes::from_static).to_vec();
+    let changed = mutated(EDGES.iter().map(|word| word.to_vec()).collect());
+    prop_oneof![4 => select(options), 4 => select(keys), 4 => select(edges), 1 => changed]
 }

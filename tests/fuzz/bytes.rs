@@ -73,7 +73,7 @@ fn replies() {
     fuzz("replies", &inputs, |bytes| {
         let reply = reply_of(&mut &bytes[..], 8);
         for protocol in [Protocol::Resp2, Protocol::Resp3] {
-            prop_assert!(is_one_reply(&reply, protocol), "{reply:?} in {protocol:?}");
+            prop_assert!(is_readable(&reply, protocol), "{reply:?} in {protocol:?}");
         }
         Ok(())
     });
@@ -113,13 +113,17 @@ fn reply_of(bytes: &mut &[u8], depth: usize) -> Reply {
     }
 }
 
-/// Whether a client reads exactly one reply, and only types of its protocol. (The crate that the unit tests use as their
-/// oracle knows no set of maps, as COMMAND INFO has them.)
-pub fn is_one_reply(reply: &Reply, protocol: Protocol) -> bool {
+/// Whether a client reads exactly what was said, and only types of its protocol. (The crate that the unit tests use as
+/// their oracle knows no set of maps, as COMMAND INFO has them.)
+pub fn is_readable(reply: &Reply, protocol: Protocol) -> bool {
     let mut out = BytesMut::new();
     encode(reply, protocol, &mut out);
     let types: &[u8] = if protocol == Protocol::Resp2 { b"+-:$*" } else { b"+-:$*_,#=(%~>|" };
-    behind_reply(&out, types) == Some(b"")
+    let replies = match reply {
+        Reply::Sequence(replies) => replies.len(),
+        _ => 1,
+    };
+    (0..replies).try_fold(&out[..], |rest, _| behind_reply(rest, types)) == Some(b"")
 }
 
 fn behind_reply<'b>(bytes: &'b [u8], types: &[u8]) -> Option<&'b [u8]> {
@@ -163,7 +167,7 @@ fn records() {
     }
     fuzz("records", &mutated(valid.clone()), |bytes| {
         if RecordView::parse(b"key", &bytes).is_ok() {
-            prop_assert!(valid.contains(&bytes), "a changed record verifies");
+            prop_assert!(valid.iter().any(|record| bytes == record), "a changed record verifies");
         }
         if let Ok(view) = RecordView::peek(&bytes)
             && view.plain_len < 1 << 20
@@ -243,7 +247,7 @@ fn patterns() {
         let matches = compiled.matches(&string);
         if matches {
             prop_assert!(string.starts_with(compiled.literal_prefix()));
-            prop_assert!(!compiled.is_literal() || string == compiled.literal_prefix());
+            prop_assert!(!compiled.is_literal() || string[..] == *compiled.literal_prefix());
         }
         prop_assert!(!compiled.is_all() || matches);
         compiled.matches_ignoring_case(&string);

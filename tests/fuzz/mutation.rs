@@ -1,5 +1,6 @@
 //! Bytes by chance: a valid input, changed a few times. What fails shrinks to fewer changes.
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -17,13 +18,13 @@ enum Change {
 }
 
 /// One of the seeds, most of the time not as it is.
-pub fn mutated(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+pub fn mutated(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Bytes> {
     let others = seeds.clone();
     (select(seeds), vec(change(), 0..6)).prop_map(move |(mut bytes, changes)| {
         for change in changes {
             apply(change, &mut bytes, &others);
         }
-        bytes
+        Bytes::from(bytes)
     })
 }
 
