@@ -235,14 +235,15 @@ impl Selector {
         if self.all_keys {
             return Err(RuleError::KeyAfterAll);
         }
-        let tilde = rule.iter().position(|&byte| byte == b'~').ok_or(RuleError::Syntax)?;
+        // as in Redis, `%R` without a pattern is one for the empty key
+        let tilde = rule.iter().position(|&byte| byte == b'~').unwrap_or(rule.len());
         let access = match rule[..tilde].to_ascii_lowercase().as_slice() {
             b"%r" => Access::READ,
             b"%w" => Access::WRITE,
             b"" | b"%rw" | b"%wr" => Access::all(),
             _ => return Err(RuleError::Syntax),
         };
-        let glob = Glob::new(&rule[tilde + 1..])?;
+        let glob = Glob::new(rule.get(tilde + 1..).unwrap_or_default())?;
         match self.keys.iter_mut().find(|(known, _)| *known == glob) {
             Some((_, has)) => *has |= access,
             None => self.keys.push((glob, access)),

@@ -87,7 +87,11 @@ fn check_flush_options(call: &Call<'_>) -> Result<(), Error> {
 }
 
 fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (a, b) = (call.store(1)?, call.store(2)?);
+    let (a, b) = match (call.store(1), call.store(2)) {
+        (Err(Error::NotInteger), _) => return Err(Error::other("ERR invalid first DB index")),
+        (_, Err(Error::NotInteger)) => return Err(Error::other("ERR invalid second DB index")),
+        (a, b) => (a?, b?),
+    };
     write(move |txn| {
         let (kind_a, kind_b) = (txn.kind(a)?, txn.kind(b)?);
         if kind_a != kind_b {
@@ -156,6 +160,8 @@ mod tests {
             ("GET k", r#""0""#),
             ("SWAPDB 1 1", "OK"),
             ("SWAPDB 0 16", "-ERR DB index is out of range"),
+            ("SWAPDB 01 0", "-ERR invalid first DB index"),
+            ("SWAPDB 16 01", "-ERR invalid second DB index"),
             ("STORE CREATE strict VALUES json", "OK"),
             (
                 "SWAPDB strict 1",

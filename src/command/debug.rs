@@ -37,6 +37,8 @@ const HELP: &[&str] = &[
     "    Returns an error with this text.",
     "FAIL-SYNCS <0|1>",
     "    Has the journal's syncs fail, as on a broken disk, or no more.",
+    "LOADAOF",
+    "    Writes a checkpoint.",
     "LOG <message>",
     "    Writes the message to the log.",
     "OBJECT <key>",
@@ -75,7 +77,7 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         ("object", 3) => object(call),
         ("protocol", 3) => protocol(call),
-        ("reload", 2..) => reload(call),
+        ("reload", 2..) | ("loadaof", 2) => reload(call),
         ("set-active-expire", 3) => {
             call.server.engine.set_sweeping(call.arg(2) != b"0");
             reply(Reply::OK)

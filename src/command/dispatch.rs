@@ -63,7 +63,12 @@ pub fn dispatch_found(
                 run(server, session, spec, &mut request.args, now_ms)
             };
             let took_ns = watch.lap_ns();
-            server.stats.command(command, took_ns, outcome.is_err());
+            match &outcome {
+                _ if !is_queued => server.stats.command(command, took_ns, outcome.is_err()),
+                // EXEC counts it when it runs it
+                Ok(_) => {}
+                Err(_) => server.stats.rejected(command),
+            }
             if server.slow.is_notable(took_ns) && !is_queued {
                 slow::note(server, session, spec, &request.args, took_ns);
             }
@@ -196,9 +201,7 @@ fn is_http(args: &[Bytes]) -> bool {
 
 /// As Redis: the name and the first arguments, up to 128 bytes each way. Of a command that only Redis has, the reason.
 fn unknown_command(args: &[Bytes]) -> Error {
-    const SHOWN_BYTES_MAX: usize = 128;
-    let shown = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(SHOWN_BYTES_MAX)]).into_owned();
-    let name = args.first().map_or(String::new(), |name| shown(name));
+    let name = args.first().map(|name| shown(name, SHOWN_BYTES_MAX)).unwrap_or_default();
     if let Some(refusal) = compatibility::refusal(&name) {
         return Error::other(refusal);
     }
@@ -207,14 +210,21 @@ fn unknown_command(args: &[Bytes]) -> Error {
         if arguments.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        let room = SHOWN_BYTES_MAX - arguments.len();
-        arguments.push_str(&format!("'{}' ", String::from_utf8_lossy(&word[..word.len().min(room)])));
+        arguments.push_str(&format!("'{}' ", shown(word, SHOWN_BYTES_MAX - arguments.len())));
     }
     Error::other(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
 }
 
 fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
-    let word =
-        args.get(1).map_or(Cow::Borrowed(""), |word| String::from_utf8_lossy(&word[..word.len().min(128)]));
+    let word = args.get(1).map(|word| shown(word, SHOWN_BYTES_MAX)).unwrap_or_default();
     Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
+}
+
+/// How much of a word an error repeats.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// The first bytes of a word, up to a zero byte: Redis prints C strings.
+fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    let text = word.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(&text[..text.len().min(bytes_max)])
 }

@@ -164,7 +164,12 @@ impl Conditions {
                 b"xx" => conditions.xx = true,
                 b"gt" => conditions.gt = true,
                 b"lt" => conditions.lt = true,
-                _ => return Err(Error::other(format!("ERR Unsupported option {}", call.text(at)))),
+                _ => {
+                    // Redis prints a C string
+                    let text = call.text(at);
+                    let shown = text.split('\0').next().unwrap_or_default();
+                    return Err(Error::other(format!("ERR Unsupported option {shown}")));
+                }
             }
         }
         let Conditions { nx, xx, gt, lt } = conditions;
@@ -270,6 +275,7 @@ mod tests {
         const NOT_WITH_NX: &str = "-ERR NX and XX, GT or LT options at the same time are not compatible";
         Harness::new().expect(&[
             ("EXPIRE k abc NX GT FOO", "-ERR Unsupported option FOO"),
+            (r#"EXPIRE k abc NX "a\x00b""#, "-ERR Unsupported option a"),
             ("EXPIRE k abc NX GT", NOT_WITH_NX),
             ("EXPIRE k abc LT XX NX", NOT_WITH_NX),
             ("EXPIRE k abc XX GT LT", "-ERR GT and LT options at the same time are not compatible"),

@@ -9,6 +9,10 @@ const SHELVES: usize = 3;
 const PLACES: usize = 7;
 
 pub fn lolwut(call: &mut Call<'_>) -> Result<Plan, Error> {
+    // there is one picture, whatever version is asked for
+    if call.args.len() >= 3 && call.is(1, "version") {
+        call.integer(2)?;
+    }
     let mut picture = String::new();
     for _ in 0..SHELVES {
         let jars: Vec<Option<&str>> = (0..PLACES).map(|_| jar(call.server.random())).collect();
@@ -32,6 +36,11 @@ fn jar(random: u64) -> Option<&'static str> {
 mod tests {
     use crate::command::testing::Harness;
     use crate::resp::Reply;
+
+    #[test]
+    fn a_version_is_a_number() {
+        Harness::new().expect(&[("LOLWUT VERSION abc", "-ERR value is not an integer or out of range")]);
+    }
 
     #[test]
     fn the_shelves_are_straight() {

@@ -100,6 +100,11 @@ impl Server {
     pub fn known_store(&self, word: &[u8]) -> Result<StoreId, Error> {
         let catalog = self.engine.catalog();
         if let Some(number) = number::parse_i64(word) {
+            if i32::try_from(number).is_err() {
+                return Err(Error::other(
+                    "ERR value is out of range, value must between -2147483648 and 2147483647",
+                ));
+            }
             let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
             return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
         }

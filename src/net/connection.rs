@@ -31,6 +31,8 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 const KEPT_BYTES: usize = 256 * 1024;
 /// A paused connection looks again whether it may go on.
 const PAUSE_STEP: Duration = Duration::from_millis(10);
+/// How long replies wait for a client that has not authenticated and doesn't read them.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a connection comes from.
 pub struct Peer {
@@ -284,9 +286,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let client = &self.session.client;
         client.output_buffer.store(self.output.len(), Ordering::Relaxed);
+        let is_stranger = !self.session.authenticated;
         let sent = tokio::select! {
             biased;
             sent = send(&mut self.stream, &self.output) => sent,
+            // nobody who has not said who he is may have us keep replies for him
+            () = tokio::time::sleep(STRANGER_PATIENCE), if is_stranger => {
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
         };

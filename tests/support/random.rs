@@ -23,6 +23,11 @@ impl Random {
         Random { state: seed }
     }
 
+    /// What the next numbers come from: a [`Random::new`] of it gives the same.
+    pub fn next_seed(&self) -> u64 {
+        self.state
+    }
+
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

@@ -47,7 +47,7 @@ impl Push {
     /// Takes over the settings that are for pushes.
     pub fn configure(&self, engine: &Engine, settings: &Settings) {
         *self.post.limit.write() = settings.client_output_buffer_limit.pubsub;
-        self.tracking.set_keys_max(settings.tracking_table_max_keys);
+        self.tracking.set_keys_max(&self.post, settings.tracking_table_max_keys);
         let classes = settings.notify_keyspace_events;
         *self.published_by.write() = classes;
         // without a way to publish them, nobody wants events

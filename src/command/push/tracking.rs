@@ -83,8 +83,10 @@ pub struct Figures {
 }
 
 impl Tracking {
-    pub fn set_keys_max(&self, keys_max: usize) {
+    /// How many keys are remembered; what is more is forgotten at once. 0: any number.
+    pub fn set_keys_max(&self, post: &Post, keys_max: usize) {
         self.keys_max.store(keys_max, Ordering::Relaxed);
+        self.table.lock().trim(post, keys_max);
     }
 
     /// Begins to track, or changes how; prefixes are added to those there are.
@@ -137,12 +139,7 @@ impl Tracking {
     pub fn remember<'k>(&self, post: &Post, client: &Client, keys: impl Iterator<Item = &'k Bytes>) {
         let mut table = self.table.lock();
         keys.for_each(|key| table.remember(key, client.id));
-        let keys_max = self.keys_max.load(Ordering::Relaxed);
-        while keys_max > 0 && table.readers.len() > keys_max {
-            let Some((_, key)) = table.oldest.first_key_value() else { break };
-            let key = key.clone();
-            table.invalidate(post, 0, 0, &key);
-        }
+        table.trim(post, self.keys_max.load(Ordering::Relaxed));
     }
 
     /// Tells whoever may have cached what changed.
@@ -182,6 +179,15 @@ impl Table {
         let key = Bytes::copy_from_slice(key);
         self.oldest.insert(self.last_number, key.clone());
         self.readers.insert(key, Readers { number: self.last_number, ids: SmallVec::from_slice(&[id]) });
+    }
+
+    /// Forgets the oldest keys that are too many, as if they had changed.
+    fn trim(&mut self, post: &Post, keys_max: usize) {
+        while keys_max > 0 && self.readers.len() > keys_max {
+            let Some((_, key)) = self.oldest.first_key_value() else { break };
+            let key = key.clone();
+            self.invalidate(post, 0, 0, &key);
+        }
     }
 
     /// Tells those who read the key, and forgets that they did.

@@ -1,0 +1,277 @@
+//! The parsers of bytes: requests, replies, records, journal entries, patterns, JSON.
+
+use ::bytes::{Bytes, BytesMut};
+use larder::engine::effect::{Definition, Effect};
+use larder::engine::journal::{self, Journal, JournalError};
+use larder::record::{Compression, RecordView, compress, json, write};
+use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
+use larder::store::{Kind, Pattern};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::fuzz;
+use super::mutation::mutated;
+
+fn seeds(inputs: &[&[u8]]) -> Vec<Vec<u8>> {
+    inputs.iter().map(|input| input.to_vec()).collect()
+}
+
+/// However the bytes are cut into pieces, the same requests come out, and the same error.
+#[test]
+fn requests() {
+    let seeds = seeds(&[
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n*1\r\n$4\r\nPING\r\n",
+        b"*0\r\n*-1\r\n*1\r\n$0\r\n\r\n",
+        b"SET key \"a \\\"quoted\\\" \\x41\\n value\" 'single \\' quote'\r\nPING\n",
+        b"\r\n\r\nGET k\r\n",
+        b"*11\r\n$16385\r\n",
+    ]);
+    let inputs = (mutated(seeds), vec(1..40usize, 0..12), any::<bool>());
+    fuzz("requests", &inputs, |(bytes, cuts, authenticated)| {
+        let limits = RequestLimits { authenticated, bulk_bytes_max: 10_000, request_bytes_max: 50_000 };
+        let whole = parse(&[&bytes[..]], &limits);
+        let mut pieces = Vec::new();
+        let mut rest = &bytes[..];
+        for cut in cuts {
+            let (piece, behind) = rest.split_at(cut.min(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+        }
+        pieces.push(rest);
+        prop_assert_eq!(&parse(&pieces, &limits), &whole);
+        for request in &whole.0 {
+            prop_assert!(!request.args.is_empty());
+            prop_assert!(authenticated || request.args.iter().all(|word| word.len() <= 64 * 1024));
+        }
+        Ok(())
+    });
+}
+
+fn parse(pieces: &[&[u8]], limits: &RequestLimits) -> (Vec<Request>, Option<ProtocolError>) {
+    let (mut parser, mut buffer, mut requests) = (Parser::new(), BytesMut::new(), Vec::new());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match parser.next(&mut buffer, limits) {
+                Ok(Some(request)) => requests.push(request),
+                Ok(None) => break,
+                Err(error) => return (requests, Some(error)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+/// A client takes a reply for one whole reply, whatever is in it.
+#[test]
+fn replies() {
+    let inputs = mutated(seeds(&[
+        b"\0hello\x01\x02\x03world\x04\x05\x02\x06abc\x07\x08",
+        b"\x05\x05\x05\x05",
+        b"\x03\r\n-x",
+    ]));
+    fuzz("replies", &inputs, |bytes| {
+        let reply = reply_of(&mut &bytes[..], 8);
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            prop_assert!(is_readable(&reply, protocol), "{reply:?} in {protocol:?}");
+        }
+        Ok(())
+    });
+}
+
+/// Reads a reply out of bytes: each first byte chooses a type.
+fn reply_of(bytes: &mut &[u8], depth: usize) -> Reply {
+    let Some((&choice, rest)) = bytes.split_first() else { return Reply::Null };
+    *bytes = rest;
+    let length = rest.len().min(usize::from(choice >> 4));
+    let (text, behind) = rest.split_at(length);
+    let text = || Bytes::copy_from_slice(text);
+    let simple = match choice & 15 {
+        0 => Some(Reply::Bulk(text())),
+        1 => Some(Reply::Integer(i64::from(choice) - 100)),
+        2 => Some(Reply::Verbatim(text())),
+        3 => Some(Reply::Error(larder::error::Error::other(String::from_utf8_lossy(&text()).into_owned()))),
+        4 => Some(Reply::Double(f64::from(choice) / 7.0)),
+        5 => Some(Reply::Boolean(choice > 100)),
+        6 => Some(Reply::NullArray),
+        7 => Some(Reply::BigNumber("12345678901234567890")),
+        8 => Some(Reply::OK),
+        _ => None,
+    };
+    if let Some(reply) = simple {
+        *bytes = behind;
+        return reply;
+    }
+    if depth == 0 {
+        return Reply::Null;
+    }
+    let mut items = || (0..length.min(5)).map(|_| reply_of(bytes, depth - 1)).collect::<Vec<_>>();
+    match choice & 3 {
+        0 => Reply::Array(items()),
+        1 => Reply::Set(items()),
+        _ => Reply::Map(items().into_iter().map(|item| (Reply::text("key"), item)).collect()),
+    }
+}
+
+/// Whether a client reads exactly what was said, and only types of its protocol. (The crate that the unit tests use as
+/// their oracle knows no set of maps, as COMMAND INFO has them.)
+pub fn is_readable(reply: &Reply, protocol: Protocol) -> bool {
+    let mut out = BytesMut::new();
+    encode(reply, protocol, &mut out);
+    let types: &[u8] = if protocol == Protocol::Resp2 { b"+-:$*" } else { b"+-:$*_,#=(%~>|" };
+    let replies = match reply {
+        Reply::Sequence(replies) => replies.len(),
+        _ => 1,
+    };
+    (0..replies).try_fold(&out[..], |rest, _| behind_reply(rest, types)) == Some(b"")
+}
+
+fn behind_reply<'b>(bytes: &'b [u8], types: &[u8]) -> Option<&'b [u8]> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    let (line, rest) = (&bytes[..end], &bytes[end + 2..]);
+    let (kind, text) = line.split_first().filter(|(kind, _)| types.contains(kind))?;
+    let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok();
+    match kind {
+        b':' => number().map(|_| rest),
+        b'$' | b'=' if number()? >= 0 => {
+            rest.get(number()? as usize..).and_then(|behind| behind.strip_prefix(b"\r\n"))
+        }
+        b'*' | b'~' | b'>' | b'%' | b'|' if number()? >= 0 => {
+            let width = if b"%|".contains(kind) { 2 } else { 1 };
+            // attributes are followed by what they belong to
+            let count = number()? * width + i64::from(*kind == b'|');
+            (0..count).try_fold(rest, |rest, _| behind_reply(rest, types))
+        }
+        b'$' | b'*' => (text == b"-1" && types.len() == 5).then_some(rest),
+        b'_' => text.is_empty().then_some(rest),
+        _ => Some(rest),
+    }
+}
+
+/// A record that is not as it was written is never taken for one, and no header makes the value longer than it says.
+#[test]
+fn records() {
+    let text = br#"{"name":"a record that is long enough to be compressed","list":[1,2,3,4,5,6,7,8,9,10]}"#
+        .repeat(3);
+    let mut valid = Vec::new();
+    for (expires, plain) in [(None, &b"7"[..]), (Some(1_700_000_000_000), &text[..]), (None, &text[..])] {
+        let mut record = Vec::new();
+        write(
+            b"key",
+            77,
+            expires,
+            &compress(plain, &"4:64".parse().unwrap_or(Compression::Off)),
+            &mut record,
+        );
+        valid.push(record);
+    }
+    fuzz("records", &mutated(valid.clone()), |bytes| {
+        if RecordView::parse(b"key", &bytes).is_ok() {
+            prop_assert!(valid.iter().any(|record| bytes == record), "a changed record verifies");
+        }
+        if let Ok(view) = RecordView::peek(&bytes)
+            && view.plain_len < 1 << 20
+            && let Ok(plain) = view.plain()
+        {
+            prop_assert_eq!(plain.len(), view.plain_len);
+        }
+        Ok(())
+    });
+}
+
+/// What is read of an entry is what it says: written again, it reads the same.
+#[test]
+fn journal_entries() {
+    let (key, value) = (Bytes::from_static(b"key"), Bytes::from_static(b"[1,2,3]"));
+    let definition = Definition { name: Some("orders".into()), kind: Some(Kind::Any) };
+    let effects = [
+        Effect::Put { generation: 5, key: key.clone(), value, expires_at_ms: Some(1_700_000_000_000) },
+        Effect::Remove { generation: 5, key },
+        Effect::Define { store: 16, generation: 6, definition },
+        Effect::Drop { store: 16 },
+        Effect::Flush { store: 0, generation: 7 },
+        Effect::Swap { a: 0, b: 1 },
+    ];
+    let encode = |effects: &[Effect]| {
+        let mut entry = Vec::new();
+        effects.iter().for_each(|effect| effect.encode(&mut entry));
+        entry
+    };
+    let mut seeds = vec![encode(&effects)];
+    seeds.extend(effects.iter().map(|effect| encode(std::slice::from_ref(effect))));
+    fuzz("journal entries", &mutated(seeds), |bytes| {
+        if let Ok(read) = Effect::decode_all(&bytes) {
+            prop_assert_eq!(Effect::decode_all(&encode(&read)).ok(), Some(read));
+        }
+        Ok(())
+    });
+}
+
+/// A damaged segment is refused or read in part, and never has more entries than were written.
+#[test]
+fn journal_segments() {
+    const ENTRIES: u64 = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let options = journal::Options { segment_bytes: 1, ..journal::Options::default() };
+    let (journal, _) = Journal::open::<JournalError>(folder.path(), options, 0, &mut |_, _| Ok(())).unwrap();
+    for at in 0..ENTRIES {
+        journal.append(|_, out| out.extend_from_slice(&[at as u8; 30])).unwrap();
+        journal.wait_durable(at + 1).unwrap();
+    }
+    journal.close().unwrap();
+    drop(journal);
+    let used: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let contents: Vec<Vec<u8>> = used.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let longest = |bytes: &Vec<u8>| bytes.iter().rposition(|byte| *byte != 0);
+    let active = (0..used.len()).max_by_key(|at| longest(&contents[*at])).unwrap();
+    assert_eq!(journal::inspect(folder.path(), 0).unwrap().replayable, ENTRIES);
+
+    fuzz("journal segments", &mutated(vec![contents[active].clone()]), |bytes| {
+        std::fs::write(&used[active], &bytes).unwrap();
+        if let Ok(seen) = journal::inspect(folder.path(), 0) {
+            prop_assert!(seen.replayable <= ENTRIES, "{seen:?}");
+        }
+        Ok(())
+    });
+}
+
+/// A pattern matches only what begins with its literal prefix: what a scan relies on. (That it matches what it should is
+/// compared with a plain matcher beside the code.)
+#[test]
+fn patterns() {
+    let patterns =
+        mutated(seeds(&[b"user:*", b"h[a-c]llo?", b"[^x-z]*\\*", b"*a*b*", b"[", b"[]", b"[a-", b"\\"]));
+    let strings = mutated(seeds(&[b"user:1", b"hallo1", b"a*", b"xaxbx", b"["]));
+    fuzz("patterns", &(patterns, strings), |(pattern, string)| {
+        let compiled = Pattern::new(&pattern);
+        let matches = compiled.matches(&string);
+        if matches {
+            prop_assert!(string.starts_with(compiled.literal_prefix()));
+            prop_assert!(!compiled.is_literal() || string[..] == *compiled.literal_prefix());
+        }
+        prop_assert!(!compiled.is_all() || matches);
+        compiled.matches_ignoring_case(&string);
+        Ok(())
+    });
+}
+
+/// What passes is JSON to a parser that builds a tree, and what it builds is JSON here.
+#[test]
+fn json_texts() {
+    let inputs = mutated(seeds(&[
+        br#"{"a":[1,2.5e-3,"\u00e9\n",null,true],"b":{"c":false}}"#,
+        b"  [ ]  ",
+        b"\"\\ud800\"",
+        b"-0.0e+10",
+        &[b'['; 127],
+    ]));
+    fuzz("json texts", &inputs, |bytes| {
+        let tree = serde_json::from_slice::<serde_json::Value>(&bytes);
+        match json::check(&bytes) {
+            // numbers out of range, lone surrogates and the deepest level are JSON, and no tree of this crate's
+            Ok(()) => prop_assert!(tree.is_ok() || std::str::from_utf8(&bytes).is_ok()),
+            Err(_) => prop_assert!(tree.is_err(), "refused, and is {tree:?}"),
+        }
+        Ok(())
+    });
+}
