@@ -56,6 +56,11 @@ const OTHERWISE: &[(&str, Compare, &str)] = &[
     ("memory malloc-stats", Compare::Type, "describes the server"),
     ("slowlog get", Compare::Type, "depends on how long commands took"),
     ("slowlog len", Compare::Type, "depends on how long commands took"),
+    ("latency doctor", Compare::Type, "depends on how long commands took"),
+    ("latency graph", Compare::Type, "depends on how long commands took"),
+    ("latency histogram", Compare::Type, "depends on how long commands took"),
+    ("latency history", Compare::Type, "depends on how long commands took"),
+    ("latency latest", Compare::Type, "depends on how long commands took"),
     ("object encoding", Compare::Type, "tells what the bytes look like; how they came about is not kept"),
     ("object refcount", Compare::Type, "there are no shared values in memory"),
 ];
@@ -68,6 +73,7 @@ const NOT_SENT: &[(&str, &str)] = &[
     ("debug", "what it shows and does is of the inside of a server"),
     ("shutdown", "ends the servers"),
     ("wait", "may wait for ever; tests/scenarios/server.txt has it"),
+    ("waitaof", "came with Redis 7.2"),
     ("bgsave", "its answer depends on whether one is running already"),
     ("bgrewriteaof", "its answer depends on whether one is running already"),
     ("lolwut", "art is free"),
@@ -113,8 +119,7 @@ const USERS: &str = "users and categories are Larder's own; Redis's test suite i
 /// Options that the reference does not know: they came after 7.0.
 const NEWER_OPTIONS: &[&str] = &["IFEQ", "IFNE", "IFDEQ", "IFDNE", "MAXAGE"];
 
-/// Meant differences of single replies. There is one more, of which `stage.rs` keeps account: a watched key that was
-/// absent, came and went counts as unchanged, since what is absent has no version.
+/// Meant differences of single replies.
 const MEANT: &[Meant] = &[
     Meant {
         why: "what is not a number is the name of a store",

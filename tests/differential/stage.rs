@@ -76,7 +76,6 @@ impl Stage {
             redis: self.redis.connect(),
             queued: None,
             queued_expires: false,
-            watches_nothing: false,
         };
         if self.protocol == 3 {
             pair.call(&[b"HELLO".to_vec(), b"3".to_vec()]);
@@ -120,8 +119,6 @@ struct Pair {
     /// Between MULTI and EXEC: the commands whose replies EXEC gives.
     queued: Option<Vec<String>>,
     queued_expires: bool,
-    /// A watched key had no record.
-    watches_nothing: bool,
 }
 
 impl Pair {
@@ -158,14 +155,6 @@ impl Pair {
             "exec" | "discard" | "reset" => {
                 self.queued = None;
                 self.queued_expires = false;
-                self.watches_nothing = false;
-            }
-            "unwatch" => self.watches_nothing = false,
-            "watch" if *larder == Reply::ok() => {
-                let keys = [&[b"EXISTS".to_vec()], &step.words[1..]].concat();
-                let distinct: BTreeSet<_> = step.words[1..].iter().collect();
-                let (_, there) = self.call(&keys);
-                self.watches_nothing |= there != Some(Reply::Integer(distinct.len() as i64));
             }
             _ => {}
         }
@@ -183,7 +172,6 @@ impl Pair {
                 });
                 each.max().unwrap_or(Verdict::Alike)
             }
-            (Reply::Array(_), nothing) if nothing.is_null() && self.watches_nothing => Verdict::Meant,
             _ => differences::judge("exec", Compare::Bytes, larder, redis),
         }
     }
