@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::App;
 use super::door::{self, Peer};
@@ -137,6 +138,11 @@ impl Ask {
 
 fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json")
+}
+
+/// A field of a body that may be left out: `null` is not the same, but a value or a mistake.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Percent-decoded; any bytes may come out, and nothing that only looks like an escape may go in.

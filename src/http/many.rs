@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::ask::Ask;
+use super::ask::{Ask, given};
 use super::gate::{Entry, integer, items, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
@@ -74,7 +74,9 @@ pub async fn get(ask: Ask) -> Answer {
 struct RecordList {
     records: Vec<NewRecord>,
     /// One for all, in seconds or milliseconds.
+    #[serde(default, deserialize_with = "given")]
     ttl: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
     ttl_ms: Option<u64>,
     #[serde(default)]
     keepttl: bool,
@@ -90,14 +92,10 @@ struct RecordList {
 #[serde(deny_unknown_fields)]
 struct NewRecord {
     key: Key,
-    /// `null` is a value, too.
     #[serde(default, deserialize_with = "given")]
     value: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "given")]
     value_base64: Option<String>,
-}
-
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl NewRecord {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::ask::{Ask, Params};
+use super::ask::{Ask, Params, given};
 use super::gate::{Entry, Talk, integer, value, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
@@ -22,8 +22,8 @@ pub const TTL_MS: HeaderName = HeaderName::from_static("larder-ttl-ms");
 /// Bytes that key and record take as stored.
 pub const STORED_BYTES: HeaderName = HeaderName::from_static("larder-stored-bytes");
 
-/// How often an append is tried against others who change the same record.
-const APPEND_ATTEMPTS: usize = 100;
+/// How often an append is tried against others who delete the record.
+const APPEND_ATTEMPTS: usize = 10;
 
 struct Record {
     value: Bytes,
@@ -140,48 +140,39 @@ pub async fn append(ask: Ask) -> Answer {
     let (length, version) = gate
         .write(key.len() + item.get().len(), move |talk| {
             talk.enter(&store, Entry::Creating)?;
+            let alone = [b"[", item.get().as_bytes(), b"]"].concat();
             for _ in 0..APPEND_ATTEMPTS {
-                let found = value(talk.command(words([b"GET", &key]))?)?;
-                let longer = appended(found.as_deref(), item.get())?;
-                let mut command = words([b"SET", &key]);
-                command.push(longer.clone());
-                match found {
-                    None => command.push(Bytes::from_static(b"NX")),
-                    Some(found) => {
-                        command.extend([Bytes::from_static(b"IFEQ"), found, Bytes::from_static(b"KEEPTTL")]);
-                    }
+                let (created, version) = talk.versioned(words([b"SET", &key, &alone, b"NX"]))?;
+                if created != Reply::Null {
+                    return Ok((1, version));
                 }
-                let (reply, version) = talk.versioned(command)?;
-                if reply != Reply::Null {
-                    let items: Vec<&RawValue> =
-                        serde_json::from_slice(&longer).map_err(|error| Problem::ours(error.to_string()))?;
-                    return Ok((items.len(), version));
+                let command = words([b"JSON.ARRAPPEND", &key, b"$", item.get().as_bytes()]);
+                match talk.versioned(command) {
+                    Ok((lengths, version)) => return Ok((length(lengths)?, version)),
+                    // it expired or was deleted in between
+                    Err(_) if integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 => {}
+                    Err(problem) => return Err(problem),
                 }
             }
-            let detail = "others change this record all the time; try again";
+            let detail = "others create and delete this record all the time; try again";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "BUSY", detail))
         })
         .await?;
     Ok(([(header::ETAG, tag(version))], answer(format!("{{\"length\":{length}}}"))).into_response())
 }
 
-/// The text of an array with one more item at its end.
-fn appended(array: Option<&[u8]>, item: &str) -> Result<Bytes, Problem> {
-    let array = array.unwrap_or(b"[]").trim_ascii();
-    let inside = array.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
-    let Some(inside) = inside.filter(|_| json::check(array).is_ok()) else {
-        return Err(Problem::new(StatusCode::CONFLICT, "WRONGTYPE", "the record is not a JSON array"));
-    };
-    let comma = if inside.trim_ascii().is_empty() { "" } else { "," };
-    let longer = Bytes::from([b"[", inside, comma.as_bytes(), item.as_bytes(), b"]"].concat());
-    // as deep as an item may be on its own, it may be too deep in here
-    json::check(&longer)?;
-    Ok(longer)
+/// What JSON.ARRAPPEND says of its one match.
+fn length(lengths: Reply) -> Result<i64, Problem> {
+    match super::gate::items(lengths)?.first() {
+        Some(Reply::Integer(length)) => Ok(*length),
+        _ => Err(Problem::new(StatusCode::CONFLICT, "WRONGTYPE", "the record is not a JSON array")),
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Increment {
+    #[serde(default, deserialize_with = "given")]
     by: Option<serde_json::Number>,
 }
 

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::ask::Ask;
+use super::ask::{Ask, given};
 use super::gate::{Entry, items, words};
 use super::json::{answer, of_reply};
 use super::problem::{Answer, Problem};
@@ -22,6 +22,7 @@ pub async fn list(ask: Ask) -> Answer {
 #[serde(deny_unknown_fields)]
 struct NewStore {
     name: String,
+    #[serde(default, deserialize_with = "given")]
     values: Option<String>,
 }
 
