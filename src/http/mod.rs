@@ -79,15 +79,18 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/records/{key}/append", post(records::append))
         .route("/records/{key}/increment", post(records::increment))
         .route("/records/{key}/ttl", put(records::set_ttl));
+    let api = Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/usage", get(stores::usage))
+        .route("/api/v1/stores", get(stores::list).post(stores::create))
+        .nest("/api/v1/stores/{store}", store)
+        .layer(middleware::from_fn_with_state(app.clone(), take_turn));
     let router = Router::new()
         .route("/", get(welcome))
         .route("/openapi.json", get(openapi))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/usage", get(stores::usage))
-        .route("/api/v1/stores", get(stores::list).post(stores::create))
-        .nest("/api/v1/stores/{store}", store)
+        .merge(api)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "ERR", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "ERR", "this path does not take this method")
@@ -101,13 +104,16 @@ pub fn router(server: Arc<Server>) -> Router {
     router.with_state(app)
 }
 
-/// What every request gets: a place, an end, a count, and the headers of every answer.
+/// Lets a bounded number of requests work at once.
+async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
+    let _place = app.places.acquire().await;
+    next.run(request).await
+}
+
+/// What every request gets: an end, a count, and the headers of every answer.
 async fn attend(State(app): State<App>, request: Request, next: Next) -> Response {
-    let answered = tokio::time::timeout(REQUEST_TIMEOUT, async {
-        let _place = app.places.acquire().await;
-        next.run(request).await
-    });
-    let mut response = answered.await.unwrap_or_else(|_| {
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| {
         let why = "the request took too long; a write may or may not have happened";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "ERR", why).into_response()
     });
