@@ -75,7 +75,7 @@ pub async fn entries(ask: Ask) -> Answer {
         })
         .await?;
     let mut writer = Writer::new();
-    writer.raw("{\"entries\":[").each(&entries, |writer, entry| write_entry(writer, entry)).raw("],");
+    writer.raw("{\"entries\":[").each(&entries, write_entry).raw("],");
     Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
 }
 

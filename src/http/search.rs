@@ -19,7 +19,7 @@ enum Wanted {
     /// The same text, or the same JSON in other words.
     Equal(Vec<u8>, Option<Value>),
     /// Text that is in the value's text, escapes as they are written there.
-    Contained(memmem::Finder<'static>),
+    Contained(Vec<u8>),
     /// The same in any case.
     ContainedInAnyCase(String),
 }
@@ -34,7 +34,7 @@ impl Wanted {
                 let text = std::str::from_utf8(text).map_err(|_| Problem::bad("'contains' is not UTF-8"))?;
                 Ok(Wanted::ContainedInAnyCase(text.to_lowercase()))
             }
-            (None, Some(text)) => Ok(Wanted::Contained(memmem::Finder::new(text).into_owned())),
+            (None, Some(text)) => Ok(Wanted::Contained(text.to_vec())),
             _ => Err(Problem::bad("either 'equals' or 'contains' must be there")),
         }
     }
@@ -47,7 +47,7 @@ impl Wanted {
                         .as_ref()
                         .is_some_and(|json| serde_json::from_slice(value).ok().as_ref() == Some(json))
             }
-            Wanted::Contained(text) => text.find(value).is_some(),
+            Wanted::Contained(text) => memmem::find(value, text).is_some(),
             Wanted::ContainedInAnyCase(text) => String::from_utf8_lossy(value).to_lowercase().contains(text),
         }
     }
@@ -60,7 +60,7 @@ pub async fn search(ask: Ask) -> Answer {
     let store = ask.store();
     let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
     let mut writer = Writer::new();
-    writer.raw("{\"entries\":[").each(&found, |writer, entry| write_entry(writer, entry));
+    writer.raw("{\"entries\":[").each(&found, write_entry);
     writer.raw(format!("],\"looked_at\":{looked_at},"));
     Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
 }
