@@ -81,7 +81,14 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-documents-{port}"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-        command.arg("--dir").arg(&folder).args(["--port", &port.to_string(), "--appendfsync", "everysec"]);
+        command.arg("--dir").arg(&folder).args([
+            "--port",
+            &port.to_string(),
+            "--appendfsync",
+            "everysec",
+            "--http-port",
+            "0",
+        ]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("larder");
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             thread::sleep(Duration::from_millis(20));

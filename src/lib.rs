@@ -14,6 +14,7 @@ pub mod config;
 pub mod document;
 pub mod engine;
 pub mod error;
+pub mod http;
 pub mod limits;
 pub mod net;
 pub mod record;

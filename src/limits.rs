@@ -74,6 +74,19 @@ pub const UNREAD_SOFT_S: u64 = 60;
 
 /// Keys that are remembered for client-side caching: the default of `tracking-table-max-keys` (as Redis).
 pub const TRACKED_KEYS: usize = 1_000_000;
+/// Longest body of an HTTP request, where `proto-max-bulk-len` is not less.
+pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most bytes, and most headers, that an HTTP request may have before its body.
+pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Most connections to the HTTP port; further ones wait to be accepted.
+pub const HTTP_CONNECTIONS_MAX: usize = 512;
+/// Most HTTP requests that are worked on at once; further ones wait.
+pub const HTTP_REQUESTS_MAX: usize = 32;
+/// Most records that one page of a search in values looks at.
+pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
+/// Most bytes of values that one page of a search looks at before its last step.
+pub const HTTP_SEARCH_BYTES: usize = 64 * 1024 * 1024;
 
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;

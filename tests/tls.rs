@@ -157,7 +157,7 @@ fn redis_py_by_url() {
 /// Larder with nothing but these flags and a folder of its own.
 fn larder(folder: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-    command.arg("--dir").arg(folder).args(["--port", "0"]).args(flags);
+    command.arg("--dir").arg(folder).args(["--port", "0", "--http-port", "0"]).args(flags);
     command
 }
 

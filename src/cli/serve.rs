@@ -11,6 +11,7 @@ use crate::command::{Server, acl};
 use crate::config::{self, Config, DebugAccess, Loaded, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
+use crate::http;
 use crate::net::{self, Listen};
 use crate::telemetry::log;
 
@@ -34,13 +35,21 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         unixsocket: settings.unixsocket.clone(),
         backlog: settings.tcp_backlog,
     };
+    let http_port = settings.http_port;
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::now_ms()));
     acl::load_at_start(&server)?;
+    let http = match http_port {
+        0 => None,
+        port => Some(http::start(server.clone(), &listen.bind, port).map_err(|error| error.to_string())?),
+    };
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
-        net::serve(server, &listen).await
+        net::serve(server.clone(), &listen).await
     });
+    // it ends with everything else, whatever brought the end
+    server.shutdown.raise();
+    http.into_iter().for_each(http::Running::join);
     runtime.shutdown_timeout(Duration::from_secs(1));
     engine
         .close()

@@ -303,6 +303,8 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("total_reads_processed", stats.reads.load(Relaxed));
     fields.add("total_writes_processed", stats.writes.load(Relaxed));
     fields.add("slowlog_entries", server.slow.len());
+    fields.add("http_requests", stats.http_requests.load(Relaxed));
+    fields.add("http_errors", stats.http_errors.load(Relaxed));
 }
 
 fn replication(server: &Server, fields: &mut Fields) {

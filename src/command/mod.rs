@@ -50,6 +50,7 @@ pub mod permission;
 pub mod pubsub;
 pub mod push;
 pub mod reach;
+pub mod record;
 pub mod reference;
 pub mod replication;
 pub mod scan;

@@ -36,6 +36,7 @@ static FAMILIES: &[&[Spec]] = &[
     super::object::COMMANDS,
     super::pubsub::COMMANDS,
     super::replication::COMMANDS,
+    super::record::COMMANDS,
     super::scan::COMMANDS,
     super::slow::COMMANDS,
     super::store::COMMANDS,

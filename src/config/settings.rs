@@ -25,7 +25,9 @@ pub struct Settings {
     pub tls_ca_cert_file: Option<PathBuf>,
     pub tls_auth_clients: ClientCertificates,
     pub unixsocket: Option<PathBuf>,
+    /// 0: no HTTP.
     pub http_port: u16,
+    pub http_cors_origin: Option<String>,
     pub requirepass: Option<String>,
     pub aclfile: Option<PathBuf>,
     /// What follows `user` in the settings file: a name and rules each.
@@ -79,7 +81,8 @@ impl Default for Settings {
             tls_ca_cert_file: None,
             tls_auth_clients: ClientCertificates::Required,
             unixsocket: None,
-            http_port: 0,
+            http_port: 8379,
+            http_cors_origin: None,
             requirepass: None,
             aclfile: None,
             users: Vec::new(),
@@ -180,6 +183,19 @@ pub enum DebugAccess {
     /// Who connects through a loopback address or the Unix socket.
     Local,
     Yes,
+}
+
+/// An origin as browsers write it: scheme and authority, nothing behind. None if the text is empty.
+fn parse_origin(text: &str) -> Result<Option<String>, String> {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_good = |authority: &str| {
+        !authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    match authority {
+        _ if text.is_empty() => Ok(None),
+        Some(authority) if is_good(authority) => Ok(Some(text.to_owned())),
+        _ => Err("argument must be an origin: http:// or https://, a host, and nothing behind".into()),
+    }
 }
 
 /// When a setting can be changed.
@@ -300,17 +316,18 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "http-port",
         value: "PORT",
-        help: "Port of the HTTP API; this version has none, so only 0 (off) is taken",
+        help: "Port of the HTTP API and of /metrics, /healthz and /readyz; 0: none",
         when: When::Start,
         get: |s| s.http_port.to_string(),
-        set: |s, text| {
-            s.http_port = parse_number(text, 0, u16::MAX)?;
-            if s.http_port == 0 {
-                Ok(())
-            } else {
-                Err("argument must be 0: this version has no HTTP API".into())
-            }
-        },
+        set: |s, text| Ok(s.http_port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "http-cors-origin",
+        value: "ORIGIN",
+        help: "Origin of web pages that may use the HTTP API, like https://tools.example.com; empty: only its own",
+        when: When::Start,
+        get: |s| s.http_cors_origin.clone().unwrap_or_default(),
+        set: |s, text| Ok(s.http_cors_origin = parse_origin(text)?),
     },
     Setting {
         name: "requirepass",

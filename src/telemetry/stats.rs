@@ -34,6 +34,9 @@ pub struct Stats {
     pub errors: AtomicU64,
     /// What was allocated when the server started.
     pub startup_bytes: u64,
+    pub http_requests: AtomicU64,
+    /// Requests that were answered with a status of 400 or more.
+    pub http_errors: AtomicU64,
     port: AtomicU16,
     /// Most bytes that were allocated at any sample.
     memory_peak: AtomicU64,
@@ -111,6 +114,8 @@ impl Stats {
             writes: AtomicU64::default(),
             errors: AtomicU64::default(),
             startup_bytes: process::allocated_bytes(),
+            http_requests: AtomicU64::default(),
+            http_errors: AtomicU64::default(),
             port: AtomicU16::default(),
             memory_peak: AtomicU64::default(),
             expired_before: AtomicU64::default(),
@@ -268,6 +273,8 @@ impl Stats {
             &self.reads,
             &self.writes,
             &self.errors,
+            &self.http_requests,
+            &self.http_errors,
             &self.memory_peak,
         ];
         let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);

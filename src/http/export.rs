@@ -1,0 +1,96 @@
+//! All records of a store, or those with a prefix, as a stream of JSON lines: what `entries` gives page by page, without
+//! a limit. What is there from start to end is in it once; while others write, it is not of one moment.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+
+use super::ask::Ask;
+use super::gate::Gate;
+use super::json::Writer;
+use super::keys::{Found, Page, entries_page, write_entry};
+use super::problem::{Answer, Problem};
+
+/// Records that are read and sent at once.
+const STEP: usize = 256;
+
+pub async fn export(ask: Ask) -> Answer {
+    let params = ask.params(&["prefix"])?;
+    let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
+    let export = Export { store: ask.store(), pattern: page.pattern.clone(), cursor: page.start() };
+    // the first page is made at once: its trouble has a status
+    let (gate, entries, rest) = export.step(ask.gate).await?;
+    let begun = (Some(entries), rest.map(|rest| (gate, rest)));
+    let lines = stream::try_unfold(begun, async |(ready, rest)| {
+        let (entries, rest) = match (ready, rest) {
+            (Some(entries), rest) => (entries, rest),
+            (None, None) => return Ok(None),
+            (None, Some((gate, export))) => {
+                // the answer has begun: all there is to do is to end it in the middle, which clients notice
+                let (gate, entries, rest) = export.step(gate).await.map_err(|problem| {
+                    tracing::warn!(?problem, "an export could not go on");
+                    std::io::Error::other("the export could not go on")
+                })?;
+                (entries, rest.map(|rest| (gate, rest)))
+            }
+        };
+        Ok::<_, std::io::Error>(Some((lines(&entries), (None, rest))))
+    });
+    Ok(stream_of(Body::from_stream(lines)))
+}
+
+struct Export {
+    store: Bytes,
+    pattern: Bytes,
+    cursor: Bytes,
+}
+
+impl Export {
+    /// Some records, and what is left to do.
+    async fn step(self, gate: Gate) -> Result<(Gate, Vec<Found>, Option<Export>), Problem> {
+        let (gate, (entries, rest)) = gate
+            .page(move |talk| {
+                let (entries, next) = entries_page(talk, &self.store, &self.cursor, &self.pattern, STEP)?;
+                Ok((entries, next.map(|cursor| Export { cursor, ..self })))
+            })
+            .await?;
+        Ok((gate, entries, rest))
+    }
+}
+
+fn lines(entries: &[Found]) -> Bytes {
+    let mut writer = Writer::new();
+    for entry in entries {
+        write_entry(&mut writer, entry);
+        writer.raw("\n");
+    }
+    writer.finish().into()
+}
+
+fn stream_of(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::Api;
+
+    #[tokio::test]
+    async fn every_record_is_a_line() {
+        let api = Api::new();
+        let records: Vec<String> =
+            (0..600).map(|n| format!(r#"{{"key": "k{n:03}", "value": {n}}}"#)).collect();
+        let body = format!(r#"{{"records": [{}]}}"#, records.join(","));
+        assert_eq!(api.run("POST /api/v1/stores/0/many/put", &body).await.status, 200);
+        let told = api.run("GET /api/v1/stores/0/export", "").await;
+        assert_eq!((told.status, told.header("content-type")), (200, "application/x-ndjson"));
+        let text = String::from_utf8_lossy(&told.body).into_owned();
+        assert_eq!(text.lines().count(), 600);
+        assert_eq!(text.lines().nth(7), Some(r#"{"key":"k007","value":7,"ttl_ms":null}"#));
+        let some = api.run("GET /api/v1/stores/0/export?prefix=k00", "").await;
+        assert_eq!(some.body.split(|byte| *byte == b'\n').count(), 11);
+        assert_eq!(api.run("GET /api/v1/stores/none/export", "").await.status, 404);
+    }
+}

@@ -1,0 +1,189 @@
+//! A request's way through the one gate: commands in, replies out, and the wait for durability.
+//!
+//! Commands run on a thread that may block, a request's one after the other, as those of a connection do. Nothing that a
+//! request found or changed is answered before it is as durable as the policy promises.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::problem::Problem;
+use crate::command::{Server, Session, Spec, dispatch, permission, table};
+use crate::engine::{Seq, clock};
+use crate::error::Error;
+use crate::resp::{Reply, Request};
+
+/// A paused request looks again whether it may go on.
+const PAUSE_STEP: Duration = Duration::from_millis(10);
+/// What a command takes in memory beside its words.
+const EFFECT_BYTES: usize = 256;
+
+/// Who asks, and of which server.
+pub struct Gate {
+    pub server: Arc<Server>,
+    pub session: Session,
+}
+
+impl Gate {
+    /// Runs commands that only read.
+    pub async fn read<R: Send + 'static>(
+        self,
+        run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
+    ) -> Result<R, Problem> {
+        self.pause(b"get").await;
+        self.run(run).await.1
+    }
+
+    /// Runs commands that write about so many bytes.
+    pub async fn write<R: Send + 'static>(
+        self,
+        bytes: usize,
+        run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
+    ) -> Result<R, Problem> {
+        self.pause(b"set").await;
+        poll_fn(|cx| self.server.engine.poll_room(bytes + EFFECT_BYTES, cx)).await?;
+        self.run(run).await.1
+    }
+
+    /// Runs commands that only read, and gives the gate back for more.
+    pub async fn page<R: Send + 'static>(
+        self,
+        run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
+    ) -> Result<(Gate, R), Problem> {
+        self.pause(b"get").await;
+        let (gate, outcome) = self.run(run).await;
+        let gate = gate.ok_or_else(|| Problem::ours("the request was lost"))?;
+        Ok((gate, outcome?))
+    }
+
+    async fn run<R: Send + 'static>(
+        self,
+        run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
+    ) -> (Option<Gate>, Result<R, Problem>) {
+        let server = self.server.clone();
+        let ran = tokio::task::spawn_blocking(move || {
+            let mut talk = Talk { server: self.server, session: self.session, reflects: 0 };
+            let outcome = run(&mut talk);
+            (talk, outcome)
+        });
+        let Ok((talk, outcome)) = ran.await else {
+            return (None, Err(Problem::ours("the request ended in a panic; the log says more")));
+        };
+        // refusals wait, too: they tell of what was found
+        let outcome = match poll_fn(|cx| server.engine.poll_acknowledged(talk.reflects, cx)).await {
+            Ok(()) => outcome,
+            Err(error) => Err(error.into()),
+        };
+        (Some(Gate { server, session: talk.session }), outcome)
+    }
+
+    /// Waits as long as CLIENT PAUSE holds up a command like this.
+    async fn pause(&self, like: &[u8]) {
+        let Some(spec): Option<&Spec> = table::find(like) else { return };
+        while self.server.clients.holds_up(spec, clock::now_ms) && !self.server.shutdown.is_raised() {
+            tokio::time::sleep(PAUSE_STEP).await;
+        }
+    }
+}
+
+/// The commands of one request.
+pub struct Talk {
+    pub server: Arc<Server>,
+    pub session: Session,
+    reflects: Seq,
+}
+
+/// Whether a store that is missing may be created (`auto-create-stores`): only by those who put something into it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    Existing,
+    Creating,
+}
+
+impl Talk {
+    /// Runs a command.
+    pub fn command(&mut self, words: Vec<Bytes>) -> Result<Reply, Problem> {
+        self.versioned(words).map(|(reply, _)| reply)
+    }
+
+    /// Runs a command; gives the version of what it wrote as well, if it did.
+    pub fn versioned(&mut self, args: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
+        let answer = dispatch(&self.server, &mut self.session, Request { args });
+        self.reflects = self.reflects.max(answer.reflects);
+        match answer.reply {
+            Some(Reply::Error(error)) => Err(error.into()),
+            Some(reply) => Ok((reply, answer.reflects)),
+            None => Err(Problem::ours("a command gave no reply")),
+        }
+    }
+
+    /// Goes on in a store, named by number or name.
+    pub fn enter(&mut self, store: &[u8], entry: Entry) -> Result<(), Problem> {
+        let label = self.server.label_of_named_store(store);
+        if !permission::may_use_store(&self.session, &label) {
+            // refuses, and logs it
+            self.command(words([b"SELECT", store]))?;
+        }
+        let id = match entry {
+            Entry::Existing => self.server.known_store(store)?,
+            Entry::Creating => self.server.find_store(store)?,
+        };
+        self.session.select(id);
+        Ok(())
+    }
+
+    /// Runs commands as one transaction, of which other clients see nothing in between. None: a watched key changed.
+    pub fn together(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Option<(Vec<Reply>, Seq)>, Problem> {
+        self.command(words([b"MULTI"]))?;
+        for command in commands {
+            self.command(command)?;
+        }
+        let (reply, version) = self.versioned(words([b"EXEC"]))?;
+        match reply {
+            Reply::Array(replies) => match replies.into_iter().map(done).collect::<Result<_, _>>() {
+                Ok(replies) => Ok(Some((replies, version))),
+                Err(error) => Err(error.into()),
+            },
+            _ => Ok(None),
+        }
+    }
+}
+
+fn done(reply: Reply) -> Result<Reply, Error> {
+    match reply {
+        Reply::Error(error) => Err(error),
+        reply => Ok(reply),
+    }
+}
+
+/// The words of a command.
+pub fn words<const N: usize>(words: [&[u8]; N]) -> Vec<Bytes> {
+    words.iter().map(|word| Bytes::copy_from_slice(word)).collect()
+}
+
+/// A reply that is an array.
+pub fn items(reply: Reply) -> Result<Vec<Reply>, Problem> {
+    match reply {
+        Reply::Array(items) => Ok(items),
+        _ => Err(Problem::ours("a command gave another reply than a list")),
+    }
+}
+
+/// A reply that is a value or nothing.
+pub fn value(reply: Reply) -> Result<Option<Bytes>, Problem> {
+    match reply {
+        Reply::Bulk(value) => Ok(Some(value)),
+        Reply::Null => Ok(None),
+        _ => Err(Problem::ours("a command gave another reply than a value")),
+    }
+}
+
+/// A reply that is an integer.
+pub fn integer(reply: &Reply) -> Result<i64, Problem> {
+    match reply {
+        Reply::Integer(number) => Ok(*number),
+        _ => Err(Problem::ours("a command gave another reply than an integer")),
+    }
+}

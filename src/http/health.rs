@@ -1,0 +1,31 @@
+//! Whether the server lives, and whether it is of use: open to everyone, so both say little.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::App;
+use super::json::answer;
+
+/// The process answers.
+pub async fn alive() -> Response {
+    answer(json!({ "status": "ok" }).to_string())
+}
+
+/// Reads and writes are answered: what a load balancer or an orchestrator asks before it sends clients.
+pub async fn ready(State(app): State<App>) -> Response {
+    let status = app.server.engine.status();
+    let troubles = [
+        (app.server.shutdown.is_raised(), "stopping"),
+        (status.journal.failure.is_some(), "the journal has failed"),
+        (status.journal.shortage.is_some(), "there is no room for the journal"),
+        (status.checkpoint.failure.is_some(), "the last checkpoint failed"),
+    ];
+    let troubles: Vec<&str> = troubles.iter().filter_map(|(is, what)| is.then_some(*what)).collect();
+    if troubles.is_empty() {
+        return answer(json!({ "status": "ready" }).to_string());
+    }
+    let body = answer(json!({ "status": "not ready", "because": troubles }).to_string());
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+}

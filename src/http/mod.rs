@@ -1,0 +1,151 @@
+//! The HTTP API: the same stores, records and rules as over RESP, for whoever has no Redis client at hand.
+//!
+//! ```text
+//! server ──▶ router ──▶ Ask: path, query, who it is ──▶ a handler ──▶ Gate: command::dispatch ──▶ JSON
+//! sockets    [`router`]  `ask`, `door`                   `records` …   `gate`                      `json`, `problem`
+//! ```
+//!
+//! A handler turns a request into commands, so that permissions, statistics and what a write is exist once; it waits
+//! until what it saw is durable before it answers ([`gate`]). The router is callable without a socket. It knows nothing
+//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own.
+
+mod ask;
+mod difference;
+mod door;
+mod export;
+mod gate;
+mod health;
+mod json;
+mod keys;
+mod many;
+mod metrics;
+mod problem;
+mod records;
+mod search;
+mod server;
+mod stores;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+pub use server::{Running, start};
+
+use crate::command::Server;
+use crate::limits::HTTP_REQUESTS_MAX;
+use problem::Problem;
+
+/// How long a request may take from its first byte to the first byte of its answer, its turn included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    server: Arc<Server>,
+    /// A place for each request that is worked on.
+    places: Arc<Semaphore>,
+}
+
+/// All routes. `Extension(door::Peer)` says where a request comes from.
+pub fn router(server: Arc<Server>) -> Router {
+    let cors = cors(server.config.settings().http_cors_origin.as_deref());
+    let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)) };
+    let store = Router::new()
+        .route("/", get(stores::info).patch(stores::set).delete(stores::drop_store))
+        .route("/rename", post(stores::rename))
+        .route("/clear", post(stores::clear))
+        .route("/keys", get(keys::keys))
+        .route("/entries", get(keys::entries))
+        .route("/search", get(search::search))
+        .route("/export", get(export::export))
+        .route("/difference/{other}", get(difference::difference))
+        .route("/many/get", post(many::get))
+        .route("/many/put", post(many::put))
+        .route("/many/delete", post(many::delete))
+        .route("/records/{key}", get(records::get).put(records::put).delete(records::delete))
+        .route("/records/{key}/get-or-create", post(records::get_or_create))
+        .route("/records/{key}/append", post(records::append))
+        .route("/records/{key}/increment", post(records::increment))
+        .route("/records/{key}/ttl", put(records::set_ttl));
+    let api = Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/usage", get(stores::usage))
+        .route("/api/v1/stores", get(stores::list).post(stores::create))
+        .nest("/api/v1/stores/{store}", store)
+        .layer(middleware::from_fn_with_state(app.clone(), take_turn));
+    let router = Router::new()
+        .route("/", get(welcome))
+        .route("/openapi.json", get(openapi))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .merge(api)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "ERR", "there is nothing at this path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "ERR", "this path does not take this method")
+        })
+        .layer(middleware::from_fn_with_state(app.clone(), attend))
+        .layer(CompressionLayer::new());
+    let router = match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
+    router.with_state(app)
+}
+
+/// Lets a bounded number of requests work at once.
+async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
+    let _place = app.places.acquire().await;
+    next.run(request).await
+}
+
+/// What every request gets: an end, a count, and the headers of every answer.
+async fn attend(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        let why = "the request took too long; a write may or may not have happened";
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "ERR", why).into_response()
+    });
+    app.server.stats.http_requests.fetch_add(1, Ordering::Relaxed);
+    if response.status().is_client_error() || response.status().is_server_error() {
+        app.server.stats.http_errors.fetch_add(1, Ordering::Relaxed);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // what is stored here is data: a browser that shows it runs nothing of it
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
+    response
+}
+
+/// Lets the pages of one other origin use the API; without a setting there is none.
+fn cors(origin: Option<&str>) -> Option<CorsLayer> {
+    let origin = HeaderValue::from_str(origin?).ok()?;
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let asked = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
+    let told = [header::ETAG, header::LOCATION, records::TTL_MS, records::STORED_BYTES];
+    let layer = CorsLayer::new().allow_origin(AllowOrigin::exact(origin)).allow_methods(methods);
+    Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))
+}
+
+async fn welcome() -> Response {
+    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")];
+    (policy, axum::response::Html(include_str!("welcome.html"))).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+}

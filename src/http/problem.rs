@@ -1,0 +1,122 @@
+//! What goes wrong, as `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::error::Error;
+
+/// An error as HTTP tells it: a status for programs that know HTTP, a code for those that know Larder, and words.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+}
+
+pub type Answer = Result<Response, Problem>;
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
+        Problem { status, code: code.to_owned(), detail: detail.into() }
+    }
+
+    /// The request is not understood.
+    pub fn bad(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "ERR", detail)
+    }
+
+    pub fn no_record() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "NORECORD", "there is no record at this key")
+    }
+
+    /// A header asked for another version than there is.
+    pub fn failed_precondition() -> Problem {
+        let detail = "the record is not at a version that If-Match or If-None-Match allows";
+        Problem::new(StatusCode::PRECONDITION_FAILED, "ERR", detail)
+    }
+
+    pub fn ours(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "ERR", detail)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let line = error.to_string();
+        let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+        Problem { status: status(&error, code), code: code.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+/// The status of an error of a command.
+fn status(error: &Error, code: &str) -> StatusCode {
+    match error {
+        Error::Damaged(_) => return StatusCode::INTERNAL_SERVER_ERROR,
+        Error::ValueTooLong => return StatusCode::PAYLOAD_TOO_LARGE,
+        Error::NoSuchKey => return StatusCode::NOT_FOUND,
+        Error::Other(line) if line == "ERR DB index is out of range" => return StatusCode::NOT_FOUND,
+        _ => {}
+    }
+    match code {
+        "TOOMANYKEYS" => StatusCode::UPGRADE_REQUIRED,
+        "NOTJSON" => StatusCode::UNPROCESSABLE_ENTITY,
+        "NOSTORE" => StatusCode::NOT_FOUND,
+        "STOREEXISTS" | "INUSE" => StatusCode::CONFLICT,
+        "QUOTA" => StatusCode::INSUFFICIENT_STORAGE,
+        "NOAUTH" | "WRONGPASS" => StatusCode::UNAUTHORIZED,
+        "NOPERM" => StatusCode::FORBIDDEN,
+        "MISCONF" | "READONLY" | "BUSY" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.status, kind, body.to_string()).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // not Basic: a browser would ask for a password by itself, and send it along with whatever a page requests
+            let challenge = HeaderValue::from_static("Bearer realm=\"larder\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_commands_have_the_documented_status() {
+        let long = Error::KeyTooLong { bytes: 2_000, limit: 1_920 };
+        let table = [
+            (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
+            (Error::NotJson { what: "x".into(), line: 1, column: 1 }, 422),
+            (Error::NoStore("x".into()), 404),
+            (Error::StoreExists("x".into()), 409),
+            (Error::InUse { store: "x".into(), users: "y".into() }, 409),
+            (Error::other("QUOTA the store is full"), 507),
+            (Error::NoAuth, 401),
+            (Error::WrongPass, 401),
+            (Error::other("NOPERM no"), 403),
+            (Error::Storage("disk".into()), 503),
+            (Error::Damaged("crc".into()), 500),
+            (Error::ValueTooLong, 413),
+            (Error::Syntax, 400),
+            (long, 400),
+        ];
+        for (error, status) in table {
+            let shown = error.to_string();
+            assert_eq!(Problem::from(error).status.as_u16(), status, "{shown}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Search in values. There is no index: a page looks at a bounded number of records, in the order of their keys, and says
+//! how many, so that many pages may be without a match.
+
+use memchr::memmem;
+use serde_json::Value;
+
+use super::ask::{Ask, Params};
+use super::gate::Talk;
+use super::json::{Writer, answer};
+use super::keys::{Found, Page, entries_page, write_cursor, write_entry};
+use super::problem::{Answer, Problem};
+use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
+
+/// Records of one look at the store.
+const STEP: usize = 256;
+
+/// What a value must be like.
+enum Wanted {
+    /// The same text, or the same JSON in other words.
+    Equal(Vec<u8>, Option<Value>),
+    /// Text that is in the value's text, escapes as they are written there.
+    Contained(Vec<u8>),
+    /// The same in any case.
+    ContainedInAnyCase(String),
+}
+
+impl Wanted {
+    fn of(params: &Params) -> Result<Wanted, Problem> {
+        let ignores_case = params.is("ignore_case")?;
+        match (params.bytes("equals"), params.bytes("contains")) {
+            (Some(_), _) if ignores_case => Err(Problem::bad("'ignore_case' goes with 'contains'")),
+            (Some(equals), None) => Ok(Wanted::Equal(equals.to_vec(), serde_json::from_slice(equals).ok())),
+            (None, Some(text)) if ignores_case => {
+                let text = std::str::from_utf8(text).map_err(|_| Problem::bad("'contains' is not UTF-8"))?;
+                Ok(Wanted::ContainedInAnyCase(text.to_lowercase()))
+            }
+            (None, Some(text)) => Ok(Wanted::Contained(text.to_vec())),
+            _ => Err(Problem::bad("either 'equals' or 'contains' must be there")),
+        }
+    }
+
+    fn is(&self, value: &[u8]) -> bool {
+        match self {
+            Wanted::Equal(text, json) => {
+                text == value
+                    || json
+                        .as_ref()
+                        .is_some_and(|json| serde_json::from_slice(value).ok().as_ref() == Some(json))
+            }
+            Wanted::Contained(text) => memmem::find(value, text).is_some(),
+            Wanted::ContainedInAnyCase(text) => String::from_utf8_lossy(value).to_lowercase().contains(text),
+        }
+    }
+}
+
+pub async fn search(ask: Ask) -> Answer {
+    let params = ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit"])?;
+    let wanted = Wanted::of(&params)?;
+    let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
+    let store = ask.store();
+    let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
+    let mut writer = Writer::new();
+    writer.raw("{\"entries\":[").each(&found, write_entry);
+    writer.raw(format!("],\"looked_at\":{looked_at},"));
+    Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
+}
+
+type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
+
+fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
+    let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+    let mut cursor = page.start();
+    loop {
+        // no step may find more than the page has room for, since cursors are only between steps
+        let step = STEP.min(page.limit - found.len()).min(HTTP_SEARCH_RECORDS_MAX - looked_at);
+        let (entries, next) = entries_page(talk, store, &cursor, &page.pattern, step)?;
+        looked_at += entries.len();
+        bytes += entries.iter().map(Found::bytes).sum::<usize>();
+        found.extend(entries.into_iter().filter(|entry| wanted.is(&entry.value)));
+        let is_full = found.len() >= page.limit;
+        match next {
+            Some(next) if !is_full && looked_at < HTTP_SEARCH_RECORDS_MAX && bytes < HTTP_SEARCH_BYTES => {
+                cursor = next;
+            }
+            next => return Ok((found, looked_at, next)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::Api;
+
+    fn found(told: &serde_json::Value) -> Vec<&str> {
+        let entries = told["entries"].as_array().map_or(&[][..], |entries| entries);
+        entries.iter().filter_map(|entry| entry["key"].as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn values_are_found_by_text_or_as_a_whole() {
+        let api = Api::new();
+        for (key, value) in
+            [("a", r#"{"n": 1, "Name": "Ada"}"#), ("b", r#"{"Name":"Ada","n":1}"#), ("c", "\"ADA\"")]
+        {
+            api.run(&format!("PUT /api/v1/stores/0/records/{key}"), value).await;
+        }
+        for (query, keys) in [
+            ("contains=Ada", &["a", "b"][..]),
+            ("contains=ada&ignore_case=true", &["a", "b", "c"]),
+            ("contains=ada", &[]),
+            ("contains=Ada&prefix=b", &["b"]),
+            ("equals=%7B%22n%22:1,%22Name%22:%22Ada%22%7D", &["a", "b"]),
+            ("equals=%22ADA%22", &["c"]),
+        ] {
+            let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
+            assert_eq!(found(&told.json()), keys, "{query}");
+        }
+        for query in ["", "contains=a&equals=b", "equals=1&ignore_case=true", "contains=%ff&ignore_case=true"]
+        {
+            let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
+            assert_eq!(told.status, 400, "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_stops_at_its_limit_and_goes_on_behind() {
+        let api = Api::new();
+        for n in 0..30 {
+            api.run(&format!("PUT /api/v1/stores/0/records/k{n:02}"), if n % 3 == 0 { "1" } else { "2" })
+                .await;
+        }
+        let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let line = format!("GET /api/v1/stores/0/search?equals=1&limit=4&cursor={cursor}");
+            let page = api.run(&line, "").await.json();
+            assert!(found(&page).len() <= 4);
+            all.extend(found(&page).into_iter().map(str::to_owned));
+            match page["cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        let expected: Vec<String> = (0..30).step_by(3).map(|n| format!("k{n:02}")).collect();
+        assert_eq!(all, expected);
+    }
+}
