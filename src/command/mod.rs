@@ -53,6 +53,7 @@ pub mod reach;
 pub mod reference;
 pub mod replication;
 pub mod scan;
+pub mod scripting;
 pub mod server;
 pub mod session;
 pub mod signal;
