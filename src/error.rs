@@ -41,6 +41,8 @@ pub enum Error {
     NoAuth,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
     WrongPass,
+    #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
+    Busy,
     /// A whole error line of one command, code included.
     #[error("{0}")]
     Other(Cow<'static, str>),

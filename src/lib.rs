@@ -19,5 +19,6 @@ pub mod limits;
 pub mod net;
 pub mod record;
 pub mod resp;
+pub mod script;
 pub mod store;
 pub mod telemetry;

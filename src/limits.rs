@@ -88,6 +88,31 @@ pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
 /// Most bytes of values that one page of a search looks at before its last step.
 pub const HTTP_SEARCH_BYTES: usize = 64 * 1024 * 1024;
 
+/// What a script may take in memory, interpreter and compiled scripts included: the default of `lua-memory-limit`.
+pub const SCRIPT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Least that `lua-memory-limit` may be: an interpreter takes some of it.
+pub const SCRIPT_MEMORY_BYTES_MIN: usize = 1024 * 1024;
+/// Scripts that are kept though they only came with an EVAL (as Redis since 7.4).
+pub const EVAL_SCRIPTS_MAX: usize = 500;
+/// Texts of all scripts that are kept.
+pub const SCRIPT_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Scripts that are kept compiled.
+pub const COMPILED_SCRIPTS_MAX: usize = 2 * EVAL_SCRIPTS_MAX;
+/// What one script may write: it becomes one journal entry, and is in memory until it does.
+pub const SCRIPT_WRITES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Largest reply of a script. Its tables may hold one another, so that few of them stand for many.
+pub const SCRIPT_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Deepest nesting of a script's reply.
+pub const SCRIPT_REPLY_DEPTH_MAX: usize = 256;
+/// Deepest nesting that `cjson` reads and writes, and `cmsgpack` reads.
+pub const SCRIPT_JSON_DEPTH_MAX: usize = 1000;
+/// How deep the items of a pattern nest, each repetition and group in the one before (as Lua since 5.2).
+pub const PATTERN_DEPTH_MAX: usize = 200;
+
+/// Stack of a thread that runs what may take long, scripts among it. The deepest thing on it are the calls of a script: Lua nests 200 calls
+/// through C, each of which may hold a buffer of 8 KB, and `cjson` its levels.
+pub const THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

@@ -1,4 +1,4 @@
-//! What frameworks keep in a Redis: caches, sessions, results. Each does with Larder what its documentation shows.
+//! What frameworks keep in a Redis: caches, sessions, results, locks, counts of rate limiters. Each does with Larder what its documentation shows.
 //!
 //! Those that write JSON use a store of JSON, those that write pickles one of any bytes. docs/GUIDE.md says how to set
 //! them up. Each also runs on Redis (`cargo test --test frameworks ::redis`), which shows that the scripts are right.
@@ -17,6 +17,8 @@ on_both! {
     celery_with_pickles,
     express_sessions,
     keyv_and_cache_manager,
+    locks_and_limits_in_python,
+    locks_and_limits_in_node,
 }
 
 /// The scripts take store 1 for JSON and store 2 for any bytes.
@@ -59,4 +61,12 @@ fn express_sessions(mut server: Server) {
 
 fn keyv_and_cache_manager(mut server: Server) {
     hold(node_script("keyv.mjs", &server), &mut server);
+}
+
+fn locks_and_limits_in_python(mut server: Server) {
+    hold(python_script("scripts.py", &server), &mut server);
+}
+
+fn locks_and_limits_in_node(mut server: Server) {
+    hold(node_script("scripts.mjs", &server), &mut server);
 }

@@ -43,7 +43,7 @@ macro_rules! scenarios {
 
 scenarios! {
     both: acl, authentication, conditions, connection, errors, expiry, increx, keys, monitor, notifications,
-        pubsub, server, strings, tracking, transactions;
+        pubsub, scripting, server, strings, tracking, transactions;
     larder only: absent, json_documented, json_replies, json_values, limits, stores
 }
 

@@ -147,6 +147,9 @@ fn shutdown(call: &mut Call<'_>) -> Result<Plan, Error> {
     if abort {
         return Err(Error::other("ERR No shutdown in progress."));
     }
+    if !no_save && call.server.is_busy() {
+        return Err(Error::Busy);
+    }
     tracing::info!(client = call.session.client.id, "SHUTDOWN: stopping");
     call.server.shutdown.raise();
     // as Redis: the end of the connection is the answer

@@ -211,7 +211,7 @@ impl Clients {
         }
         let pause = self.current_pause();
         pause.until_ms != 0
-            && (!pause.writes_only || spec.is(super::Flags::WRITE))
+            && (!pause.writes_only || spec.flags.intersects(super::Flags::WRITE | super::Flags::SCRIPT))
             && spec.group != super::Group::Connection
             && pause.until_ms > now_ms()
     }

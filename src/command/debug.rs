@@ -186,7 +186,7 @@ fn protocol(call: &Call<'_>) -> Result<Plan, Error> {
         "string" => Reply::text("Hello World"),
         "integer" => Reply::Integer(12345),
         "double" => Reply::Double(3.141),
-        "bignum" => Reply::BigNumber("1234567999999999999999999999999999999"),
+        "bignum" => Reply::BigNumber("1234567999999999999999999999999999999".into()),
         "null" => Reply::Null,
         "array" => Reply::Array(numbers()),
         "set" => Reply::Set(numbers()),

@@ -91,7 +91,7 @@ pub fn dispatch_found(
     Answer { reply: wanted(session, reply), reflects }
 }
 
-/// Refuses what is unknown, has the wrong number of words, or may not be sent yet or by this user.
+/// Refuses what is unknown, has the wrong number of words, or may not be sent now or by this user.
 fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
@@ -103,6 +103,9 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
     }
     if !spec.is(Flags::NO_AUTH) && login::is_stranger(server, session) {
         return Err(Error::NoAuth);
+    }
+    if !spec.is(Flags::ALLOW_BUSY) && server.is_busy() {
+        return Err(Error::Busy);
     }
     permission::check(server, session, spec, args, permission::context(session))?;
     if session.is_listening() {

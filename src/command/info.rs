@@ -178,6 +178,13 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.add("allocator_active", memory.active);
     fields.add("allocator_resident", memory.resident);
     fields.add_bytes("total_system_memory", memory.system);
+    let (scripts, lua) = (server.scripts.cache_status(), server.scripts.interpreter_bytes());
+    fields.add_bytes("used_memory_lua", lua as u64);
+    fields.add("used_memory_vm_eval", lua);
+    fields.add_bytes("used_memory_vm_total", lua as u64);
+    fields.add("used_memory_scripts_eval", scripts.bytes);
+    fields.add_bytes("used_memory_scripts", scripts.bytes as u64);
+    fields.add("number_of_cached_scripts", scripts.scripts);
     fields.add_bytes("maxmemory", 0);
     fields.add("maxmemory_policy", "noeviction");
     fields.add("allocator_frag_ratio", format!("{:.2}", ratio(memory.active, memory.allocated)));
@@ -286,6 +293,7 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
     fields.add("evicted_keys", 0);
     fields.add("evicted_clients", 0);
+    fields.add("evicted_scripts", server.scripts.cache_status().evicted);
     let (hits, misses) = stats.lookups.hits_and_misses();
     fields.add("keyspace_hits", hits);
     fields.add("keyspace_misses", misses);

@@ -138,7 +138,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("clients.normal", bytes(buffers)),
         ("cluster.links", bytes(0)),
         ("aof.buffer", bytes(status.journal.pending_bytes as u64)),
-        ("lua.caches", bytes(0)),
+        ("lua.caches", bytes(server.scripts.cache_status().bytes as u64)),
         ("functions.caches", bytes(0)),
         ("overhead.total", bytes(memory.allocated.saturating_sub(dataset))),
         ("keys.count", bytes(keys)),

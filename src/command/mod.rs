@@ -54,6 +54,7 @@ pub mod record;
 pub mod reference;
 pub mod replication;
 pub mod scan;
+pub mod scripting;
 pub mod server;
 pub mod session;
 pub mod signal;

@@ -43,8 +43,13 @@ pub fn run_shown(
     let words = args.clone();
     let show = |session: &Session| {
         let client = &session.client;
-        let source =
-            if client.unix { format!("unix:{}", unix_path(&client.address)) } else { client.address.clone() };
+        let source = if session.is_script {
+            "lua".to_owned()
+        } else if client.unix {
+            format!("unix:{}", unix_path(&client.address))
+        } else {
+            client.address.clone()
+        };
         server.push.monitors.show(&server.push.post, &source, session.store, &words);
     };
     let is_script = spec.name.starts_with("eval");

@@ -49,6 +49,19 @@ pub fn check_again(
     }
 }
 
+/// As [`check`], for a command that a script of the session's user runs.
+pub fn check_in_script(
+    server: &Server,
+    session: &Session,
+    spec: &'static Spec,
+    args: &[Bytes],
+) -> Result<(), Error> {
+    match refusal(server, session, spec, args, Context::Lua) {
+        None => Ok(()),
+        Some(refusal) => Err(refusal.in_script()),
+    }
+}
+
 /// Whether the session's user may use a channel; a pattern it must be allowed literally.
 pub fn may_use_channel(session: &Session, channel: &[u8], literally: bool) -> bool {
     session.account.is_unrestricted() || session.account.user().may_use_channel(channel, literally)
@@ -140,6 +153,16 @@ impl Refusal {
             Reason::Store => format!("access the '{}' store", self.object()),
         };
         Error::other(format!("NOPERM this user has no permissions to {what}"))
+    }
+
+    fn in_script(&self) -> Error {
+        let what = match self.reason {
+            Reason::Command | Reason::Auth => "run this command or subcommand".to_owned(),
+            Reason::Key => "access at least one of the keys mentioned in the command arguments".to_owned(),
+            Reason::Channel => "publish to the channel mentioned in the command".to_owned(),
+            Reason::Store => format!("access the '{}' store", self.object()),
+        };
+        Error::other(format!("ERR The user executing the script can't {what}"))
     }
 
     fn in_detail(&self) -> String {

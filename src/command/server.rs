@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use crate::engine::Engine;
 use crate::engine::effect::Definition;
 use crate::error::Error;
 use crate::record::number;
+use crate::script::Scripts;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
 use crate::store::{Key, StoreId};
@@ -35,6 +37,7 @@ pub struct Server {
     pub stats: Stats,
     /// The slow log and the latency monitor.
     pub slow: Slow,
+    pub scripts: Scripts,
     /// 40 hexadecimal digits, different at every start.
     pub run_id: String,
     /// In milliseconds since 1970.
@@ -61,6 +64,8 @@ impl Server {
         let push = Arc::new(Push::default());
         push.configure(&engine, &config.settings());
         engine.set_tap(push.clone());
+        let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1;
+        let version = settings.reported_version.clone();
         Server {
             slow: Slow::new(settings.slow_thresholds()),
             engine,
@@ -70,11 +75,12 @@ impl Server {
             push,
             cursors: Cursors::default(),
             stats,
+            scripts: Scripts::new(version, random as u32),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: now_ms,
             tls_reload: OnceLock::new(),
             shutdown: Signal::default(),
-            random: AtomicU64::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1),
+            random: AtomicU64::new(random),
         }
     }
 
@@ -127,6 +133,18 @@ impl Server {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Whether a script runs for so long that others are told.
+    pub fn is_busy(&self) -> bool {
+        self.busy_in().is_some_and(|left| left.is_zero())
+    }
+
+    /// How long the script that runs may go on before the server counts as busy; None: there is none, or it may always.
+    pub fn busy_in(&self) -> Option<Duration> {
+        let age = self.scripts.running.age()?;
+        let threshold = self.config.busy_reply_threshold()?;
+        Some(threshold.saturating_sub(age))
     }
 
     /// What a store is called.

@@ -34,6 +34,8 @@ pub struct Session {
     pub caching: Caching,
     /// The latest change that the connection has made or seen: what it publishes may tell of it.
     pub seen: Seq,
+    /// It is that of a script, not of a connection.
+    pub is_script: bool,
     /// Messages in its mailbox that are sent before the reply: those of a subscription that has ended.
     pub messages_first: usize,
 }
@@ -65,7 +67,19 @@ impl Session {
             monitoring: false,
             caching: Caching::default(),
             seen: 0,
+            is_script: false,
             messages_first: 0,
+        }
+    }
+
+    /// The session of a script that this one runs: in the same store, with the same rights, and in RESP2.
+    pub fn for_script(&self) -> Session {
+        Session {
+            store: self.store,
+            caching: self.caching,
+            seen: self.seen,
+            is_script: true,
+            ..Session::new(self.client.clone(), self.account.clone(), self.authenticated)
         }
     }
 

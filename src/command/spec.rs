@@ -51,6 +51,11 @@ impl Spec {
         self.flags.contains(flags)
     }
 
+    /// Whether it is there to end a script that takes too long.
+    pub fn ends_scripts(&self) -> bool {
+        matches!(self.name, "script|kill" | "shutdown")
+    }
+
     /// Whether a request may have so many words.
     pub fn takes(&self, words: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
@@ -74,9 +79,12 @@ impl Spec {
         let by_group = match self.group {
             Group::Generic | Group::Store => Flags::KEYSPACE,
             Group::Connection => Flags::CONNECTION,
-            Group::String | Group::Server | Group::Transactions | Group::PubSub | Group::Json => {
-                Flags::empty()
-            }
+            Group::String
+            | Group::Server
+            | Group::Transactions
+            | Group::PubSub
+            | Group::Json
+            | Group::Scripting => Flags::empty(),
         };
         let is_container = !self.subcommands.is_empty();
         let kind = if is_container || !explicit.is_empty() { explicit } else { by_group };
@@ -84,7 +92,7 @@ impl Spec {
         let is_admin = self.flags.intersects(Flags::ADMIN | Flags::ADMINISTRATION);
         [
             ("@keyspace", kind.contains(Flags::KEYSPACE)),
-            ("@read", self.is(Flags::READONLY)),
+            ("@read", self.is(Flags::READONLY) && self.group != Group::Scripting),
             ("@write", self.is(Flags::WRITE)),
             ("@string", self.group == Group::String && !is_container),
             ("@admin", is_admin),
@@ -95,6 +103,7 @@ impl Spec {
             ("@connection", kind.contains(Flags::CONNECTION)),
             ("@transaction", self.group == Group::Transactions),
             ("@json", self.group == Group::Json),
+            ("@scripting", self.group == Group::Scripting && !is_container),
         ]
         .into_iter()
         .filter_map(|(category, is_in)| is_in.then_some(category))
@@ -136,6 +145,10 @@ bitflags! {
         const ADMINISTRATION = 1 << 18;
         /// Of channels, not keys; also @pubsub.
         const PUBSUB = 1 << 24;
+        const SKIP_MONITOR = 1 << 27;
+        const NO_MANDATORY_KEYS = 1 << 28;
+        /// Runs a script, which may write unless it is READONLY too.
+        const SCRIPT = 1 << 29;
         /// May take long on its thread (a walk over many keys, a checkpoint): whoever runs it makes room for others.
         const LONG = 1 << 31;
     }
@@ -143,7 +156,7 @@ bitflags! {
 
 impl Flags {
     /// The flags that COMMAND INFO shows, with its names.
-    pub const SHOWN: [(Flags, &'static str); 15] = [
+    pub const SHOWN: [(Flags, &'static str); 17] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -152,10 +165,12 @@ impl Flags {
         (Flags::NOSCRIPT, "noscript"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
+        (Flags::SKIP_MONITOR, "skip_monitor"),
         (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::MAY_REPLICATE, "may_replicate"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
@@ -239,6 +254,7 @@ pub enum Group {
     Generic,
     Connection,
     Server,
+    Scripting,
     Store,
     Transactions,
     PubSub,
@@ -252,6 +268,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Scripting => "scripting",
             Group::Store => "store",
             Group::Transactions => "transactions",
             Group::PubSub => "pubsub",

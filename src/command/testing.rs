@@ -122,6 +122,7 @@ pub fn shown(reply: &Reply) -> String {
     let list = |items: &[Reply]| items.iter().map(shown).collect::<Vec<_>>().join(", ");
     match reply {
         Reply::Simple(text) => (*text).to_owned(),
+        Reply::Status(text) => String::from_utf8_lossy(text).into_owned(),
         Reply::Error(error) => format!("-{error}"),
         Reply::Integer(number) => number.to_string(),
         Reply::Bulk(data) | Reply::Verbatim(data) => format!("\"{}\"", data.escape_ascii()),
@@ -134,7 +135,7 @@ pub fn shown(reply: &Reply) -> String {
         }
         Reply::Double(value) => format!("{value:?}"),
         Reply::Boolean(value) => value.to_string(),
-        Reply::BigNumber(digits) => (*digits).to_owned(),
+        Reply::BigNumber(digits) => digits.to_string(),
         Reply::Attributed(_, reply) => shown(reply),
         Reply::Sequence(replies) => list(replies),
     }

@@ -12,7 +12,8 @@ pub fn tips(spec: &Spec) -> &'static [&'static str] {
 pub fn key_flags(spec: &Spec) -> &'static [&'static [&'static str]] {
     const WRITTEN: &[&[&str]] = &[&["RW", "access", "update"]];
     const READ: &[&[&str]] = &[&["RO", "access"]];
-    let usual = if spec.is(Flags::WRITE) { WRITTEN } else { READ };
+    let may_write = spec.is(Flags::WRITE) || spec.is(Flags::SCRIPT) && !spec.is(Flags::READONLY);
+    let usual = if may_write { WRITTEN } else { READ };
     find(KEY_FLAGS, spec.name).unwrap_or(usual)
 }
 
@@ -46,8 +47,10 @@ static TIPS: Groups<&[&str]> = &[
     ),
     (
         &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        &["config|set", "latency|reset", "slowlog|reset"],
+        &["config|set", "latency|reset", "script|flush", "script|load", "slowlog|reset"],
     ),
+    (&["request_policy:all_shards", "response_policy:agg_logical_and"], &["script|exists"]),
+    (&["request_policy:all_shards", "response_policy:one_succeeded"], &["script|kill"]),
     (&["request_policy:all_shards", "response_policy:agg_sum"], &["dbsize"]),
     (&["request_policy:multi_shard", "response_policy:agg_sum"], &["del", "exists", "touch", "unlink"]),
     (

@@ -32,7 +32,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("lazyfree-lazy-user-del", "no"),
     ("lazyfree-lazy-user-flush", "no"),
     ("list-max-listpack-size", "-2"),
-    ("lua-time-limit", "5000"),
     // memory is bounded by overlay-memory and cache-memory, and nothing is ever evicted
     ("maxmemory", "0"),
     ("maxmemory-clients", "0"),

@@ -12,6 +12,7 @@ mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -31,6 +32,8 @@ pub struct Config {
     client_query_buffer_limit: AtomicUsize,
     timeout_s: AtomicU64,
     auto_create_stores: AtomicBool,
+    lua_memory_limit: AtomicUsize,
+    busy_reply_threshold_ms: AtomicU64,
 }
 
 impl Default for Config {
@@ -49,6 +52,8 @@ impl Config {
             client_query_buffer_limit: AtomicUsize::default(),
             timeout_s: AtomicU64::default(),
             auto_create_stores: AtomicBool::default(),
+            lua_memory_limit: AtomicUsize::default(),
+            busy_reply_threshold_ms: AtomicU64::default(),
         };
         config.update(|current| *current = settings);
         config
@@ -89,6 +94,8 @@ impl Config {
         self.client_query_buffer_limit.store(changed.client_query_buffer_limit, Ordering::Relaxed);
         self.timeout_s.store(changed.timeout_s, Ordering::Relaxed);
         self.auto_create_stores.store(changed.auto_create_stores, Ordering::Relaxed);
+        self.lua_memory_limit.store(changed.lua_memory_limit, Ordering::Relaxed);
+        self.busy_reply_threshold_ms.store(changed.busy_reply_threshold_ms, Ordering::Relaxed);
         *settings = changed;
         Ok(())
     }
@@ -112,6 +119,18 @@ impl Config {
 
     pub fn auto_create_stores(&self) -> bool {
         self.auto_create_stores.load(Ordering::Relaxed)
+    }
+
+    pub fn lua_memory_limit(&self) -> usize {
+        self.lua_memory_limit.load(Ordering::Relaxed)
+    }
+
+    /// After how long a script makes the server busy; None: never.
+    pub fn busy_reply_threshold(&self) -> Option<Duration> {
+        match self.busy_reply_threshold_ms.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
     }
 
     pub fn requirepass(&self) -> Option<String> {

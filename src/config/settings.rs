@@ -57,6 +57,8 @@ pub struct Settings {
     pub checkpoint_interval_s: u64,
     pub map_size: u64,
     pub salvage: bool,
+    pub lua_memory_limit: usize,
+    pub busy_reply_threshold_ms: u64,
     pub reported_version: String,
     pub slowlog_log_slower_than_us: i64,
     pub slowlog_max_len: usize,
@@ -110,6 +112,8 @@ impl Default for Settings {
             checkpoint_interval_s: 10,
             map_size: 0,
             salvage: false,
+            lua_memory_limit: limits::SCRIPT_MEMORY_BYTES,
+            busy_reply_threshold_ms: 5_000,
             reported_version: "8.8.0".into(),
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,
@@ -512,6 +516,34 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Start,
         get: |s| s.overlay_memory.to_string(),
         set: |s, text| Ok(s.overlay_memory = parse_bytes_between(text, 1 << 20, 1 << 40)?),
+    },
+    Setting {
+        name: "lua-memory-limit",
+        value: "BYTES",
+        help: "Memory for the interpreter of scripts and what they compute with",
+        when: When::Any,
+        get: |s| s.lua_memory_limit.to_string(),
+        set: |s, text| {
+            let bytes = parse_bytes_between(text, limits::SCRIPT_MEMORY_BYTES_MIN as u64, 64 << 30)?;
+            s.lua_memory_limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "busy-reply-threshold",
+        value: "MILLISECONDS",
+        help: "How long a script may run before others are answered with BUSY; 0: for ever",
+        when: When::Any,
+        get: |s| s.busy_reply_threshold_ms.to_string(),
+        set: |s, text| Ok(s.busy_reply_threshold_ms = parse_number(text, 0, i32::MAX as u64)?),
+    },
+    Setting {
+        name: "lua-time-limit",
+        value: "MILLISECONDS",
+        help: "The older name of busy-reply-threshold",
+        when: When::Any,
+        get: |s| s.busy_reply_threshold_ms.to_string(),
+        set: |s, text| Ok(s.busy_reply_threshold_ms = parse_number(text, 0, i32::MAX as u64)?),
     },
     Setting {
         name: "cache-memory",

@@ -62,12 +62,24 @@ impl Engine {
         }
     }
 
+    /// What has been written so far by who is alone, behind the first `from` effects: how many effects there are, and how
+    /// many bytes those behind take.
+    pub fn written_alone(&self, from: usize) -> (usize, usize) {
+        let state = self.read_state();
+        let written = state.group.as_deref().unwrap_or_default();
+        let new = written.get(from..).unwrap_or_default();
+        (written.len(), new.iter().map(Effect::encoded_bytes_max).sum())
+    }
+
     /// Runs several commands as one. Gives their result, and the journal sequence number of what they wrote, 0 if they
     /// wrote nothing.
     ///
     /// Fails if the journal takes the entry no more; what was written is in memory then, whole, and the next checkpoint
-    /// decides whether it lasts.
+    /// decides whether it lasts. Within another such call it is part of that one.
     pub fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<(R, Seq), Error> {
+        if is_alone() {
+            return Ok((run(), 0));
+        }
         let _gate = self.gate.lock();
         ALONE.set(true);
         let reopen = Reopen(self);

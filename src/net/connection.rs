@@ -51,8 +51,12 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
+    let Some(session) = begin(&server, &round, client.clone()).await else {
+        server.clients.remove(client.id);
+        return;
+    };
     let mut connection = Connection {
-        session: login::begin(&server, client.clone()),
+        session,
         server: server.clone(),
         round,
         stream,
@@ -69,6 +73,16 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     server.clients.remove(client.id);
     connection.session.detach(&server);
     client.mailbox.close();
+}
+
+/// What a connection begins as. To know the store of its user takes a look at the engine, so while a script has that, it
+/// is had from a thread that may block. None: the server ends.
+async fn begin(server: &Arc<Server>, round: &Round, client: Arc<Client>) -> Option<Session> {
+    if let Some(_inside) = server.scripts.turnstile.enter(&round.slot) {
+        return Some(login::begin(server, client));
+    }
+    let server = server.clone();
+    tokio::task::spawn_blocking(move || login::begin(&server, client)).await.ok()
 }
 
 struct Connection<S> {
@@ -134,7 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 request_bytes_max,
             };
             let end = self.take_requests(&limits);
-            if self.requests.len() > 1 {
+            if self.requests.len() > 1
+                && let Some(_inside) = self.server.scripts.turnstile.enter(&self.round.slot)
+            {
                 self.warm_up();
             }
             while let Some((found, request)) = self.requests.pop_front() {
@@ -192,18 +208,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Some(spec) = spec {
             self.wait_for_pause(spec).await?;
-            if self.will(Flags::WRITE, spec)
+            if (self.will(Flags::WRITE, spec) || self.will(Flags::SCRIPT, spec))
                 && let Err(error) = self.wait_for_room(&request).await
             {
                 encode(&Reply::Error(error), self.session.protocol, &mut self.output);
                 return Ok(());
             }
         }
-        let is_long = spec.is_some_and(|spec| self.will(Flags::LONG, spec));
-        let answer = if is_long {
-            self.run_aside(found, request).await?
-        } else {
-            dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)
+        let answer = match spec {
+            Some(spec) if self.will(Flags::LONG, spec) => {
+                self.wait_for_script(spec).await?;
+                self.run_aside(found, request, self.will(Flags::SCRIPT, spec)).await?
+            }
+            Some(spec) => self.run_here(spec, found, request).await?,
+            None => dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request),
         };
         self.reflects = self.reflects.max(answer.reflects);
         let first = std::mem::take(&mut self.session.messages_first);
@@ -215,12 +233,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Runs a request that may take long on a thread that may block.
-    async fn run_aside(&mut self, found: Lookup, request: Request) -> io::Result<Answer> {
+    /// Runs a short request on this thread, as soon as no script keeps it from the engine; while one makes the server
+    /// busy, only what the gate says then, and what ends scripts.
+    async fn run_here(&mut self, spec: &'static Spec, found: Lookup, request: Request) -> io::Result<Answer> {
+        loop {
+            if let Some(_inside) = self.server.scripts.turnstile.enter(&self.round.slot) {
+                let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
+                return Ok(dispatch_found(server, session, watch, found, request));
+            }
+            if spec.ends_scripts() && self.session.account.is_unrestricted() {
+                let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
+                return Ok(dispatch_found(server, session, watch, found, request));
+            }
+            if spec.is(Flags::ALLOW_BUSY) || self.server.is_busy() {
+                // it may still find the engine taken
+                return self.run_aside(found, request, false).await;
+            }
+            self.wait_for_script(spec).await?;
+        }
+    }
+
+    /// Waits as long as a script runs, and at most until it makes the server busy.
+    async fn wait_for_script(&mut self, spec: &Spec) -> io::Result<()> {
+        const STEP: Duration = Duration::from_millis(100);
+        while self.server.scripts.turnstile.is_closed()
+            && !spec.is(Flags::ALLOW_BUSY)
+            && !self.server.is_busy()
+            && !self.session.client.kill.is_raised()
+        {
+            self.flush().await?;
+            let patience = self.server.busy_in().unwrap_or(STEP).min(STEP);
+            // open or not, the loop looks again
+            let _ = tokio::time::timeout(patience, self.server.scripts.turnstile.opened()).await;
+            self.watch = Stopwatch::start();
+        }
+        Ok(())
+    }
+
+    /// Runs a request that may take long on a thread that may block; a script when its turn comes.
+    async fn run_aside(&mut self, found: Lookup, request: Request, is_script: bool) -> io::Result<Answer> {
         let server = self.server.clone();
         let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
         let running = tokio::task::spawn_blocking(move || {
+            // none while the server is busy, as the gate says then
+            let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
             (session, answer)
         });

@@ -102,6 +102,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
         let _ = std::fs::remove_file(path);
     }
     server.clients.all().iter().for_each(|client| client.kill.raise());
+    server.scripts.running.end();
     guests.threads.end().await;
     Ok(())
 }

@@ -21,6 +21,8 @@ use super::connection::{self, Peer};
 use super::tls::Tls;
 use crate::command::Server;
 use crate::engine::Engine;
+use crate::limits;
+use crate::script::turnstile::Slot;
 
 /// Connections that were accepted and that their thread has not taken yet.
 const ARRIVALS_MAX: usize = 64;
@@ -83,7 +85,10 @@ impl Thread {
     fn start(server: Arc<Server>, at: usize) -> io::Result<Thread> {
         let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let connections = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_stack_size(limits::THREAD_STACK_BYTES)
+            .build()?;
         let counted = connections.clone();
         let handle = std::thread::Builder::new()
             .name(format!("net-{at}"))
@@ -94,7 +99,7 @@ impl Thread {
 
 /// Serves connections until no more can come, and then until the last has ended.
 async fn serve(server: Arc<Server>, mut arrivals: mpsc::Receiver<Arrival>, counted: Arc<AtomicUsize>) {
-    let round = Arc::new(Round::default());
+    let round = Arc::new(Round { joined: Notify::new(), slot: server.scripts.turnstile.slot() });
     let settling = tokio::spawn(settle_rounds(server.engine.clone(), round.clone()));
     let mut connections = JoinSet::new();
     loop {
@@ -145,9 +150,10 @@ async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer)
 
 /// What the connections of one thread do together: whoever has to wait for durability joins the round, and once all
 /// that can run have run, one write and one sync serve them all.
-#[derive(Default)]
 pub struct Round {
     joined: Notify,
+    /// Says whether this thread is inside a command.
+    pub slot: Arc<Slot>,
 }
 
 impl Round {

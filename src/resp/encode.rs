@@ -34,6 +34,7 @@ pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
 
     match (reply, protocol) {
         (Reply::Simple(text), _) => write_line(b'+', text.as_bytes(), out),
+        (Reply::Status(text), _) => write_status(text, out),
         (Reply::Error(error), _) => write_error(error, out),
         (Reply::Integer(number), _) => write_number(b':', *number, out),
         (Reply::Bulk(data), _) => write_bulk(data, out),
@@ -95,6 +96,18 @@ fn write_error(error: &Error, out: &mut BytesMut) {
     while let Some(b'\r' | b'\n') = out.last() {
         out.truncate(out.len() - 1);
     }
+    end_line(start, out);
+}
+
+fn write_status(text: &[u8], out: &mut BytesMut) {
+    let start = out.len();
+    out.extend_from_slice(b"+");
+    out.extend_from_slice(text);
+    end_line(start, out);
+}
+
+/// Makes one line of what was written since `start`.
+fn end_line(start: usize, out: &mut BytesMut) {
     for byte in &mut out[start..] {
         if matches!(byte, b'\r' | b'\n') {
             *byte = b' ';
@@ -203,7 +216,7 @@ mod tests {
         let attributed = Reply::Attributed(attributes, Box::new(Reply::Null));
         assert_encoded(attributed, r"$-1\r\n", r"|1\r\n$1\r\na\r\n:1\r\n_\r\n");
         assert_encoded(Reply::Sequence(list()), r":1\r\n$-1\r\n", r":1\r\n_\r\n");
-        assert_encoded(Reply::BigNumber("-12"), r"$3\r\n-12\r\n", r"(-12\r\n");
+        assert_encoded(Reply::BigNumber("-12".into()), r"$3\r\n-12\r\n", r"(-12\r\n");
     }
 
     #[test]
@@ -211,6 +224,11 @@ mod tests {
         let error = Error::other("ERR unknown command 'a\r\n+OK'\r\n\n");
         let reply = Reply::Array(vec![Reply::text("\r\n"), Reply::Error(error)]);
         assert_same(reply, r"*2\r\n$2\r\n\r\n\r\n-ERR unknown command \'a  +OK\'\r\n");
+    }
+
+    #[test]
+    fn statuses_stay_on_one_line() {
+        assert_same(Reply::Status("FINE\r\n+OK".into()), r"+FINE  +OK\r\n");
     }
 
     #[test]
@@ -225,6 +243,7 @@ mod tests {
         let bulk = |data: &[u8]| Resp2Frame::BulkString(data.to_vec());
         match reply {
             Reply::Simple(text) => Resp2Frame::SimpleString(text.as_bytes().to_vec()),
+            Reply::Status(text) => Resp2Frame::SimpleString(text.to_vec()),
             Reply::Error(error) => Resp2Frame::Error(error.to_string()),
             Reply::Integer(number) => Resp2Frame::Integer(*number),
             Reply::Boolean(value) => Resp2Frame::Integer(i64::from(*value)),
@@ -248,6 +267,7 @@ mod tests {
         let attributes = None;
         match reply {
             Reply::Simple(text) => Resp3Frame::SimpleString { data: text.as_bytes().to_vec(), attributes },
+            Reply::Status(text) => Resp3Frame::SimpleString { data: text.to_vec(), attributes },
             Reply::Error(error) => Resp3Frame::SimpleError { data: error.to_string(), attributes },
             Reply::Integer(data) => Resp3Frame::Number { data: *data, attributes },
             Reply::Boolean(data) => Resp3Frame::Boolean { data: *data, attributes },
@@ -282,10 +302,11 @@ mod tests {
     fn any_reply() -> impl Strategy<Value = Reply> {
         let leaf = prop_oneof![
             Just(Reply::OK),
+            Just(Reply::Status("FINE".into())),
             Just(Reply::Null),
             Just(Reply::NullArray),
             Just(Reply::Error(Error::NotInteger)),
-            Just(Reply::BigNumber("-12345678901234567890")),
+            Just(Reply::BigNumber("-12345678901234567890".into())),
             any::<i64>().prop_map(Reply::Integer),
             any::<bool>().prop_map(Reply::Boolean),
             any::<f64>().prop_filter("NaN equals nothing", |value| !value.is_nan()).prop_map(Reply::Double),

@@ -6,6 +6,7 @@ mod inline;
 pub mod reply;
 pub mod request;
 
+pub use double::format_double;
 pub use encode::{Protocol, encode};
 pub use reply::Reply;
 pub use request::{Parser, ProtocolError, Request, RequestLimits};

@@ -1,5 +1,7 @@
 //! The answer to a request, before it becomes bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::error::Error;
@@ -9,6 +11,8 @@ use crate::error::Error;
 pub enum Reply {
     /// `+OK`
     Simple(&'static str),
+    /// As `Simple`, with a text made here; on one line.
+    Status(Bytes),
     Error(Error),
     Integer(i64),
     Bulk(Bytes),
@@ -30,7 +34,7 @@ pub enum Reply {
     /// Out of band; an array in RESP2.
     Push(Vec<Reply>),
     /// Decimal digits of any number; a bulk string in RESP2.
-    BigNumber(&'static str),
+    BigNumber(Cow<'static, str>),
     /// A reply behind attributes, which RESP2 leaves out.
     Attributed(Vec<(Reply, Reply)>, Box<Reply>),
     /// Replies one after the other: what a push that a command causes comes before.

@@ -1,0 +1,429 @@
+//! Lua scripts: EVAL, EVALSHA, their read-only forms, and SCRIPT.
+//!
+//! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends it
+//! and undoes nothing. Its commands pass the checks of the gate that apply to them ([`Commands`]); the session they
+//! run in is the script's own, so that a SELECT ends with it.
+//!
+//! While a script runs, others wait; once it runs for longer than `busy-reply-threshold`, the gate answers them with
+//! [`Error::Busy`], but for the few commands that may end it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::dispatch::run;
+use super::table::{self, Lookup};
+use super::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
+use crate::engine::Seq;
+use crate::error::Error;
+use crate::limits::SCRIPT_WRITES_BYTES_MAX;
+use crate::resp::{Protocol, Reply};
+use crate::script::{Host, Kill, Script};
+
+pub static COMMANDS: &[Spec] = &[
+    Spec {
+        name: "eval",
+        syntax: "script numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Runs a Lua script",
+        plan: |call| run_script(call, Named::ByText, Access::Any),
+        ..WRITING
+    },
+    Spec {
+        name: "evalsha",
+        syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Runs a Lua script that the server has kept",
+        plan: |call| run_script(call, Named::BySha, Access::Any),
+        ..WRITING
+    },
+    Spec {
+        name: "eval_ro",
+        syntax: "script numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Runs a Lua script that only reads",
+        plan: |call| run_script(call, Named::ByText, Access::ReadOnly),
+        ..READING
+    },
+    Spec {
+        name: "evalsha_ro",
+        syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        summary: "Runs a Lua script that the server has kept and that only reads",
+        plan: |call| run_script(call, Named::BySha, Access::ReadOnly),
+        ..READING
+    },
+    Spec {
+        name: "script",
+        summary: "Contains the commands that manage scripts",
+        group: Group::Scripting,
+        since: "2.6.0",
+        complexity: "Depends on the subcommand",
+        arity: -2,
+        subcommands: &[
+            Spec {
+                name: "script|debug",
+                syntax: "<YES | SYNC | NO>",
+                summary: "Leaves debugging off: there is no debugger for scripts",
+                since: "3.2.0",
+                arity: 3,
+                plan: debug,
+                ..MANAGING
+            },
+            Spec {
+                name: "script|exists",
+                syntax: "sha1 [sha1 ...]",
+                summary: "Tells which scripts are kept",
+                complexity: "O(N) where N is the number of scripts asked for",
+                arity: -3,
+                plan: exists,
+                ..MANAGING
+            },
+            Spec {
+                name: "script|flush",
+                syntax: "[ASYNC | SYNC]",
+                summary: "Forgets all scripts",
+                complexity: "O(N) where N is the number of scripts",
+                arity: -2,
+                flags: MANAGING.flags.union(Flags::LONG),
+                plan: flush,
+                ..MANAGING
+            },
+            Spec {
+                name: "script|help",
+                summary: "Returns the subcommands and what they do",
+                since: "5.0.0",
+                arity: 2,
+                flags: Flags::LOADING.union(Flags::STALE),
+                plan: table::help,
+                ..MANAGING
+            },
+            Spec {
+                name: "script|kill",
+                summary: "Stops the script that runs, unless it has written",
+                arity: 2,
+                flags: MANAGING.flags.union(Flags::ALLOW_BUSY),
+                plan: kill,
+                ..MANAGING
+            },
+            Spec {
+                name: "script|load",
+                syntax: "script",
+                summary: "Keeps a script until SCRIPT FLUSH, and returns its SHA-1",
+                complexity: "O(N) where N is the length of the script",
+                arity: 3,
+                flags: MANAGING.flags.union(Flags::STALE).union(Flags::LONG),
+                plan: load,
+                ..MANAGING
+            },
+        ],
+        ..Spec::DEFAULT
+    },
+];
+
+const WRITING: Spec = Spec {
+    group: Group::Scripting,
+    since: "2.6.0",
+    complexity: "Depends on the script",
+    arity: -3,
+    flags: RUNNING,
+    keys: Keys::Counted { count: 2, first: 3, step: 1 },
+    ..Spec::DEFAULT
+};
+
+const READING: Spec = Spec { since: "7.0.0", flags: RUNNING.union(Flags::READONLY), ..WRITING };
+
+const RUNNING: Flags = Flags::NOSCRIPT
+    .union(Flags::STALE)
+    .union(Flags::SKIP_MONITOR)
+    .union(Flags::NO_MANDATORY_KEYS)
+    .union(Flags::SCRIPT)
+    .union(Flags::LONG);
+
+const MANAGING: Spec =
+    Spec { group: Group::Scripting, since: "2.6.0", flags: Flags::NOSCRIPT, ..Spec::DEFAULT };
+
+/// What the first argument is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    ByText,
+    BySha,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Any,
+    ReadOnly,
+}
+
+fn run_script(call: &mut Call<'_>, named: Named, access: Access) -> Result<Plan, Error> {
+    const SHA_DIGITS: usize = 40;
+    if named == Named::BySha && call.arg(1).len() != SHA_DIGITS {
+        return Err(no_script());
+    }
+    let (keys, args) = keys_and_args(call)?;
+    let scripts = &call.server.scripts;
+    let memory_bytes = call.server.config.lua_memory_limit();
+    let script = match named {
+        Named::BySha => scripts.find(call.arg(1)).ok_or_else(no_script)?,
+        Named::ByText => scripts.take(call.arg(1), memory_bytes)?,
+    };
+    if access == Access::ReadOnly && script.declared.is_some() && !script.only_reads() {
+        return Err(Error::other("ERR Can not execute a script with write flag using *_ro command."));
+    }
+    let mut commands = Commands {
+        server: call.server,
+        session: call.session.for_script(),
+        reads_only: access == Access::ReadOnly || script.only_reads(),
+        now_ms: call.now_ms,
+        reflects: 0,
+        effects: 0,
+        written_bytes: 0,
+    };
+    let outcome = run_alone(&mut commands, &script, &keys, &args, memory_bytes);
+    // the script's session shares its client with the caller's
+    let store = call.session.store;
+    call.session.select(store);
+    outcome
+}
+
+fn run_alone(
+    commands: &mut Commands<'_>,
+    script: &Script,
+    keys: &[Bytes],
+    args: &[Bytes],
+    memory_bytes: usize,
+) -> Result<Plan, Error> {
+    let server = commands.server;
+    let (reply, written) = server.engine.alone(|| {
+        // within a transaction others have written before
+        commands.effects = server.engine.written_alone(0).0;
+        server.scripts.run(script, keys, args, memory_bytes, commands)
+    })?;
+    Ok(Plan::Reflecting(reply?, commands.reflects.max(written)))
+}
+
+fn no_script() -> Error {
+    Error::other("NOSCRIPT No matching script. Please use EVAL.")
+}
+
+/// What a script finds in `KEYS` and `ARGV`.
+fn keys_and_args(call: &Call<'_>) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
+    let count = call.integer(2)?;
+    let words = call.rest(3);
+    let Ok(count) = usize::try_from(count) else {
+        return Err(Error::other("ERR Number of keys can't be negative"));
+    };
+    match words.split_at_checked(count) {
+        Some((keys, args)) => Ok((keys.to_vec(), args.to_vec())),
+        None => Err(Error::other("ERR Number of keys can't be greater than number of args")),
+    }
+}
+
+/// The commands of one script.
+struct Commands<'a> {
+    server: &'a Server,
+    session: Session,
+    reads_only: bool,
+    /// The one time of the whole script.
+    now_ms: u64,
+    /// What its replies reflect.
+    reflects: Seq,
+    /// How many effects have been counted in `written_bytes`, or were there before.
+    effects: usize,
+    written_bytes: usize,
+}
+
+impl Commands<'_> {
+    /// Refuses what a script may not run.
+    fn admit(&mut self, args: &[Bytes]) -> Result<&'static Spec, Error> {
+        let Lookup::Command(spec) = table::lookup(args) else {
+            return Err(Error::other("ERR Unknown Redis command called from script"));
+        };
+        if !spec.takes(args.len()) {
+            return Err(Error::other("ERR Wrong number of args calling Redis command from script"));
+        }
+        if spec.is(Flags::NOSCRIPT) {
+            return Err(Error::other("ERR This Redis command is not allowed from script"));
+        }
+        permission::check_in_script(self.server, &self.session, spec, args)?;
+        if spec.is(Flags::WRITE) {
+            self.admit_write()?;
+        }
+        Ok(spec)
+    }
+
+    fn admit_write(&mut self) -> Result<(), Error> {
+        if self.reads_only {
+            return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
+        }
+        let (effects, bytes) = self.server.engine.written_alone(self.effects);
+        self.effects = effects;
+        self.written_bytes += bytes;
+        if self.written_bytes > SCRIPT_WRITES_BYTES_MAX {
+            let why = format!("ERR a script may write no more than {SCRIPT_WRITES_BYTES_MAX} bytes");
+            return Err(Error::other(why));
+        }
+        self.server.scripts.running.note_write();
+        Ok(())
+    }
+}
+
+impl Host for Commands<'_> {
+    fn call(&mut self, mut args: Vec<Bytes>) -> Reply {
+        let spec = match self.admit(&args) {
+            Ok(spec) => spec,
+            Err(error) => return Reply::Error(error),
+        };
+        let outcome = run(self.server, &mut self.session, spec, &mut args, self.now_ms);
+        self.server.stats.command(table::index(spec), 0, outcome.is_err());
+        match outcome {
+            Ok((reply, reflects)) => {
+                self.reflects = self.reflects.max(reflects);
+                self.session.seen = self.session.seen.max(reflects);
+                reply
+            }
+            Err(error) => Reply::Error(error),
+        }
+    }
+
+    fn may_run(&mut self, args: &[Bytes]) -> Result<bool, Error> {
+        match table::lookup(args) {
+            Lookup::Command(spec) => {
+                let user = self.session.account.user();
+                Ok(permission::dry_run(self.server, &user, spec, args, self.session.store).is_none())
+            }
+            _ => Err(Error::other("ERR Invalid command passed to redis.acl_check_cmd()")),
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.session.protocol
+    }
+
+    fn set_protocol(&mut self, protocol: Protocol) {
+        // not the client's: it keeps its own
+        self.session.protocol = protocol;
+    }
+}
+
+fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let memory_bytes = call.server.config.lua_memory_limit();
+    let script: Arc<Script> = call.server.scripts.load(call.arg(2), memory_bytes)?;
+    reply(Reply::text(script.sha.clone()))
+}
+
+fn exists(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let has = |sha: &Bytes| Reply::Integer(i64::from(call.server.scripts.has(sha)));
+    reply(Reply::Array(call.rest(2).iter().map(has).collect()))
+}
+
+fn flush(call: &mut Call<'_>) -> Result<Plan, Error> {
+    match call.args.len() {
+        2 => {}
+        3 if call.is(2, "SYNC") || call.is(2, "ASYNC") => {}
+        _ => return Err(Error::other("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
+    }
+    call.server.scripts.flush();
+    reply(Reply::OK)
+}
+
+fn kill(call: &mut Call<'_>) -> Result<Plan, Error> {
+    match call.server.scripts.running.kill() {
+        Kill::Done => reply(Reply::OK),
+        Kill::NotBusy => Err(Error::other("NOTBUSY No scripts in execution right now.")),
+        Kill::Unkillable => Err(Error::other(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
+             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+        )),
+    }
+}
+
+fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
+    if call.is(2, "NO") {
+        return reply(Reply::OK);
+    }
+    if call.is(2, "YES") || call.is(2, "SYNC") {
+        return Err(Error::other("ERR there is no debugger for scripts"));
+    }
+    Err(Error::other("ERR Use SCRIPT DEBUG YES/SYNC/NO"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::command::testing::{Harness, session};
+
+    #[test]
+    fn a_script_is_one_journal_entry() {
+        let mut h = Harness::new();
+        h.expect(&[("SET a 1", "OK")]);
+        let before = h.server.engine.last_seq();
+        h.expect(&[(
+            r#"EVAL "redis.call('INCR', 'a') redis.call('SET', 'b', '1') redis.call('DEL', 'a') return 1" 0"#,
+            "1",
+        )]);
+        assert_eq!(h.server.engine.last_seq(), before + 1);
+        h.expect(&[
+            ("MULTI", "OK"),
+            ("SET c 1", "QUEUED"),
+            (r#"EVAL "return redis.call('INCR', 'c')" 0"#, "QUEUED"),
+            ("EXEC", "[OK, 2]"),
+        ]);
+        assert_eq!(h.server.engine.last_seq(), before + 2);
+        h.expect(&[(r#"EVAL "return redis.call('GET', 'c')" 0"#, "\"2\"")]);
+        assert_eq!(h.server.engine.last_seq(), before + 2);
+    }
+
+    #[test]
+    fn time_stands_still_in_a_script() {
+        let script = "redis.call('SET', 'a', '1', 'PX', 1) local n = 0 for i = 1, 3e6 do n = n + i end \
+                      return redis.call('PTTL', 'a')";
+        Harness::new().expect(&[(&format!(r#"EVAL "{script}" 0"#), "1")]);
+    }
+
+    #[test]
+    fn a_script_can_write_no_more_than_a_limit() {
+        let mut h = Harness::new();
+        // the same key over and over: what counts is what the journal entry takes
+        let script = "local v = string.rep('x', 8e6) for i = 1, 1000 do redis.call('SET', 'a', v) end";
+        let answer = h.bytes(&format!(r#"EVAL "{script}" 0"#));
+        assert!(answer.contains("a script may write no more than"), "{answer}");
+        h.expect(&[("STRLEN a", "8000000")]);
+    }
+
+    #[test]
+    fn a_json_store_takes_no_other_values_from_scripts() {
+        let mut h = Harness::json();
+        h.expect(&[(r#"EVAL "return redis.call('SET', 'a', '[1]')" 0"#, "OK")]);
+        let answer = h.bytes(r#"EVAL "return redis.call('SET', 'a', 'text')" 0"#);
+        assert!(answer.starts_with("-NOTJSON "), "{answer}");
+    }
+
+    #[test]
+    fn users_may_do_in_scripts_what_they_may_do() {
+        let mut h = Harness::new();
+        h.expect(&[("ACL SETUSER bo on >x ~a* +eval +get +set -set", "OK"), ("AUTH bo x", "OK")]);
+        h.expect(&[
+            (r#"EVAL "return redis.pcall('GET', 'ab')" 0"#, "nil"),
+            (
+                r#"EVAL "return redis.pcall('GET', 'b')" 0"#,
+                "-ERR The user executing the script can't access at least one of the keys mentioned in the command arguments",
+            ),
+            (
+                r#"EVAL "return redis.pcall('SET', 'ab', '1')" 0"#,
+                "-ERR The user executing the script can't run this command or subcommand",
+            ),
+            (
+                r#"EVAL "return {redis.acl_check_cmd('GET', 'ab'), redis.acl_check_cmd('GET', 'b')}" 0"#,
+                "[1, nil]",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_a_script_selects_is_not_what_its_client_has_selected() {
+        let mut h = Harness::new();
+        let mut other = session(&h.server);
+        h.expect(&[(r#"EVAL "return redis.call('SELECT', 3)" 0"#, "OK"), ("SET a 1", "OK")]);
+        assert_eq!(h.session.client.store(), 0);
+        h.swap(&mut other);
+        h.expect(&[("EXISTS a", "1")]);
+    }
+}

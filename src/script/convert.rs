@@ -1,0 +1,323 @@
+//! Replies to Lua values and back, as Redis converts them.
+//!
+//! A script gets replies in the terms of the protocol it chose, and its own result is an array up to its first nil.
+//! Tables with one telling field stand for what Lua has no type for: `{ok=…}`, `{err=…}`, `{double=…}` and so on.
+
+use bytes::Bytes;
+use mlua::{Lua, Table, Value};
+
+use super::Running;
+use super::format::format_g;
+use crate::error::Error;
+use crate::limits::{SCRIPT_REPLY_BYTES_MAX, SCRIPT_REPLY_DEPTH_MAX};
+use crate::resp::{Protocol, Reply, format_double};
+
+/// What a reply is to a script.
+pub fn to_lua(lua: &Lua, reply: &Reply, protocol: Protocol) -> mlua::Result<Value> {
+    use Protocol::{Resp2, Resp3};
+
+    let string = |bytes: &[u8]| Ok(Value::String(lua.create_string(bytes)?));
+    match (reply, protocol) {
+        (Reply::Integer(number), _) => Ok(Value::Number(*number as f64)),
+        (Reply::Bulk(data), _) | (Reply::Verbatim(data), Resp2) => string(data),
+        (Reply::Simple(text), _) => field(lua, "ok", string(text.as_bytes())?),
+        (Reply::Status(text), _) => field(lua, "ok", string(text)?),
+        (Reply::Error(error), _) => field(lua, "err", string(error.to_string().as_bytes())?),
+        (Reply::Null | Reply::NullArray, Resp2) => Ok(Value::Boolean(false)),
+        (Reply::Null | Reply::NullArray, Resp3) => Ok(Value::Nil),
+        (Reply::Array(items) | Reply::Push(items), _) | (Reply::Set(items), Resp2) => {
+            list(lua, items.iter(), protocol)
+        }
+        (Reply::Map(pairs), Resp2) => list(lua, pairs.iter().flat_map(|(key, value)| [key, value]), protocol),
+        (Reply::Map(pairs), Resp3) => {
+            let map = lua.create_table()?;
+            for (key, value) in pairs {
+                map.raw_set(to_lua(lua, key, protocol)?, to_lua(lua, value, protocol)?)?;
+            }
+            field(lua, "map", Value::Table(map))
+        }
+        (Reply::Set(items), Resp3) => {
+            let set = lua.create_table()?;
+            for item in items {
+                set.raw_set(to_lua(lua, item, protocol)?, true)?;
+            }
+            field(lua, "set", Value::Table(set))
+        }
+        (Reply::Double(number), Resp2) => string(format_double(*number).as_bytes()),
+        (Reply::Double(number), Resp3) => field(lua, "double", Value::Number(*number)),
+        (Reply::Boolean(value), Resp2) => Ok(Value::Number(f64::from(u8::from(*value)))),
+        (Reply::Boolean(value), Resp3) => Ok(Value::Boolean(*value)),
+        (Reply::Verbatim(text), Resp3) => {
+            let verbatim = lua.create_table()?;
+            verbatim.raw_set("format", "txt")?;
+            verbatim.raw_set("string", string(text)?)?;
+            field(lua, "verbatim_string", Value::Table(verbatim))
+        }
+        (Reply::BigNumber(digits), Resp2) => string(digits.as_bytes()),
+        (Reply::BigNumber(digits), Resp3) => field(lua, "big_number", string(digits.as_bytes())?),
+        (Reply::Attributed(_, reply), _) => to_lua(lua, reply, protocol),
+        (Reply::Sequence(replies), _) => match replies.last() {
+            Some(last) => to_lua(lua, last, protocol),
+            None => Ok(Value::Nil),
+        },
+    }
+}
+
+fn field(lua: &Lua, name: &str, value: Value) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set(name, value)?;
+    Ok(Value::Table(table))
+}
+
+fn list<'r>(lua: &Lua, items: impl Iterator<Item = &'r Reply>, protocol: Protocol) -> mlua::Result<Value> {
+    let table = lua.create_table()?;
+    for (at, item) in items.enumerate() {
+        // null is nil in RESP3, and leaves a hole
+        table.raw_set(at + 1, to_lua(lua, item, protocol)?)?;
+    }
+    Ok(Value::Table(table))
+}
+
+/// What the result of a script is to its client. `protocol` is what the script chose. Fails if the script should end.
+pub fn to_reply(value: &Value, protocol: Protocol, running: &Running) -> Result<Reply, mlua::Error> {
+    to_bounded_reply(value, protocol, running, SCRIPT_REPLY_BYTES_MAX)
+}
+
+fn to_bounded_reply(
+    value: &Value,
+    protocol: Protocol,
+    running: &Running,
+    bytes_max: usize,
+) -> Result<Reply, mlua::Error> {
+    let mut made = Made { protocol, running, values: 0, bytes: 0, bytes_max };
+    let reply = made.reply(value, 0)?;
+    if made.is_full() {
+        let why = format!("ERR the script's reply is longer than {bytes_max} bytes");
+        return Ok(Reply::Error(Error::other(why)));
+    }
+    Ok(reply)
+}
+
+/// A reply in the making.
+struct Made<'r> {
+    protocol: Protocol,
+    running: &'r Running,
+    /// How many values have been converted.
+    values: u32,
+    /// What it takes so far. Tables that hold one another may stand for more than there is memory.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Made<'_> {
+    fn reply(&mut self, value: &Value, depth: usize) -> Result<Reply, mlua::Error> {
+        const REPLY_BYTES: usize = size_of::<Reply>();
+        const VALUES_BETWEEN_LOOKS: u32 = 4096;
+        if depth > SCRIPT_REPLY_DEPTH_MAX {
+            return Ok(Reply::Error(Error::other("ERR reached lua stack limit")));
+        }
+        self.bytes += REPLY_BYTES;
+        self.values += 1;
+        if self.values.is_multiple_of(VALUES_BETWEEN_LOOKS) && self.running.is_stopped() {
+            return Err(mlua::Error::runtime("the script was stopped"));
+        }
+        Ok(match value {
+            Value::String(text) => Reply::Bulk(self.copy(&text.as_bytes())),
+            Value::Integer(number) => Reply::Integer(*number),
+            Value::Number(number) => Reply::Integer(truncated(*number)),
+            Value::Boolean(value) if self.protocol == Protocol::Resp3 => Reply::Boolean(*value),
+            Value::Boolean(true) => Reply::Integer(1),
+            Value::Table(table) => self.table(table, depth)?,
+            _ => Reply::Null,
+        })
+    }
+
+    fn table(&mut self, table: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+        if let Some(reply) = self.scalar(table)? {
+            return Ok(reply);
+        }
+        if let Value::Table(map) = table.raw_get("map")? {
+            return self.map(&map, depth);
+        }
+        if let Value::Table(set) = table.raw_get("set")? {
+            return self.set(&set, depth);
+        }
+        self.array(table, depth)
+    }
+
+    /// What a table stands for that is not a list of others.
+    fn scalar(&mut self, table: &Table) -> Result<Option<Reply>, mlua::Error> {
+        if let Value::String(text) = table.raw_get("err")? {
+            return Ok(Some(Reply::Error(Error::other(text.to_string_lossy()))));
+        }
+        if let Value::String(text) = table.raw_get("ok")? {
+            return Ok(Some(Reply::Status(self.copy(&text.as_bytes()))));
+        }
+        if let Some(number) = as_number(&table.raw_get("double")?) {
+            return Ok(Some(Reply::Double(number)));
+        }
+        if let Value::String(digits) = table.raw_get("big_number")? {
+            let digits = digits.to_string_lossy().replace(['\r', '\n'], " ");
+            return Ok(Some(Reply::BigNumber(digits.into())));
+        }
+        if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
+            && let Value::String(_) = verbatim.raw_get("format")?
+            && let Value::String(text) = verbatim.raw_get("string")?
+        {
+            return Ok(Some(Reply::Verbatim(self.copy(&text.as_bytes()))));
+        }
+        Ok(None)
+    }
+
+    fn map(&mut self, map: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+        let mut pairs = Vec::new();
+        for pair in map.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            pairs.push((self.reply(&key, depth + 1)?, self.reply(&value, depth + 1)?));
+            if self.is_full() {
+                break;
+            }
+        }
+        Ok(Reply::Map(pairs))
+    }
+
+    fn set(&mut self, set: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+        let mut items = Vec::new();
+        for pair in set.pairs::<Value, Value>() {
+            items.push(self.reply(&pair?.0, depth + 1)?);
+            if self.is_full() {
+                break;
+            }
+        }
+        Ok(Reply::Set(items))
+    }
+
+    fn array(&mut self, table: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+        let mut items = Vec::new();
+        while !self.is_full() {
+            match table.raw_get(items.len() + 1)? {
+                Value::Nil => break,
+                value => items.push(self.reply(&value, depth + 1)?),
+            }
+        }
+        Ok(Reply::Array(items))
+    }
+
+    fn copy(&mut self, text: &[u8]) -> Bytes {
+        self.bytes = self.bytes.saturating_add(text.len());
+        if self.is_full() { Bytes::new() } else { Bytes::copy_from_slice(text) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes > self.bytes_max
+    }
+}
+
+/// As C converts on the machines Redis runs on: what is out of range, and what is no number, is the smallest integer.
+fn truncated(number: f64) -> i64 {
+    const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
+    if (-TOO_LARGE..TOO_LARGE).contains(&number) { number as i64 } else { i64::MIN }
+}
+
+/// A number that a script handed over.
+pub fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// A word of a command; None: it is neither a string nor a number.
+pub fn as_word(value: &Value) -> Option<Bytes> {
+    const DIGITS: usize = 17;
+    match value {
+        Value::String(text) => Some(Bytes::copy_from_slice(&text.as_bytes())),
+        _ => as_number(value).map(|number| Bytes::from(format_g(number, DIGITS))),
+    }
+}
+
+/// A string, or a number as Lua makes a string of it.
+pub fn as_text(value: &Value) -> Option<Vec<u8>> {
+    const DIGITS: usize = 14;
+    match value {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        _ => as_number(value).map(|number| format_g(number, DIGITS).into_bytes()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn result(code: &str, protocol: Protocol) -> Reply {
+        let lua = Lua::new();
+        to_reply(&lua.load(code).eval().unwrap(), protocol, &Running::default()).unwrap()
+    }
+
+    #[test]
+    fn results_become_replies() {
+        for (code, reply) in [
+            ("return nil", Reply::Null),
+            ("return false", Reply::Null),
+            ("return true", Reply::Integer(1)),
+            ("return -3.99", Reply::Integer(-3)),
+            ("return 1e300", Reply::Integer(i64::MIN)),
+            ("return 0/0", Reply::Integer(i64::MIN)),
+            ("return print", Reply::Null),
+            ("return 'a\\0b'", Reply::Bulk(Bytes::from_static(b"a\0b"))),
+            ("return {1, nil, 3}", Reply::Array(vec![Reply::Integer(1)])),
+            ("return {a=1}", Reply::Array(vec![])),
+            ("return {ok='fine'}", Reply::Status("fine".into())),
+            ("return {err='MY error'}", Reply::Error(Error::other("MY error"))),
+            ("return {double=1.5}", Reply::Double(1.5)),
+            ("return {big_number='12\\n3'}", Reply::BigNumber("12 3".into())),
+            ("return {verbatim_string={format='txt', string='x'}}", Reply::Verbatim("x".into())),
+            ("return {map={a=1}}", Reply::Map(vec![(Reply::text("a"), Reply::Integer(1))])),
+            ("return {set={a=true}}", Reply::Set(vec![Reply::text("a")])),
+        ] {
+            assert_eq!(result(code, Protocol::Resp2), reply, "{code}");
+        }
+        assert_eq!(result("return false", Protocol::Resp3), Reply::Boolean(false));
+    }
+
+    #[test]
+    fn a_table_that_holds_itself_ends() {
+        let mut reply = result("local t = {}; t[1] = t; return t", Protocol::Resp2);
+        let mut depth = 0;
+        while let Reply::Array(mut items) = reply {
+            reply = items.pop().unwrap();
+            depth += 1;
+        }
+        assert_eq!(depth, SCRIPT_REPLY_DEPTH_MAX + 1);
+        assert_eq!(reply, Reply::Error(Error::other("ERR reached lua stack limit")));
+    }
+
+    #[test]
+    fn a_reply_that_would_never_end_is_refused() {
+        for code in [
+            "local t = {}; t[1] = t; t[2] = t; return t",
+            "local t = {}; t.map = {t, t}; return t",
+            "local s = string.rep('x', 1e5); local t = {}; for i = 1, 100 do t[i] = s end return t",
+        ] {
+            let lua = Lua::new();
+            let value: Value = lua.load(code).eval().unwrap();
+            let reply = to_bounded_reply(&value, Protocol::Resp2, &Running::default(), 1 << 20).unwrap();
+            assert!(matches!(reply, Reply::Error(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn numbers_become_words_without_loss() {
+        for (value, word) in [
+            (Value::Number(3.3), "3.2999999999999998"),
+            (Value::Number(10.0), "10"),
+            (Value::Integer(-7), "-7"),
+            (Value::Number(1e20), "1e+20"),
+        ] {
+            assert_eq!(as_word(&value).unwrap(), word);
+        }
+        assert_eq!(as_word(&Value::Boolean(true)), None);
+    }
+}

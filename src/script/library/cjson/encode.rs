@@ -1,0 +1,155 @@
+//! Lua values to JSON.
+
+use mlua::{Table, Value};
+
+use super::super::Failure;
+use super::{Invalid, Settings};
+use crate::limits::VALUE_BYTES_MAX;
+use crate::script::convert::as_number;
+use crate::script::format::format_g;
+
+pub fn encode(value: &Value, settings: &Settings) -> Result<Vec<u8>, Failure> {
+    let mut encoder = Encoder { settings, out: Vec::new() };
+    encoder.value(value, 0)?;
+    Ok(encoder.out)
+}
+
+struct Encoder<'s> {
+    settings: &'s Settings,
+    out: Vec<u8>,
+}
+
+impl Encoder<'_> {
+    fn value(&mut self, value: &Value, depth: usize) -> Result<(), Failure> {
+        match value {
+            Value::Nil => self.out.extend_from_slice(b"null"),
+            value if value.is_null() => self.out.extend_from_slice(b"null"),
+            Value::Boolean(value) => self.out.extend_from_slice(if *value { b"true" } else { b"false" }),
+            Value::String(text) => self.string(&text.as_bytes())?,
+            Value::Table(table) => self.table(table, depth + 1)?,
+            value => match as_number(value) {
+                Some(number) => self.number(number)?,
+                None => return Err(cannot(value, "type not supported")),
+            },
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, number: f64) -> Result<(), Failure> {
+        if !number.is_finite() {
+            match self.settings.encode_invalid_numbers {
+                Invalid::Refused => {
+                    return Err(cannot(&Value::Number(number), "must not be NaN or Inf"));
+                }
+                Invalid::Null => {
+                    self.out.extend_from_slice(b"null");
+                    return Ok(());
+                }
+                Invalid::Written => {}
+            }
+        }
+        let text = format_g(number, self.settings.encode_number_precision);
+        self.out.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn string(&mut self, text: &[u8]) -> Result<(), Failure> {
+        if self.out.len() + text.len() > VALUE_BYTES_MAX {
+            return Err(Failure::Script("Cannot serialise, too long".to_owned()));
+        }
+        self.out.push(b'"');
+        for &byte in text {
+            match byte {
+                b'"' | b'\\' | b'/' => self.out.extend_from_slice(&[b'\\', byte]),
+                b'\n' => self.out.extend_from_slice(b"\\n"),
+                b'\r' => self.out.extend_from_slice(b"\\r"),
+                b'\t' => self.out.extend_from_slice(b"\\t"),
+                0x08 => self.out.extend_from_slice(b"\\b"),
+                0x0c => self.out.extend_from_slice(b"\\f"),
+                0..0x20 | 0x7f => self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                _ => self.out.push(byte),
+            }
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn table(&mut self, table: &Table, depth: usize) -> Result<(), Failure> {
+        if depth > self.settings.encode_max_depth {
+            return Err(Failure::Script(format!("Cannot serialise, excessive nesting ({depth})")));
+        }
+        match self.array_length(table)? {
+            Some(length) if length > 0 => self.array(table, length, depth),
+            _ => self.object(table, depth),
+        }
+    }
+
+    /// How long an array is; None: it is an object.
+    fn array_length(&self, table: &Table) -> Result<Option<i64>, Failure> {
+        let (mut items, mut last) = (0_i64, 0_i64);
+        for pair in table.pairs::<Value, Value>() {
+            let Some(number) = as_number(&pair?.0) else { return Ok(None) };
+            let index = number as i64;
+            if index < 1 || index as f64 != number {
+                return Ok(None);
+            }
+            items += 1;
+            last = last.max(index);
+        }
+        let ratio = self.settings.encode_sparse_ratio;
+        if ratio > 0 && last > items.saturating_mul(ratio) && last > self.settings.encode_sparse_safe {
+            if !self.settings.encode_sparse_convert {
+                return Err(cannot(&Value::Table(table.clone()), "excessively sparse array"));
+            }
+            return Ok(None);
+        }
+        Ok(Some(last))
+    }
+
+    fn array(&mut self, table: &Table, length: i64, depth: usize) -> Result<(), Failure> {
+        self.out.push(b'[');
+        for index in 1..=length {
+            if index > 1 {
+                self.out.push(b',');
+            }
+            if self.out.len() > VALUE_BYTES_MAX {
+                return Err(Failure::Script("Cannot serialise, too long".to_owned()));
+            }
+            self.value(&table.raw_get(index)?, depth)?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    fn object(&mut self, table: &Table, depth: usize) -> Result<(), Failure> {
+        self.out.push(b'{');
+        for (at, pair) in table.pairs::<Value, Value>().enumerate() {
+            let (key, value) = pair?;
+            if at > 0 {
+                self.out.push(b',');
+            }
+            match (&key, as_number(&key)) {
+                (Value::String(text), _) => self.string(&text.as_bytes())?,
+                (_, Some(number)) => {
+                    self.out.push(b'"');
+                    self.number(number)?;
+                    self.out.push(b'"');
+                }
+                _ => return Err(cannot(&key, "table key must be a number or string")),
+            }
+            self.out.push(b':');
+            self.value(&value, depth)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+}
+
+fn cannot(value: &Value, why: &str) -> Failure {
+    let kind = match value {
+        Value::Integer(_) => "number",
+        Value::LightUserData(_) => "userdata",
+        value => value.type_name(),
+    };
+    Failure::Script(format!("Cannot serialise {kind}: {why}"))
+}

@@ -1,0 +1,76 @@
+//! Errors that functions of Rust raise in a script.
+//!
+//! To Lua they are opaque values, so the prelude has [`seen`] say what a script that catches one gets. An error of any
+//! other kind that comes from Rust ends the script: it was stopped, or out of memory.
+
+use mlua::{Lua, Value};
+
+/// What the prelude is called in errors.
+pub const PRELUDE: &str = "prelude";
+
+/// What a script did wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Raised {
+    pub text: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An error reply: scripts catch a table.
+    Reply,
+    /// As Lua's own functions raise them: scripts catch a text.
+    Text,
+}
+
+/// An error of the `redis` table: a whole error line, code included.
+pub fn reply_error(line: impl Into<String>) -> mlua::Error {
+    mlua::Error::external(Raised { text: line.into(), kind: Kind::Reply })
+}
+
+/// An error of a library, behind the place in the script that called it.
+pub fn library_error(lua: &Lua, text: &str) -> mlua::Error {
+    const LEVELS: usize = 4;
+    let place = (1..LEVELS).find_map(|level| {
+        lua.inspect_stack(level, |frame| {
+            let line = frame.current_line()?;
+            let name = frame.source().short_src.filter(|name| name != PRELUDE)?;
+            Some(format!("{name}:{line}: "))
+        })?
+    });
+    let text = format!("{}{text}", place.unwrap_or_default());
+    mlua::Error::external(Raised { text, kind: Kind::Text })
+}
+
+/// What was raised, if it was the script's doing.
+pub fn raised(error: &mlua::Error) -> Option<&Raised> {
+    match error {
+        mlua::Error::CallbackError { cause, .. } => raised(cause),
+        mlua::Error::ExternalError(error) => error.downcast_ref(),
+        _ => None,
+    }
+}
+
+impl Raised {
+    /// The error line of the reply, if nobody catches it.
+    pub fn line(&self) -> String {
+        match self.kind {
+            Kind::Reply => self.text.clone(),
+            Kind::Text => format!("ERR {}", self.text),
+        }
+    }
+}
+
+/// What a script that catches an error sees of it; nil: it must not catch it.
+pub fn seen(lua: &Lua, error: Value) -> mlua::Result<Value> {
+    let Value::Error(error) = error else { return Ok(Value::Nil) };
+    let Some(raised) = raised(&error) else { return Ok(Value::Nil) };
+    let text = Value::String(lua.create_string(&raised.text)?);
+    if raised.kind == Kind::Text {
+        return Ok(text);
+    }
+    let table = lua.create_table_with_capacity(0, 1)?;
+    table.raw_set("err", text)?;
+    Ok(Value::Table(table))
+}

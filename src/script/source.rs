@@ -1,0 +1,130 @@
+//! The text of a script: its name, and what its first line says of it.
+
+use std::fmt::Write;
+
+use bitflags::bitflags;
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use crate::error::Error;
+
+bitflags! {
+    /// What a first line like `#!lua flags=no-writes` says.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Declared: u8 {
+        const NO_WRITES = 1;
+        const ALLOW_OOM = 1 << 1;
+        const ALLOW_STALE = 1 << 2;
+        const NO_CLUSTER = 1 << 3;
+        const ALLOW_CROSS_SLOT_KEYS = 1 << 4;
+    }
+}
+
+const FLAGS: [(&str, Declared); 5] = [
+    ("no-writes", Declared::NO_WRITES),
+    ("allow-oom", Declared::ALLOW_OOM),
+    ("allow-stale", Declared::ALLOW_STALE),
+    ("no-cluster", Declared::NO_CLUSTER),
+    ("allow-cross-slot-keys", Declared::ALLOW_CROSS_SLOT_KEYS),
+];
+
+/// A script as it was sent.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// 40 hexadecimal digits.
+    pub sha: String,
+    pub text: Bytes,
+    /// None: it has no first line of this kind, so it may do what scripts could before there were such lines.
+    pub declared: Option<Declared>,
+}
+
+impl Script {
+    /// Takes a script apart; copies the text.
+    pub fn parse(text: &[u8]) -> Result<Script, Error> {
+        let declared = first_line(text)?;
+        Ok(Script { sha: sha1_hex(text), text: Bytes::copy_from_slice(text), declared })
+    }
+
+    /// What is compiled: without the first line, whose end stays, so that lines keep their numbers.
+    pub fn code(&self) -> &[u8] {
+        match self.declared {
+            None => &self.text,
+            Some(_) => self.text.get(line_end(&self.text).unwrap_or(self.text.len())..).unwrap_or_default(),
+        }
+    }
+
+    /// Whether it says that it only reads.
+    pub fn only_reads(&self) -> bool {
+        self.declared.is_some_and(|declared| declared.contains(Declared::NO_WRITES))
+    }
+}
+
+/// 40 hexadecimal digits.
+pub fn sha1_hex(text: &[u8]) -> String {
+    let mut out = String::with_capacity(40);
+    for byte in Sha1::digest(text) {
+        // writing to memory can't fail
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+fn line_end(text: &[u8]) -> Option<usize> {
+    memchr::memchr(b'\n', text)
+}
+
+fn first_line(text: &[u8]) -> Result<Option<Declared>, Error> {
+    if !text.starts_with(b"#!") {
+        return Ok(None);
+    }
+    let Some(end) = line_end(text) else { return Err(Error::other("ERR Invalid script shebang")) };
+    let line = String::from_utf8_lossy(&text[..end]);
+    let mut parts = line.split(' ');
+    let engine = parts.next().unwrap_or_default();
+    if engine != "#!lua" {
+        return Err(Error::other(format!("ERR Unexpected engine in script shebang: {engine}")));
+    }
+    let mut declared = Declared::default();
+    for part in parts {
+        let Some(flags) = part.strip_prefix("flags=") else {
+            return Err(Error::other(format!("ERR Unknown lua shebang option: {part}")));
+        };
+        for word in flags.split(',').filter(|word| !word.is_empty()) {
+            match FLAGS.iter().find(|(name, _)| *name == word) {
+                Some((_, flag)) => declared |= *flag,
+                None => return Err(Error::other(format!("ERR Unexpected flag in script shebang: {word}"))),
+            }
+        }
+    }
+    Ok(Some(declared))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_declares() {
+        let script = Script::parse(b"#!lua flags=no-writes,allow-stale\nreturn 1").unwrap();
+        assert_eq!(script.declared, Some(Declared::NO_WRITES | Declared::ALLOW_STALE));
+        assert!(script.only_reads());
+        assert_eq!(script.code(), b"\nreturn 1");
+        let bare = Script::parse(b"return 1").unwrap();
+        assert_eq!((bare.declared, bare.code()), (None, &b"return 1"[..]));
+        assert_eq!(bare.sha, "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert_eq!(Script::parse(b"#!lua\n").unwrap().declared, Some(Declared::empty()));
+    }
+
+    #[test]
+    fn a_first_line_of_another_kind_is_refused() {
+        for (text, why) in [
+            ("#!python\nx", "ERR Unexpected engine in script shebang: #!python"),
+            ("#!lua name=x\nx", "ERR Unknown lua shebang option: name=x"),
+            ("#!lua flags=fast\nx", "ERR Unexpected flag in script shebang: fast"),
+            ("#!lua", "ERR Invalid script shebang"),
+        ] {
+            assert_eq!(Script::parse(text.as_bytes()).unwrap_err().to_string(), why);
+        }
+    }
+}

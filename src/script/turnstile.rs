@@ -1,0 +1,237 @@
+//! Keeps commands off the engine while a script has it, without blocking the threads that serve connections.
+//!
+//! A script runs alone, for as long as it wants. Whoever asked the engine for something meanwhile would wait on its
+//! thread, and with it every other connection of that thread, the one that could stop the script included. So a
+//! network thread says when it is inside a command, by a flag of its own ([`Slot`]), and a script begins only once no
+//! thread is, with the turnstile closed: who finds it so waits as a task.
+//!
+//! ```text
+//! command: slot = inside; closed? ── no ──▶ run; slot = outside
+//!                                └─ yes ─▶ slot = outside; wait until it opens
+//! script:  closed = yes; wait until every slot is outside; run; closed = no
+//! ```
+//!
+//! Each writes before it reads, in one order for all (`SeqCst`), so at least one of the two sees the other.
+//!
+//! Scripts take turns, and between two of them those that waited get theirs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+#[derive(Debug, Default)]
+pub struct Turnstile {
+    is_closed: AtomicBool,
+    slots: Mutex<Vec<Arc<Slot>>>,
+    /// Held by the script whose turn it is.
+    turn: Mutex<()>,
+    waiting: Mutex<Waiting>,
+    passed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: Vec<Waker>,
+    /// Those that were woken and have not come by yet.
+    woken: usize,
+}
+
+/// Whether a network thread is inside a command. On a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Slot(AtomicBool);
+
+/// A thread is inside a command as long as this lives.
+pub struct Inside<'s>(&'s Slot);
+
+/// Nobody enters as long as this lives.
+pub struct Closed<'t> {
+    turnstile: &'t Turnstile,
+    _turn: MutexGuard<'t, ()>,
+}
+
+impl Turnstile {
+    /// The slot of one more thread, for as long as somebody keeps it.
+    pub fn slot(&self) -> Arc<Slot> {
+        let slot = Arc::new(Slot::default());
+        let mut slots = self.slots.lock();
+        slots.retain(|slot| Arc::strong_count(slot) > 1);
+        slots.push(slot.clone());
+        slot
+    }
+
+    /// Lets the thread of a slot in, unless it is closed.
+    pub fn enter<'s>(&self, slot: &'s Slot) -> Option<Inside<'s>> {
+        slot.0.store(true, Ordering::SeqCst);
+        // outside again, whatever becomes of it
+        let inside = Inside(slot);
+        if self.is_closed.load(Ordering::SeqCst) { None } else { Some(inside) }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Closes it, and waits until everybody is outside. Blocks, at first until other scripts have had their turn, or
+    /// `gives_up`: None then.
+    pub fn close(&self, gives_up: impl Fn() -> bool) -> Option<Closed<'_>> {
+        const STEP: Duration = Duration::from_micros(20);
+        const LOOK: Duration = Duration::from_millis(10);
+        let turn = loop {
+            if gives_up() {
+                return None;
+            }
+            if let Some(turn) = self.turn.try_lock_for(LOOK) {
+                break turn;
+            }
+        };
+        self.let_waiters_pass();
+        self.is_closed.store(true, Ordering::SeqCst);
+        let closed = Closed { turnstile: self, _turn: turn };
+        for slot in &*self.slots.lock() {
+            let mut looks = 0;
+            while slot.0.load(Ordering::SeqCst) {
+                looks += 1;
+                if looks < 100 { std::hint::spin_loop() } else { std::thread::sleep(STEP) }
+            }
+        }
+        Some(closed)
+    }
+
+    /// Ready when it is open.
+    pub fn opened(&self) -> Opened<'_> {
+        Opened { turnstile: self, is_registered: false }
+    }
+
+    /// Those that waited for the last script go before the next, unless they take their time.
+    fn let_waiters_pass(&self) {
+        const PATIENCE: Duration = Duration::from_millis(2);
+        let mut waiting = self.waiting.lock();
+        if waiting.woken > 0 {
+            self.passed.wait_while_for(&mut waiting, |waiting| waiting.woken > 0, PATIENCE);
+        }
+        // who was gone before its turn is not waited for again
+        waiting.woken = 0;
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.turnstile.waiting.lock();
+        self.turnstile.is_closed.store(false, Ordering::SeqCst);
+        let wakers = std::mem::take(&mut waiting.wakers);
+        waiting.woken = wakers.len();
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Waits for a [`Turnstile`] to open.
+pub struct Opened<'t> {
+    turnstile: &'t Turnstile,
+    is_registered: bool,
+}
+
+impl Future for Opened<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let turnstile = self.turnstile;
+        let mut waiting = turnstile.waiting.lock();
+        if turnstile.is_closed() {
+            if !waiting.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.wakers.push(cx.waker().clone());
+            }
+            self.is_registered = true;
+            return Poll::Pending;
+        }
+        if self.is_registered {
+            waiting.woken = waiting.woken.saturating_sub(1);
+            if waiting.woken == 0 {
+                turnstile.passed.notify_one();
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_inside_while_it_is_closed() {
+        let turnstile = Turnstile::default();
+        let inside = AtomicUsize::new(0);
+        let (entered, closed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let slot = turnstile.slot();
+                    while closed.load(Ordering::Relaxed) < 500 {
+                        if let Some(_inside) = turnstile.enter(&slot) {
+                            inside.fetch_add(1, Ordering::SeqCst);
+                            entered.fetch_add(1, Ordering::Relaxed);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                        }
+                        thread::yield_now();
+                    }
+                });
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while closed.load(Ordering::Relaxed) < 500 {
+                        let _closed = turnstile.close(|| false).unwrap();
+                        assert_eq!(inside.load(Ordering::SeqCst), 0);
+                        thread::yield_now();
+                        assert_eq!(inside.load(Ordering::SeqCst), 0);
+                        closed.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(entered.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn who_waits_is_woken_and_goes_first() {
+        struct Woken(AtomicUsize);
+
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let turnstile = Turnstile::default();
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let waker = woken.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        let closed = turnstile.close(|| false).unwrap();
+        assert!(turnstile.close(|| true).is_none());
+        assert!(turnstile.enter(&turnstile.slot()).is_none());
+        let mut opened = turnstile.opened();
+        assert!(Pin::new(&mut opened).poll(&mut cx).is_pending());
+        assert!(Pin::new(&mut opened).poll(&mut cx).is_pending());
+        drop(closed);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(turnstile.waiting.lock().woken, 1);
+        assert!(Pin::new(&mut opened).poll(&mut cx).is_ready());
+        assert_eq!(turnstile.waiting.lock().woken, 0);
+        assert!(turnstile.enter(&turnstile.slot()).is_some());
+    }
+}
