@@ -94,7 +94,7 @@ fn reply_of(bytes: &mut &[u8], depth: usize) -> Reply {
         4 => Some(Reply::Double(f64::from(choice) / 7.0)),
         5 => Some(Reply::Boolean(choice > 100)),
         6 => Some(Reply::NullArray),
-        7 => Some(Reply::BigNumber("12345678901234567890")),
+        7 => Some(Reply::BigNumber("12345678901234567890".into())),
         8 => Some(Reply::OK),
         _ => None,
     };

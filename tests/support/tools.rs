@@ -51,16 +51,13 @@ pub fn rust_program(name: &str, server: &Server) -> Command {
 pub fn program(path: impl AsRef<OsStr>, server: &Server) -> Command {
     let mut command = Command::new(path);
     command.env("LARDER_URL", server.url());
-    command.env("LARDER_FEATURES", features(server.kind()));
+    command.env("LARDER_FEATURES", features());
     command
 }
 
 /// What the scripts can count on beyond strings, keys and transactions: they have a section for each.
-fn features(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Larder => "pubsub acl",
-        Kind::Redis => "pubsub acl eval",
-    }
+fn features() -> &'static str {
+    "pubsub acl eval"
 }
 
 /// Runs a script to its end, and restarts the server where it asks for that.
