@@ -388,7 +388,8 @@ fn a_flaky_endpoint_gets_everything_and_nothing_is_deleted_before() {
             }
         }
     });
-    let words = ["export", "--to", &endpoint.url, "--chunk-size", "100", "--retries", "30"];
+    let words =
+        ["export", "--to", &endpoint.url, "--chunk-size", "100", "--retries", "30", "--retry-wait", "2"];
     let (code, said) = ended(&mut larder(&server, &words));
     watched.store(true, Ordering::Relaxed);
     watcher.join().unwrap();
@@ -415,8 +416,8 @@ fn an_endpoint_that_fails_for_good_costs_nothing() {
     pipeline(&mut connection, &(0..300).map(|at| set(format!("k:{at:03}"), "1")).collect::<Vec<_>>());
     let endpoint = Endpoint::start(Random::new(1), |_| {});
     endpoint.state.broken.store(true, Ordering::Relaxed);
-    let export = |words: &[&str]| ended(larder(&server, &["export", "--retries", "1"]).args(words));
-    let (code, said) = export(&["--to", &endpoint.url]);
+    let export = |words: &[&str]| ended(larder(&server, &["export", "--retry-wait", "2"]).args(words));
+    let (code, said) = export(&["--to", &endpoint.url, "--retries", "1"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("took no chunk in 2 attempts: 500"), "{said}");
     assert!(said.contains("exported 0"), "{said}");

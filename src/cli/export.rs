@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -57,6 +58,14 @@ pub fn command() -> Command {
             .value_parser(value_parser!(u32))
             .help("How often a chunk is sent again before the export ends"),
     )
+    .arg(
+        Arg::new("retry-wait")
+            .long("retry-wait")
+            .value_name("MILLISECONDS")
+            .default_value("100")
+            .value_parser(value_parser!(u64).range(1..))
+            .help("How long it waits before it sends a chunk again; twice as long each further time, up to 10 s"),
+    )
 }
 
 /// Exports; the exit code is 0 if everything went, 2 if some records could not be read or deleted.
@@ -76,8 +85,9 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
             let headers: Vec<String> =
                 arguments.get_many("header").map(|lines| lines.cloned().collect()).unwrap_or_default();
             let retries = arguments.get_one("retries").copied().unwrap_or_default();
+            let wait = Duration::from_millis(arguments.get_one("retry-wait").copied().unwrap_or_default());
             Target::Endpoint(Box::new(Delivery {
-                endpoint: Endpoint::new(url, &headers, retries)?,
+                endpoint: Endpoint::new(url, &headers, retries, wait)?,
                 records_max: *arguments.get_one::<u32>("chunk-size").unwrap_or(&100) as usize,
                 keep: arguments.get_flag("keep"),
                 chunk: Vec::new(),

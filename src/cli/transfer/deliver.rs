@@ -12,7 +12,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::limits::ENDPOINT_ANSWER_BYTES_MAX;
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,6 +21,7 @@ pub struct Endpoint {
     url: String,
     headers: Vec<(String, String)>,
     retries: u32,
+    first_wait: Duration,
     pub retried: u64,
 }
 
@@ -33,8 +33,13 @@ enum Outcome {
 }
 
 impl Endpoint {
-    /// `headers` are lines, `Name: value`.
-    pub fn new(url: &str, headers: &[String], retries: u32) -> Result<Endpoint, String> {
+    /// `headers` are lines, `Name: value`. A chunk is sent again after `first_wait`, then after twice as long, and so on.
+    pub fn new(
+        url: &str,
+        headers: &[String],
+        retries: u32,
+        first_wait: Duration,
+    ) -> Result<Endpoint, String> {
         let split = |line: &String| {
             let (name, value) =
                 line.split_once(':').ok_or_else(|| format!("'{line}' is not a header 'Name: value'"))?;
@@ -53,13 +58,14 @@ impl Endpoint {
             url: url.to_owned(),
             headers,
             retries,
+            first_wait,
             retried: 0,
         })
     }
 
     /// Returns once the chunk is acknowledged, or with the reason why it is not going to be.
     pub fn deliver(&mut self, body: &[u8], content_type: &str) -> Result<(), String> {
-        let mut wait = FIRST_WAIT;
+        let mut wait = self.first_wait;
         let mut attempts = 0;
         loop {
             attempts += 1;
