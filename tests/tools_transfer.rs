@@ -250,6 +250,9 @@ fn a_redis_is_taken_over_with_all_its_types() {
     assert_eq!(ours.ask("GET binary"), Reply::bulk(b"\xff\x00"));
 }
 
+/// A key and its value.
+type Arrived = (String, String);
+
 /// An endpoint as one finds them: it fails, hangs up before and after it took a chunk, and answers late.
 struct Endpoint {
     url: String,
@@ -267,7 +270,7 @@ struct State {
 }
 
 impl Endpoint {
-    fn start(random: Random, on_chunk: impl Fn(&[(String, String)]) + Send + Sync + 'static) -> Endpoint {
+    fn start(random: Random, on_chunk: impl Fn(&[Arrived]) + Send + Sync + 'static) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/take?all=1", listener.local_addr().unwrap());
         let state = Arc::new(State {
@@ -290,7 +293,7 @@ impl Endpoint {
 
 impl State {
     /// Serves a connection until one of both ends it.
-    fn serve(&self, mut stream: BufReader<TcpStream>, on_chunk: &dyn Fn(&[(String, String)])) -> Option<()> {
+    fn serve(&self, mut stream: BufReader<TcpStream>, on_chunk: &dyn Fn(&[Arrived])) -> Option<()> {
         loop {
             let mut length = 0;
             loop {
@@ -344,7 +347,7 @@ impl State {
 }
 
 /// Keys and values of an array of records.
-fn records(body: &[u8]) -> Vec<(String, String)> {
+fn records(body: &[u8]) -> Vec<Arrived> {
     let body: Vec<serde_json::Value> = serde_json::from_slice(body).unwrap();
     let record = |record: &serde_json::Value| {
         (record["key"].as_str().unwrap().to_owned(), record["value"].to_string())
