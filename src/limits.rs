@@ -113,6 +113,14 @@ pub const PATTERN_DEPTH_MAX: usize = 200;
 /// through C, each of which may hold a buffer of 8 KB, and `cjson` its levels.
 pub const THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
 
+/// Keys and values that export reads at once, and that a chunk of it holds before its last record.
+pub const TRANSFER_BYTES: usize = 16 * 1024 * 1024;
+/// Records that import sends at once, and bytes of them before the last.
+pub const TRANSFER_BATCH_RECORDS: usize = 512;
+pub const TRANSFER_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Most that export reads of an endpoint's answer.
+pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

@@ -1,19 +1,30 @@
 //! The binary's subcommands. A failure is one line that says what to do, and an exit code of 1.
 
+mod backup;
 mod check;
+mod client;
+mod export;
+mod import;
 mod serve;
+mod stat;
+mod transfer;
 
 use std::process::ExitCode;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::config;
+use client::{Address, Client};
 
 /// Runs what the command line says.
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("check", arguments)) => check::run(arguments),
+        Some(("export", arguments)) => export::run(arguments),
+        Some(("import", arguments)) => import::run(arguments),
+        Some(("backup", arguments)) => backup::run(arguments),
+        Some(("stat", arguments)) => stat::run(arguments),
         Some((_, arguments)) => serve::run(arguments),
         None => serve::run(&matches),
     };
@@ -39,7 +50,56 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(check)
+        .subcommand(export::command())
+        .subcommand(import::command())
+        .subcommand(backup::command())
+        .subcommand(stat::command())
         .after_help("Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file.")
+}
+
+/// Adds what says which running server a subcommand talks to, and which store it means.
+fn server_arguments(command: Command) -> Command {
+    let store = Arg::new("store")
+        .long("store")
+        .value_name("STORE")
+        .help("Name or number, in place of the one in the URL [default: 0]");
+    let needs_store = matches!(command.get_name(), "export" | "import");
+    command
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .env("LARDER_URL")
+                .default_value("redis://127.0.0.1:6379")
+                .hide_env_values(true)
+                .help("redis://[user[:password]@]host[:port][/store]; without a password in it, that of REDISCLI_AUTH"),
+        )
+        .args(needs_store.then_some(store))
+}
+
+fn address(arguments: &ArgMatches) -> Result<Address, String> {
+    let mut address =
+        Address::parse(arguments.get_one::<String>("url").map(String::as_str).unwrap_or_default())?;
+    address.password = address.password.or_else(|| std::env::var("REDISCLI_AUTH").ok());
+    Ok(address)
+}
+
+/// A connection that has the store selected.
+fn connect_to_store(arguments: &ArgMatches) -> Result<Client, String> {
+    let address = address(arguments)?;
+    let mut client = Client::connect(&address)?;
+    let store = arguments.get_one::<String>("store").or(address.store.as_ref()).map_or("0", String::as_str);
+    let creates = |name: &str| arguments.try_get_one::<String>(name).ok().flatten();
+    if let (Err(why), kind) = (client.done(&["SELECT", store]), creates("create")) {
+        match kind {
+            Some(kind) if why.starts_with("NOSTORE ") => {
+                client.done(&["STORE", "CREATE", store, "VALUES", kind])?;
+                client.done(&["SELECT", store])?;
+            }
+            _ => return Err(why),
+        }
+    }
+    Ok(client)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 pub mod acl;
 pub mod administration;
+pub mod backup;
 pub mod call;
 pub mod client;
 pub mod client_list;

@@ -13,6 +13,7 @@ use crate::resp::Reply;
 static FAMILIES: &[&[Spec]] = &[
     super::acl::COMMANDS,
     super::administration::COMMANDS,
+    super::backup::COMMANDS,
     super::client::COMMANDS,
     super::config::COMMANDS,
     super::connection::COMMANDS,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::lmdb::{self, DeadlineRow, RecordRow, Snapshot, Tables, deadline_key};
-use super::{Fault, OpenError, directory, journal};
+use super::{Fault, OpenError, Seq, directory, journal};
 use crate::record::header::RecordView;
 use crate::record::json;
 use crate::store::usage::Weight;
@@ -45,9 +45,42 @@ impl Report {
     }
 }
 
+/// What a data directory says of itself, without a recount.
+#[derive(Debug)]
+pub struct Overview {
+    /// As the counters have it: up to the last checkpoint.
+    pub stores: Vec<StoreReport>,
+    pub checkpoint: Seq,
+    pub file_bytes: u64,
+    pub journal: journal::Inspection,
+}
+
+/// Reads counters and the journal of a data directory that no server runs on.
+pub fn overview(dir: &Path) -> Result<Overview, OpenError> {
+    let _lock = directory::claim_existing(dir)?;
+    let lmdb_dir = dir.join("lmdb");
+    let tables = Tables::open(&lmdb_dir, None).map_err(|error| OpenError::Tables(lmdb_dir, error))?;
+    let snapshot = tables.snapshot()?;
+    let mut stores = Vec::new();
+    for (id, generation, definition) in tables.stores(&snapshot)? {
+        let counted = tables.usage(&snapshot, generation)?;
+        if definition.name.is_some() || counted.records > 0 {
+            stores.push(StoreReport { label: definition.name.unwrap_or(id.to_string()), counted });
+        }
+    }
+    let checkpoint = tables.checkpoint(&snapshot)?;
+    let journal = journal::inspect(&dir.join("journal"), checkpoint)?;
+    Ok(Overview { stores, checkpoint, file_bytes: tables.file_bytes(), journal })
+}
+
 /// Checks the data directory. Fails only if it can't be read at all; what is wrong in it is in the report.
 pub fn check(dir: &Path) -> Result<Report, OpenError> {
     let _lock = directory::claim_existing(dir)?;
+    check_claimed(dir)
+}
+
+/// Checks a data directory that the caller has locked.
+pub(super) fn check_claimed(dir: &Path) -> Result<Report, OpenError> {
     let lmdb_dir = dir.join("lmdb");
     let mut report = Report::default();
     let damage = lmdb::pages::verify(&lmdb_dir.join(lmdb::DATA_FILE));

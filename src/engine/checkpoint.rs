@@ -28,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::cache::Cached;
 use super::effect::Definition;
+use super::lmdb::Snapshot;
 use super::overlay::{Entry, Live, Overlay};
 use super::state::State;
 use super::{Engine, Fault, Seq, clock};
@@ -155,6 +156,24 @@ impl Engine {
             return Ok(());
         }
         let _running = self.checkpoint.running.lock();
+        self.run_checkpoint()
+    }
+
+    /// A state of LMDB that reflects one instant: all that had happened when this was called, and nothing in part. What
+    /// checkpoints do afterwards does not change it.
+    pub(super) fn snapshot_of_now(&self) -> Result<Snapshot<'_>, Fault> {
+        let now = self.journal.last();
+        let _running = self.checkpoint.running.lock();
+        // twice, if one has failed before: what it froze comes first
+        while self.checkpoint.status().through < now {
+            self.run_checkpoint()?;
+        }
+        // an entry is whole in LMDB or not at all while no checkpoint runs
+        self.tables.snapshot()
+    }
+
+    /// Writes a checkpoint, for who holds the right to run one.
+    fn run_checkpoint(&self) -> Result<(), Fault> {
         let (began, before) = (clock::monotonic(), self.checkpoint.status());
         self.checkpoint.status.lock().running = true;
         let outcome = self.write_checkpoint(before.through);

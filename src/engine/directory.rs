@@ -26,6 +26,8 @@ pub enum DirectoryError {
         "the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist"
     )]
     Foreign(PathBuf),
+    #[error("the directory {0} is not empty; name an empty one, or one that does not exist")]
+    NotEmpty(PathBuf),
     #[error("there is no data directory at {0} (no file 'larder' in it)")]
     Missing(PathBuf),
     #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
@@ -46,6 +48,27 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     create_durably(&dir.join("journal")).map_err(failed)?;
     sync(dir).map_err(failed)?;
     Ok(lock)
+}
+
+/// Makes and locks a directory for data that is still being written. It becomes a data directory with [`finish`]; until
+/// then nobody starts on it. Fails if there is anything in it.
+pub fn begin(dir: &Path) -> Result<Lock, DirectoryError> {
+    let failed = |error| DirectoryError::Io(dir.to_owned(), error);
+    create_durably(dir).map_err(failed)?;
+    if fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        return Err(DirectoryError::NotEmpty(dir.to_owned()));
+    }
+    let lock = lock(dir)?;
+    create_durably(&dir.join("journal")).map_err(failed)?;
+    Ok(lock)
+}
+
+/// Makes what lies in the directory a data directory.
+pub fn finish(dir: &Path) -> Result<(), DirectoryError> {
+    sync(dir)
+        .and_then(|()| write_mark(dir))
+        .and_then(|()| sync(dir))
+        .map_err(|error| DirectoryError::Io(dir.to_owned(), error))
 }
 
 /// Makes a directory and those above it where they are missing, so that a power cut takes none of them back.

@@ -11,6 +11,7 @@
 //! own: one writes checkpoints and reclaims what was flushed, one removes what expired. The only wait a caller can meet
 //! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
 
+pub mod backup;
 pub mod check;
 pub mod clock;
 pub mod effect;

@@ -12,6 +12,7 @@
 //! Numbers are big-endian. Only the checkpoint writes here, one transaction at a time; readers never wait for it.
 #![allow(unsafe_code)]
 
+mod copy;
 mod env;
 pub mod pages;
 mod tables;

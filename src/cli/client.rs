@@ -1,0 +1,241 @@
+//! A client of a running server: what the subcommands need to talk to Larder or to a Redis.
+//!
+//! Blocking, RESP2, over a `TcpStream` of the standard library. The crate `redis` would be a larger dependency than this
+//! file, for a dozen commands that want no more than requests sent together and replies in order.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use crate::limits::VALUE_BYTES_MAX;
+use crate::record::number::parse_i64;
+
+/// Requests that are sent before their replies are read. Both ends have room for so many short replies, so that neither
+/// waits for the other to read.
+const PIPELINE: usize = 1_024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Deepest nesting of a reply.
+const DEPTH_MAX: usize = 8;
+/// Longest line of a reply.
+const LINE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// A request: its words.
+pub type Request = Vec<Vec<u8>>;
+
+/// A request of words that are text.
+pub fn request(words: &[&str]) -> Request {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// A reply, in the terms of RESP2.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// A simple or a bulk string.
+    Text(Vec<u8>),
+    Error(String),
+    Integer(i64),
+    Null,
+    List(Vec<Reply>),
+}
+
+/// Where a server is, who to be there, and in which store: `redis://[user[:password]@]host[:port][/store]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub store: Option<String>,
+}
+
+impl Address {
+    pub fn parse(url: &str) -> Result<Address, String> {
+        let wrong = |why: &str| format!("the URL '{}' {why}", without_password(url));
+        let rest = url
+            .strip_prefix("redis://")
+            .ok_or_else(|| wrong("does not begin with redis:// (TLS is not supported here)"))?;
+        let (place, store) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, place) = match place.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, place),
+        };
+        let decoded = |text: &str| {
+            percent_decode_str(text)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| wrong("is not UTF-8"))
+        };
+        let given = |text: &str| if text.is_empty() { Ok(None) } else { decoded(text).map(Some) };
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+            Some((user, password)) => (given(user)?, given(password)?),
+            None => (None, None),
+        };
+        let (host, port) = match place.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+            Some((host, port)) => (host, port.parse().map_err(|_| wrong("has a port that is no port"))?),
+            None => (place, 6379),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.is_empty() { "127.0.0.1" } else { host }.to_owned();
+        Ok(Address { host, port, user, password, store: given(store)? })
+    }
+}
+
+/// For error messages, which end up in logs.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
+        _ => url.to_owned(),
+    }
+}
+
+/// A connection. Its errors are lines for a person.
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    place: String,
+}
+
+impl Client {
+    /// Connects and logs in.
+    pub fn connect(address: &Address) -> Result<Client, String> {
+        let place = format!("{}:{}", address.host, address.port);
+        let failed = |error: io::Error| format!("{place} can't be reached: {error}");
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let candidates = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
+        let stream = candidates.into_iter().find_map(|candidate| {
+            TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT).map_err(|error| last = error).ok()
+        });
+        let stream = stream.ok_or_else(|| failed(last))?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let mut client = Client { stream: BufReader::with_capacity(64 * 1024, stream), place };
+        match (&address.user, &address.password) {
+            (Some(user), password) => {
+                client.done(&["AUTH", user, password.as_deref().unwrap_or_default()])?;
+            }
+            (None, Some(password)) => client.done(&["AUTH", password])?,
+            (None, None) => {}
+        }
+        client.call(request(&["CLIENT", "SETNAME", "larder-tool"]))?;
+        Ok(client)
+    }
+
+    /// Sends a command that answers OK, or fails with what it answers.
+    pub fn done(&mut self, words: &[&str]) -> Result<(), String> {
+        match self.call(request(words))? {
+            Reply::Error(error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn call(&mut self, words: Request) -> Result<Reply, String> {
+        self.pipeline(&[words])?.pop().ok_or_else(|| "no reply".to_owned())
+    }
+
+    /// Sends requests together and gives their replies, in order.
+    pub fn pipeline(&mut self, requests: &[Request]) -> Result<Vec<Reply>, String> {
+        let mut replies = Vec::with_capacity(requests.len());
+        for requests in requests.chunks(PIPELINE) {
+            self.exchange(requests, &mut replies)
+                .map_err(|error| format!("the connection to {} is lost: {error}", self.place))?;
+        }
+        Ok(replies)
+    }
+
+    fn exchange(&mut self, requests: &[Request], replies: &mut Vec<Reply>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for words in requests {
+            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words {
+                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                bytes.extend_from_slice(word);
+                bytes.extend_from_slice(b"\r\n");
+            }
+        }
+        self.stream.get_mut().write_all(&bytes)?;
+        for _ in requests {
+            replies.push(read_reply(&mut self.stream, DEPTH_MAX)?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a reply. What it announces sizes nothing before it has arrived.
+fn read_reply(from: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
+    let mut line = Vec::new();
+    from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let nonsense = || io::Error::new(io::ErrorKind::InvalidData, "what answers doesn't speak RESP");
+    let line = line.strip_suffix(b"\r\n").ok_or_else(nonsense)?;
+    let (kind, rest) = line.split_first().ok_or_else(nonsense)?;
+    let number = || parse_i64(rest).ok_or_else(nonsense);
+    Ok(match kind {
+        b'+' => Reply::Text(rest.to_vec()),
+        b'-' => Reply::Error(String::from_utf8_lossy(rest).into_owned()),
+        b':' => Reply::Integer(number()?),
+        b'$' | b'*' if rest == b"-1" => Reply::Null,
+        b'$' => {
+            let length = usize::try_from(number()?).ok().filter(|length| *length <= VALUE_BYTES_MAX);
+            let length = length.ok_or_else(nonsense)?;
+            let mut bytes = Vec::new();
+            from.by_ref().take(length as u64 + 2).read_to_end(&mut bytes)?;
+            if bytes.len() < length + 2 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes.truncate(length);
+            Reply::Text(bytes)
+        }
+        b'*' if depth > 0 => {
+            let count = number()?;
+            Reply::List((0..count).map(|_| read_reply(from, depth - 1)).collect::<io::Result<_>>()?)
+        }
+        _ => return Err(nonsense()),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_comes_out_of_a_url() {
+        let full = Address::parse("redis://ada:p%40ss:w@[::1]:7000/my%20orders").unwrap();
+        let expected = Address {
+            host: "::1".into(),
+            port: 7000,
+            user: Some("ada".into()),
+            password: Some("p@ss:w".into()),
+            store: Some("my orders".into()),
+        };
+        assert_eq!(full, expected);
+        let short = Address::parse("redis://:secret@example").unwrap();
+        assert_eq!((short.host.as_str(), short.port, short.user), ("example", 6379, None));
+        assert_eq!((short.password.as_deref(), short.store), (Some("secret"), None));
+        assert_eq!(Address::parse("redis://[::1]").unwrap().host, "::1");
+        assert_eq!(Address::parse("redis://").unwrap().host, "127.0.0.1");
+    }
+
+    #[test]
+    fn a_refused_url_keeps_its_password() {
+        for wrong in ["rediss://u:secret@h", "redis://u:secret@h:port", "redis://u:secret@h:70000"] {
+            let why = Address::parse(wrong).unwrap_err();
+            assert!(!why.contains("secret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn replies_are_read_whole() {
+        let read = |bytes: &[u8]| read_reply(&mut io::Cursor::new(bytes), DEPTH_MAX);
+        let list = read(b"*4\r\n$2\r\n\r\n\r\n:-7\r\n-ERR no\r\n$-1\r\n").unwrap();
+        let expected =
+            [Reply::Text(b"\r\n".to_vec()), Reply::Integer(-7), Reply::Error("ERR no".into()), Reply::Null];
+        assert_eq!(list, Reply::List(expected.into()));
+        for cut in [&b"$5\r\nab"[..], b"*2\r\n:1\r\n", b"", b"+OK", b"HTTP/1.1 400\r\n", b"$-7\r\n"] {
+            assert!(read(cut).is_err(), "{}", cut.escape_ascii());
+        }
+        assert!(read(&b"*1\r\n".repeat(100)).is_err(), "too deep");
+    }
+}

@@ -1,0 +1,303 @@
+//! `larder export`: the records of a store, to a file, to standard output, or to an HTTP endpoint.
+//!
+//! An endpoint gets them in chunks. What it has acknowledged is then deleted from the store, record by record and only if
+//! the value is still the one that was delivered (DELEX with its digest); `--keep` deletes nothing.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::client::{Client, Reply, Request, request};
+use super::transfer::deliver::Endpoint;
+use super::transfer::progress::Progress;
+use super::transfer::source::Records;
+use super::transfer::{Found, Record, Refusals, delimited, lines};
+use super::{connect_to_store, server_arguments};
+use crate::engine::clock;
+use crate::limits::TRANSFER_BYTES;
+use crate::record::digest::digest;
+
+pub fn command() -> Command {
+    server_arguments(Command::new("export").about(
+        "Write the records of a store to a file, to standard output, or to an HTTP endpoint, which then has them for good",
+    ))
+    .arg(Arg::new("match").long("match").value_name("PATTERN").help("Only keys that match, as SCAN does it"))
+    .arg(Arg::new("to").long("to").value_name("FILE|URL").help(
+        "A file, or an endpoint (http:// or https://); what an endpoint acknowledged is deleted here [default: standard output]",
+    ))
+    .arg(
+        Arg::new("format")
+            .long("format")
+            .value_parser(["jsonl", "csv", "json"])
+            .help("json is an array, for endpoints only [default: jsonl; json for an endpoint]"),
+    )
+    .arg(
+        Arg::new("chunk-size")
+            .long("chunk-size")
+            .value_name("RECORDS")
+            .default_value("100")
+            .value_parser(value_parser!(u32).range(1..))
+            .help("Most records that an endpoint gets at once; fewer if they are large"),
+    )
+    .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Delete nothing"))
+    .arg(
+        Arg::new("header")
+            .long("header")
+            .value_name("NAME: VALUE")
+            .action(ArgAction::Append)
+            .help("A header for the endpoint, for example 'Authorization: Bearer …'"),
+    )
+    .arg(
+        Arg::new("retries")
+            .long("retries")
+            .default_value("10")
+            .value_parser(value_parser!(u32))
+            .help("How often a chunk is sent again before the export ends"),
+    )
+    .arg(
+        Arg::new("retry-wait")
+            .long("retry-wait")
+            .value_name("MILLISECONDS")
+            .default_value("100")
+            .value_parser(value_parser!(u64).range(1..))
+            .help("How long it waits before it sends a chunk again; twice as long each further time, up to 10 s"),
+    )
+}
+
+/// Exports; the exit code is 0 if everything went, 2 if some records could not be read or deleted.
+pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
+    let endpoint = text("to").filter(|to| to.starts_with("http://") || to.starts_with("https://"));
+    let format = match (text("format"), endpoint) {
+        (None, None) | (Some("jsonl"), _) => Format::Lines,
+        (None, Some(_)) | (Some("json"), Some(_)) => Format::Array,
+        (Some("json"), None) => {
+            return Err("--format json is for endpoints; a file takes jsonl or csv".to_owned());
+        }
+        (Some(_), _) => Format::Delimited,
+    };
+    let target = match (endpoint, text("to")) {
+        (Some(url), _) => {
+            let headers: Vec<String> =
+                arguments.get_many("header").map(|lines| lines.cloned().collect()).unwrap_or_default();
+            let retries = arguments.get_one("retries").copied().unwrap_or_default();
+            let wait = Duration::from_millis(arguments.get_one("retry-wait").copied().unwrap_or_default());
+            Target::Endpoint(Box::new(Delivery {
+                endpoint: Endpoint::new(url, &headers, retries, wait)?,
+                records_max: *arguments.get_one::<u32>("chunk-size").unwrap_or(&100) as usize,
+                keep: arguments.get_flag("keep"),
+                chunk: Vec::new(),
+            }))
+        }
+        (None, Some(path)) if path != "-" => Target::File(Output::create(Path::new(path))?),
+        _ => Target::Output(Output::standard()),
+    };
+    let mut client = connect_to_store(arguments)?;
+    let total = match client.call(request(&["DBSIZE"]))? {
+        Reply::Integer(records) if text("match").is_none() => u64::try_from(records).ok(),
+        _ => None,
+    };
+    let records = Records::new(&mut client, text("match").map(str::to_owned))?;
+    let mut export = Export { client, format, progress: Progress::new(total), done: Done::default() };
+    let outcome = export.run(records, target);
+    export.progress.finish();
+    eprintln!("{}", export.done.summary());
+    outcome?;
+    Ok(if export.done.refusals.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Lines,
+    Array,
+    Delimited,
+}
+
+enum Target {
+    Output(Output),
+    File(Output),
+    Endpoint(Box<Delivery>),
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Done {
+    exported: u64,
+    deleted: Option<u64>,
+    changed: u64,
+    retried: u64,
+    refusals: Refusals,
+}
+
+struct Export {
+    client: Client,
+    format: Format,
+    progress: Progress,
+    done: Done,
+}
+
+struct Delivery {
+    endpoint: Endpoint,
+    records_max: usize,
+    keep: bool,
+    chunk: Vec<Record>,
+}
+
+impl Export {
+    fn run(&mut self, mut records: Records, mut target: Target) -> Result<(), String> {
+        if let (Target::File(output) | Target::Output(output), Format::Delimited) = (&mut target, self.format)
+        {
+            output.write(delimited::HEADER.as_bytes())?;
+        }
+        let mut chunk_bytes = 0;
+        while let Some(found) = records.next(&mut self.client)? {
+            let record = match found {
+                Found::Record(record) => record,
+                Found::Refused(what, why) => {
+                    self.done.refusals.add(&self.progress, &what, &why);
+                    continue;
+                }
+            };
+            match &mut target {
+                Target::File(output) | Target::Output(output) => {
+                    output.write(&self.encode(std::slice::from_ref(&record))?)?;
+                    self.done.exported += 1;
+                    self.progress.advance(1);
+                }
+                Target::Endpoint(delivery) => {
+                    chunk_bytes += record.bytes();
+                    delivery.chunk.push(record);
+                    if delivery.chunk.len() >= delivery.records_max || chunk_bytes >= TRANSFER_BYTES {
+                        self.deliver(delivery)?;
+                        chunk_bytes = 0;
+                    }
+                }
+            }
+        }
+        match target {
+            Target::File(output) | Target::Output(output) => output.finish(),
+            Target::Endpoint(mut delivery) if !delivery.chunk.is_empty() => self.deliver(&mut delivery),
+            Target::Endpoint(_) => Ok(()),
+        }
+    }
+
+    /// Delivers a chunk and, once it is acknowledged, deletes what it held.
+    fn deliver(&mut self, delivery: &mut Delivery) -> Result<(), String> {
+        let mut body = match self.format {
+            Format::Delimited => delimited::HEADER.as_bytes().to_vec(),
+            Format::Lines | Format::Array => Vec::new(),
+        };
+        body.extend(self.encode(&delivery.chunk)?);
+        let content_type = match self.format {
+            Format::Lines => "application/x-ndjson",
+            Format::Array => "application/json",
+            Format::Delimited => "text/csv; charset=utf-8",
+        };
+        let outcome = delivery.endpoint.deliver(&body, content_type);
+        self.done.retried = delivery.endpoint.retried;
+        outcome?;
+        self.done.exported += delivery.chunk.len() as u64;
+        self.progress.advance(delivery.chunk.len());
+        let chunk = std::mem::take(&mut delivery.chunk);
+        if delivery.keep { Ok(()) } else { self.delete(&chunk) }
+    }
+
+    fn delete(&mut self, chunk: &[Record]) -> Result<(), String> {
+        let deletion = |record: &Record| -> Request {
+            let digest = digest(&record.value).to_vec();
+            vec![b"DELEX".to_vec(), record.key.clone(), b"IFDEQ".to_vec(), digest]
+        };
+        let answers = self.client.pipeline(&chunk.iter().map(deletion).collect::<Vec<_>>())?;
+        let deleted = self.done.deleted.get_or_insert(0);
+        for (record, answer) in chunk.iter().zip(answers) {
+            match answer {
+                Reply::Integer(1) => *deleted += 1,
+                Reply::Error(error) => {
+                    let what = format!("{}, delivered and not deleted", super::transfer::named(&record.key));
+                    self.done.refusals.add(&self.progress, &what, &error);
+                }
+                _ => self.done.changed += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&self, records: &[Record]) -> Result<Vec<u8>, String> {
+        let (mut out, now_ms) = (Vec::new(), clock::now_ms());
+        if self.format == Format::Array {
+            out.push(b'[');
+        }
+        for (at, record) in records.iter().enumerate() {
+            match self.format {
+                Format::Delimited => delimited::write(record, &mut out)?,
+                Format::Lines => {
+                    lines::write(record, now_ms, &mut out);
+                    out.push(b'\n');
+                }
+                Format::Array => {
+                    out.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
+                    lines::write(record, now_ms, &mut out);
+                }
+            }
+        }
+        if self.format == Format::Array {
+            out.extend_from_slice(b"\n]\n");
+        }
+        Ok(out)
+    }
+}
+
+impl Done {
+    fn summary(&self) -> String {
+        let mut parts = vec![format!("exported {}", self.exported)];
+        parts.extend(self.deleted.map(|deleted| format!("deleted {deleted}")));
+        for (count, what) in [
+            (self.changed, "changed or gone since they were read, not deleted"),
+            (self.retried, "attempts repeated"),
+            (self.refusals.count(), "refused"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+/// A file that appears under its name only when it is whole, or standard output.
+struct Output {
+    to: BufWriter<Box<dyn Write>>,
+    file: Option<(File, PathBuf, PathBuf)>,
+}
+
+impl Output {
+    fn standard() -> Output {
+        Output { to: BufWriter::new(Box::new(io::stdout().lock())), file: None }
+    }
+
+    fn create(path: &Path) -> Result<Output, String> {
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".part");
+        let unfinished = PathBuf::from(unfinished);
+        let opened = File::create(&unfinished).and_then(|file| Ok((file.try_clone()?, file)));
+        let (copy, file) =
+            opened.map_err(|error| format!("{} can't be written: {error}", unfinished.display()))?;
+        Ok(Output { to: BufWriter::new(Box::new(copy)), file: Some((file, unfinished, path.to_owned())) })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.to.write_all(bytes).map_err(|error| format!("the output can't be written: {error}"))
+    }
+
+    fn finish(mut self) -> Result<(), String> {
+        let flushed = self.to.flush().and_then(|()| match &self.file {
+            Some((file, unfinished, path)) => file.sync_all().and_then(|()| fs::rename(unfinished, path)),
+            None => Ok(()),
+        });
+        flushed.map_err(|error| format!("the output can't be written: {error}"))
+    }
+}

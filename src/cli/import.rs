@@ -1,0 +1,249 @@
+//! `larder import`: records into a store of a running server, from a file, from standard input, or from a Redis.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::client::{Address, Client, Reply, Request, request};
+use super::transfer::progress::Progress;
+use super::transfer::source::Records;
+use super::transfer::{Found, Record, Refusals, Source, commands, delimited, lines, named};
+use super::{connect_to_store, server_arguments};
+use crate::engine::clock;
+use crate::limits::{TRANSFER_BATCH_BYTES, TRANSFER_BATCH_RECORDS};
+
+pub fn command() -> Command {
+    server_arguments(Command::new("import").about(
+        "Read records into a store: from a file of export, from commands as redis-cli --pipe takes them, or from a Redis",
+    ))
+    .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("[default: standard input]"))
+    .arg(Arg::new("from").long("from").value_name("URL").help(
+        "A running Redis or Larder, redis://[user[:password]@]host[:port][/database]; hashes, lists and sets become JSON",
+    ))
+    .arg(
+        Arg::new("match")
+            .long("match")
+            .value_name("PATTERN")
+            .requires("from")
+            .help("Only keys that match, as SCAN does it"),
+    )
+    .arg(
+        Arg::new("format")
+            .long("format")
+            .value_parser(["jsonl", "csv", "commands"])
+            .help("[default: by the first byte, { is jsonl and * is commands; else by the file's name]"),
+    )
+    .arg(
+        Arg::new("replace")
+            .long("replace")
+            .action(ArgAction::SetTrue)
+            .help("Overwrite records that exist [default: they stay, and count as refused]"),
+    )
+    .arg(
+        Arg::new("skip-existing")
+            .long("skip-existing")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("replace")
+            .help("Leave records that exist alone, and call that a success"),
+    )
+    .arg(
+        Arg::new("as-string")
+            .long("as-string")
+            .action(ArgAction::SetTrue)
+            .help("Make JSON strings of texts that are not JSON, where the store takes only that"),
+    )
+    .arg(
+        Arg::new("create")
+            .long("create")
+            .value_parser(["json", "any"])
+            .help("Create the store if it is missing, for such values"),
+    )
+}
+
+/// Imports; the exit code is 0 if everything went in, 2 if something was refused.
+pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
+    let existing = match (arguments.get_flag("replace"), arguments.get_flag("skip-existing")) {
+        (true, _) => Existing::Replace,
+        (_, true) => Existing::Skip,
+        _ => Existing::Refuse,
+    };
+    let source = match text("from") {
+        Some(url) => from_server(url, text("match"))?,
+        None => (from_file(text("file"), text("format"))?, None),
+    };
+    let client = connect_to_store(arguments)?;
+    let (source, total) = source;
+    let mut import = Import {
+        client,
+        existing,
+        as_string: arguments.get_flag("as-string"),
+        progress: Progress::new(total),
+        done: Done::default(),
+    };
+    let outcome = import.run(source);
+    import.progress.finish();
+    eprintln!("{}", import.done.summary());
+    outcome?;
+    Ok(if import.done.refusals.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn from_server(url: &str, pattern: Option<&str>) -> Result<(Source<'static>, Option<u64>), String> {
+    let address = Address::parse(url)?;
+    let mut client = Client::connect(&address)?;
+    client.done(&["SELECT", address.store.as_deref().unwrap_or("0")])?;
+    let total = match client.call(request(&["DBSIZE"]))? {
+        Reply::Integer(records) if pattern.is_none() => u64::try_from(records).ok(),
+        _ => None,
+    };
+    let mut records = Records::new(&mut client, pattern.map(str::to_owned))?;
+    Ok((Box::new(std::iter::from_fn(move || records.next(&mut client).transpose())), total))
+}
+
+fn from_file(path: Option<&str>, format: Option<&str>) -> Result<Source<'static>, String> {
+    let path = path.filter(|path| *path != "-");
+    let mut input: Box<dyn BufRead> = match path {
+        None => Box::new(BufReader::new(io::stdin())),
+        Some(path) => {
+            let file = File::open(path).map_err(|error| format!("{path} can't be read: {error}"))?;
+            Box::new(BufReader::with_capacity(64 * 1024, file))
+        }
+    };
+    let first = input.fill_buf().map_err(|error| format!("the input can't be read: {error}"))?;
+    let named = |end: &str| path.is_some_and(|path| path.ends_with(end));
+    let format = match (format, first.first()) {
+        (Some(format), _) => format,
+        (None, Some(b'{') | None) => "jsonl",
+        (None, Some(b'*')) => "commands",
+        _ if named(".csv") => "csv",
+        _ if named(".jsonl") || named(".ndjson") => "jsonl",
+        _ => return Err("what the input is can't be told; say it with --format".to_owned()),
+    };
+    let now_ms = clock::now_ms();
+    Ok(match format {
+        "csv" => Box::new(delimited::read(input, now_ms)?),
+        "commands" => Box::new(commands::read(input, now_ms)),
+        _ => Box::new(lines::read(input, now_ms)),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Replace,
+    Skip,
+    Refuse,
+}
+
+#[derive(Default)]
+struct Done {
+    imported: u64,
+    as_strings: u64,
+    skipped: u64,
+    expired: u64,
+    refusals: Refusals,
+}
+
+struct Import {
+    client: Client,
+    existing: Existing,
+    as_string: bool,
+    progress: Progress,
+    done: Done,
+}
+
+impl Import {
+    fn run(&mut self, source: Source<'_>) -> Result<(), String> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for found in source {
+            match found {
+                Ok(Found::Record(record)) => {
+                    bytes += record.bytes();
+                    batch.push(record);
+                }
+                Ok(Found::Refused(what, why)) => self.done.refusals.add(&self.progress, &what, &why),
+                Err(why) => {
+                    // what came before is as good as if the source had ended there
+                    self.send(std::mem::take(&mut batch))?;
+                    return Err(why);
+                }
+            }
+            if batch.len() >= TRANSFER_BATCH_RECORDS || bytes >= TRANSFER_BATCH_BYTES {
+                self.send(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.send(batch)
+    }
+
+    fn send(&mut self, mut batch: Vec<Record>) -> Result<(), String> {
+        let (now_ms, count) = (clock::now_ms(), batch.len());
+        batch.retain(|record| record.expires_at_ms.is_none_or(|deadline| deadline > now_ms));
+        self.done.expired += (count - batch.len()) as u64;
+        self.progress.advance(count);
+        let mut retried = Vec::new();
+        for (record, answer) in self.set(batch)? {
+            match (answer, std::str::from_utf8(&record.value)) {
+                (Reply::Error(error), Ok(text)) if self.as_string && error.starts_with("NOTJSON ") => {
+                    let value = serde_json::Value::from(text).to_string().into_bytes();
+                    retried.push(Record { value, ..record });
+                }
+                (answer, _) => self.note(&record, answer),
+            }
+        }
+        let before = self.done.imported;
+        for (record, answer) in self.set(retried)? {
+            self.note(&record, answer);
+        }
+        self.done.as_strings += self.done.imported - before;
+        Ok(())
+    }
+
+    fn set(&mut self, batch: Vec<Record>) -> Result<impl Iterator<Item = (Record, Reply)> + use<>, String> {
+        let requests: Vec<Request> = batch.iter().map(|record| self.setting(record)).collect();
+        let answers = self.client.pipeline(&requests)?;
+        Ok(batch.into_iter().zip(answers))
+    }
+
+    fn setting(&self, record: &Record) -> Request {
+        let mut words = vec![b"SET".to_vec(), record.key.clone(), record.value.clone()];
+        if let Some(deadline) = record.expires_at_ms {
+            words.extend([b"PXAT".to_vec(), deadline.to_string().into_bytes()]);
+        }
+        if self.existing != Existing::Replace {
+            words.push(b"NX".to_vec());
+        }
+        words
+    }
+
+    fn note(&mut self, record: &Record, answer: Reply) {
+        match answer {
+            Reply::Error(error) => self.done.refusals.add(&self.progress, &named(&record.key), &error),
+            Reply::Null if self.existing == Existing::Skip => self.done.skipped += 1,
+            Reply::Null => self.done.refusals.add(
+                &self.progress,
+                &named(&record.key),
+                "it exists; see --replace and --skip-existing",
+            ),
+            _ => self.done.imported += 1,
+        }
+    }
+}
+
+impl Done {
+    fn summary(&self) -> String {
+        let mut parts = vec![format!("imported {}", self.imported)];
+        for (count, what) in [
+            (self.as_strings, "of them as strings"),
+            (self.skipped, "skipped, they exist"),
+            (self.expired, "left out, they have expired"),
+            (self.refusals.count(), "refused"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        parts.join(", ")
+    }
+}

@@ -1,0 +1,150 @@
+//! Records as CSV (RFC 4180), under the header `key,value,expires_at,base64`.
+//!
+//! `expires_at` is in milliseconds since 1970, or empty. `base64` names what is in Base64 because it is not UTF-8: `key`,
+//! `value`, `key value`, or nothing. Reading takes the columns in any order, `ttl` (seconds) in place of `expires_at`, and
+//! leaves others aside.
+
+use std::io::Read;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use csv::{ByteRecord, QuoteStyle, ReaderBuilder, Terminator, WriterBuilder};
+
+use super::lines::deadline_of;
+use super::{Found, Record};
+
+pub const HEADER: &str = "key,value,expires_at,base64\r\n";
+
+/// Appends a record as a row.
+pub fn write(record: &Record, out: &mut Vec<u8>) -> Result<(), String> {
+    let (key, key_is_text) = shown(&record.key);
+    let (value, value_is_text) = shown(&record.value);
+    let encoded = match (key_is_text, value_is_text) {
+        (true, true) => "",
+        (false, true) => "key",
+        (true, false) => "value",
+        (false, false) => "key value",
+    };
+    let deadline = record.expires_at_ms.map(|deadline| deadline.to_string()).unwrap_or_default();
+    let mut row =
+        WriterBuilder::new().terminator(Terminator::CRLF).quote_style(QuoteStyle::Necessary).from_writer(out);
+    row.write_record([&key[..], &value, deadline.as_bytes(), encoded.as_bytes()])
+        .and_then(|()| Ok(row.flush()?))
+        .map_err(|error| error.to_string())
+}
+
+fn shown(bytes: &[u8]) -> (Vec<u8>, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => (bytes.to_vec(), true),
+        Err(_) => (STANDARD.encode(bytes).into_bytes(), false),
+    }
+}
+
+/// The records of a CSV file. Fails if its header lacks a key or a value.
+pub fn read<'a>(
+    from: impl Read + 'a,
+    now_ms: u64,
+) -> Result<impl Iterator<Item = Result<Found, String>> + 'a, String> {
+    let mut reader = ReaderBuilder::new().flexible(true).from_reader(from);
+    let header = reader.byte_headers().map_err(|error| error.to_string())?.clone();
+    let column = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name.as_bytes()));
+    let (Some(key), Some(value)) = (column("key"), column("value")) else {
+        return Err("the first line of a CSV file names its columns, 'key' and 'value' among them".to_owned());
+    };
+    let columns = Columns {
+        key,
+        value,
+        expires_at: column("expires_at"),
+        ttl: column("ttl"),
+        base64: column("base64"),
+    };
+    Ok(reader.into_byte_records().map(move |row| {
+        let row = row.map_err(|error| format!("the input can't be read: {error}"))?;
+        let line = row.position().map_or(0, |position| position.line());
+        Ok(match columns.record(&row, now_ms) {
+            Ok(record) => Found::Record(record),
+            Err(why) => Found::Refused(format!("line {line}"), why),
+        })
+    }))
+}
+
+struct Columns {
+    key: usize,
+    value: usize,
+    expires_at: Option<usize>,
+    ttl: Option<usize>,
+    base64: Option<usize>,
+}
+
+impl Columns {
+    fn record(&self, row: &ByteRecord, now_ms: u64) -> Result<Record, String> {
+        let cell = |column: usize| row.get(column).ok_or_else(|| "a column is missing".to_owned());
+        let text = |column: Option<usize>| {
+            let text = column.and_then(|column| row.get(column)).unwrap_or_default();
+            std::str::from_utf8(text).map(str::trim).map_err(|error| error.to_string())
+        };
+        let encoded = text(self.base64)?;
+        let decoded = |name: &str, column: usize| {
+            let bytes = cell(column)?;
+            if encoded.split(' ').any(|word| word == name) {
+                STANDARD.decode(bytes).map_err(|error| format!("'{name}': {error}"))
+            } else {
+                Ok(bytes.to_vec())
+            }
+        };
+        let expires_at_ms = match (text(self.expires_at)?, text(self.ttl)?) {
+            ("", "") => None,
+            ("", ttl) => {
+                let ttl = ttl.parse().map_err(|_| format!("'ttl' is '{ttl}', not a number of seconds"))?;
+                Some(deadline_of(ttl, now_ms)?)
+            }
+            (deadline, _) => {
+                let wrong = |_| format!("'expires_at' is '{deadline}', not milliseconds since 1970");
+                Some(deadline.parse().map_err(wrong)?)
+            }
+        };
+        Ok(Record { key: decoded("key", self.key)?, value: decoded("value", self.value)?, expires_at_ms })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_all(text: &[u8]) -> Vec<Found> {
+        read(text, 5_000).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn other_tables_are_read_too() {
+        let found = read_all(b"id,TTL,Value,key\n7,1.5,\"{\"\"a\"\": 1}\",k\n8,,1,l\n9,soon,1,m\n10,1\n");
+        let record = |key: &str, value: &str, expires_at_ms| {
+            Found::Record(Record { key: key.into(), value: value.into(), expires_at_ms })
+        };
+        assert_eq!(found[..2], [record("k", r#"{"a": 1}"#, Some(6_500)), record("l", "1", None)]);
+        assert!(matches!(&found[2], Found::Refused(line, _) if line == "line 4"), "{found:?}");
+        assert!(matches!(&found[3], Found::Refused(..)), "{found:?}");
+        assert!(read(&b"a,b\n1,2\n"[..], 0).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(key: Vec<u8>, value: Vec<u8>, expires_at_ms: Option<u64>) {
+            let record = Record { key, value, expires_at_ms };
+            let mut out = HEADER.as_bytes().to_vec();
+            write(&record, &mut out).unwrap();
+            prop_assert_eq!(read_all(&out), [Found::Record(record)]);
+        }
+
+        #[test]
+        fn line_ends_and_quotes_are_kept(value in "[\r\n\", a]{0,12}") {
+            let record = Record { key: b"k".to_vec(), value: value.into(), expires_at_ms: None };
+            let mut out = HEADER.as_bytes().to_vec();
+            write(&record, &mut out).unwrap();
+            prop_assert_eq!(read_all(&out), [Found::Record(record)]);
+        }
+    }
+}

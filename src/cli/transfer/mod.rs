@@ -1,0 +1,64 @@
+//! What export and import share: records on their way, the forms they have in files, and where they come from.
+//!
+//! Knows no command line. Everything runs on the subcommand's thread.
+
+pub mod commands;
+pub mod delimited;
+pub mod deliver;
+pub mod lines;
+pub mod progress;
+pub mod source;
+
+/// A record on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    /// Milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+}
+
+impl Record {
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+}
+
+/// What a source has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Record(Record),
+    /// Something that is no record, or can't become one: what it is, and why.
+    Refused(String, String),
+}
+
+/// Records one by one, or why there are no more.
+pub type Source<'a> = Box<dyn Iterator<Item = Result<Found, String>> + 'a>;
+
+/// Refusals that are described one by one; further ones are only counted.
+const DESCRIBED_MAX: u64 = 100;
+
+/// Tells what was refused, on standard error.
+#[derive(Debug, Default)]
+pub struct Refusals(u64);
+
+impl Refusals {
+    pub fn add(&mut self, progress: &progress::Progress, what: &str, why: &str) {
+        self.0 += 1;
+        match self.0 {
+            ..=DESCRIBED_MAX => progress.say(&format!("refused: {what}: {why}")),
+            count if count == DESCRIBED_MAX + 1 => progress.say("further refusals are only counted"),
+            _ => {}
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0
+    }
+}
+
+/// How a record is named in a message.
+pub fn named(key: &[u8]) -> String {
+    const SHOWN_BYTES_MAX: usize = 128;
+    format!("key '{}'", String::from_utf8_lossy(&key[..key.len().min(SHOWN_BYTES_MAX)]).escape_debug())
+}
