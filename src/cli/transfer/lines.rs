@@ -110,9 +110,9 @@ pub fn read<'a>(
     mut from: impl BufRead + 'a,
     now_ms: u64,
 ) -> impl Iterator<Item = Result<Found, String>> + 'a {
-    let mut number = 0;
+    let (mut number, mut has_failed) = (0, false);
     std::iter::from_fn(move || {
-        loop {
+        while !has_failed {
             let mut line = Vec::new();
             number += 1;
             match from.read_until(b'\n', &mut line) {
@@ -124,9 +124,13 @@ pub fn read<'a>(
                         Err(why) => Found::Refused(format!("line {number}"), why),
                     }));
                 }
-                Err(error) => return Some(Err(format!("the input can't be read: {error}"))),
+                Err(error) => {
+                    has_failed = true;
+                    return Some(Err(format!("the input can't be read: {error}")));
+                }
             }
         }
+        None
     })
 }
 
