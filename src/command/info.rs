@@ -496,8 +496,10 @@ mod tests {
     #[test]
     fn percentiles_are_those_that_are_set() {
         let mut harness = Harness::new();
-        harness
-            .expect(&[("GET k", "nil"), ("CONFIG SET latency-tracking-info-percentiles \"50 99.9\"", "OK")]);
+        harness.expect(&[
+            ("GET k", "nil"),
+            ("CONFIG SET latency-tracking-info-percentiles \"50.0 99.9\"", "OK"),
+        ]);
         let text = answer(&mut harness, "INFO latencystats");
         let line = field(&text, "latency_percentiles_usec_get");
         assert!(line.starts_with("p50=") && line.contains(",p99.9="), "{line}");

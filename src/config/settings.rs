@@ -636,12 +636,14 @@ pub static SETTINGS: &[Setting] = &[
         when: When::Any,
         get: |s| s.latency_percentiles.clone(),
         set: |s, text| {
-            let is_percent =
-                |word: &str| word.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
-            if !text.split_whitespace().all(is_percent) {
-                return Err("Invalid latency-tracking-info-percentiles parameters".into());
-            }
-            s.latency_percentiles = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let percents: Option<Vec<String>> = text
+                .split_whitespace()
+                .map(|word| word.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent)))
+                // shown as short as they can be: `50`, not `50.0`
+                .map(|percent| percent.map(|percent| percent.to_string()))
+                .collect();
+            let percents = percents.ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+            s.latency_percentiles = percents.join(" ");
             Ok(())
         },
     },

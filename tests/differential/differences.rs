@@ -50,6 +50,8 @@ const OTHERWISE: &[(&str, Compare, &str)] = &[
     ("command info", Compare::Type, "lists subcommands that one of the two may not have"),
     ("command list", Compare::Type, "lists the commands there are"),
     ("config get", Compare::Type, "Larder's settings are its own"),
+    ("latency doctor", Compare::Type, "describes the server"),
+    ("latency histogram", Compare::Type, "depends on how long commands took"),
     ("memory doctor", Compare::Type, "describes the server"),
     ("memory stats", Compare::Type, "describes the server"),
     ("memory usage", Compare::Type, "bytes on disk here, in memory there"),
