@@ -132,10 +132,11 @@ const MEANT: &[Meant] = &[
         },
     },
     Meant {
-        why: "what a client said is repeated as UTF-8: other bytes are shown as U+FFFD",
+        why: "what a client said is repeated as UTF-8, to its end: Redis repeats any bytes, up to a zero byte",
         is: |_, larder, redis| match (larder, redis) {
             (Reply::Error(ours), Reply::Error(theirs)) => {
-                *ours == *String::from_utf8_lossy(theirs).as_bytes()
+                let shown: Vec<u8> = ours.iter().copied().filter(|byte| *byte != 0).collect();
+                shown == String::from_utf8_lossy(theirs).as_bytes()
             }
             _ => false,
         },
