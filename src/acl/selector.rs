@@ -426,7 +426,6 @@ mod tests {
             ("foo", RuleError::Syntax),
             ("%X~a", RuleError::Syntax),
             ("%~a", RuleError::Syntax),
-            ("%R", RuleError::Syntax),
             ("~a b", RuleError::Syntax),
             ("&a\tb", RuleError::Syntax),
             ("store=a b", RuleError::Syntax),
