@@ -62,6 +62,7 @@ use cache::{Cached, RecordCache};
 use effect::Effect;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
+use overlay::Live;
 use state::{Leftovers, State};
 use txn::{Changes, Declared, DeclaredKeys, Found};
 
@@ -115,10 +116,11 @@ impl Engine {
     pub fn warm_up<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
         let state = self.read_state();
         let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
-        for key in keys {
-            if let Some(live) = state.entry(generation, key).and_then(|entry| entry.live.as_ref()) {
-                std::hint::black_box(live.value.first());
-            }
+        // first all slots, then all values: waits overlap the more, the less else happens between them
+        let entries = keys.filter_map(|key| state.entry(generation, key));
+        let records: SmallVec<[&Live; 32]> = entries.filter_map(|entry| entry.live.as_ref()).collect();
+        for record in records {
+            record.warm_up();
         }
     }
 

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -316,14 +318,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Waits until everything that the replies reflect is as durable as the policy promises.
+    /// Waits for the end of the round, and until everything that the replies reflect is as durable as the policy
+    /// promises.
     async fn acknowledged(&self) -> Result<(), Error> {
+        let mut round = pin!(self.round.ended());
+        let mut has_ended = false;
         poll_fn(|cx| {
+            // asked first, so that the round's end knows who waits
             let outcome = self.server.engine.poll_gathered(self.reflects, cx);
-            if outcome.is_pending() {
-                self.round.join();
-            }
-            outcome
+            has_ended = has_ended || round.as_mut().poll(cx).is_ready();
+            if has_ended { outcome } else { Poll::Pending }
         })
         .await
     }

@@ -99,7 +99,11 @@ impl Thread {
 
 /// Serves connections until no more can come, and then until the last has ended.
 async fn serve(server: Arc<Server>, mut arrivals: mpsc::Receiver<Arrival>, counted: Arc<AtomicUsize>) {
-    let round = Arc::new(Round { joined: Notify::new(), slot: server.scripts.turnstile.slot() });
+    let round = Arc::new(Round {
+        joined: Notify::new(),
+        ended: Notify::new(),
+        slot: server.scripts.turnstile.slot(),
+    });
     let settling = tokio::spawn(settle_rounds(server.engine.clone(), round.clone()));
     let mut connections = JoinSet::new();
     loop {
@@ -148,18 +152,23 @@ async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer)
     Ok(())
 }
 
-/// What the connections of one thread do together: whoever has to wait for durability joins the round, and once all
-/// that can run have run, one write and one sync serve them all.
+/// What the connections of one thread do together: whoever has replies joins the round, and once all that can run have
+/// run, one write and one sync serve them all, and their replies leave one after another. A client that is woken by the
+/// first of them finds the others when it looks; sent in between, each would wake it again, which for pipelined GETs
+/// took as much time as all the rest.
 pub struct Round {
     joined: Notify,
+    ended: Notify,
     /// Says whether this thread is inside a command.
     pub slot: Arc<Slot>,
 }
 
 impl Round {
-    /// Has the round settled soon.
-    pub fn join(&self) {
+    /// Joins the round, and waits for its end.
+    pub async fn ended(&self) {
+        let ended = self.ended.notified();
         self.joined.notify_one();
+        ended.await;
     }
 }
 
@@ -171,5 +180,6 @@ async fn settle_rounds(engine: Arc<Engine>, round: Arc<Round>) {
         if catch_unwind(AssertUnwindSafe(|| engine.settle())).is_err() {
             tracing::error!("settling a round panicked");
         }
+        round.ended.notify_waiters();
     }
 }
