@@ -131,7 +131,7 @@ fn persist(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let expires = txn.peek(&key)?.is_some_and(|meta| meta.expires_at_ms.is_some());
         if expires && let Some(record) = txn.get(&key)? {
-            txn.put(&key, Value::stored(record.value), Expiry::Never)?;
+            txn.put(&key, Value::stored(record.value), Expiry::Persist)?;
             txn.notify(&key, Event::PERSIST);
         }
         Ok(Reply::Integer(i64::from(expires)))

@@ -62,6 +62,8 @@ pub mod signal;
 pub mod slow;
 pub mod spec;
 pub mod store;
+pub mod store_links;
+pub mod store_settings;
 pub mod string;
 pub mod string_set;
 pub mod syntax;

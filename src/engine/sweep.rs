@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::fill::Warned;
 use super::lmdb::DeadlineRow;
+use super::retention::Rounds;
 use super::{Engine, Fault, clock};
 use crate::error::Error;
 use crate::store::{Generation, Key};
@@ -44,12 +46,15 @@ impl Engine {
 
     /// The thread that removes what expired, until the engine closes.
     pub(super) fn run_sweeps(&self) {
+        let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
         while !self.room.closes_within(EVERY) {
+            self.watch_limits(&mut warned);
             if !self.is_sweeping() {
                 continue;
             }
             // a fault here is one of the journal or of LMDB, which their own threads report
             while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
+            self.retain_in_turn(clock::now_ms(), &mut rounds);
         }
     }
 
