@@ -152,7 +152,8 @@ pub(super) fn run_unseen(
     outcome
 }
 
-/// Plans and runs, once or, near a byte limit, until it is known what the values take.
+/// Plans and runs: once or, where a limit is in the way, until it is known what the values take and what has expired is
+/// gone.
 fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Error> {
     let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
     let named = keys.len();
@@ -177,9 +178,12 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
                 let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
                     txn.set_origin(client_id);
                     run(txn)
-                })?;
-                if let Some(done) = done {
-                    return Ok(done);
+                });
+                match done {
+                    Ok(Some(done)) => return Ok(done),
+                    Ok(None) => {}
+                    Err(Error::Quota(_)) if server.engine.make_room(now_ms)? => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

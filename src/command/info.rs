@@ -426,14 +426,16 @@ fn stores(server: &Server, fields: &mut Fields) {
 fn store_line(store: &Store, default_kind: Kind) -> String {
     let usage = store.usage;
     format!(
-        "number={},values={},records={},expiring={},plain_bytes={},stored_bytes={},ratio={:.2}",
+        "number={},values={},records={},expiring={},plain_bytes={},stored_bytes={},ratio={:.2},max_keys={},max_bytes={}",
         store.id,
         store.kind.unwrap_or(default_kind).as_str(),
         usage.records,
         usage.expiring,
         usage.plain_bytes,
         usage.stored_bytes,
-        usage.ratio()
+        usage.ratio(),
+        store.quota.max_keys.unwrap_or(0),
+        store.quota.max_bytes.unwrap_or(0),
     )
 }
 

@@ -42,6 +42,8 @@ pub mod json_scalar;
 pub mod json_set;
 pub mod key;
 pub mod latency;
+#[cfg(test)]
+mod limit_tests;
 pub mod login;
 pub mod lolwut;
 pub mod memory;

@@ -240,8 +240,6 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     let store = catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
     let mut lines = description(store, default_kind);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
-    lines.extend(store_settings::describe(&store.quota));
-    lines.push((Reply::text("links"), Reply::Integer(store.links.len() as i64)));
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
     Ok(Plan::Reflecting(Reply::Map(lines), engine.last_seq()))
 }
@@ -259,6 +257,11 @@ fn description(store: &Store, default_kind: Kind) -> Vec<(Reply, Reply)> {
         ("plain_bytes", count(usage.plain_bytes)),
         ("stored_bytes", count(usage.stored_bytes)),
         ("ratio", Reply::Double((usage.ratio() * 100.0).round() / 100.0)),
+        ("max_keys", store_settings::limit(store.quota.max_keys)),
+        ("max_bytes", store_settings::limit(store.quota.max_bytes)),
+        ("default_ttl_ms", store_settings::limit(store.quota.default_ttl_ms)),
+        ("retention_ms", store_settings::limit(store.quota.retention_ms)),
+        ("links", count(store.links.len() as u64)),
     ];
     lines.into_iter().map(|(name, value)| (Reply::text(name), value)).collect()
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::limits::STORE_LIFETIME_MS_MAX;
 use crate::record::number;
 use crate::resp::Reply;
-use crate::store::{Kind, Quota};
+use crate::store::Kind;
 
 /// A setting, and how to change it.
 struct Setting {
@@ -94,16 +94,9 @@ pub fn apply(changes: &Changes, definition: &mut Definition) {
     }
 }
 
-/// What a store's limits are and how long its records live: 0 where there is no bound.
-pub fn describe(quota: &Quota) -> Vec<(Reply, Reply)> {
-    let lines = [
-        ("max_keys", quota.max_keys),
-        ("max_bytes", quota.max_bytes),
-        ("default_ttl_ms", quota.default_ttl_ms),
-        ("retention_ms", quota.retention_ms),
-    ];
-    let number = |value: Option<u64>| Reply::Integer(i64::try_from(value.unwrap_or(0)).unwrap_or(i64::MAX));
-    lines.into_iter().map(|(name, value)| (Reply::text(name), number(value))).collect()
+/// How a bound is told: 0 where there is none.
+pub fn limit(bound: Option<u64>) -> Reply {
+    Reply::Integer(i64::try_from(bound.unwrap_or(0)).unwrap_or(i64::MAX))
 }
 
 fn unknown(name: &[u8]) -> Error {
@@ -143,6 +136,7 @@ fn parse_lifetime(text: &str) -> Option<u64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::store::Quota;
 
     fn set(line: &str) -> Result<Definition, String> {
         let words: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();

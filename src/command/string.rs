@@ -202,7 +202,7 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
             None => {}
             Some(Expiry::Persist) if record.expires_at_ms.is_none() => {}
             Some(expiry) => {
-                txn.put(&key, Value::stored(record.value.clone()), expiry)?;
+                txn.set_expiry(&key, &record, expiry)?;
                 txn.notify(
                     &key,
                     match expiry {

@@ -140,7 +140,7 @@ impl Engine {
     /// Ends the threads and nothing else, as a crash would: what LMDB lacks is in the journal.
     #[cfg(test)]
     #[allow(clippy::expect_used)]
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.room.close();
         self.checkpoint.stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {

@@ -2,7 +2,8 @@
 //!
 //! Judged is the transaction as a whole, under the lock, before anything of it happens: what each store, and all of them,
 //! would hold afterwards. So a RENAME in a full store works, and an MSET is refused as one. What doesn't grow is never
-//! refused, even above a limit that was lowered; removing isn't judged at all.
+//! refused, even above a limit that was lowered; nor is another expiry of a record that stays as it is, though it may take
+//! a few bytes. Removing isn't judged at all.
 //!
 //! Bytes are those after compression. A record that no checkpoint has compressed yet counts with its plain size, which is
 //! more than it is going to be; so before a write is refused, everything that could still shrink is weighed
@@ -47,6 +48,8 @@ struct Prospect<'s> {
     quota: Quota,
     records: u64,
     stored_bytes: u64,
+    /// What records grew by that only got another expiry.
+    excused_bytes: u64,
     /// It may hold more than before.
     fills: bool,
 }
@@ -60,14 +63,22 @@ pub(super) fn judge(
 ) -> Result<(), Excess> {
     let mut outlook = Outlook::default();
     for (at, effect) in changes.effects.iter().enumerate() {
-        outlook.follow(state, effect, changes.weight_of_put(at), changes.replaced[at]);
+        let (put, replaced) = (changes.weight_of_put(at), changes.replaced[at]);
+        outlook.follow(state, effect, put, replaced, changes.is_redated(at));
     }
     outlook.stores.iter().try_for_each(|prospect| prospect.judge(is_weighed))?;
     outlook.judge_server(state, is_weighed)
 }
 
 impl<'s> Outlook<'s> {
-    fn follow(&mut self, state: &'s State, effect: &Effect, put: Option<Weight>, replaced: Option<Weight>) {
+    fn follow(
+        &mut self,
+        state: &'s State,
+        effect: &Effect,
+        put: Option<Weight>,
+        replaced: Option<Weight>,
+        is_redated: bool,
+    ) {
         match effect {
             Effect::Put { generation, .. } | Effect::Remove { generation, .. } => {
                 let Some(prospect) = self.holding(state, *generation) else { return };
@@ -79,6 +90,9 @@ impl<'s> Outlook<'s> {
                     prospect.fills = true;
                     prospect.records += 1;
                     prospect.stored_bytes += weight.stored_bytes;
+                }
+                if is_redated && let (Some(put), Some(replaced)) = (put, replaced) {
+                    prospect.excused_bytes += put.stored_bytes.saturating_sub(replaced.stored_bytes);
                 }
             }
             Effect::Define { store, definition, .. } => match self.of(state, *store) {
@@ -152,8 +166,9 @@ impl<'s> Outlook<'s> {
         let stored_bytes: u64 = self.stores.iter().map(|prospect| prospect.stored_bytes).sum();
         let stored_bytes =
             (total.stored_bytes + stored_bytes).saturating_sub(before(|usage| usage.stored_bytes));
+        let excused_bytes = self.stores.iter().map(|prospect| prospect.excused_bytes).sum();
         let whose = &|| "the server".to_owned();
-        let side = Side { scope: Scope::Server, is_weighed, whose, remedy: &raise_setting };
+        let side = Side { scope: Scope::Server, is_weighed, excused_bytes, whose, remedy: &raise_setting };
         side.judge(total.records, records, quota.max_keys, KEYS)?;
         side.judge(total.stored_bytes, stored_bytes, quota.max_bytes, BYTES)
     }
@@ -163,7 +178,8 @@ impl<'s> Prospect<'s> {
     fn new(store: &'s Store) -> Prospect<'s> {
         let Store { generation, quota, usage, .. } = store;
         let (records, stored_bytes) = (usage.records, usage.stored_bytes);
-        Prospect { store, generation: *generation, quota: *quota, records, stored_bytes, fills: false }
+        let (generation, quota) = (*generation, *quota);
+        Prospect { store, generation, quota, records, stored_bytes, excused_bytes: 0, fills: false }
     }
 
     fn judge(&self, is_weighed: &dyn Fn(Scope) -> bool) -> Result<(), Excess> {
@@ -174,6 +190,7 @@ impl<'s> Prospect<'s> {
         let side = Side {
             scope: Scope::Store(self.generation),
             is_weighed,
+            excused_bytes: self.excused_bytes,
             whose: &|| format!("store '{}'", label()),
             remedy: &|setting| format!("delete some or raise it with STORE SET {} {setting}", label()),
         };
@@ -191,6 +208,7 @@ const BYTES: Counted = ("bytes after compression", "max-bytes");
 struct Side<'a> {
     scope: Scope,
     is_weighed: &'a dyn Fn(Scope) -> bool,
+    excused_bytes: u64,
     whose: &'a dyn Fn() -> String,
     remedy: &'a dyn Fn(&str) -> String,
 }
@@ -200,7 +218,12 @@ impl Side<'_> {
         let Some(max) = max.filter(|max| after > *max) else { return Ok(()) };
         let (what, setting) = counted;
         let is_of_bytes = counted == BYTES;
-        if after <= before && (!is_of_bytes || (self.is_weighed)(self.scope)) {
+        let adds_nothing = if is_of_bytes {
+            after.saturating_sub(self.excused_bytes) <= before && (self.is_weighed)(self.scope)
+        } else {
+            after <= before
+        };
+        if adds_nothing {
             return Ok(());
         }
         let error = quota_error(&(self.whose)(), before, max, what, &(self.remedy)(setting));

@@ -58,6 +58,12 @@ impl Engine {
         }
     }
 
+    /// Removes some of what is due, for who met a limit: the sweeper may be a tenth of a second late. Says whether there
+    /// was any.
+    pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
+        Ok(self.is_sweeping() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
+    }
+
     /// Removes records that are due, up to `records_max`; says how many.
     pub fn expire_due(&self, now_ms: u64, records_max: usize) -> Result<usize, Error> {
         let mut removed = 0;

@@ -289,6 +289,8 @@ pub(super) struct Changes {
     /// Stores that this transaction gave another generation.
     moved: Vec<(StoreId, Generation)>,
     generations: u64,
+    /// Positions of the effects that put a record as it is, but for its expiry.
+    redated: SmallVec<[usize; 1]>,
     pub(super) news: News,
     /// What records take that have been weighed already, by the position of their effects, in rising order.
     pub(super) weights: Vec<(usize, u64)>,
@@ -326,6 +328,11 @@ impl Changes {
         let known = self.weights.binary_search_by_key(&at, |(at, _)| *at).ok();
         let stored_bytes = known.and_then(|known| self.weights.get(known)).map(|(_, bytes)| *bytes);
         Some(Weight { stored_bytes: stored_bytes.unwrap_or(plain.stored_bytes), ..plain })
+    }
+
+    /// Whether an effect puts a record as it is, but for its expiry.
+    pub(super) fn is_redated(&self, at: usize) -> bool {
+        self.redated.contains(&at)
     }
 
     /// What records take that have been weighed, wherever they were put.
@@ -423,6 +430,13 @@ impl<'t> WriteTxn<'t> {
         let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
         self.changes.push(effect, replaced);
         Ok(())
+    }
+
+    /// Puts a record as it is, but for its expiry. That may take a few bytes, and no limit refuses it: it is how stores
+    /// get room again.
+    pub fn set_expiry(&mut self, key: &Key, record: &Record, expiry: Expiry) -> Result<(), Error> {
+        self.changes.redated.push(self.changes.effects.len());
+        self.put(key, Value::stored(record.value.clone()), expiry)
     }
 
     /// When a record of the store expires of which nothing was said.
