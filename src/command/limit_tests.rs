@@ -41,7 +41,8 @@ impl Stage {
     }
 
     fn start(&mut self, quota: ServerQuota) {
-        let engine = Engine::open(Options { quota, ..Options::new(self.dir.path()) }).unwrap();
+        let options = Options { quota, journal_segment_bytes: 64 * 1024, ..Options::new(self.dir.path()) };
+        let engine = Engine::open(options).unwrap();
         let config = Config::default();
         config.update(|settings| settings.quota = quota);
         let server = Server::new(engine, config, clock::now_ms());

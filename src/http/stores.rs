@@ -236,6 +236,7 @@ mod tests {
         assert_eq!((refused.status, &refused.json()["code"]), (507, &"QUOTA".into()));
         let detail = "store 'orders' holds 4 of at most 5 keys; delete some or raise it with STORE SET orders max-keys";
         assert_eq!(refused.json()["detail"], detail);
+        assert_eq!(api.run("GET /api/v1/stores/orders/records/4", "").await.status, 404, "all or none");
         assert_eq!(api.run("PUT /api/v1/stores/orders/records/0", "2").await.status, 204);
         let free = r#"{"max-keys": null, "max-bytes": 0, "default-ttl": "none", "retention": "0"}"#;
         let told = api.run("PATCH /api/v1/stores/orders", free).await.json();
