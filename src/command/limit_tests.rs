@@ -80,10 +80,16 @@ impl Stage {
 
     fn records(&mut self) -> Records {
         let mut records = Records::new();
-        for (store, key) in (0..STORES).flat_map(|store| (0..KEYS).map(move |key| (store, key))) {
-            if let Reply::Bulk(value) = self.line(store, &format!("GET {}", name(key))) {
-                let expires = self.line(store, &format!("PTTL {}", name(key))) != Reply::Integer(-1);
-                records.insert((store, key), (value, expires));
+        for store in 0..STORES {
+            let names: Vec<String> = (0..KEYS).map(name).collect();
+            let Reply::Array(values) = self.line(store, &format!("MGET {}", names.join(" "))) else {
+                panic!("MGET gives an array");
+            };
+            for (key, value) in (0..KEYS).zip(values) {
+                if let Reply::Bulk(value) = value {
+                    let expires = self.line(store, &format!("PTTL {}", name(key))) != Reply::Integer(-1);
+                    records.insert((store, key), (value, expires));
+                }
             }
         }
         records
@@ -263,6 +269,8 @@ struct Pair {
     quotas: [Quota; STORES],
     server: ServerQuota,
     scale: Scale,
+    /// What both hold.
+    records: Records,
 }
 
 impl Pair {
@@ -293,37 +301,39 @@ impl Pair {
             }
             Step::Checkpoint => {
                 let _ = self.limited.engine().checkpoint();
-                let taken = self.scale.weigh(&self.limited.records());
+                let taken = self.scale.weigh(&self.records);
                 assert_eq!(self.limited.counted(), taken, "counters are exact behind a checkpoint");
             }
             Step::Restart => {
                 self.limited.stop();
                 self.limited.start(self.server);
+                assert_eq!(self.limited.records(), self.records);
             }
             Step::Crash => {
                 self.limited.crash();
                 self.limited.start(self.server);
+                assert_eq!(self.limited.records(), self.records);
             }
         }
     }
 
     fn run(&mut self, store: usize, words: &[String]) {
-        let before = self.limited.records();
         let expected = self.unlimited.run(store, words);
         let after = self.unlimited.records();
         let reply = self.limited.run(store, words);
         let is_excused = matches!(&words[0][..], "EXPIRE" | "GETEX" | "PERSIST");
-        let (was, becomes) = (self.scale.weigh(&before), self.scale.weigh(&after));
+        let (was, becomes) = (self.scale.weigh(&self.records), self.scale.weigh(&after));
         let may = is_excused || may_become(was, becomes, &self.quotas, self.server);
         let limits = (&self.quotas, self.server);
         if may {
             assert_eq!(shown(&reply), shown(&expected), "{words:?} within {limits:?}");
             assert_eq!(self.limited.records(), after, "{words:?}");
+            self.records = after;
         } else {
             let refused = shown(&reply);
             assert!(refused.starts_with("-QUOTA "), "{words:?} beyond {limits:?}: {refused}");
-            assert_eq!(self.limited.records(), before, "{words:?} was refused");
-            self.unlimited.restore(&before);
+            assert_eq!(self.limited.records(), self.records, "{words:?} was refused");
+            self.unlimited.restore(&self.records);
         }
         let exact = if may { becomes } else { was };
         for ((records, stored_bytes), exact) in self.limited.counted().into_iter().zip(exact) {
@@ -334,12 +344,13 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn commands_keep_to_limits_and_the_recount_agrees(steps in steps()) {
-        let (quotas, server, scale) = Default::default();
-        let mut pair = Pair { limited: Stage::new(), unlimited: Stage::new(), quotas, server, scale };
+        let (quotas, server, scale, records) = Default::default();
+        let (limited, unlimited) = (Stage::new(), Stage::new());
+        let mut pair = Pair { limited, unlimited, quotas, server, scale, records };
         steps.iter().for_each(|step| pair.take(step));
         pair.limited.stop();
         pair.unlimited.stop();
