@@ -35,8 +35,10 @@ pub enum Error {
     NoStore(String),
     #[error("STOREEXISTS a store named '{0}' exists already")]
     StoreExists(String),
-    #[error("INUSE store '{store}' is used by {users}; close them, or drop it with FORCE")]
+    #[error("INUSE store '{store}' is used by {users}; close or unlink them, or drop it with FORCE")]
     InUse { store: String, users: String },
+    #[error("QUOTA {0}")]
+    Quota(String),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]

@@ -13,6 +13,11 @@ pub const VALUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Longest name of a store.
 pub const STORE_NAME_BYTES_MAX: usize = 128;
 
+/// Most workflows that are linked to one store.
+pub const STORE_LINKS_MAX: usize = 1_024;
+/// Longest default TTL and retention of a store: 36,500 days.
+pub const STORE_LIFETIME_MS_MAX: u64 = 36_500 * 24 * 60 * 60 * 1_000;
+
 /// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 

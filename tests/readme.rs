@@ -21,6 +21,12 @@ fn the_session_with_documents() {
     hold(&code_blocks("console")[1]);
 }
 
+#[test]
+fn the_session_with_limits() {
+    let blocks = code_blocks("console");
+    hold(blocks.iter().find(|block| block.contains("max-keys")).unwrap());
+}
+
 /// What is typed behind the prompt has to be answered with what stands below.
 fn hold(session: &str) {
     let server = Server::larder(&[]);

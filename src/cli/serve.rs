@@ -64,6 +64,7 @@ fn engine_options(settings: &Settings) -> Options {
         fsync: settings.appendfsync,
         databases: settings.databases,
         default_kind: settings.default_values,
+        quota: settings.quota,
         compression: settings.compression,
         overlay_bytes_max: settings.overlay_memory as usize,
         cache_bytes_max: settings.cache_memory,

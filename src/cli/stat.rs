@@ -38,7 +38,8 @@ struct Table {
 }
 
 fn of_directory(overview: &Overview) -> Table {
-    let titles = ["name", "records", "expiring", "plain_bytes", "stored_bytes", "ratio"];
+    let titles =
+        ["name", "records", "expiring", "plain_bytes", "stored_bytes", "ratio", "max_keys", "max_bytes"];
     let rows = overview.stores.iter().map(|store| {
         let usage = store.counted;
         let mut row = vec![store.label.clone()];
@@ -46,6 +47,7 @@ fn of_directory(overview: &Overview) -> Table {
             [usage.records, usage.expiring, usage.plain_bytes, usage.stored_bytes].map(|n| n.to_string()),
         );
         row.push(format!("{:.2}", usage.ratio()));
+        row.extend([store.quota.max_keys, store.quota.max_bytes].map(|max| max.unwrap_or(0).to_string()));
         row
     });
     let journal = &overview.journal;

@@ -171,6 +171,7 @@ fn apply(server: &Server, settings: &Settings) {
     server.engine.set_compression(settings.compression);
     server.slow.set_thresholds(settings.slow_thresholds());
     server.stats.track_latency(settings.latency_tracking);
+    server.engine.set_quota(settings.quota);
     server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
     server.push.configure(&server.engine, settings);
     if server.engine.default_kind() != settings.default_values {

@@ -94,7 +94,7 @@ impl ExpiryOption {
         Ok(match self {
             ExpiryOption::Unsaid => None,
             ExpiryOption::KeepTtl => Some(Expiry::Keep),
-            ExpiryOption::Persist => Some(Expiry::Never),
+            ExpiryOption::Persist => Some(Expiry::Persist),
             ExpiryOption::Time(timing, at) => Some(Expiry::At(timing.deadline_at(call, at)?)),
         })
     }

@@ -10,8 +10,8 @@ use super::session::Replies;
 use super::table::{self, Lookup};
 use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
 use super::{compatibility, monitor, pubsub, slow, transaction};
-use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
+use crate::engine::{Seq, Weighed};
 use crate::error::Error;
 use crate::resp::{Reply, Request};
 use crate::store::Key;
@@ -146,27 +146,46 @@ pub(super) fn run_unseen(
         let Server { push, .. } = server;
         push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
     }
-    let client_id = call.session.client.id;
-    let plan = (spec.plan)(&mut call);
+    let outcome = carry_out(&mut call, &mut keys);
     // the slow log may want them
     *args = call.args;
-    match plan? {
-        Plan::Reply(reply) => Ok((reply, 0)),
-        Plan::Reflecting(reply, reflects) => Ok((reply, reflects)),
-        Plan::Read(run) => server.engine.read(now_ms, &keys, |txn| {
-            server.stats.lookups.count(txn.hits_and_misses());
-            // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
-            if !spec.name.contains('|') {
-                txn.tell_misses();
+    outcome
+}
+
+/// Plans and runs: once or, where a limit is in the way, until it is known what the values take and what has expired is
+/// gone.
+fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Error> {
+    let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
+    let named = keys.len();
+    let mut weighed = Weighed::default();
+    loop {
+        match (spec.plan)(call)? {
+            Plan::Reply(reply) => return Ok((reply, 0)),
+            Plan::Reflecting(reply, reflects) => return Ok((reply, reflects)),
+            Plan::Read(run) => {
+                return server.engine.read(now_ms, keys, |txn| {
+                    server.stats.lookups.count(txn.hits_and_misses());
+                    // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
+                    if !spec.name.contains('|') {
+                        txn.tell_misses();
+                    }
+                    run(txn)
+                });
             }
-            run(txn)
-        }),
-        Plan::Write(run, more) => {
-            keys.extend(more);
-            server.engine.write(now_ms, &keys, |txn| {
-                txn.set_origin(client_id);
-                run(txn)
-            })
+            Plan::Write(run, more) => {
+                keys.truncate(named);
+                keys.extend(more);
+                let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
+                    txn.set_origin(client_id);
+                    run(txn)
+                });
+                match done {
+                    Ok(Some(done)) => return Ok(done),
+                    Ok(None) => {}
+                    Err(Error::Quota(_)) if server.engine.make_room(now_ms)? => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
     }
 }

@@ -99,7 +99,7 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
             .map_err(|_| Error::other("ERR Invalid TTL value, must be >= 0"))?;
         let value = value.ok_or(Error::other("ERR DUMP payload version or checksum are wrong"))?;
         let expiry = match ttl_ms {
-            0 => Expiry::Never,
+            0 => Expiry::Persist,
             deadline if options.is_absolute => Expiry::At(deadline),
             ttl => Expiry::At(txn.now_ms().saturating_add(ttl)),
         };

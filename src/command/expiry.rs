@@ -8,7 +8,6 @@ use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::resp::Reply;
-use crate::store::Value;
 
 /// What all commands here have in common, and then what those that set a deadline and those that ask for one have.
 const EXPIRY: Spec = Spec { group: Group::Generic, keys: Keys::ONE, ..Spec::DEFAULT };
@@ -102,7 +101,7 @@ fn set_deadline(call: &Call<'_>, unit_ms: i64, base_ms: i64) -> Result<Plan, Err
         match u64::try_from(deadline).ok().filter(|deadline| *deadline > txn.now_ms()) {
             Some(deadline) => {
                 if let Some(record) = txn.get(&key)? {
-                    txn.put(&key, Value::stored(record.value), Expiry::At(deadline))?;
+                    txn.set_expiry(&key, &record, Expiry::At(deadline))?;
                     txn.notify(&key, Event::EXPIRE);
                 }
             }
@@ -131,7 +130,7 @@ fn persist(call: &mut Call<'_>) -> Result<Plan, Error> {
     write(move |txn| {
         let expires = txn.peek(&key)?.is_some_and(|meta| meta.expires_at_ms.is_some());
         if expires && let Some(record) = txn.get(&key)? {
-            txn.put(&key, Value::stored(record.value), Expiry::Never)?;
+            txn.set_expiry(&key, &record, Expiry::Persist)?;
             txn.notify(&key, Event::PERSIST);
         }
         Ok(Reply::Integer(i64::from(expires)))

@@ -116,7 +116,7 @@ fn count<N: Number>(call: &Call<'_>, options: &Options, increment: N) -> Result<
         let expiry = if enx && expires { Expiry::Keep } else { expiry };
         txn.put(&key, new.value(), expiry)?;
         notify_put(txn, &key, N::EVENT, expiry);
-        if expires && expiry == Expiry::Never {
+        if expires && expiry == Expiry::Persist {
             txn.notify(&key, Event::PERSIST);
         }
         Ok(answer(new, applied))

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::info_constants::constants;
 use super::push::channels::Kind as Subscription;
 use super::{Call, Flags, Plan, Server, Spec, reply};
-use crate::engine::{CheckpointStatus, Fsync, Status, clock, journal};
+use crate::engine::{CheckpointStatus, Fill, Fsync, Status, clock, journal};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::{Kind, Store, StoreId};
@@ -50,6 +50,7 @@ static SECTIONS: &[Section] = &[
     Section { title: "Latencystats", by_default: false, write: latency_stats },
     Section { title: "Cluster", by_default: true, write: |_, fields| fields.add("cluster_enabled", 0) },
     Section { title: "Keyspace", by_default: true, write: keyspace },
+    Section { title: "Limits", by_default: true, write: limits },
     Section { title: "Stores", by_default: true, write: stores },
 ];
 
@@ -396,6 +397,23 @@ fn average_ttl_ms(server: &Server, store: StoreId) -> u64 {
     if total_weight > 0.0 { (total_ms / total_weight) as u64 } else { 0 }
 }
 
+/// Limits over all stores (0: none), what is used of them, and which limits are nearly reached, those of stores included.
+fn limits(server: &Server, fields: &mut Fields) {
+    let (quota, total) = (server.config.settings().quota, server.engine.catalog().total());
+    fields.add("max_stores", quota.max_stores.unwrap_or(0));
+    fields.add("named_stores", total.named);
+    fields.add("max_keys", quota.max_keys.unwrap_or(0));
+    fields.add("keys", total.records);
+    fields.add("max_bytes", quota.max_bytes.unwrap_or(0));
+    fields.add("stored_bytes", total.stored_bytes);
+    let nearly_full = server.engine.nearly_full();
+    fields.add("limits_nearly_reached", nearly_full.len());
+    for (at, Fill { store, setting, used, max }) in nearly_full.into_iter().enumerate() {
+        let whose = store.map_or_else(String::new, |id| plain(&server.store_label(id)));
+        fields.add(&format!("limit_{at}"), format!("store={whose},limit={setting},used={used},max={max}"));
+    }
+}
+
 /// Named stores, and numbered ones with records.
 fn stores(server: &Server, fields: &mut Fields) {
     let default_kind = server.engine.default_kind();
@@ -408,14 +426,16 @@ fn stores(server: &Server, fields: &mut Fields) {
 fn store_line(store: &Store, default_kind: Kind) -> String {
     let usage = store.usage;
     format!(
-        "number={},values={},records={},expiring={},plain_bytes={},stored_bytes={},ratio={:.2}",
+        "number={},values={},records={},expiring={},plain_bytes={},stored_bytes={},ratio={:.2},max_keys={},max_bytes={}",
         store.id,
         store.kind.unwrap_or(default_kind).as_str(),
         usage.records,
         usage.expiring,
         usage.plain_bytes,
         usage.stored_bytes,
-        usage.ratio()
+        usage.ratio(),
+        store.quota.max_keys.unwrap_or(0),
+        store.quota.max_bytes.unwrap_or(0),
     )
 }
 

@@ -42,6 +42,8 @@ pub mod json_scalar;
 pub mod json_set;
 pub mod key;
 pub mod latency;
+#[cfg(test)]
+mod limit_tests;
 pub mod login;
 pub mod lolwut;
 pub mod memory;
@@ -62,6 +64,8 @@ pub mod signal;
 pub mod slow;
 pub mod spec;
 pub mod store;
+pub mod store_links;
+pub mod store_settings;
 pub mod string;
 pub mod string_set;
 pub mod syntax;

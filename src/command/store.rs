@@ -8,20 +8,19 @@
 //!
 //! What changes the list of stores can't be in a MULTI: a transaction sees the stores as they were when it began.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::reach::Stores;
 use super::scan::{Page, bulk, with_cursor};
 use super::table::help;
-use super::{Call, Flags, Group, Plan, Spec, permission, write};
+use super::{Call, Flags, Group, Plan, Spec, permission, store_links, store_settings, write};
 use crate::engine::WriteTxn;
 use crate::engine::effect::Definition;
 use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
 use crate::store::catalog::check_name;
-use crate::store::{Kind, Store, StoreId};
+use crate::store::{Kind, Store};
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "store",
@@ -41,8 +40,8 @@ const CHANGING: Spec = Spec { flags: Flags::WRITE.union(Flags::NO_MULTI), ..SUBC
 static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "store|create",
-        syntax: "name [VALUES json | any]",
-        summary: "Creates a store; without VALUES it takes what default-values says",
+        syntax: "name [setting value ...]",
+        summary: "Creates a store, with the settings that STORE SET knows; without VALUES it takes what default-values says",
         arity: -3,
         stores: Stores::THIRD_WORD,
         plan: create,
@@ -51,7 +50,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "store|drop",
         syntax: "name [FORCE]",
-        summary: "Removes a store with all its records, if no other connection has it selected or if FORCEd",
+        summary: "Removes a store with all its records, if no workflow is linked and no other connection has it selected, or if FORCEd",
         complexity: "O(N) where N is the number of connections",
         arity: -3,
         flags: CHANGING.flags.union(Flags::DANGEROUS),
@@ -80,6 +79,25 @@ static SUBCOMMANDS: &[Spec] = &[
         ..ASKING
     },
     Spec {
+        name: "store|link",
+        syntax: "name workflow",
+        summary: "Notes that a workflow uses a store, so that it can't be dropped unawares; says whether that is new",
+        arity: 4,
+        stores: Stores::THIRD_WORD,
+        plan: store_links::link,
+        ..CHANGING
+    },
+    Spec {
+        name: "store|links",
+        syntax: "name",
+        summary: "Tells who uses a store: linked workflows, and connections that have it selected",
+        complexity: "O(N) where N is the number of connections",
+        arity: 3,
+        stores: Stores::THIRD_WORD,
+        plan: store_links::links,
+        ..ASKING
+    },
+    Spec {
         name: "store|list",
         summary: "Tells about all stores in the order of their numbers, but for numbered ones that are empty and as they were",
         complexity: "O(N) where N is the number of stores",
@@ -100,30 +118,32 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "store|set",
         syntax: "name setting value [setting value ...]",
-        summary: "Changes settings of a store: values is json or any, and becomes json only while the store is empty",
+        summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, default-ttl, retention; none removes a bound",
         arity: -5,
         stores: Stores::THIRD_WORD,
         plan: set,
         ..CHANGING
     },
+    Spec {
+        name: "store|unlink",
+        syntax: "name workflow",
+        summary: "Notes that a workflow uses a store no more; says whether it did",
+        arity: 4,
+        stores: Stores::THIRD_WORD,
+        plan: store_links::unlink,
+        ..CHANGING
+    },
     Spec { name: "store|help", summary: "Lists the subcommands", arity: 2, plan: help, ..SUBCOMMAND },
 ];
 
-/// Users of a store that a refusal names; of further ones it gives the number.
-const USERS_NAMED_MAX: usize = 8;
-
 fn create(call: &mut Call<'_>) -> Result<Plan, Error> {
     let name = check_name(call.arg(2))?.to_owned();
-    let kind = match call.rest(3) {
-        [] => None,
-        [option, kind] if option.eq_ignore_ascii_case(b"values") => {
-            Some(Kind::parse(kind).ok_or(Error::Syntax)?)
-        }
-        _ => return Err(Error::Syntax),
-    };
+    let changes = store_settings::parse(call.rest(3))?;
     write(move |txn| {
         refuse_taken(txn, &name)?;
-        txn.define(None, Definition { name: Some(name), kind })?;
+        let mut definition = Definition { name: Some(name), ..Definition::default() };
+        store_settings::apply(&changes, &mut definition);
+        txn.define(None, definition)?;
         Ok(Reply::OK)
     })
 }
@@ -157,67 +177,39 @@ fn drop_store(call: &mut Call<'_>) -> Result<Plan, Error> {
         _ => return Err(Error::Syntax),
     };
     let id = call.server.known_store(call.arg(2))?;
-    let users = if force { None } else { other_users(call, id) };
+    let connections = if force { Vec::new() } else { store_links::other_connections(call, id) };
     write(move |txn| {
         let store = txn.store(id)?;
         if store.name.is_none() {
             return Err(Error::other("ERR numbered stores always exist; use FLUSHDB"));
         }
-        if let Some(users) = users {
-            return Err(Error::InUse { store: store.label(), users });
+        if !force {
+            store_links::refuse_used(store, connections)?;
         }
         txn.drop_store(id)?;
         Ok(Reply::OK)
     })
 }
 
-/// The other connections that have a store selected, for people to read.
-fn other_users(call: &Call<'_>, store: StoreId) -> Option<String> {
-    let clients = call.server.clients.all();
-    let others =
-        clients.iter().filter(|client| client.store() == store && client.id != call.session.client.id);
-    let mut users: Vec<String> = BTreeSet::from_iter(others.map(|client| {
-        let name = client.name.lock();
-        if name.is_empty() {
-            format!("client id={} addr={}", client.id, client.address)
-        } else {
-            name.clone()
-        }
-    }))
-    .into_iter()
-    .collect();
-    if users.len() > USERS_NAMED_MAX {
-        let more = users.split_off(USERS_NAMED_MAX).len();
-        users.push(format!("{more} more"));
-    }
-    (!users.is_empty()).then(|| users.join(", "))
-}
-
 fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     let id = call.server.known_store(call.arg(2))?;
-    let mut kind = None;
-    for pair in call.rest(3).chunks(2) {
-        let [setting, value] = pair else { return Err(call.arity_error()) };
-        if !setting.eq_ignore_ascii_case(b"values") {
-            let setting = String::from_utf8_lossy(setting);
-            return Err(Error::other(format!("ERR stores have no setting '{setting}'; they have 'values'")));
-        }
-        kind = Some(Kind::parse(value).ok_or_else(|| {
-            let value = String::from_utf8_lossy(value);
-            Error::other(format!("ERR 'values' is json or any, not '{value}'"))
-        })?);
+    if call.args.len().is_multiple_of(2) {
+        return Err(call.arity_error());
     }
+    let changes = store_settings::parse(call.rest(3))?;
     sweep(call);
     write(move |txn| {
         let store = txn.store(id)?;
-        let stays_json = txn.kind(id)? == Kind::Json || kind != Some(Kind::Json);
-        if !stays_json && store.usage.records > 0 {
+        let mut definition = store.definition();
+        store_settings::apply(&changes, &mut definition);
+        let becomes_json = txn.kind(id)? == Kind::Any && txn.kind_of(&definition) == Kind::Json;
+        if becomes_json && store.usage.records > 0 {
             let (label, records) = (store.label(), store.usage.records);
             return Err(Error::other(format!(
                 "ERR store '{label}' holds {records} records that may not be JSON; 'values' becomes json only while it is empty"
             )));
         }
-        txn.define(Some(id), Definition { kind, ..store.definition() })?;
+        txn.define(Some(id), definition)?;
         Ok(Reply::OK)
     })
 }
@@ -229,7 +221,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
     let catalog = engine.catalog();
     let shown = catalog
         .iter()
-        .filter(|store| store.name.is_some() || store.kind.is_some() || store.usage.records > 0)
+        .filter(|store| store.usage.records > 0 || store.definition() != Definition::default())
         .filter(|store| permission::may_use_store(call.session, &store.label()));
     let stores = shown.map(|store| Reply::Map(description(store, default_kind))).collect();
     Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
@@ -265,6 +257,11 @@ fn description(store: &Store, default_kind: Kind) -> Vec<(Reply, Reply)> {
         ("plain_bytes", count(usage.plain_bytes)),
         ("stored_bytes", count(usage.stored_bytes)),
         ("ratio", Reply::Double((usage.ratio() * 100.0).round() / 100.0)),
+        ("max_keys", store_settings::limit(store.quota.max_keys)),
+        ("max_bytes", store_settings::limit(store.quota.max_bytes)),
+        ("default_ttl_ms", store_settings::limit(store.quota.default_ttl_ms)),
+        ("retention_ms", store_settings::limit(store.quota.retention_ms)),
+        ("links", count(store.links.len() as u64)),
     ];
     lines.into_iter().map(|(name, value)| (Reply::text(name), value)).collect()
 }
@@ -311,7 +308,7 @@ mod tests {
     use crate::command::Session;
     use crate::command::testing::{Harness, session, shown};
     use crate::engine::Expiry;
-    use crate::store::{Key, Value};
+    use crate::store::{Key, StoreId, Value};
 
     /// A further connection, by that name and with that store selected.
     fn connect(h: &Harness, name: &str, store: StoreId) -> Session {
@@ -328,7 +325,10 @@ mod tests {
             ("STORE CREATE orders", "OK"),
             ("STORE CREATE orders", "-STOREEXISTS a store named 'orders' exists already"),
             ("STORE CREATE strict VALUES json", "OK"),
-            ("STORE CREATE odd VALUES foo", "-ERR syntax error"),
+            (
+                "STORE CREATE odd VALUES foo",
+                "-ERR 'values' is json, any, or none for what default-values says, not 'foo'",
+            ),
             ("STORE CREATE odd VALUES", "-ERR syntax error"),
         ]);
         assert!(shown(&h.run("STORE CREATE 42")).starts_with("-ERR invalid store name"));
@@ -376,7 +376,7 @@ mod tests {
         let nameless = connect(&h, "", 16);
         h.session.select(16);
         let refusal = format!(
-            "-INUSE store 'orders' is used by client id={} addr={}, import-job; close them, or drop it with FORCE",
+            "-INUSE store 'orders' is used by client id={} addr={}, import-job; close or unlink them, or drop it with FORCE",
             nameless.client.id, nameless.client.address
         );
         h.expect(&[
@@ -427,8 +427,7 @@ mod tests {
         h.expect(&[
             ("STORE SET orders values any", "OK"),
             ("SET k <html>", "OK"),
-            ("STORE SET orders values xml", "-ERR 'values' is json or any, not 'xml'"),
-            ("STORE SET orders colour red", "-ERR stores have no setting 'colour'; they have 'values'"),
+            ("STORE SET orders values none", "OK"),
             ("STORE SET orders values any values", ARITY_OF_SET),
             ("STORE SET orders values", ARITY_OF_SET),
         ]);

@@ -200,15 +200,15 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
         };
         match expiry? {
             None => {}
-            Some(Expiry::Never) if record.expires_at_ms.is_none() => {}
+            Some(Expiry::Persist) if record.expires_at_ms.is_none() => {}
             Some(expiry) => {
-                txn.put(&key, Value::stored(record.value.clone()), expiry)?;
+                txn.set_expiry(&key, &record, expiry)?;
                 txn.notify(
                     &key,
                     match expiry {
                         Expiry::At(deadline) if deadline <= txn.now_ms() => Event::DEL,
                         Expiry::At(_) => Event::EXPIRE,
-                        Expiry::Never | Expiry::Keep => Event::PERSIST,
+                        Expiry::Never | Expiry::Persist | Expiry::Keep => Event::PERSIST,
                     },
                 );
             }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{Server, Session, clients::Client, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Meta, Options, clock};
-use crate::resp::{Parser, Protocol, Reply, RequestLimits, encode};
+use crate::resp::{Parser, Protocol, Reply, Request, RequestLimits, encode};
 use crate::store::{Key, Kind};
 
 /// A session with a server on a directory of its own, both gone when it is dropped.
@@ -46,9 +46,7 @@ impl Harness {
     /// Runs a command line that may get no answer.
     #[track_caller]
     pub fn send(&mut self, line: &str) -> Option<Reply> {
-        let mut buffer = BytesMut::from(format!("{line}\r\n").as_bytes());
-        let request = Parser::default().next(&mut buffer, &RequestLimits::default()).unwrap();
-        dispatch(&self.server, &mut self.session, request.expect("a whole line")).reply
+        dispatch(&self.server, &mut self.session, typed(line)).reply
     }
 
     /// Goes on as another client: from now on, commands are from that one.
@@ -99,6 +97,17 @@ impl Drop for Harness {
     fn drop(&mut self) {
         self.server.engine.close().unwrap();
     }
+}
+
+fn typed(line: &str) -> Request {
+    let mut buffer = BytesMut::from(format!("{line}\r\n").as_bytes());
+    let request = Parser::default().next(&mut buffer, &RequestLimits::default()).unwrap();
+    request.expect("a whole line")
+}
+
+/// Runs a command line as one more client.
+pub fn type_in(server: &Server, line: &str) -> Reply {
+    dispatch(server, &mut session(server), typed(line)).reply.expect("a reply")
 }
 
 /// A session of one more client.

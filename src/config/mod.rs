@@ -8,7 +8,7 @@ mod constants;
 mod load;
 mod rewrite;
 mod settings;
-mod units;
+pub mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ use crate::engine::Fsync;
 use crate::engine::tap::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
-use crate::store::Kind;
+use crate::store::{Kind, ServerQuota};
 use crate::telemetry::slow::Thresholds;
 
 /// The values of all settings.
@@ -41,6 +41,7 @@ pub struct Settings {
     pub default_values: Kind,
     pub auto_create_stores: bool,
     pub max_keys_per_query: usize,
+    pub quota: ServerQuota,
     pub compression: Compression,
     pub maxclients: usize,
     pub timeout_s: u64,
@@ -96,6 +97,7 @@ impl Default for Settings {
             default_values: Kind::Json,
             auto_create_stores: false,
             max_keys_per_query: limits::KEYS_PER_QUERY,
+            quota: ServerQuota::default(),
             compression: Compression::default(),
             maxclients: 10_000,
             timeout_s: 0,
@@ -414,6 +416,30 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| Ok(s.max_keys_per_query = parse_number(text, 1, 1_000_000)?),
     },
     Setting {
+        name: "max-stores",
+        value: "N",
+        help: "Most named stores; 0: no limit",
+        when: When::Any,
+        get: |s| s.quota.max_stores.unwrap_or(0).to_string(),
+        set: |s, text| Ok(s.quota.max_stores = unless_zero(parse_number(text, 0, i64::MAX as u64)?)),
+    },
+    Setting {
+        name: "max-keys",
+        value: "N",
+        help: "Most keys over all stores; 0: no limit",
+        when: When::Any,
+        get: |s| s.quota.max_keys.unwrap_or(0).to_string(),
+        set: |s, text| Ok(s.quota.max_keys = unless_zero(parse_number(text, 0, i64::MAX as u64)?)),
+    },
+    Setting {
+        name: "max-bytes",
+        value: "BYTES",
+        help: "Most bytes that all stores hold, after compression; 0: no limit",
+        when: When::Any,
+        get: |s| s.quota.max_bytes.unwrap_or(0).to_string(),
+        set: |s, text| Ok(s.quota.max_bytes = unless_zero(parse_bytes(text)?)),
+    },
+    Setting {
         name: "compression",
         value: "QUALITY[:BYTES]|off",
         help: "Brotli quality 0 to 11, and from how many bytes on a value is compressed",
@@ -676,6 +702,10 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| Ok(s.json_log = parse_word(text, LOG_FORMATS)?),
     },
 ];
+
+fn unless_zero(limit: u64) -> Option<u64> {
+    (limit > 0).then_some(limit)
+}
 
 fn parse_path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))

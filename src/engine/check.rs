@@ -12,7 +12,7 @@ use super::{Fault, OpenError, Seq, directory, journal};
 use crate::record::header::RecordView;
 use crate::record::json;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Kind, Usage};
+use crate::store::{Generation, Kind, Quota, Usage};
 
 /// Problems that are described one by one; further ones are only counted.
 const DESCRIBED_MAX: usize = 100;
@@ -34,6 +34,7 @@ pub struct Report {
 pub struct StoreReport {
     pub label: String,
     pub counted: Usage,
+    pub quota: Quota,
 }
 
 impl Report {
@@ -65,7 +66,8 @@ pub fn overview(dir: &Path) -> Result<Overview, OpenError> {
     for (id, generation, definition) in tables.stores(&snapshot)? {
         let counted = tables.usage(&snapshot, generation)?;
         if definition.name.is_some() || counted.records > 0 {
-            stores.push(StoreReport { label: definition.name.unwrap_or(id.to_string()), counted });
+            let (label, quota) = (definition.name.unwrap_or(id.to_string()), definition.quota);
+            stores.push(StoreReport { label, counted, quota });
         }
     }
     let checkpoint = tables.checkpoint(&snapshot)?;
@@ -151,7 +153,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         if noted != counted {
             report.problem(format!("store '{label}': its counters say {noted:?}, counted are {counted:?}"));
         }
-        report.stores.push(StoreReport { label, counted });
+        report.stores.push(StoreReport { label, counted, quota: definition.quota });
     }
     // a first checkpoint that was cut off leaves records of generations that no store is noted to have; the journal,
     // replayed, knows whose they are

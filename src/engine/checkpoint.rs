@@ -30,7 +30,6 @@ use super::cache::Cached;
 use super::effect::Definition;
 use super::lmdb::Snapshot;
 use super::overlay::{Entry, Live, Overlay};
-use super::state::State;
 use super::{Engine, Fault, Seq, clock};
 use crate::record::compress::{self, Compression};
 use crate::record::header;
@@ -292,6 +291,7 @@ impl Engine {
             for portion in portions {
                 written += portion.len();
                 self.write_portion(&portion, (written == entries.len()).then_some(frozen))?;
+                self.settle_portion(&portion);
                 // writers that wait go on portion by portion, not after the whole checkpoint
                 let written_bytes =
                     frozen.overlay.bytes() as u128 * written as u128 / entries.len().max(1) as u128;
@@ -312,12 +312,11 @@ impl Engine {
     fn write_portion(&self, portion: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
-        for Pressed { generation, key, live, record } in portion {
+        for Pressed { generation, key, live, record, .. } in portion {
             let (replaced, added) = match live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {
                     let stored_bytes = (key.len() + record.len()) as u64;
-                    live.settle(stored_bytes);
                     let replaced =
                         self.tables.put_record(&mut batch, *generation, key, live.expires_at_ms, record)?;
                     (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
@@ -342,30 +341,31 @@ impl Engine {
             }
             self.tables.put_meta_number(&mut batch, "next_store", frozen.next_store.into())?;
             self.tables.put_meta_number(&mut batch, "last_generation", frozen.last_generation)?;
+            self.tables.put_timeline(&mut batch, &self.timeline.lock().encode())?;
             self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
         }
         self.tables.commit(batch)
     }
 
-    /// LMDB has it all: lets go of the frozen overlay, and counts records by what they take now.
-    fn finish(&self, frozen: &Arc<Frozen>) {
-        let settled = settled_bytes(&frozen.overlay);
-        self.refresh_cache(&frozen.overlay);
-        let mut state = self.write_state();
-        let State { catalog, active, .. } = &mut *state;
-        for (generation, saved) in settled {
-            let Some(usage) = catalog.usage_mut(generation) else { continue };
-            usage.stored_bytes = usage.stored_bytes.saturating_add_signed(saved);
-            // what changed meanwhile took its plain weight with it already
-            for (key, _) in active.layer(generation).into_iter().flat_map(|layer| layer.iter()) {
-                if let Some(live) = frozen.overlay.get(generation, key).and_then(|entry| entry.live.as_ref())
-                {
-                    let over =
-                        live.settled().map_or(0, |bytes| bytes as i64 - live.weight(key).stored_bytes as i64);
-                    usage.stored_bytes = usage.stored_bytes.saturating_add_signed(-over);
-                }
+    /// Counts written records by what they take now, those that did not change meanwhile.
+    fn settle_portion(&self, portion: &[Pressed<'_>]) {
+        const SETTLED_AT_ONCE: usize = 256;
+        for some in portion.chunks(SETTLED_AT_ONCE) {
+            let mut state = self.write_state();
+            for Pressed { generation, key, live, version, record } in some {
+                let Some(live) = live else { continue };
+                let stored_bytes = (key.len() + record.len()) as u64;
+                state.settle(*generation, key, *version, stored_bytes);
+                // of what has changed since, nobody counts this any more; the cache wants to know
+                live.settle(stored_bytes);
             }
         }
+    }
+
+    /// LMDB has it all: lets go of the frozen overlay.
+    fn finish(&self, frozen: &Arc<Frozen>) {
+        self.refresh_cache(&frozen.overlay);
+        let mut state = self.write_state();
         let frozen = state.frozen.take();
         state.epoch += 1;
         self.note_overlay_bytes(&state);
@@ -428,6 +428,7 @@ struct Pressed<'a> {
     key: &'a [u8],
     /// None: the record goes.
     live: Option<&'a Live>,
+    version: Seq,
     record: Vec<u8>,
 }
 
@@ -449,7 +450,13 @@ fn press<'a>(entries: &[Entered<'a>], compression: &Compression, portions: SyncS
                 let table_key = super::lmdb::record_key(*generation, key);
                 header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
             }
-            Pressed { generation: *generation, key, live: entry.live.as_ref(), record }
+            Pressed {
+                generation: *generation,
+                key,
+                live: entry.live.as_ref(),
+                version: entry.version,
+                record,
+            }
         });
         if portions.send(portion.collect()).is_err() || later.is_empty() {
             return;
@@ -467,20 +474,6 @@ fn commit_size(entries: &[Entered<'_>]) -> usize {
         before < BYTES_PER_COMMIT
     });
     fits.count()
-}
-
-/// By how much the stored bytes of each generation change when its records count as compressed.
-fn settled_bytes(overlay: &Overlay) -> Vec<(Generation, i64)> {
-    let change = |key: &[u8], entry: &Entry| {
-        let live = entry.live.as_ref()?;
-        Some(live.settled()? as i64 - live.weight(key).stored_bytes as i64)
-    };
-    let layers = overlay.layers().into_iter();
-    layers
-        .map(|(generation, layer)| {
-            (generation, layer.iter().filter_map(|(key, entry)| change(key, entry)).sum())
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@
 //! | flush a store | 5 | store u32, new generation u48 |
 //! | swap two stores' contents | 6 | store u32, store u32 |
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Generation, Kind, StoreId};
+use crate::store::{Generation, Kind, Quota, StoreId};
 
 /// One change of one record or store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub struct Definition {
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    #[serde(flatten)]
+    pub quota: Quota,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub links: BTreeSet<String>,
 }
 
 const PUT: u8 = 1;
@@ -233,7 +239,12 @@ mod tests {
             Effect::Define {
                 store: 16,
                 generation: 3,
-                definition: Definition { name: Some("orders".into()), kind: Some(Kind::Any) },
+                definition: Definition {
+                    name: Some("orders".into()),
+                    kind: Some(Kind::Any),
+                    quota: Quota { max_keys: Some(7), default_ttl_ms: Some(u64::MAX), ..Quota::default() },
+                    links: ["nightly import".to_owned()].into(),
+                },
             },
             Effect::Drop { store: 16 },
             Effect::Flush { store: 0, generation: 4 },
@@ -250,6 +261,15 @@ mod tests {
             assert!(entry.len() - before <= effect.encoded_bytes_max());
         }
         assert_eq!(Effect::decode_all(&entry).unwrap(), effects());
+    }
+
+    #[test]
+    fn a_definition_from_before_limits_has_none() {
+        let old = Definition::decode(br#"{"name":"orders","kind":"json"}"#).unwrap();
+        let expected =
+            Definition { name: Some("orders".into()), kind: Some(Kind::Json), ..Definition::default() };
+        assert_eq!(old, expected);
+        assert_eq!(old.encode(), br#"{"name":"orders","kind":"json"}"#, "and is written as it was");
     }
 
     #[test]

@@ -26,16 +26,22 @@ mod alone;
 mod cache;
 mod checkpoint;
 mod directory;
+mod fill;
+#[cfg(test)]
+mod limit_tests;
 mod open;
 mod overlay;
 #[cfg(test)]
 mod powercut;
+mod quota;
+mod retention;
 mod room;
 mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod weigh;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -49,15 +55,17 @@ use smallvec::SmallVec;
 pub use alone::is_alone;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
+pub use fill::Fill;
 pub use journal::{Fsync, Seq};
 pub use open::{OpenError, Options};
 pub use tap::Event;
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 pub use watch::{Watch, Watches};
+pub use weigh::Weighed;
 
 use crate::error::Error;
 use crate::record::compress::Compression;
-use crate::store::{Catalog, Generation, Key, Kind, StoreId};
+use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
 use cache::{Cached, RecordCache};
 use effect::Effect;
 use journal::Journal;
@@ -65,6 +73,7 @@ use lmdb::{Snapshot, Tables};
 use overlay::Live;
 use state::{Leftovers, State};
 use txn::{Changes, Declared, DeclaredKeys, Found};
+use weigh::Unfit;
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +111,8 @@ pub struct Engine {
     checkpoint: checkpoint::Control,
     sweep: Mutex<sweep::Position>,
     sweeping: AtomicBool,
+    /// What the last change was, at points in time: for retention.
+    timeline: Mutex<retention::Timeline>,
     expired: AtomicU64,
     overlay_bytes: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -161,17 +172,46 @@ impl Engine {
         keys: &[Key],
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<(R, Seq), Error> {
+        match self.run_write(now_ms, keys, None, run)? {
+            Some(done) => Ok(done),
+            None => Err(Error::other("ERR a transaction was to be run twice")),
+        }
+    }
+
+    /// As [`write`](Engine::write), which judges by plain sizes whether a byte limit refuses. This one weighs first what
+    /// may shrink by compression: if it had to, it gives nothing, nothing has happened, and the command is to be run
+    /// again.
+    pub fn write_weighed<R>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        weighed: &mut Weighed,
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
+    ) -> Result<Option<(R, Seq)>, Error> {
+        self.run_write(now_ms, keys, Some(weighed), run)
+    }
+
+    fn run_write<R>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        mut weighed: Option<&mut Weighed>,
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
+    ) -> Result<Option<(R, Seq)>, Error> {
         let mut run = Some(run);
-        let mut missing = match self.try_write(now_ms, keys, &OnDisk::default(), &mut run)? {
-            Attempt::Done(result, reflects) => return Ok((result, reflects)),
-            Attempt::Missing(missing, epoch) => (missing, epoch),
-        };
+        let mut attempt = self.try_write(now_ms, keys, &OnDisk::default(), weighed.as_deref(), &mut run)?;
         loop {
-            let snapshot = self.tables.snapshot()?;
-            let on_disk = self.look_on_disk(&snapshot, keys, missing.0, missing.1)?;
-            missing = match self.try_write(now_ms, keys, &on_disk, &mut run)? {
-                Attempt::Done(result, reflects) => return Ok((result, reflects)),
-                Attempt::Missing(missing, epoch) => (missing, epoch),
+            attempt = match attempt {
+                Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
+                Attempt::Missing(missing, epoch) => {
+                    let snapshot = self.tables.snapshot()?;
+                    let on_disk = self.look_on_disk(&snapshot, keys, missing, epoch)?;
+                    self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), &mut run)?
+                }
+                Attempt::Unfit(unfit) => {
+                    self.weigh(unfit, weighed.as_deref_mut());
+                    return Ok(None);
+                }
             };
         }
     }
@@ -181,6 +221,7 @@ impl Engine {
         now_ms: u64,
         keys: &[Key],
         on_disk: &OnDisk<'_>,
+        weighed: Option<&Weighed>,
         run: &mut Option<F>,
     ) -> Result<Attempt<R>, Error> {
         // dropped after the lock is given back: it may be large
@@ -197,6 +238,12 @@ impl Engine {
             let mut txn = WriteTxn { now_ms, state: &state, declared, changes };
             (run(&mut txn)?, txn.changes, resolved.reflects)
         };
+        let mut changes = changes;
+        if state.is_bounded
+            && let Some(unfit) = self.fit(&mut state, &mut changes, weighed)?
+        {
+            return Ok(Attempt::Unfit(unfit));
+        }
         let seq = self.commit(&mut state, changes, &mut leftovers)?;
         drop(state);
         Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
@@ -229,9 +276,10 @@ impl Engine {
     fn commit(
         &self,
         state: &mut State,
-        changes: Changes,
+        mut changes: Changes,
         leftovers: &mut Leftovers,
     ) -> Result<Option<Seq>, Error> {
+        let settled = changes.take_settled();
         let mut news = changes.news;
         if changes.effects.is_empty() {
             self.listening.tell_or_keep(state, 0, news);
@@ -248,6 +296,9 @@ impl Engine {
         self.listening.tell_or_keep(state, seq, news);
         for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
             state.apply(seq, effect, replaced, leftovers);
+        }
+        for (generation, key, stored_bytes) in settled {
+            state.settle(generation, &key, seq, stored_bytes);
         }
         self.note_overlay_bytes(state);
         Ok(Some(seq))
@@ -286,6 +337,10 @@ impl Engine {
 
     pub fn set_default_kind(&self, kind: Kind) {
         self.write_state().default_kind = kind;
+    }
+
+    pub fn set_quota(&self, quota: ServerQuota) {
+        self.write_state().set_server_quota(quota);
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {
@@ -368,6 +423,8 @@ enum Attempt<R> {
     Done(R, Seq),
     /// Keys to look up first, and the epoch in which what is found holds.
     Missing(Missing, u64),
+    /// A limit wants to know first how far something shrinks.
+    Unfit(Unfit),
 }
 
 /// What LMDB held at declared keys: positions in rising order, generations, records.

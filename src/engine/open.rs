@@ -12,12 +12,13 @@ use super::checkpoint::Control;
 use super::effect::{Definition, Effect, Malformed};
 use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
 use super::lmdb::{self, Snapshot, Tables};
+use super::retention::Timeline;
 use super::room::Room;
 use super::state::{Leftovers, State};
 use super::{Engine, Fault, Seq, clock, directory, sweep};
 use crate::record::compress::Compression;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Kind, StoreId};
+use crate::store::{Generation, Kind, ServerQuota, StoreId};
 
 /// How an engine runs. See the settings of the same names.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Options {
     /// Numbered stores.
     pub databases: u32,
     pub default_kind: Kind,
+    pub quota: ServerQuota,
     pub compression: Compression,
     /// Memory for changes that are not in LMDB yet. Writers wait when it is full.
     pub overlay_bytes_max: usize,
@@ -52,6 +54,7 @@ impl Options {
             fsync: Fsync::Always,
             databases: crate::limits::DATABASES,
             default_kind: Kind::Json,
+            quota: ServerQuota::default(),
             compression: Compression::default(),
             overlay_bytes_max: 64 * 1024 * 1024,
             cache_bytes_max: 64 * 1024 * 1024,
@@ -91,6 +94,8 @@ impl Engine {
             .map_err(|error| OpenError::Tables(lmdb_dir, error))?;
         let (state, journal, through) = recover(&tables, &options)?;
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
+        let timeline = tables.timeline(&tables.snapshot()?)?;
+        let timeline = Timeline::decode(&timeline, journal.last());
         let engine = Arc::new(Engine {
             state: RwLock::new(state),
             gate: Mutex::new(()),
@@ -104,6 +109,7 @@ impl Engine {
             checkpoint: Control::new(options.checkpoint_interval, through, clock::now_ms()),
             sweep: Mutex::new(sweep::Position::default()),
             sweeping: AtomicBool::new(true),
+            timeline: Mutex::new(timeline),
             expired: AtomicU64::new(0),
             overlay_bytes: AtomicUsize::new(overlay_bytes),
             threads: Mutex::new(Vec::new()),
@@ -134,7 +140,7 @@ impl Engine {
     /// Ends the threads and nothing else, as a crash would: what LMDB lacks is in the journal.
     #[cfg(test)]
     #[allow(clippy::expect_used)]
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.room.close();
         self.checkpoint.stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {
@@ -190,6 +196,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
 
 fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<State, Fault> {
     let mut state = State::new(options.default_kind);
+    state.set_server_quota(options.quota);
     state.last_generation = tables.meta_number(snapshot, "last_generation")?.unwrap_or(0);
     let next_store = tables.meta_number(snapshot, "next_store")?.unwrap_or(0);
     state.catalog.reserve_ids_below(StoreId::try_from(next_store).unwrap_or(StoreId::MAX));
@@ -244,10 +251,9 @@ fn replay_effect(
     };
     state.apply(seq, effect, replaced, leftovers);
     // A checkpoint that was cut off may have written records of a generation that LMDB's stores don't name yet.
-    if let Some(generation) = store.and_then(|id| state.catalog.get(id)).map(|store| store.generation)
-        && let Some(usage) = state.catalog.usage_mut(generation)
-    {
-        *usage = tables.usage(snapshot, generation)?;
+    if let Some(generation) = store.and_then(|id| state.catalog.get(id)).map(|store| store.generation) {
+        let written = tables.usage(snapshot, generation)?;
+        state.catalog.change_usage(generation, |usage| *usage = written);
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ pub struct Entry {
 pub struct Live {
     pub value: Bytes,
     pub expires_at_ms: Option<u64>,
-    /// The bytes it takes in LMDB, once a checkpoint has compressed it; 0 before.
+    /// The bytes it takes in LMDB, once it has been compressed; 0 before. Changes under the engine's lock only.
     settled_bytes: AtomicU64,
 }
 
@@ -46,9 +46,10 @@ impl Live {
         Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0) }
     }
 
-    /// What the record adds to its store's usage, as long as it is only here.
+    /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
-        Weight::plain(key, self.value.len(), self.expires_at_ms.is_some())
+        let plain = Weight::plain(key, self.value.len(), self.expires_at_ms.is_some());
+        Weight { stored_bytes: self.settled().unwrap_or(plain.stored_bytes), ..plain }
     }
 
     /// Has the memory of its value fetched, as far as a reply of ordinary size needs it.
@@ -66,7 +67,7 @@ impl Live {
         self.settled_bytes.store(stored_bytes, Ordering::Relaxed);
     }
 
-    /// The bytes it takes in LMDB; none as long as no checkpoint has compressed it.
+    /// The bytes it takes in LMDB; none as long as it has not been compressed.
     pub fn settled(&self) -> Option<u64> {
         Some(self.settled_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
     }

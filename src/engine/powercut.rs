@@ -396,7 +396,8 @@ fn change(engine: &Engine, writer: u64, random: &mut SplitMix) -> Option<(Seq, V
             (a != b).then(|| one((seq, Change::Swap(a, b))))
         }
         88..94 => {
-            let definition = Definition { name: Some(format!("named-{}", random.next())), kind: None };
+            let definition =
+                Definition { name: Some(format!("named-{}", random.next())), ..Definition::default() };
             let (id, seq) = engine.write(NOW_MS, &[], |txn| txn.define(None, definition)).unwrap();
             Some(one((seq, Change::Create(id))))
         }

@@ -3,6 +3,7 @@
 //! Pure data: the journal, LMDB and the clock are the callers'. [`State::apply`] is how every change gets here, from a
 //! running command and from the journal at start-up alike.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Seq;
@@ -11,8 +12,9 @@ use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
 use super::tap::Untold;
 use super::watch::Watches;
+use super::weigh::Tight;
 use crate::store::usage::Weight;
-use crate::store::{Catalog, Generation, Kind, Store, StoreId, Usage};
+use crate::store::{Catalog, Generation, Kind, ServerQuota, Store, StoreId, Usage};
 
 pub struct State {
     pub catalog: Catalog,
@@ -29,6 +31,11 @@ pub struct State {
     pub retired: Vec<Generation>,
     /// What a store without a kind of its own takes.
     pub default_kind: Kind,
+    pub server_quota: ServerQuota,
+    /// Whether there is any limit that writes have to be judged by.
+    pub is_bounded: bool,
+    /// Where limits are so close that compressed sizes matter.
+    pub tight: Tight,
     /// Effects that are going to be one journal entry: see [`super::alone`].
     pub group: Option<Vec<Effect>>,
     /// What the group's end tells.
@@ -53,6 +60,9 @@ impl State {
             last_generation: 0,
             retired: Vec::new(),
             default_kind,
+            server_quota: ServerQuota::default(),
+            is_bounded: false,
+            tight: Tight::default(),
             group: None,
             untold: Vec::new(),
             watches: Arc::default(),
@@ -81,10 +91,10 @@ impl State {
         match effect {
             Effect::Put { generation, key, value, expires_at_ms } => {
                 let live = Live::new(value, expires_at_ms);
-                if let Some(usage) = self.catalog.usage_mut(generation) {
+                self.catalog.change_usage(generation, |usage| {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                     usage.add(live.weight(&key));
-                }
+                });
                 if self.watches.any()
                     && let Some(store) = self.catalog.holding(generation)
                 {
@@ -93,9 +103,9 @@ impl State {
                 self.active.insert(generation, &key, Entry { version: seq, live: Some(live) });
             }
             Effect::Remove { generation, key } => {
-                if let Some(usage) = self.catalog.usage_mut(generation) {
+                self.catalog.change_usage(generation, |usage| {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
-                }
+                });
                 self.active.insert(generation, &key, Entry { version: seq, live: None });
             }
             Effect::Define { store, generation, definition } => {
@@ -144,12 +154,45 @@ impl State {
             id,
             name: definition.name.as_deref().map(Arc::from),
             kind: definition.kind,
+            quota: definition.quota,
+            links: Arc::new(definition.links.clone()),
             generation,
             born: known.map_or(seq, |store| store.born),
             usage: known.map_or(usage, |store| store.usage),
         };
+        let was_bounded = self.catalog.get(id).is_some_and(|store| store.quota.is_bounded());
         self.catalog.insert(store);
         self.last_generation = self.last_generation.max(generation);
+        if was_bounded != definition.quota.is_bounded() {
+            self.note_bounds();
+        }
+    }
+
+    pub fn set_server_quota(&mut self, quota: ServerQuota) {
+        self.server_quota = quota;
+        self.note_bounds();
+    }
+
+    fn note_bounds(&mut self) {
+        self.is_bounded =
+            self.server_quota.is_bounded() || self.catalog.iter().any(|store| store.quota.is_bounded());
+    }
+
+    /// Has a record that lies in memory count with the bytes it takes once compressed. Nothing happens if it has
+    /// changed since it had this version.
+    pub fn settle(&mut self, generation: Generation, key: &[u8], version: Seq, stored_bytes: u64) {
+        let State { active, frozen, catalog, .. } = self;
+        let entry = active
+            .get(generation, key)
+            .or_else(|| frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)));
+        let Some(Entry { version: current, live: Some(live) }) = entry else { return };
+        if *current == version {
+            let before = live.weight(key).stored_bytes;
+            live.settle(stored_bytes);
+            catalog.change_usage(generation, |usage| {
+                usage.stored_bytes = usage.stored_bytes.saturating_sub(before) + stored_bytes;
+            });
+        }
     }
 
     fn retire(&mut self, generation: Generation, leftovers: &mut Leftovers) {
@@ -161,6 +204,11 @@ impl State {
 impl Store {
     /// What the store is, apart from what it holds.
     pub fn definition(&self) -> Definition {
-        Definition { name: self.name.as_ref().map(|name| name.to_string()), kind: self.kind }
+        Definition {
+            name: self.name.as_ref().map(|name| name.to_string()),
+            kind: self.kind,
+            quota: self.quota,
+            links: BTreeSet::clone(&self.links),
+        }
     }
 }

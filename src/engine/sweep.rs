@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::fill::Warned;
 use super::lmdb::DeadlineRow;
+use super::retention::Rounds;
 use super::{Engine, Fault, clock};
 use crate::error::Error;
 use crate::store::{Generation, Key};
@@ -44,13 +46,22 @@ impl Engine {
 
     /// The thread that removes what expired, until the engine closes.
     pub(super) fn run_sweeps(&self) {
+        let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
         while !self.room.closes_within(EVERY) {
+            self.watch_limits(&mut warned);
             if !self.is_sweeping() {
                 continue;
             }
             // a fault here is one of the journal or of LMDB, which their own threads report
             while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
+            self.retain_in_turn(clock::now_ms(), &mut rounds);
         }
+    }
+
+    /// Removes some of what is due, for who met a limit: the sweeper may be a tenth of a second late. Says whether there
+    /// was any.
+    pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
+        Ok(self.is_sweeping() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
     }
 
     /// Removes records that are due, up to `records_max`; says how many.

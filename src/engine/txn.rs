@@ -45,7 +45,10 @@ pub struct Meta {
 /// What becomes of a record's expiry when it is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
+    /// Nothing was said of it: none, or what the store gives such records.
     Never,
+    /// None, whatever the store gives others.
+    Persist,
     /// At a point in time, in milliseconds since 1970. In the past, the record is removed instead of put.
     At(u64),
     /// As it was.
@@ -54,7 +57,7 @@ pub enum Expiry {
 
 impl From<Option<u64>> for Expiry {
     fn from(expires_at_ms: Option<u64>) -> Expiry {
-        expires_at_ms.map_or(Expiry::Never, Expiry::At)
+        expires_at_ms.map_or(Expiry::Persist, Expiry::At)
     }
 }
 
@@ -286,7 +289,11 @@ pub(super) struct Changes {
     /// Stores that this transaction gave another generation.
     moved: Vec<(StoreId, Generation)>,
     generations: u64,
+    /// Positions of the effects that put a record as it is, but for its expiry.
+    redated: SmallVec<[usize; 1]>,
     pub(super) news: News,
+    /// What records take that have been weighed already, by the position of their effects, in rising order.
+    pub(super) weights: Vec<(usize, u64)>,
 }
 
 /// Effects that are searched one by one before an index is made.
@@ -312,6 +319,36 @@ impl Changes {
         }
         self.effects.push(effect);
         self.replaced.push(replaced);
+    }
+
+    /// What the record weighs that an effect puts; none if it puts none.
+    pub(super) fn weight_of_put(&self, at: usize) -> Option<Weight> {
+        let Some(Effect::Put { key, value, expires_at_ms, .. }) = self.effects.get(at) else { return None };
+        let plain = Weight::plain(key, value.len(), expires_at_ms.is_some());
+        let known = self.weights.binary_search_by_key(&at, |(at, _)| *at).ok();
+        let stored_bytes = known.and_then(|known| self.weights.get(known)).map(|(_, bytes)| *bytes);
+        Some(Weight { stored_bytes: stored_bytes.unwrap_or(plain.stored_bytes), ..plain })
+    }
+
+    /// Whether an effect puts a record as it is, but for its expiry.
+    pub(super) fn is_redated(&self, at: usize) -> bool {
+        self.redated.contains(&at)
+    }
+
+    /// What records take that have been weighed, wherever they were put.
+    pub(super) fn take_settled(&mut self) -> Vec<(Generation, Bytes, u64)> {
+        let weights = std::mem::take(&mut self.weights);
+        let settled = weights.into_iter().filter_map(|(at, bytes)| match self.effects.get(at)? {
+            Effect::Put { generation, key, .. } => Some((*generation, key.clone(), bytes)),
+            _ => None,
+        });
+        settled.collect()
+    }
+
+    /// Whether what an effect puts is what the transaction leaves at its key.
+    pub(super) fn is_last_on_its_key(&self, at: usize) -> bool {
+        let Some(effect @ Effect::Put { generation, key, .. }) = self.effects.get(at) else { return false };
+        self.last(*generation, key).is_some_and(|last| std::ptr::eq(last, effect))
     }
 
     fn last(&self, of: Generation, name: &Bytes) -> Option<&Effect> {
@@ -364,7 +401,8 @@ impl<'t> WriteTxn<'t> {
 
     /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't.
     pub fn put(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
-        let kind = self.state.kind(self.store(key.store)?);
+        let store = self.store(key.store)?;
+        let kind = self.state.kind(store);
         if value.bytes().len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong);
         }
@@ -372,9 +410,11 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let expires_at_ms = match expiry {
-            Expiry::Never => None,
+            Expiry::Never => self.default_deadline(store),
+            Expiry::Persist => None,
             Expiry::At(deadline) => Some(deadline),
-            Expiry::Keep => found.clone().unexpired(self.now_ms).expires_at_ms(),
+            Expiry::Keep if found.is_live(self.now_ms) => found.expires_at_ms(),
+            Expiry::Keep => self.default_deadline(store),
         };
         let replaced = found.weight(&key.name);
         self.notify_expired(key, &found);
@@ -390,6 +430,18 @@ impl<'t> WriteTxn<'t> {
         let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
         self.changes.push(effect, replaced);
         Ok(())
+    }
+
+    /// Puts a record as it is, but for its expiry. That may take a few bytes, and no limit refuses it: it is how stores
+    /// get room again.
+    pub fn set_expiry(&mut self, key: &Key, record: &Record, expiry: Expiry) -> Result<(), Error> {
+        self.changes.redated.push(self.changes.effects.len());
+        self.put(key, Value::stored(record.value.clone()), expiry)
+    }
+
+    /// When a record of the store expires of which nothing was said.
+    fn default_deadline(&self, store: &Store) -> Option<u64> {
+        store.quota.default_ttl_ms.map(|ttl_ms| self.now_ms.saturating_add(ttl_ms))
     }
 
     /// Removes the record at a key; says whether there was one.
@@ -481,6 +533,11 @@ impl<'t> WriteTxn<'t> {
     /// What a store takes as a value.
     pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
         Ok(self.state.kind(self.store(store)?))
+    }
+
+    /// What a store of that definition takes as a value.
+    pub fn kind_of(&self, definition: &Definition) -> Kind {
+        definition.kind.unwrap_or(self.state.default_kind)
     }
 
     fn new_generation(&mut self) -> Generation {

@@ -112,6 +112,17 @@ static METRICS: &[Metric] = &[
         "How long the last took",
     )
     .scaled(MILLI),
+    gauge("larder_records", "keys", "Records in all stores"),
+    gauge("larder_stored_bytes", "stored_bytes", "Keys and records in all stores as stored"),
+    gauge("larder_named_stores", "named_stores", "Stores with a name"),
+    gauge("larder_max_records", "max_keys", "Most records in all stores; 0: no limit"),
+    gauge("larder_max_stored_bytes", "max_bytes", "Most stored bytes in all stores; 0: no limit"),
+    gauge("larder_max_named_stores", "max_stores", "Most stores with a name; 0: no limit"),
+    gauge(
+        "larder_limits_nearly_reached",
+        "limits_nearly_reached",
+        "Limits of the server and of stores that are used to 80 % or more",
+    ),
     counter("larder_cpu_user_seconds_total", "used_cpu_user", "Processor time in the program"),
     counter(
         "larder_cpu_system_seconds_total",
@@ -159,6 +170,8 @@ static FAMILIES: &[Family] = &[
                 "Keys and values in a store as clients know them",
             ),
             gauge("larder_store_stored_bytes", "stored_bytes", "Keys and records in a store as stored"),
+            gauge("larder_store_max_records", "max_keys", "Most records in a store; 0: no limit"),
+            gauge("larder_store_max_stored_bytes", "max_bytes", "Most stored bytes in a store; 0: no limit"),
         ],
     },
 ];

@@ -17,6 +17,7 @@ mod gate;
 mod health;
 mod json;
 mod keys;
+mod links;
 mod many;
 mod metrics;
 mod problem;
@@ -36,7 +37,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -66,6 +67,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/", get(stores::info).patch(stores::set).delete(stores::drop_store))
         .route("/rename", post(stores::rename))
         .route("/clear", post(stores::clear))
+        .route("/links", get(links::list).post(links::link))
+        .route("/links/{workflow}", delete(links::unlink))
         .route("/keys", get(keys::keys))
         .route("/entries", get(keys::entries))
         .route("/search", get(search::search))

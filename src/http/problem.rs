@@ -104,7 +104,7 @@ mod tests {
             (Error::NoStore("x".into()), 404),
             (Error::StoreExists("x".into()), 409),
             (Error::InUse { store: "x".into(), users: "y".into() }, 409),
-            (Error::other("QUOTA the store is full"), 507),
+            (Error::Quota("the store is full".into()), 507),
             (Error::NoAuth, 401),
             (Error::WrongPass, 401),
             (Error::other("NOPERM no"), 403),

@@ -7,10 +7,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::ask::{Ask, given};
-use super::gate::{Entry, items, words};
+use super::ask::Ask;
+use super::gate::{Entry, Talk, items, words};
 use super::json::{answer, of_reply};
 use super::problem::{Answer, Problem};
+use crate::command::permission;
 
 pub async fn list(ask: Ask) -> Answer {
     ask.params(&[])?;
@@ -19,23 +20,21 @@ pub async fn list(ask: Ask) -> Answer {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct NewStore {
     name: String,
-    #[serde(default, deserialize_with = "given")]
-    values: Option<String>,
+    #[serde(flatten)]
+    settings: Map<String, Value>,
 }
 
 pub async fn create(ask: Ask) -> Answer {
     ask.params(&[])?;
     let (new, gate) = ask.json::<NewStore>().await?;
     let location = format!("/api/v1/stores/{}", utf8_percent_encode(&new.name, NON_ALPHANUMERIC));
+    let settings = setting_words(new.settings)?;
     let info = gate
         .write(new.name.len(), move |talk| {
             let mut command = words([b"STORE", b"CREATE", new.name.as_bytes()]);
-            if let Some(values) = &new.values {
-                command.extend(words([b"VALUES", values.as_bytes()]));
-            }
+            command.extend(settings);
             talk.command(command)?;
             talk.command(words([b"STORE", b"INFO", new.name.as_bytes()]))
         })
@@ -52,20 +51,28 @@ pub async fn info(ask: Ask) -> Answer {
     Ok(answer(of_reply(&info).to_string()))
 }
 
-/// Changes settings, all or none: an object of those that STORE SET takes.
+/// Settings as STORE SET takes them, from an object of them; `null` takes one away.
+fn setting_words(settings: Map<String, Value>) -> Result<Vec<Bytes>, Problem> {
+    let mut words = Vec::with_capacity(2 * settings.len());
+    for (name, value) in settings {
+        let value = match value {
+            Value::String(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Null => "none".to_owned(),
+            _ => return Err(Problem::bad(format!("'{name}' must be a text, a number or null"))),
+        };
+        words.extend([Bytes::from(name), Bytes::from(value)]);
+    }
+    Ok(words)
+}
+
+/// Changes settings, all or none.
 pub async fn set(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
     let (settings, gate) = ask.json::<Map<String, Value>>().await?;
     let mut command = words([b"STORE", b"SET", &store]);
-    for (name, value) in settings {
-        let value = match value {
-            Value::String(text) => text,
-            Value::Number(number) => number.to_string(),
-            _ => return Err(Problem::bad(format!("'{name}' must be a text or a number"))),
-        };
-        command.extend([Bytes::from(name), Bytes::from(value)]);
-    }
+    command.extend(setting_words(settings)?);
     let info = gate
         .write(0, move |talk| {
             talk.command(command)?;
@@ -119,11 +126,17 @@ pub async fn drop_store(ask: Ask) -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// What all stores together hold that the caller may know of.
+/// What all stores together hold that the caller may know of, the limits over all stores, and the limits that are nearly
+/// reached.
 pub async fn usage(ask: Ask) -> Answer {
     ask.params(&[])?;
-    let stores = ask.gate.read(|talk| items(talk.command(words([b"STORE", b"LIST"]))?)).await?;
+    let server = ask.gate.server.clone();
+    let (stores, nearly_reached) = ask
+        .gate
+        .read(|talk| Ok((items(talk.command(words([b"STORE", b"LIST"]))?)?, nearly_reached(talk))))
+        .await?;
     let stores: Vec<Value> = stores.iter().map(of_reply).collect();
+    let quota = server.config.settings().quota;
     let sum = |field: &str| stores.iter().filter_map(|store| store[field].as_u64()).sum::<u64>();
     let total = json!({
         "stores": stores.len(),
@@ -131,8 +144,21 @@ pub async fn usage(ask: Ask) -> Answer {
         "expiring": sum("expiring"),
         "plain_bytes": sum("plain_bytes"),
         "stored_bytes": sum("stored_bytes"),
+        "max_stores": quota.max_stores.unwrap_or(0),
+        "max_keys": quota.max_keys.unwrap_or(0),
+        "max_bytes": quota.max_bytes.unwrap_or(0),
+        "nearly_reached": nearly_reached,
     });
     Ok(answer(total.to_string()))
+}
+
+fn nearly_reached(talk: &Talk) -> Vec<Value> {
+    let told = talk.server.engine.nearly_full().into_iter().filter_map(|fill| {
+        let store = fill.store.map(|id| talk.server.store_label(id));
+        let is_shown = store.as_ref().is_none_or(|label| permission::may_use_store(&talk.session, label));
+        is_shown.then(|| json!({"store": store, "limit": fill.setting, "used": fill.used, "max": fill.max}))
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -174,6 +200,12 @@ mod tests {
             ("PATCH /api/v1/stores/orders", r#"{"colour": "red"}"#, 400, ""),
             ("PATCH /api/v1/stores/orders", "{}", 400, ""),
             ("PATCH /api/v1/stores/orders", r#"{"values": true}"#, 400, ""),
+            ("PATCH /api/v1/stores/orders", r#"{"max-keys": -1}"#, 400, ""),
+            ("PATCH /api/v1/stores/orders", r#"{"max-keys": 1.5}"#, 400, ""),
+            ("PATCH /api/v1/stores/orders", r#"{"max-keys": 5, "retention": "1w"}"#, 400, ""),
+            ("POST /api/v1/stores", r#"{"name": "x", "max-bytes": []}"#, 400, ""),
+            ("POST /api/v1/stores", r#"{"name": "x", "name2": "y"}"#, 400, ""),
+            ("GET /api/v1/stores/x", "", 404, ""),
             ("POST /api/v1/stores/0/rename", r#"{"name": "x"}"#, 400, ""),
             ("DELETE /api/v1/stores/0", "", 400, ""),
             ("DELETE /api/v1/stores/orders?force=maybe", "", 400, ""),
@@ -182,6 +214,49 @@ mod tests {
             ("GET /api/v2/stores", "", 404, ""),
             ("POST /api/v1/usage", "{}", 405, ""),
         ]);
+    }
+
+    #[tokio::test]
+    async fn limits_are_set_told_and_heeded() {
+        let api = Api::new();
+        let new =
+            r#"{"name": "orders", "max-keys": 5, "max-bytes": "1kb", "default-ttl": 90, "retention": "30d"}"#;
+        let told = api.run("POST /api/v1/stores", new).await.json();
+        let limits = ["max_keys", "max_bytes", "default_ttl_ms", "retention_ms"];
+        assert_eq!(limits.map(|name| told[name].as_u64().unwrap_or(0)), [5, 1_024, 90_000, 30 * 86_400_000]);
+        for at in 0..4 {
+            let put = api.run(&format!("PUT /api/v1/stores/orders/records/{at}"), "1").await;
+            assert_eq!(put.status, 201);
+        }
+        let usage = api.run("GET /api/v1/usage", "").await.json();
+        let nearly = serde_json::json!([{"store": "orders", "limit": "max-keys", "used": 4, "max": 5}]);
+        assert_eq!((&usage["nearly_reached"], &usage["max_keys"]), (&nearly, &0.into()));
+        let many = r#"{"records": [{"key": "4", "value": 1}, {"key": "5", "value": 1}]}"#;
+        let refused = api.run("POST /api/v1/stores/orders/many/put", many).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (507, &"QUOTA".into()));
+        let detail = "store 'orders' holds 4 of at most 5 keys; delete some or raise it with STORE SET orders max-keys";
+        assert_eq!(refused.json()["detail"], detail);
+        assert_eq!(api.run("GET /api/v1/stores/orders/records/4", "").await.status, 404, "all or none");
+        assert_eq!(api.run("PUT /api/v1/stores/orders/records/0", "2").await.status, 204);
+        let free = r#"{"max-keys": null, "max-bytes": 0, "default-ttl": "none", "retention": "0"}"#;
+        let told = api.run("PATCH /api/v1/stores/orders", free).await.json();
+        assert_eq!(limits.map(|name| told[name].as_u64()), [Some(0); 4]);
+        assert_eq!(api.run("POST /api/v1/stores/orders/many/put", many).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn limits_of_the_server_are_told() {
+        let api = Api::new();
+        let set = "CONFIG SET max-stores 1 max-keys 10 max-bytes 1mb";
+        crate::command::testing::type_in(&api.server, set);
+        assert_eq!(api.run("POST /api/v1/stores", r#"{"name": "one"}"#).await.status, 201);
+        let refused = api.run("POST /api/v1/stores", r#"{"name": "two"}"#).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (507, &"QUOTA".into()));
+        let usage = api.run("GET /api/v1/usage", "").await.json();
+        let limits = ["max_stores", "max_keys", "max_bytes"].map(|name| usage[name].as_u64());
+        assert_eq!(limits, [Some(1), Some(10), Some(1 << 20)]);
+        let nearly = serde_json::json!([{"store": null, "limit": "max-stores", "used": 1, "max": 1}]);
+        assert_eq!(usage["nearly_reached"], nearly);
     }
 
     #[tokio::test]

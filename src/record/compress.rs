@@ -116,6 +116,13 @@ impl<'a> Encoded<'a> {
     }
 }
 
+impl Compression {
+    /// Whether a value of so many bytes is worth trying.
+    pub fn tries(&self, value_bytes: usize) -> bool {
+        matches!(self, Compression::Brotli { min_bytes, .. } if value_bytes >= *min_bytes)
+    }
+}
+
 /// Compresses where the setting asks for it and the stored record gets shorter by it.
 pub fn compress<'a>(plain: &'a [u8], compression: &Compression) -> Encoded<'a> {
     let payload = match *compression {

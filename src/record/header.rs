@@ -37,6 +37,12 @@ pub fn plain_header_bytes(expires: bool) -> usize {
     if expires { VERSION_AT + 8 + 8 } else { VERSION_AT + 8 }
 }
 
+/// Length of the header in front of a payload.
+pub fn header_bytes(codec: Codec, expires: bool) -> usize {
+    let plain_length = if codec == Codec::Brotli { PLAIN_LENGTH_BYTES } else { 0 };
+    plain_header_bytes(expires) + plain_length
+}
+
 /// What a Brotli payload costs in the header.
 pub(super) const PLAIN_LENGTH_BYTES: usize = 4;
 

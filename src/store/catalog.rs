@@ -1,9 +1,9 @@
 //! Which stores there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Generation, Kind, StoreId, Usage};
+use super::{Generation, Kind, Quota, StoreId, Usage};
 use crate::error::Error;
 use crate::limits::{DATABASES_MAX, STORE_NAME_BYTES_MAX};
 
@@ -15,6 +15,9 @@ pub struct Store {
     pub name: Option<Arc<str>>,
     /// None: what `default-values` says.
     pub kind: Option<Kind>,
+    pub quota: Quota,
+    /// Workflows that use the store, whether they are connected or not.
+    pub links: Arc<BTreeSet<String>>,
     pub generation: Generation,
     /// The journal sequence number that gave the store its generation: what an absent key reflects.
     pub born: u64,
@@ -36,6 +39,28 @@ pub struct Catalog {
     by_name: HashMap<Arc<str>, StoreId>,
     by_generation: HashMap<Generation, StoreId>,
     next_id: StoreId,
+    total: Total,
+}
+
+/// What all stores hold together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total {
+    pub records: u64,
+    pub stored_bytes: u64,
+    /// Stores with a name.
+    pub named: u64,
+}
+
+impl Total {
+    fn add(&mut self, usage: &Usage) {
+        self.records += usage.records;
+        self.stored_bytes += usage.stored_bytes;
+    }
+
+    fn subtract(&mut self, usage: &Usage) {
+        self.records -= usage.records;
+        self.stored_bytes -= usage.stored_bytes;
+    }
 }
 
 impl Catalog {
@@ -52,10 +77,19 @@ impl Catalog {
         self.by_generation.get(&generation).and_then(|id| self.by_id.get(id))
     }
 
-    /// The counters of the store that holds a generation; none if it was flushed or dropped since.
-    pub fn usage_mut(&mut self, generation: Generation) -> Option<&mut Usage> {
-        let id = self.by_generation.get(&generation)?;
-        self.by_id.get_mut(id).map(|store| &mut store.usage)
+    /// Changes the counters of the store that holds a generation, if it was not flushed or dropped since.
+    pub fn change_usage(&mut self, generation: Generation, change: impl FnOnce(&mut Usage)) {
+        let id = self.by_generation.get(&generation);
+        if let Some(store) = id.and_then(|id| self.by_id.get_mut(id)) {
+            self.total.subtract(&store.usage);
+            change(&mut store.usage);
+            self.total.add(&store.usage);
+        }
+    }
+
+    /// What all stores hold together.
+    pub fn total(&self) -> Total {
+        self.total
     }
 
     /// All stores, by number.
@@ -86,7 +120,9 @@ impl Catalog {
         self.remove(store.id);
         if let Some(name) = &store.name {
             self.by_name.insert(name.clone(), store.id);
+            self.total.named += 1;
         }
+        self.total.add(&store.usage);
         self.by_generation.insert(store.generation, store.id);
         self.reserve_ids_below(store.id.saturating_add(1));
         self.by_id.insert(store.id, store);
@@ -96,7 +132,9 @@ impl Catalog {
         let store = self.by_id.remove(&id)?;
         if let Some(name) = &store.name {
             self.by_name.remove(name);
+            self.total.named -= 1;
         }
+        self.total.subtract(&store.usage);
         // after a swap another store may hold this generation by now
         if self.by_generation.get(&store.generation) == Some(&id) {
             self.by_generation.remove(&store.generation);
@@ -129,7 +167,16 @@ mod tests {
     use super::*;
 
     fn store(id: StoreId, name: Option<&str>, generation: Generation) -> Store {
-        Store { id, name: name.map(Arc::from), kind: None, generation, born: 0, usage: Usage::default() }
+        Store {
+            id,
+            name: name.map(Arc::from),
+            kind: None,
+            quota: Quota::default(),
+            links: Arc::default(),
+            generation,
+            born: 0,
+            usage: Usage { records: generation, stored_bytes: 10 * generation, ..Usage::default() },
+        }
     }
 
     #[test]
@@ -143,6 +190,21 @@ mod tests {
         catalog.remove(16);
         assert!(catalog.named("sales").is_none() && catalog.holding(8).is_none());
         assert_eq!(catalog.next_id(), 17, "a number is not given twice");
+    }
+
+    #[test]
+    fn the_total_follows() {
+        let mut catalog = Catalog::default();
+        catalog.insert(store(0, None, 1));
+        catalog.insert(store(16, Some("orders"), 7));
+        assert_eq!(catalog.total(), Total { records: 8, stored_bytes: 80, named: 1 });
+        catalog.change_usage(7, |usage| usage.records = 2);
+        catalog.change_usage(99, |usage| usage.records = 1_000);
+        assert_eq!(catalog.total().records, 3);
+        catalog.insert(store(16, Some("sales"), 8));
+        assert_eq!(catalog.total(), Total { records: 9, stored_bytes: 90, named: 1 });
+        catalog.remove(16);
+        assert_eq!(catalog.total(), Total { records: 1, stored_bytes: 10, named: 0 });
     }
 
     #[test]

@@ -4,12 +4,14 @@ pub mod catalog;
 pub mod cursor;
 pub mod key;
 pub mod pattern;
+pub mod quota;
 pub mod usage;
 pub mod value;
 
 pub use catalog::{Catalog, Store};
 pub use key::{Key, StoreId};
 pub use pattern::Pattern;
+pub use quota::{Quota, ServerQuota};
 pub use usage::Usage;
 pub use value::{Kind, Value};
 

@@ -5,7 +5,7 @@ use larder::engine::effect::{Definition, Effect};
 use larder::engine::journal::{self, Journal, JournalError};
 use larder::record::{Compression, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
-use larder::store::{Kind, Pattern};
+use larder::store::{Kind, Pattern, Quota};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -183,7 +183,12 @@ fn records() {
 #[test]
 fn journal_entries() {
     let (key, value) = (Bytes::from_static(b"key"), Bytes::from_static(b"[1,2,3]"));
-    let definition = Definition { name: Some("orders".into()), kind: Some(Kind::Any) };
+    let definition = Definition {
+        name: Some("orders".into()),
+        kind: Some(Kind::Any),
+        quota: Quota { max_keys: Some(7), retention_ms: Some(1_000), ..Quota::default() },
+        links: ["nightly import".to_owned()].into(),
+    };
     let effects = [
         Effect::Put { generation: 5, key: key.clone(), value, expires_at_ms: Some(1_700_000_000_000) },
         Effect::Remove { generation: 5, key },

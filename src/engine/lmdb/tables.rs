@@ -14,6 +14,8 @@ use crate::record::header::RecordView;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
+const TIMELINE: &[u8] = b"timeline";
+
 /// The environment and its tables; cheap to share by reference, closed when dropped.
 pub struct Tables {
     pub(super) env: Env<WithoutTls>,
@@ -377,6 +379,15 @@ impl Tables {
 
     pub fn put_meta_number(&self, batch: &mut WriteBatch<'_>, name: &str, number: u64) -> Result<(), Fault> {
         Ok(self.meta.put(batch, name.as_bytes(), &number.to_be_bytes())?)
+    }
+
+    /// What retention knows of times, as it wrote it; empty in a directory that has none yet.
+    pub fn timeline(&self, txn: &Snapshot<'_>) -> Result<Vec<u8>, Fault> {
+        Ok(self.meta.get(txn, TIMELINE)?.unwrap_or_default().to_vec())
+    }
+
+    pub fn put_timeline(&self, batch: &mut WriteBatch<'_>, timeline: &[u8]) -> Result<(), Fault> {
+        Ok(self.meta.put(batch, TIMELINE, timeline)?)
     }
 
     /// The journal sequence number up to which the tables reflect everything.

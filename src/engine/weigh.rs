@@ -1,0 +1,325 @@
+//! Weighing: what records take once they are compressed, for those whom a byte limit would refuse.
+//!
+//! A record counts with its plain size until its checkpoint. That is fine as long as there is room; where there isn't, a
+//! limit would refuse what fits. So when a limit is met:
+//!
+//! ```text
+//!  try_write ──▶ over the limit? ──▶ values of the transaction not weighed? ──▶ weigh them ──────────▶ run it again
+//!      ▲                        └──▶ records in memory not weighed? ──▶ tighten, weigh some of them ──▶ run it again
+//!      │                        └──▶ neither: it doesn't fit, unless it makes less of what is there
+//!      └── the command is planned anew: see dispatch
+//! ```
+//!
+//! Compression happens without the lock, in steps of [`WEIGHED_AT_ONCE`]; a step saves more than most writes need, so a
+//! write near a limit pays about for itself, and only a true refusal has everything weighed, once: from then on the
+//! stores in question are *tight*, which means that all that is put there is weighed as it comes, so there is never a
+//! need to search for what isn't. When they are below 80 % again they are let go ([`Engine::loosen`]).
+//!
+//! Between weighing and running again others may write: then what the command wants to put may be something else, and
+//! is weighed in its turn. Nobody waits for anybody.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::effect::Effect;
+use super::quota::{Excess, Scope, judge};
+use super::state::State;
+use super::txn::Changes;
+use super::{Engine, Seq};
+use crate::error::Error;
+use crate::record::compress::{self, Codec, Compression};
+use crate::record::header;
+use crate::store::Generation;
+use crate::store::quota::is_nearly_full;
+
+/// Bytes of values, and records, that one step compresses at the most; more if one value is larger.
+const WEIGHED_AT_ONCE: usize = 64 * 1024;
+const RECORDS_AT_ONCE: usize = 256;
+
+/// Values that a command wants to put, and what they take once compressed.
+#[derive(Default)]
+pub struct Weighed {
+    values: HashMap<Bytes, Press, foldhash::fast::RandomState>,
+}
+
+/// How a value comes out of compression.
+#[derive(Debug, Clone, Copy)]
+struct Press {
+    codec: Codec,
+    payload_bytes: usize,
+}
+
+impl Press {
+    fn new(value: &[u8], compression: &Compression) -> Press {
+        let encoded = compress::compress(value, compression);
+        Press { codec: encoded.codec, payload_bytes: encoded.payload.len() }
+    }
+
+    fn plain(value: &[u8]) -> Press {
+        Press { codec: Codec::Plain, payload_bytes: value.len() }
+    }
+
+    fn stored_bytes(self, key: &[u8], expires: bool) -> u64 {
+        (key.len() + header::header_bytes(self.codec, expires) + self.payload_bytes) as u64
+    }
+}
+
+impl Weighed {
+    /// What a record takes with a value, if that was weighed.
+    fn stored_bytes(&self, key: &[u8], value: &[u8], expires: bool) -> Option<u64> {
+        Some(self.values.get(value)?.stored_bytes(key, expires))
+    }
+
+    fn weigh(&mut self, values: Vec<Bytes>, compression: &Compression) {
+        for value in values {
+            let press = Press::new(&value, compression);
+            self.values.insert(value, press);
+        }
+    }
+}
+
+/// Where limits are so close that compressed sizes matter.
+#[derive(Debug, Default)]
+pub(super) struct Tight {
+    /// All stores, for the limit over all of them.
+    server: bool,
+    /// Of tight stores, what may still lie in memory without having been weighed.
+    unweighed: HashMap<Generation, Vec<Bytes>>,
+}
+
+impl Tight {
+    /// Whether everything that is put has to be weighed as it comes.
+    pub fn holds(&self, generation: Generation) -> bool {
+        self.server || (!self.unweighed.is_empty() && self.unweighed.contains_key(&generation))
+    }
+}
+
+impl Tight {
+    /// Notes what is put without having been weighed.
+    fn note(&mut self, effect: &Effect) {
+        if let Effect::Put { generation, key, .. } = effect
+            && self.holds(*generation)
+        {
+            self.unweighed.entry(*generation).or_default().push(Bytes::copy_from_slice(key));
+        }
+    }
+}
+
+/// A record in memory to be weighed.
+struct Candidate {
+    generation: Generation,
+    key: Bytes,
+    value: Bytes,
+    expires: bool,
+    version: Seq,
+}
+
+impl State {
+    /// Whether all that counts for a limit has been weighed.
+    pub(super) fn is_weighed(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Server => self.tight.server && self.tight.unweighed.values().all(Vec::is_empty),
+            Scope::Store(generation) => match self.tight.unweighed.get(&generation) {
+                Some(keys) => keys.is_empty(),
+                // tight since before its first record
+                None => self.tight.server,
+            },
+        }
+    }
+
+    /// From now on all that counts for a limit is weighed; notes what was not so far.
+    fn tighten(&mut self, scope: Scope) {
+        let mut layers: Vec<Generation> = match scope {
+            Scope::Store(generation) => vec![generation],
+            Scope::Server => {
+                let frozen = self.frozen.as_ref().map(|frozen| frozen.overlay.layers());
+                let layers = self.active.layers().into_iter().chain(frozen.into_iter().flatten());
+                layers.map(|(generation, _)| generation).collect()
+            }
+        };
+        layers.sort_unstable();
+        layers.dedup();
+        // what became tight with the server before has been weighed as it came
+        layers.retain(|generation| !self.tight.holds(*generation));
+        for generation in layers {
+            let mut keys = Vec::new();
+            for overlay in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.overlay)] {
+                let layer = overlay.and_then(|overlay| overlay.layer(generation));
+                let entries = layer.into_iter().flat_map(|layer| layer.iter());
+                let unsettled = entries
+                    .filter(|(_, entry)| entry.live.as_ref().is_some_and(|live| live.settled().is_none()));
+                keys.extend(unsettled.map(|(key, _)| Bytes::copy_from_slice(key)));
+            }
+            self.tight.unweighed.insert(generation, keys);
+        }
+        self.tight.server |= scope == Scope::Server;
+    }
+
+    /// Some of what is not weighed; forgets what is, or has gone.
+    fn unweighed(&mut self, scope: Scope) -> Vec<Candidate> {
+        let mut tight = std::mem::take(&mut self.tight);
+        let mut candidates = Vec::new();
+        let mut bytes = 0;
+        for (generation, keys) in &mut tight.unweighed {
+            if !matches!(scope, Scope::Store(of) if of != *generation) {
+                keys.truncate(
+                    keys.iter()
+                        .rposition(|key| self.candidate(*generation, key).is_some())
+                        .map_or(0, |at| at + 1),
+                );
+                for candidate in keys.iter().rev().filter_map(|key| self.candidate(*generation, key)) {
+                    if bytes >= WEIGHED_AT_ONCE || candidates.len() >= RECORDS_AT_ONCE {
+                        break;
+                    }
+                    bytes += candidate.value.len();
+                    candidates.push(candidate);
+                }
+            }
+        }
+        self.tight = tight;
+        candidates
+    }
+
+    fn candidate(&self, generation: Generation, key: &Bytes) -> Option<Candidate> {
+        self.catalog.holding(generation)?;
+        let entry = self.entry(generation, key)?;
+        let live = entry.live.as_ref().filter(|live| live.settled().is_none())?;
+        Some(Candidate {
+            generation,
+            key: key.clone(),
+            value: live.value.clone(),
+            expires: live.expires_at_ms.is_some(),
+            version: entry.version,
+        })
+    }
+}
+
+/// Why a transaction has to wait for something to be weighed, or can't be.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// These values that it puts.
+    Values(Vec<Bytes>),
+    /// What lies in memory and counts for a limit.
+    Memory(Scope),
+}
+
+/// Whether a transaction may happen as far as limits go; if not yet, what has to be weighed first. Notes in it what its
+/// records weigh that have been weighed already.
+pub(super) fn fit(
+    state: &State,
+    changes: &mut Changes,
+    weighed: &Weighed,
+    compression: &Compression,
+) -> Result<Option<Unfit>, Error> {
+    if !changes.effects.iter().any(|effect| !matches!(effect, Effect::Remove { .. })) {
+        return Ok(None);
+    }
+    let is_tight = changes
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Put { generation, .. } if state.tight.holds(*generation)));
+    if !is_tight
+        && weighed.values.is_empty()
+        && judge(state, changes, &|scope| state.is_weighed(scope)).is_ok()
+    {
+        return Ok(None);
+    }
+    let (mut values, mut weights) = (Vec::new(), Vec::new());
+    for (at, effect) in changes.effects.iter().enumerate() {
+        let Effect::Put { key, value, expires_at_ms, .. } = effect else { continue };
+        if !changes.is_last_on_its_key(at) {
+            continue;
+        }
+        let expires = expires_at_ms.is_some();
+        match weighed.stored_bytes(key, value, expires) {
+            Some(stored_bytes) => weights.push((at, stored_bytes)),
+            None if compression.tries(value.len()) => values.push(value.clone()),
+            None => weights.push((at, Press::plain(value).stored_bytes(key, expires))),
+        }
+    }
+    changes.weights = weights;
+    match judge(state, changes, &|scope| state.is_weighed(scope)) {
+        Ok(()) if is_tight && !values.is_empty() => Ok(Some(Unfit::Values(values))),
+        Ok(()) => Ok(None),
+        Err(Excess { is_of_bytes: true, .. }) if !values.is_empty() => Ok(Some(Unfit::Values(values))),
+        Err(Excess { is_of_bytes: true, scope, .. }) if !state.is_weighed(scope) => {
+            Ok(Some(Unfit::Memory(scope)))
+        }
+        Err(Excess { error, .. }) => Err(error),
+    }
+}
+
+impl Engine {
+    /// Whether a transaction fits; if not yet, what has to be weighed first. For who can't run again, nothing is: what is
+    /// over a limit by its plain size is refused, what is put into a tight store is weighed later.
+    pub(super) fn fit(
+        &self,
+        state: &mut State,
+        changes: &mut Changes,
+        weighed: Option<&Weighed>,
+    ) -> Result<Option<Unfit>, Error> {
+        match weighed {
+            Some(weighed) => fit(state, changes, weighed, &self.compression.read()),
+            None => {
+                judge(state, changes, &|_| true).map_err(|excess| excess.error)?;
+                changes.effects.iter().for_each(|effect| state.tight.note(effect));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Weighs what a limit wants to know, without the lock.
+    pub(super) fn weigh(&self, unfit: Unfit, weighed: Option<&mut Weighed>) {
+        match unfit {
+            Unfit::Values(values) => {
+                let compression = *self.compression.read();
+                if let Some(weighed) = weighed {
+                    weighed.weigh(values, &compression);
+                }
+            }
+            Unfit::Memory(scope) => self.weigh_in_memory(scope),
+        }
+    }
+
+    /// Weighs some of what lies in memory and counts for a limit.
+    fn weigh_in_memory(&self, scope: Scope) {
+        let candidates = {
+            let mut state = self.write_state();
+            state.tighten(scope);
+            state.unweighed(scope)
+        };
+        let compression = *self.compression.read();
+        let weighed: Vec<(Candidate, u64)> = candidates
+            .into_iter()
+            .map(|candidate| {
+                let press = Press::new(&candidate.value, &compression);
+                let stored_bytes = press.stored_bytes(&candidate.key, candidate.expires);
+                (candidate, stored_bytes)
+            })
+            .collect();
+        let mut state = self.write_state();
+        for (Candidate { generation, key, version, .. }, stored_bytes) in &weighed {
+            state.settle(*generation, key, *version, *stored_bytes);
+        }
+    }
+
+    /// Lets go of stores that have room again.
+    pub(super) fn loosen(&self) {
+        {
+            let state = self.read_state();
+            if !state.tight.server && state.tight.unweighed.is_empty() {
+                return;
+            }
+        }
+        let mut state = self.write_state();
+        let State { tight, catalog, server_quota, .. } = &mut *state;
+        tight.server &= is_nearly_full(catalog.total().stored_bytes, server_quota.max_bytes);
+        if !tight.server {
+            tight.unweighed.retain(|generation, _| {
+                let store = catalog.holding(*generation);
+                store.is_some_and(|store| is_nearly_full(store.usage.stored_bytes, store.quota.max_bytes))
+            });
+        }
+    }
+}

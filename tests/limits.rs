@@ -1,0 +1,205 @@
+//! Limits, default TTL, retention and links of a whole server: over both protocols, in log and metrics, and through kills.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use support::{Connection, Random, Reply, Server, free_port, request, wait_for};
+
+/// Starts a server with HTTP, too; gives its HTTP port.
+fn start(flags: &[&str]) -> (Server, u16) {
+    let port = free_port();
+    (Server::larder(&[&["--http-port", &port.to_string()], flags].concat()), port)
+}
+
+/// What is answered to a request over HTTP, head and body.
+fn ask(port: u16, line: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json";
+    write!(stream, "{line} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A field of STORE INFO.
+fn told(connection: &mut Connection, store: &str, field: &str) -> i64 {
+    let info = connection.call(&["STORE", "INFO", store]);
+    let at = info.elements().iter().position(|name| *name == Reply::bulk(field)).expect("the field");
+    info.elements()[at + 1].integer()
+}
+
+#[test]
+fn a_default_ttl_holds_over_both_protocols() {
+    let (server, http) = start(&[]);
+    let mut connection = server.connect();
+    assert!(ask(http, "PATCH /api/v1/stores/0", r#"{"default-ttl": "1d"}"#).starts_with("HTTP/1.1 200"));
+    assert!(ask(http, "PUT /api/v1/stores/0/records/http", "1").starts_with("HTTP/1.1 201"));
+    assert_eq!(connection.ask("SET resp 1"), Reply::ok());
+    assert_eq!(connection.ask("SET own 1 EX 100"), Reply::ok());
+    assert_eq!(connection.ask("JSON.SET document $ {}"), Reply::ok());
+    assert_eq!(connection.ask("INCR counter").integer(), 1);
+    for key in ["http", "resp", "document", "counter"] {
+        let ttl = connection.ask(&format!("TTL {key}")).integer();
+        assert!((100..=86_400).contains(&ttl), "{key}: {ttl}");
+        assert!(ask(http, &format!("GET /api/v1/stores/0/records/{key}"), "").contains("larder-ttl-ms: "));
+    }
+    assert!(connection.ask("TTL own").integer() <= 100);
+    assert_eq!(connection.ask("PERSIST http").integer(), 1);
+    assert!(!ask(http, "GET /api/v1/stores/0/records/http", "").contains("larder-ttl-ms: "));
+    assert_eq!(connection.ask("INCR http").integer(), 2);
+    assert_eq!(connection.ask("TTL http").integer(), -1, "what is changed keeps what it had");
+}
+
+#[test]
+fn a_default_ttl_ends_records() {
+    let (server, _) = start(&[]);
+    let mut connection = server.connect();
+    assert_eq!(connection.ask("STORE SET 0 default-ttl 200ms"), Reply::ok());
+    assert_eq!(connection.ask("SET a 1"), Reply::ok());
+    wait_for(|| connection.ask("GET a").is_null().then_some(())).expect("the record ends");
+    wait_for(|| (told(&mut connection, "0", "records") == 0).then_some(())).expect("its space comes back");
+}
+
+/// What lies in LMDB and what lies in memory, from before the rule and from after it; nothing of other stores.
+#[test]
+fn retention_removes_what_has_not_changed() {
+    let (mut server, http) = start(&[]);
+    let mut connection = server.connect();
+    assert_eq!(connection.ask("STORE CREATE archive"), Reply::ok());
+    for store in ["0", "archive"] {
+        connection.call(&["SELECT", store]);
+        assert_eq!(connection.ask("MSET a 1 b [2] later 3"), Reply::ok());
+        assert_eq!(connection.ask("EXPIRE later 100000").integer(), 1);
+    }
+    server.restart();
+    let mut connection = server.connect();
+    assert_eq!(connection.ask("SET c 1"), Reply::ok());
+    assert!(
+        ask(http, "PATCH /api/v1/stores/0", r#"{"retention": "1500ms"}"#).contains(r#""retention_ms":1500"#)
+    );
+    assert_eq!(connection.ask("SET d 1"), Reply::ok());
+    assert_eq!(connection.ask("TTL a").integer(), -1);
+    wait_for(|| (connection.ask("DBSIZE").integer() == 0).then_some(())).expect("records go");
+    // a kill makes them go later, not stay
+    assert_eq!(connection.ask("SET e 1"), Reply::ok());
+    server.kill_hard();
+    server.start();
+    let mut connection = server.connect();
+    wait_for(|| (connection.ask("DBSIZE").integer() == 0).then_some(())).expect("records go after a kill");
+    assert_eq!(told(&mut connection, "archive", "records"), 3);
+    server.stop();
+    let (sound, said) = server.check();
+    assert!(sound, "{said}");
+}
+
+#[test]
+fn a_limit_that_is_nearly_reached_is_told_everywhere() {
+    let (server, http) = start(&["--max-stores", "1"]);
+    let mut connection = server.connect();
+    assert_eq!(connection.ask("STORE CREATE orders max-keys 5"), Reply::ok());
+    connection.ask("SELECT orders");
+    assert_eq!(connection.ask("MSET a 1 b 1 c 1"), Reply::ok());
+    let figures = ask(http, "GET /metrics", "");
+    assert!(figures.contains("\nlarder_limits_nearly_reached 1\n"), "the one store is all there may be");
+    assert_eq!(connection.ask("SET d 1"), Reply::ok());
+    let figures = ask(http, "GET /metrics", "");
+    let lines = [
+        "larder_limits_nearly_reached 2",
+        "larder_max_named_stores 1",
+        "larder_store_records{store=\"orders\"} 4",
+        "larder_store_max_records{store=\"orders\"} 5",
+    ];
+    for line in lines {
+        assert!(figures.contains(&format!("\n{line}\n")), "{line}");
+    }
+    let info = connection.ask("INFO limits").text();
+    assert!(info.contains("store=orders,limit=max-keys,used=4,max=5"), "{info}");
+    let warnings = || server.log().matches("a limit is nearly reached").count();
+    wait_for(|| (warnings() == 2).then_some(())).expect("a warning for each");
+    // once there is room again, it is told again when it is used up
+    assert_eq!(connection.ask("DEL d").integer(), 1);
+    let keys = ["d", "e"];
+    wait_for(|| {
+        connection.ask("DEL d e");
+        thread::sleep(Duration::from_millis(150));
+        connection.call(&["MSET", keys[0], "1", keys[1], "1"]);
+        thread::sleep(Duration::from_millis(150));
+        (warnings() >= 3).then_some(())
+    })
+    .expect("a new warning");
+}
+
+/// Several writers at limits of keys and bytes, and kills: never more than a limit allows, and the counters are those
+/// of the records that are there.
+#[test]
+fn limits_hold_through_kills() {
+    const MAX_KEYS: i64 = 40;
+    const MAX_BYTES: i64 = 8_000;
+    let mut random = Random::from_environment();
+    let mut server = Server::larder(&["--appendfsync", "everysec", "--overlay-memory", "1mb"]);
+    let mut connection = server.connect();
+    let create = format!("STORE CREATE orders max-keys {MAX_KEYS} max-bytes {MAX_BYTES}");
+    assert_eq!(connection.ask(&create), Reply::ok());
+    assert_eq!(connection.ask("STORE LINK orders nightly").integer(), 1);
+    let mut refusals = 0;
+    for _ in 0..8 {
+        let port = server.port();
+        thread::scope(|scope| {
+            let seeds: Vec<u64> = (0..3).map(|_| random.next()).collect();
+            let writers: Vec<_> =
+                seeds.into_iter().map(|seed| scope.spawn(move || write(port, Random::new(seed)))).collect();
+            thread::sleep(Duration::from_millis(100 + random.below(200) as u64));
+            server.kill_hard();
+            refusals += writers.into_iter().map(|writer| writer.join().unwrap()).sum::<usize>();
+        });
+        server.start();
+        let mut connection = server.connect();
+        connection.ask("SELECT orders");
+        let keys = connection.ask("KEYS *").elements().len() as i64;
+        assert_eq!(told(&mut connection, "orders", "records"), keys);
+        assert!(keys <= MAX_KEYS, "{keys}");
+        // behind a checkpoint, records count with what they take
+        assert_eq!(connection.ask("SAVE"), Reply::ok());
+        let bytes = told(&mut connection, "orders", "stored_bytes");
+        assert!(bytes <= MAX_BYTES, "{bytes}");
+        assert!(connection.ask("STORE DROP orders").is_error("INUSE"));
+    }
+    assert!(refusals > 0, "the limits were met");
+    server.kill_hard();
+    let (sound, said) = server.check();
+    assert!(sound, "{said}");
+}
+
+/// Writes until the server is gone; says how often a limit was in the way.
+fn write(port: u16, mut random: Random) -> usize {
+    let mut refusals = 0;
+    let Ok(mut connection) = Connection::try_open(port) else { return refusals };
+    let _ = connection.try_send(b"SELECT orders\r\n");
+    let _ = connection.try_read();
+    loop {
+        let key = format!("key:{}", random.below(80));
+        let value = format!("\"{}{}\"", random.next(), "abc ".repeat(random.below(200)));
+        let command = match random.below(10) {
+            0 => request(&["DEL", &key]),
+            1 => request(&["JSON.STRAPPEND", &key, "$", r#"" and more""#]),
+            2 => request(&["RENAME", &key, &format!("key:{}", random.below(80))]),
+            3 => request(&["MSET", &key, &value, &format!("{key}:2"), &value]),
+            4 if random.one_in(20) => b"FLUSHDB\r\n".to_vec(),
+            5 if random.one_in(4) => b"BGSAVE\r\n".to_vec(),
+            _ => request(&["SET", &key, &value]),
+        };
+        if connection.try_send(&command).is_err() {
+            return refusals;
+        }
+        match connection.try_read() {
+            Ok(reply) => refusals += usize::from(reply.is_error("QUOTA")),
+            Err(_) => return refusals,
+        }
+    }
+}
