@@ -122,7 +122,7 @@ pub const TRANSFER_BYTES: usize = 16 * 1024 * 1024;
 /// Records that import sends at once, and bytes of them before the last.
 pub const TRANSFER_BATCH_RECORDS: usize = 512;
 pub const TRANSFER_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Most that export reads of an endpoint's answer.
+/// Most that export, or `larder ready`, reads of an endpoint's answer.
 pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Longest key of a table that LMDB takes (`longer-keys`).

@@ -12,7 +12,6 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -24,6 +23,7 @@ use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what was sent may lie unread at the other end, or unacknowledged, before the connection is given up.
+#[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -123,7 +123,8 @@ async fn connection(server: &Server, stream: TcpStream, router: Router) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let _ = stream.set_nodelay(true);
     // who stops reading in the middle of an answer is not waited for without end
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let service = TowerToHyperService::new(router.layer(Extension(Peer { address, local_address })));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
