@@ -88,6 +88,10 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 pub const HTTP_CONNECTIONS_MAX: usize = 512;
 /// Most HTTP requests that are worked on at once; further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 32;
+/// Most streams of changes at once, fewer than there may be connections.
+pub const FOLLOWERS_MAX: usize = 256;
+/// Most bytes that a stream of changes puts together before it sends them, but for its last event.
+pub const EVENTS_CHUNK_BYTES: usize = 64 * 1024;
 /// Most records that one page of a search in values looks at.
 pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
 /// Most bytes of values that one page of a search looks at before its last step.
@@ -123,7 +127,7 @@ pub const TRANSFER_BYTES: usize = 16 * 1024 * 1024;
 /// Records that import sends at once, and bytes of them before the last.
 pub const TRANSFER_BATCH_RECORDS: usize = 512;
 pub const TRANSFER_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Most that export reads of an endpoint's answer.
+/// Most that export, or `larder ready`, reads of an endpoint's answer.
 pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Longest key of a table that LMDB takes (`longer-keys`).
@@ -137,4 +141,5 @@ pub const DEADLINE_BYTES: usize = 6;
 const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
+const _: () = assert!(FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(UNREAD_BYTES_SOFT <= UNREAD_BYTES_MAX);

@@ -5,6 +5,8 @@ mod check;
 mod client;
 mod export;
 mod import;
+mod notify;
+mod ready;
 mod serve;
 mod stat;
 mod transfer;
@@ -25,6 +27,7 @@ pub fn run() -> ExitCode {
         Some(("import", arguments)) => import::run(arguments),
         Some(("backup", arguments)) => backup::run(arguments),
         Some(("stat", arguments)) => stat::run(arguments),
+        Some(("ready", arguments)) => ready::run(arguments),
         Some((_, arguments)) => serve::run(arguments),
         None => serve::run(&matches),
     };
@@ -54,6 +57,7 @@ fn command() -> Command {
         .subcommand(import::command())
         .subcommand(backup::command())
         .subcommand(stat::command())
+        .subcommand(ready::command())
         .after_help("Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file.")
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::notify;
 use crate::command::{Server, acl};
 use crate::config::{self, Config, DebugAccess, Loaded, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
@@ -45,8 +46,9 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     };
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
-        net::serve(server.clone(), &listen).await
+        net::serve(server.clone(), &listen, || notify::tell(notify::READY)).await
     });
+    notify::tell(notify::STOPPING);
     // it ends with everything else, whatever brought the end
     server.shutdown.raise();
     http.into_iter().for_each(http::Running::join);

@@ -314,6 +314,7 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("slowlog_entries", server.slow.len());
     fields.add("http_requests", stats.http_requests.load(Relaxed));
     fields.add("http_errors", stats.http_errors.load(Relaxed));
+    fields.add("http_event_streams", server.push.followers.count());
 }
 
 fn replication(server: &Server, fields: &mut Fields) {

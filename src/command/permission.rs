@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::transaction::Queue;
 use super::{Server, Session, Spec, client_list, reach, table};
-use crate::acl::{Context, Denied, Incident, Reason, Request, User, Vocabulary};
+use crate::acl::{Access, Context, Denied, Incident, Reason, Request, User, Vocabulary};
 use crate::error::Error;
 use crate::store::StoreId;
 
@@ -70,6 +70,21 @@ pub fn may_use_channel(session: &Session, channel: &[u8], literally: bool) -> bo
 /// Whether the session's user may know of a store, by what it is called.
 pub fn may_use_store(session: &Session, label: &str) -> bool {
     session.account.is_unrestricted() || session.account.user().may_use_store(label)
+}
+
+/// Whether the session's user may read a store, by what it is called, and a key in it: with GET.
+pub fn may_read(session: &Session, store: &str, key: Option<&[u8]>) -> bool {
+    if session.account.is_unrestricted() {
+        return true;
+    }
+    let Some(get) = table::find(b"get") else { return false };
+    let request = Request {
+        command: table::index(get),
+        stores: vec![(0, store.to_owned())],
+        keys: key.into_iter().map(|key| (1, key, Access::READ)).collect(),
+        ..Request::default()
+    };
+    session.account.user().check(&request).is_ok()
 }
 
 /// Writes down that something was refused.

@@ -12,6 +12,7 @@
 //! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
 
 pub mod backup;
+pub mod change;
 pub mod check;
 pub mod clock;
 pub mod effect;
@@ -235,7 +236,8 @@ impl Engine {
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
             let (declared, changes) = (resolved.declared, Changes::new(self.listening.wanted()));
-            let mut txn = WriteTxn { now_ms, state: &state, declared, changes };
+            let listening = &self.listening;
+            let mut txn = WriteTxn { now_ms, state: &state, declared, changes, listening };
             (run(&mut txn)?, txn.changes, resolved.reflects)
         };
         let mut changes = changes;

@@ -11,9 +11,8 @@
 //! The news of a group ([`super::alone`]) waits for the group's end, and so does what a command of the group
 //! [says](Engine::say_at_end).
 //!
-//! Nobody listening costs a transaction one relaxed load. Values are not part of the news yet: a stream of changes with
-//! old and new ones would have [`WriteTxn::put`](super::WriteTxn::put) and `remove`, which hold both, add them to their
-//! [`Told`], for a class of its own.
+//! Nobody listening costs a transaction one relaxed load. [Changes](super::change) with old and new values are noted only
+//! for stores that the tap [follows](Tap::follows), and it is asked that only while somebody wants values.
 
 use std::fmt::{self, Display, Write};
 use std::str::FromStr;
@@ -24,6 +23,7 @@ use bitflags::bitflags;
 use bytes::Bytes;
 
 use super::alone::is_alone;
+use super::change::{Change, What};
 use super::effect::Effect;
 use super::state::State;
 use super::{Engine, Seq};
@@ -49,6 +49,8 @@ bitflags! {
         const MODULE = 1 << 11;
         const NEW = 1 << 12;
         const KEY_MISS = 1 << 13;
+        /// What changed in stores that are followed, with old and new values; without a letter.
+        const VALUES = 1 << 30;
         /// Which records changed, whatever changed them; without a letter.
         const CHANGED = 1 << 31;
     }
@@ -161,6 +163,11 @@ impl Event {
 
 /// Takes the news of every transaction, under the engine's lock: it must not wait, nor call the engine.
 pub trait Tap: Send + Sync {
+    /// Whether somebody wants to know old and new values of this store's records.
+    fn follows(&self, _store: StoreId) -> bool {
+        false
+    }
+
     /// What is told may not be passed on before `seq` is durable.
     fn told(&self, seq: Seq, catalog: &Catalog, news: &News);
 }
@@ -177,6 +184,8 @@ pub struct News {
     pub changed: Vec<Bytes>,
     /// Whole stores were emptied, swapped or dropped.
     pub stores_changed: bool,
+    /// What changed in followed stores, if [`Classes::VALUES`] are wanted: all that the journal's entry tells, in order.
+    pub values: Vec<Change>,
 }
 
 /// An event and its key.
@@ -196,6 +205,15 @@ impl News {
         if self.wanted.contains(event.class) {
             self.events.push(Told { store: key.store, key: key.name.clone(), event });
         }
+    }
+
+    /// Whether changes of followed stores are to be noted.
+    pub(super) fn wants_values(&self) -> bool {
+        self.wanted.contains(Classes::VALUES)
+    }
+
+    pub(super) fn note_change(&mut self, store: StoreId, what: What) {
+        self.values.push(Change { store, what });
     }
 
     /// Adds which records the effects change.
@@ -224,10 +242,11 @@ impl News {
         self.origin = other.origin;
         self.changed.append(&mut other.changed);
         self.stores_changed |= std::mem::take(&mut other.stores_changed);
+        self.values.append(&mut other.values);
     }
 
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.changed.is_empty() && !self.stores_changed
+        self.events.is_empty() && self.changed.is_empty() && !self.stores_changed && self.values.is_empty()
     }
 }
 
@@ -248,6 +267,11 @@ impl Listening {
     /// What somebody wants to know: asked once by every transaction, under the lock.
     pub(super) fn wanted(&self) -> Classes {
         Classes::from_bits_retain(self.wanted.load(Ordering::Relaxed))
+    }
+
+    /// Whether somebody follows a store: asked only while values are wanted.
+    pub(super) fn follows(&self, store: StoreId) -> bool {
+        self.tap.get().is_some_and(|tap| tap.follows(store))
     }
 
     /// Tells now or, while a group is open, when it ends.

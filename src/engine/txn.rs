@@ -12,11 +12,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::cache::Cached;
+use super::change::{Old, What};
 use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
 use super::overlay::{Entry, Live};
 use super::state::State;
-use super::tap::{Classes, Event, News};
+use super::tap::{Classes, Event, Listening, News};
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
@@ -113,6 +114,17 @@ impl<'t> Found<'t> {
     /// Absent from the instant of its expiry on.
     pub(super) fn unexpired(self, now_ms: u64) -> Found<'t> {
         if self.is_live(now_ms) { self } else { Found::Absent }
+    }
+
+    /// The value, for who is told that it changes.
+    fn old(&self, generation: Generation) -> Option<Old> {
+        match self {
+            Found::Absent => None,
+            Found::Memory { value, .. } => Some(Old::Plain(value.clone())),
+            Found::Disk(record) => {
+                Some(Old::Stored { generation, record: Bytes::copy_from_slice(record.bytes) })
+            }
+        }
     }
 
     pub(super) fn weight(&self, key: &[u8]) -> Option<Weight> {
@@ -276,6 +288,7 @@ pub struct WriteTxn<'t> {
     pub(super) state: &'t State,
     pub(super) declared: DeclaredKeys<'t>,
     pub(super) changes: Changes,
+    pub(super) listening: &'t Listening,
 }
 
 /// What a write transaction is going to do.
@@ -417,16 +430,22 @@ impl<'t> WriteTxn<'t> {
             Expiry::Keep => self.default_deadline(store),
         };
         let replaced = found.weight(&key.name);
-        self.notify_expired(key, &found);
+        self.tell_expired(key, generation, &found);
         if !found.is_live(self.now_ms) {
             self.notify(key, Event::NEW);
         }
         if expires_at_ms.is_some_and(|deadline| deadline <= self.now_ms) {
+            self.tell_deleted(key, generation, &found);
             if replaced.is_some() {
                 self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
             }
             return Ok(());
         }
+        let now_ms = self.now_ms;
+        self.tell_followers(key.store, || {
+            let (key, old) = (key.name.clone(), found.unexpired(now_ms).old(generation));
+            Some(What::Set { key, old, new: value.clone(), expires_at_ms })
+        });
         let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
         self.changes.push(effect, replaced);
         Ok(())
@@ -449,7 +468,8 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let replaced = found.weight(&key.name);
-        self.notify_expired(key, &found);
+        self.tell_expired(key, generation, &found);
+        self.tell_deleted(key, generation, &found);
         if replaced.is_some() {
             self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
         }
@@ -461,7 +481,7 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let replaced = found.weight(&key.name);
-        self.notify_expired(key, &found);
+        self.tell_expired(key, generation, &found);
         let expired = replaced.is_some() && matches!(found.unexpired(self.now_ms), Found::Absent);
         if expired {
             self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
@@ -470,15 +490,38 @@ impl<'t> WriteTxn<'t> {
     }
 
     /// Tells that a record had expired which is now replaced or removed.
-    fn notify_expired(&mut self, key: &Key, found: &Found<'_>) {
+    fn tell_expired(&mut self, key: &Key, generation: Generation, found: &Found<'_>) {
         if !matches!(found, Found::Absent) && !found.is_live(self.now_ms) {
             self.notify(key, Event::EXPIRED);
+            self.tell_followers(key.store, || {
+                found.old(generation).map(|old| What::Expire { key: key.name.clone(), old })
+            });
+        }
+    }
+
+    /// Tells followers that a record is removed, if there is one that has not expired.
+    fn tell_deleted(&mut self, key: &Key, generation: Generation, found: &Found<'_>) {
+        let now_ms = self.now_ms;
+        self.tell_followers(key.store, || {
+            let old = found.clone().unexpired(now_ms).old(generation)?;
+            Some(What::Delete { key: key.name.clone(), old })
+        });
+    }
+
+    /// Tells what changes in a store to those who follow it; nothing is looked at or made while nobody does.
+    fn tell_followers(&mut self, store: StoreId, what: impl FnOnce() -> Option<What>) {
+        if self.changes.news.wants_values()
+            && self.listening.follows(store)
+            && let Some(what) = what()
+        {
+            self.changes.news.note_change(store, what);
         }
     }
 
     /// Removes all records of a store, however many, in one step.
     pub fn flush(&mut self, store: StoreId) -> Result<(), Error> {
         self.store(store)?;
+        self.tell_followers(store, || Some(What::Flush));
         let generation = self.new_generation();
         self.changes.push(Effect::Flush { store, generation }, None);
         self.changes.moved.push((store, generation));
@@ -497,6 +540,7 @@ impl<'t> WriteTxn<'t> {
     pub fn swap(&mut self, a: StoreId, b: StoreId) -> Result<(), Error> {
         let (generation_a, generation_b) = (self.generation(a)?, self.generation(b)?);
         if a != b {
+            [a, b].into_iter().for_each(|store| self.tell_followers(store, || Some(What::Swap)));
             self.changes.push(Effect::Swap { a, b }, None);
             self.changes.moved.extend([(a, generation_b), (b, generation_a)]);
         }
@@ -506,7 +550,14 @@ impl<'t> WriteTxn<'t> {
     /// Creates a store, or changes what it is. None: with the next number.
     pub fn define(&mut self, store: Option<StoreId>, definition: Definition) -> Result<StoreId, Error> {
         let (store, generation) = match store {
-            Some(store) => (store, self.generation(store)?),
+            Some(id) => {
+                let old = self.store(id)?.name.as_deref();
+                self.tell_followers(id, || {
+                    let name = definition.name.clone().filter(|name| old != Some(name))?;
+                    Some(What::Rename { name })
+                });
+                (id, self.generation(id)?)
+            }
             None => (self.state.catalog.next_id(), self.new_generation()),
         };
         self.changes.push(Effect::Define { store, generation, definition }, None);
@@ -516,6 +567,7 @@ impl<'t> WriteTxn<'t> {
     /// Removes a store with all its records.
     pub fn drop_store(&mut self, store: StoreId) -> Result<(), Error> {
         self.store(store)?;
+        self.tell_followers(store, || Some(What::Drop));
         self.changes.push(Effect::Drop { store }, None);
         Ok(())
     }

@@ -69,6 +69,7 @@ static METRICS: &[Metric] = &[
     counter("larder_net_output_bytes_total", "total_net_output_bytes", "Bytes sent over the Redis protocol"),
     counter("larder_http_requests_total", "http_requests", "HTTP requests that were answered"),
     counter("larder_http_errors_total", "http_errors", "HTTP requests answered with a status of 400 or more"),
+    gauge("larder_http_event_streams", "http_event_streams", "Streams of changes that are open"),
     counter("larder_keyspace_hits_total", "keyspace_hits", "Keys that were looked for and found"),
     counter("larder_keyspace_misses_total", "keyspace_misses", "Keys that were looked for and not found"),
     counter("larder_expired_records_total", "expired_keys", "Expired records that were removed"),

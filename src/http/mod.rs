@@ -12,6 +12,7 @@
 mod ask;
 mod difference;
 mod door;
+mod events;
 mod export;
 mod gate;
 mod health;
@@ -73,6 +74,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/entries", get(keys::entries))
         .route("/search", get(search::search))
         .route("/export", get(export::export))
+        .route("/events", get(events::events))
         .route("/difference/{other}", get(difference::difference))
         .route("/many/get", post(many::get))
         .route("/many/put", post(many::put))
@@ -138,7 +140,13 @@ async fn attend(State(app): State<App>, request: Request, next: Next) -> Respons
 fn cors(origin: Option<&str>) -> Option<CorsLayer> {
     let origin = HeaderValue::from_str(origin?).ok()?;
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-    let asked = [header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
+    let asked = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        events::LAST_EVENT_ID,
+    ];
     let told = [header::ETAG, header::LOCATION, records::TTL_MS, records::STORED_BYTES];
     let layer = CorsLayer::new().allow_origin(AllowOrigin::exact(origin)).allow_methods(methods);
     Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))

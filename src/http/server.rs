@@ -22,6 +22,9 @@ use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX,
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long what was sent may lie unread at the other end, or unacknowledged, before the connection is given up.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests may take to end at shutdown.
@@ -119,6 +122,9 @@ async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, plac
 async fn connection(server: &Server, stream: TcpStream, router: Router) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let _ = stream.set_nodelay(true);
+    // who stops reading in the middle of an answer is not waited for without end
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let service = TowerToHyperService::new(router.layer(Extension(Peer { address, local_address })));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, header};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -48,6 +49,13 @@ impl Api {
 
     /// Sends what `request` makes of `METHOD /path` with a body, `application/json` if there is one.
     pub async fn send(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Told {
+        let (parts, body) = self.begin(line, headers, body).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Told { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// The same; the body of the answer is still to come.
+    pub async fn begin(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Response {
         let (method, path) = line.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(path);
         if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
@@ -57,10 +65,7 @@ impl Api {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Told { status: parts.status.as_u16(), headers: parts.headers, body }
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     pub async fn run(&self, line: &str, body: &str) -> Told {

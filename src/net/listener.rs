@@ -40,8 +40,8 @@ enum Accepted {
     Unix(UnixStream),
 }
 
-/// Listens, and serves connections until the server's shutdown signal. Fails if an address can't be bound.
-pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
+/// Listens, says so, and serves connections until the server's shutdown signal. Fails if an address can't be bound.
+pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce()) -> io::Result<()> {
     let with_tls = listen.tls_port != 0;
     let tls = if with_tls { Some(start_tls(&server)?) } else { None };
     let mut port = listen.port;
@@ -87,6 +87,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen) -> io::Result<()> {
             }
         });
     }
+    listening();
     let guests = Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() };
     let mut tick = tokio::time::interval(Duration::from_millis(SAMPLE_EVERY_MS));
     loop {

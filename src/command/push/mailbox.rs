@@ -1,4 +1,4 @@
-//! What waits to be sent to one connection, apart from its replies.
+//! What waits to be sent to one connection, apart from its replies, or to one follower of a store.
 //!
 //! Others put messages in, the connection's task takes them out; nobody waits. The bytes in it are bounded: at the hard
 //! limit, or above the soft one for too long, it takes no more for good, and its client is to be disconnected.
@@ -17,31 +17,42 @@ use crate::engine::Seq;
 /// What a message costs beside its bytes.
 const MESSAGE_BYTES: usize = 64;
 
-#[derive(Debug, Default)]
-pub struct Mailbox {
-    /// Whether there is something in it: what its task asks after every request.
-    waiting: AtomicBool,
-    content: Mutex<Content>,
+/// Something to be sent, of a known size.
+pub trait Letter: Default {
+    fn bytes(&self) -> usize;
+}
+
+impl Letter for Bytes {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
 }
 
 #[derive(Debug, Default)]
-struct Content {
-    messages: VecDeque<(Bytes, Seq)>,
+pub struct Mailbox<L = Bytes> {
+    /// Whether there is something in it: what its task asks after every request.
+    waiting: AtomicBool,
+    content: Mutex<Content<L>>,
+}
+
+#[derive(Debug, Default)]
+struct Content<L> {
+    messages: VecDeque<(L, Seq)>,
     bytes: usize,
     over_soft_since_ms: Option<u64>,
     task: Option<Waker>,
     closed: bool,
 }
 
-impl Mailbox {
+impl<L: Letter> Mailbox<L> {
     /// Adds a message, which must not be sent before `seq` is durable. False: it went over the limit, and takes no more.
-    pub fn put(&self, message: Bytes, seq: Seq, limit: &Limit, now_ms: impl FnOnce() -> u64) -> bool {
+    pub fn put(&self, message: L, seq: Seq, limit: &Limit, now_ms: impl FnOnce() -> u64) -> bool {
         let task = {
             let mut content = self.content.lock();
             if content.closed {
                 return true;
             }
-            content.bytes += message.len() + MESSAGE_BYTES;
+            content.bytes += message.bytes() + MESSAGE_BYTES;
             if content.is_over(limit, now_ms) {
                 *content = Content { closed: true, task: content.task.take(), ..Content::default() };
                 return false;
@@ -54,6 +65,41 @@ impl Mailbox {
         true
     }
 
+    /// Takes out the first message, with the sequence number that it must not overtake.
+    pub fn take_one(&self) -> Option<(L, Seq)> {
+        let mut content = self.content.lock();
+        let first = content.messages.pop_front();
+        if let Some((message, _)) = &first {
+            content.bytes -= message.bytes() + MESSAGE_BYTES;
+        }
+        self.waiting.store(!content.messages.is_empty(), Ordering::Release);
+        first
+    }
+
+    /// Whether there is something in it.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Ready once there is something in it. Only for the one task that takes it out.
+    pub fn filled(&self) -> Filled<'_, L> {
+        Filled(self)
+    }
+
+    /// Messages in it, and their bytes.
+    pub fn size(&self) -> (usize, usize) {
+        let content = self.content.lock();
+        (content.messages.len(), content.bytes)
+    }
+
+    /// Takes no more: the connection has ended.
+    pub fn close(&self) {
+        *self.content.lock() = Content { closed: true, ..Content::default() };
+        self.waiting.store(false, Ordering::Release);
+    }
+}
+
+impl Mailbox {
     /// Moves so many messages to the end of `out`, or up to the one with which it moved `bytes_max`. Gives the highest
     /// sequence number that they must not overtake.
     pub fn take(&self, out: &mut BytesMut, count_max: usize, bytes_max: usize) -> Seq {
@@ -75,31 +121,9 @@ impl Mailbox {
         self.waiting.store(!content.messages.is_empty(), Ordering::Release);
         seq
     }
-
-    /// Whether there is something in it.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire)
-    }
-
-    /// Ready once there is something in it. Only for the one task that takes it out.
-    pub fn filled(&self) -> Filled<'_> {
-        Filled(self)
-    }
-
-    /// Messages in it, and their bytes.
-    pub fn size(&self) -> (usize, usize) {
-        let content = self.content.lock();
-        (content.messages.len(), content.bytes)
-    }
-
-    /// Takes no more: the connection has ended.
-    pub fn close(&self) {
-        *self.content.lock() = Content { closed: true, ..Content::default() };
-        self.waiting.store(false, Ordering::Release);
-    }
 }
 
-impl Content {
+impl<L> Content<L> {
     fn is_over(&mut self, limit: &Limit, now_ms: impl FnOnce() -> u64) -> bool {
         let over = |limit_bytes: u64| limit_bytes > 0 && self.bytes as u64 > limit_bytes;
         if over(limit.hard_bytes) {
@@ -116,9 +140,9 @@ impl Content {
 }
 
 /// Waits for a [`Mailbox`] to be filled.
-pub struct Filled<'a>(&'a Mailbox);
+pub struct Filled<'a, L = Bytes>(&'a Mailbox<L>);
 
-impl Future for Filled<'_> {
+impl<L> Future for Filled<'_, L> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

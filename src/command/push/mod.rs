@@ -5,13 +5,15 @@
 //! PUBLISH ────────────────┐
 //! the engine's news ──▶ channels, tracking ──▶ Mailbox of the receiver ──▶ its task, between replies
 //! requests ────────────▶ monitors ─┘
+//! its changes ─────────▶ followers ──────────▶ Mailbox of the follower ──▶ a stream of `http`
 //! ```
 //!
 //! Everything is put into the receiver's [`Mailbox`] by whoever causes it, on that one's thread, and sent by the
 //! receiver's own task, which also waits until what a message tells of is durable. Locks are taken in this order:
-//! the engine's, that of [`channels`] or [`tracking`], a mailbox's.
+//! the engine's, that of [`channels`], [`tracking`] or [`followers`], a mailbox's.
 
 pub mod channels;
+pub mod followers;
 pub mod mailbox;
 pub mod monitors;
 pub mod tracking;
@@ -23,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 
 use self::channels::{Channels, Publication};
+use self::followers::Followers;
 use self::monitors::Monitors;
 use self::tracking::Tracking;
 use super::clients::Client;
@@ -30,7 +33,7 @@ use crate::config::{Limit, Settings};
 use crate::engine::tap::{Classes, News, Tap};
 use crate::engine::{Engine, Seq, clock};
 use crate::resp::{Protocol, Reply, encode};
-use crate::store::Catalog;
+use crate::store::{Catalog, StoreId};
 
 /// Who gets what.
 #[derive(Default)]
@@ -38,6 +41,7 @@ pub struct Push {
     pub channels: Channels,
     pub tracking: Tracking,
     pub monitors: Monitors,
+    pub followers: Followers,
     pub post: Post,
     /// The letters `K` and `E` of `notify-keyspace-events`.
     published_by: RwLock<Classes>,
@@ -52,14 +56,22 @@ impl Push {
         *self.published_by.write() = classes;
         // without a way to publish them, nobody wants events
         let by_any = classes.intersects(Classes::KEYSPACE | Classes::KEYEVENT);
-        engine.listen(!Classes::CHANGED, if by_any { classes } else { Classes::empty() });
+        let events = !(Classes::CHANGED | Classes::VALUES);
+        engine.listen(events, if by_any { classes } else { Classes::empty() });
     }
 }
 
 impl Tap for Push {
+    fn follows(&self, store: StoreId) -> bool {
+        self.followers.follows(store)
+    }
+
     fn told(&self, seq: Seq, catalog: &Catalog, news: &News) {
         if !news.changed.is_empty() || news.stores_changed {
             self.tracking.invalidate(&self.post, seq, news);
+        }
+        if !news.values.is_empty() {
+            self.followers.deliver(&self.post, seq, &news.values);
         }
         if news.events.is_empty() || self.channels.is_empty() {
             return;

@@ -21,7 +21,7 @@ pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
 #[cfg(test)]
 pub use tables::CommitStep;
-pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables};
+pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables, stored_value};
 
 use smallvec::SmallVec;
 

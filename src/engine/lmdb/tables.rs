@@ -68,12 +68,7 @@ pub struct DeadlineRow<'t> {
 impl DiskRecord<'_> {
     /// The value as the client set it, checked and decompressed.
     pub fn value(&self, generation: Generation, key: &[u8]) -> Result<Bytes, Fault> {
-        let damaged = |damage| Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()));
-        let view = RecordView::parse(&record_key(generation, key), self.bytes).map_err(damaged)?;
-        Ok(match view.plain().map_err(damaged)? {
-            Cow::Borrowed(plain) => Bytes::copy_from_slice(plain),
-            Cow::Owned(plain) => Bytes::from(plain),
-        })
+        stored_value(generation, key, self.bytes)
     }
 
     /// What the record adds to its store's usage.
@@ -399,6 +394,16 @@ impl Tables {
 fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {
     let parts = split_deadline_key(position).ok_or(Fault::Damaged("a deadline's key is too short".into()));
     parts.map(|(deadline, generation, key)| DeadlineRow { position, deadline, generation, key })
+}
+
+/// The value in the bytes of a record, checked and decompressed.
+pub fn stored_value(generation: Generation, key: &[u8], record: &[u8]) -> Result<Bytes, Fault> {
+    let damaged = |damage| Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()));
+    let view = RecordView::parse(&record_key(generation, key), record).map_err(damaged)?;
+    Ok(match view.plain().map_err(damaged)? {
+        Cow::Borrowed(plain) => Bytes::copy_from_slice(plain),
+        Cow::Owned(plain) => Bytes::from(plain),
+    })
 }
 
 fn disk_record<'t>(key: &[u8], bytes: &'t [u8]) -> Result<DiskRecord<'t>, Fault> {
