@@ -132,6 +132,13 @@ const MEANT: &[Meant] = &[
         },
     },
     Meant {
+        why: "a key is at most 1,920 bytes long",
+        is: |_, larder, _| match larder {
+            Reply::Error(text) => text.ends_with(b"bytes, longer than the limit of 1920"),
+            _ => false,
+        },
+    },
+    Meant {
         why: "what a client said is repeated as UTF-8, to its end: Redis repeats any bytes, up to a zero byte",
         is: |_, larder, redis| match (larder, redis) {
             (Reply::Error(ours), Reply::Error(theirs)) => {
