@@ -142,7 +142,9 @@ pub(super) fn run_unseen(
         // not kept beyond the command, so it need not be copied
         keys.push(Key::new(call.session.store, call.word(at))?);
     }
-    if call.session.caching.remembers() && spec.is(Flags::READONLY) && !keys.is_empty() {
+    // of a script, the keys that it reads, not those it declares
+    let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();
+    if reads && call.session.caching.remembers() {
         let Server { push, .. } = server;
         push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
     }
