@@ -48,6 +48,9 @@ pub enum Error {
     /// A whole error line of one command, code included.
     #[error("{0}")]
     Other(Cow<'static, str>),
+    /// The error line of a command that a script ran: it is in the statistics, whatever becomes of it.
+    #[error("{0}")]
+    Counted(String),
 
     // the machine's
     #[error("MISCONF {0}; writes are refused until this is mended, reads go on")]

@@ -1,13 +1,16 @@
-//! `redis-cli` as operators use it: its modes for watching, measuring, looking for large keys, loading and listing. And
-//! CONFIG REWRITE, which needs a server with a settings file.
+//! `redis-cli` as operators use it: its modes for watching, measuring, looking for large keys, loading and listing; what
+//! redis_exporter and iredis make of the server. And CONFIG REWRITE, which needs a server with a settings file.
+//! What RedisInsight sends is in `tests/scenarios/redisinsight.txt`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod support;
 
-use std::process::Command;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 
-use support::{Reply, Server, redis_cli, run, run_with_input};
+use support::{Reply, Server, free_port, installed, redis_cli, run, run_with_input, wait_for};
 
 fn cli(server: &Server, args: &[&str]) -> String {
     run(redis_cli(server).args(args))
@@ -77,6 +80,96 @@ fn the_server_is_watched_and_measured() {
     assert_eq!(latency.split_whitespace().count(), 4, "{latency}");
     let history = cli_for(&server, "1", &["--raw", "-i", "0.2", "--latency-history"]);
     assert!(history.lines().count() >= 2, "{history}");
+}
+
+/// Ends the program with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What is at a path, once the port is listened on.
+fn fetch(port: u16, path: &str) -> String {
+    let mut stream = wait_for(|| TcpStream::connect(("127.0.0.1", port)).ok()).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn redis_exporter_finds_what_it_looks_for() {
+    let server = filled();
+    server.connect().ask("NONSENSE");
+    let port = free_port();
+    let mut exporter = Command::new("prometheus-redis-exporter");
+    exporter.arg(format!("-redis.addr=redis://127.0.0.1:{}", server.port()));
+    exporter.arg(format!("-web.listen-address=127.0.0.1:{port}"));
+    exporter.args([
+        "-check-keys=key:29*",
+        "-count-keys=db0=key:*",
+        "-export-client-list",
+        "-set-client-name",
+    ]);
+    let _exporter = Ended(exporter.stderr(Stdio::null()).spawn().expect("tests/run installs redis_exporter"));
+    let metrics = fetch(port, "/metrics");
+    for metric in [
+        "redis_up 1",
+        "redis_exporter_last_scrape_error{err=\"\"} 0",
+        "redis_db_keys{db=\"db0\"} 300",
+        "redis_db_keys{db=\"db15\"} 0",
+        "redis_key_size{db=\"db0\",key=\"key:299\"} 299",
+        "redis_keys_count{db=\"db0\",key=\"key:*\"} 300",
+        "redis_commands_total{cmd=\"set\"} 300",
+        "redis_errors_total{err=\"ERR\"} 1",
+        "redis_config_maxclients 10000",
+        "redis_aof_enabled 1",
+        "redis_connected_slaves 0",
+    ] {
+        assert!(metrics.lines().any(|line| line == metric), "{metric} is not in\n{metrics}");
+    }
+    for name in
+        ["redis_memory_used_bytes ", "redis_slowlog_length ", "redis_latency_percentiles_usec{cmd=\"set\""]
+    {
+        assert!(metrics.contains(&format!("\n{name}")), "{name} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn iredis_is_a_client() {
+    let server = Server::larder(&[]);
+    let mut iredis = Command::new(installed("iredis/bin/iredis"));
+    // it keeps its history there
+    let home = tempfile::tempdir().unwrap();
+    iredis.env("HOME", home.path()).args(["-p", &server.port().to_string(), "--raw", "--no-rainbow"]);
+    let typed = b"SET \"a key\" '{\"n\":1}'\nGET \"a key\"\nSCAN 0\nJSON.NUMINCRBY \"a key\" $.n 2\nTTL \"a key\"\n\
+        HELP GETEX\nCLIENT LIST\nMULTI\nINCR counter\nEXEC\nSTORE CREATE orders\nSELECT 16\nDBSIZE\nINFO server\n";
+    let printed = run_with_input(&mut iredis, typed);
+    let mut lines = printed.lines().map(str::trim_end);
+    for expected in [
+        "OK",
+        "{\"n\":1}",
+        "0",
+        "a key",
+        "[3]",
+        "-1",
+        "  GETEX",
+        "OK",
+        "QUEUED",
+        "1",
+        "OK",
+        "OK",
+        "0",
+        "redis_mode:standalone",
+    ] {
+        assert!(lines.any(|line| line == expected), "{expected:?} does not follow in\n{printed}");
+    }
+    assert!(printed.contains(" lib-name=redis-py "), "{printed}");
+    assert!(!printed.contains("ERR"), "{printed}");
 }
 
 #[test]

@@ -312,6 +312,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_script_the_keys_that_it_reads_are_tracked() {
+        let mut harness = Harness::new();
+        let script = r#"EVAL_RO "return redis.call('GET', KEYS[2])" 2 a b"#;
+        let reader = client(&mut harness, &["CLIENT TRACKING ON", script]);
+        harness.expect(&[("MSET a 1 b 1", "OK")]);
+        assert_eq!(mail(&reader.client), invalidation(&["b"]));
+    }
+
+    #[test]
     fn somebody_else_can_be_told() {
         let mut harness = Harness::new();
         let mut told = session(&harness.server);

@@ -138,6 +138,8 @@ it by hand. *Same* means replies, errors and effects as documented for Redis, bu
 
 * A key has at most 1,920 bytes.
 * A value is a string. A `json` store, which is the default, takes only JSON texts; `any` stores take any bytes.
+* A JSON document is such a string, and every JSON record is a document. Paths are those of RFC 9535, and the legacy ones.
+* A text that is no JSON is refused with `NOTJSON`, which says where.
 * A store can be selected by number or by name; a store that doesn't exist can't be selected.
 * A reply leaves when everything that it reflects is durable (`appendfsync always`).
 ";

@@ -1,9 +1,12 @@
 //! Whole stores: counting, emptying and swapping what they hold.
 
+use bytes::Bytes;
+
 use super::reach::Stores;
-use super::{Call, Flags, Group, Plan, Spec, write};
+use super::{Call, Flags, Group, Plan, Spec, write, write_also};
 use crate::error::Error;
 use crate::resp::Reply;
+use crate::store::Key;
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -92,7 +95,10 @@ fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
         (_, Err(Error::NotInteger)) => return Err(Error::other("ERR invalid second DB index")),
         (a, b) => (a?, b?),
     };
-    write(move |txn| {
+    let watches = call.server.engine.watches().clone();
+    let mut names = watches.names_in([a, b]);
+    let in_both = move |name: &Bytes| [a, b].map(|store| Key { store, name: name.clone() });
+    write_also(names.iter().flat_map(in_both).collect(), move |txn| {
         let (kind_a, kind_b) = (txn.kind(a)?, txn.kind(b)?);
         if kind_a != kind_b {
             // the records of an `any` store would turn up in a store that promises JSON
@@ -104,7 +110,15 @@ fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
                 kind_b.as_str()
             )));
         }
+        // a record that came with one swap and goes with the next leaves no trace but this
+        for name in std::mem::take(&mut names) {
+            let [in_a, in_b] = in_both(&name);
+            if txn.peek(&in_a)?.is_none() && txn.peek(&in_b)?.is_none() {
+                names.insert(name);
+            }
+        }
         txn.swap(a, b)?;
+        watches.note_swap([a, b], &names);
         Ok(Reply::OK)
     })
 }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -50,6 +51,8 @@ const HELP: &[&str] = &[
     "    Writes a checkpoint, unless NOSAVE is given.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stops or restarts the removal of expired records. They are absent for every command in any case.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Lets scripts call DEBUG, or no more.",
     "SLEEP <seconds>",
     "    Answers after so long. Other connections go on.",
     "HELP",
@@ -80,6 +83,10 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("reload", 2..) | ("loadaof", 2) => reload(call),
         ("set-active-expire", 3) => {
             call.server.engine.set_sweeping(call.arg(2) != b"0");
+            reply(Reply::OK)
+        }
+        ("set-disable-deny-scripts", 3) => {
+            call.server.scripts.may_debug.store(call.arg(2) != b"0", Ordering::Relaxed);
             reply(Reply::OK)
         }
         ("sleep", 3) => {
@@ -319,6 +326,22 @@ mod tests {
         assert!(!harness.server.engine.is_sweeping());
         harness.run("DEBUG SET-ACTIVE-EXPIRE 1");
         assert!(harness.server.engine.is_sweeping());
+    }
+
+    #[test]
+    fn scripts_may_debug_if_they_are_let() {
+        let mut harness = harness();
+        let script = r#"EVAL "return redis.pcall('DEBUG', 'PROTOCOL', 'integer')" 0"#;
+        let refused = "-ERR This Redis command is not allowed from script";
+        harness.expect(&[
+            (script, refused),
+            ("DEBUG SET-DISABLE-DENY-SCRIPTS 1", "OK"),
+            (script, "12345"),
+            (r#"EVAL "return redis.call('DEBUG', 'RELOAD')" 0"#, "OK"),
+            (r#"EVAL "return redis.pcall('EVAL', 'return 1', '0')" 0"#, refused),
+            ("DEBUG SET-DISABLE-DENY-SCRIPTS 0", "OK"),
+            (script, refused),
+        ]);
     }
 
     #[test]

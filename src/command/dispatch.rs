@@ -142,7 +142,9 @@ pub(super) fn run_unseen(
         // not kept beyond the command, so it need not be copied
         keys.push(Key::new(call.session.store, call.word(at))?);
     }
-    if call.session.caching.remembers() && spec.is(Flags::READONLY) && !keys.is_empty() {
+    // of a script, the keys that it reads, not those it declares
+    let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();
+    if reads && call.session.caching.remembers() {
         let Server { push, .. } = server;
         push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
     }
@@ -223,22 +225,26 @@ fn is_http(args: &[Bytes]) -> bool {
 
 /// As Redis: the name and the first arguments, up to 128 bytes each way. Of a command that only Redis has, the reason.
 fn unknown_command(args: &[Bytes]) -> Error {
-    let name = args.first().map(|name| shown(name, SHOWN_BYTES_MAX)).unwrap_or_default();
+    let name =
+        args.first().map(|name| String::from_utf8_lossy(shown(name, SHOWN_BYTES_MAX))).unwrap_or_default();
     if let Some(refusal) = compatibility::refusal(&name) {
         return Error::other(refusal);
     }
-    let mut arguments = String::new();
+    let mut arguments = Vec::new();
     for word in args.iter().skip(1) {
         if arguments.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        arguments.push_str(&format!("'{}' ", shown(word, SHOWN_BYTES_MAX - arguments.len())));
+        let room = SHOWN_BYTES_MAX - arguments.len();
+        arguments.extend([b"'", shown(word, room), b"' "].concat());
     }
+    let arguments = String::from_utf8_lossy(&arguments);
     Error::other(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
 }
 
 fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
-    let word = args.get(1).map(|word| shown(word, SHOWN_BYTES_MAX)).unwrap_or_default();
+    let word =
+        args.get(1).map(|word| String::from_utf8_lossy(shown(word, SHOWN_BYTES_MAX))).unwrap_or_default();
     Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
 }
 
@@ -246,7 +252,7 @@ fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
 const SHOWN_BYTES_MAX: usize = 128;
 
 /// The first bytes of a word, up to a zero byte: Redis prints C strings.
-fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
+fn shown(word: &[u8], bytes_max: usize) -> &[u8] {
     let text = word.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(&text[..text.len().min(bytes_max)])
+    &text[..text.len().min(bytes_max)]
 }

@@ -8,6 +8,7 @@
 //! [`Error::Busy`], but for the few commands that may end it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -239,7 +240,8 @@ impl Commands<'_> {
         if !spec.takes(args.len()) {
             return Err(Error::other("ERR Wrong number of args calling Redis command from script"));
         }
-        if spec.is(Flags::NOSCRIPT) {
+        let may_debug = || spec.name == "debug" && self.server.scripts.may_debug.load(Ordering::Relaxed);
+        if spec.is(Flags::NOSCRIPT) && !may_debug() {
             return Err(Error::other("ERR This Redis command is not allowed from script"));
         }
         permission::check_in_script(self.server, &self.session, spec, args)?;
@@ -263,13 +265,24 @@ impl Commands<'_> {
         self.server.scripts.running.note_write();
         Ok(())
     }
+
+    /// An error, which is counted here.
+    fn refused(&self, error: &Error) -> Reply {
+        self.server.stats.error(error);
+        Reply::Error(Error::Counted(error.to_string()))
+    }
 }
 
 impl Host for Commands<'_> {
     fn call(&mut self, mut args: Vec<Bytes>) -> Reply {
         let spec = match self.admit(&args) {
             Ok(spec) => spec,
-            Err(error) => return Reply::Error(error),
+            Err(error) => {
+                if let Lookup::Command(spec) = table::lookup(&args) {
+                    self.server.stats.rejected(table::index(spec));
+                }
+                return self.refused(&error);
+            }
         };
         let outcome = run(self.server, &mut self.session, spec, &mut args, self.now_ms);
         self.server.stats.command(table::index(spec), 0, outcome.is_err());
@@ -277,9 +290,12 @@ impl Host for Commands<'_> {
             Ok((reply, reflects)) => {
                 self.reflects = self.reflects.max(reflects);
                 self.session.seen = self.session.seen.max(reflects);
-                reply
+                match reply {
+                    Reply::Error(error) => self.refused(&error),
+                    reply => reply,
+                }
             }
-            Err(error) => Reply::Error(error),
+            Err(error) => self.refused(&error),
         }
     }
 
@@ -348,6 +364,8 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashMap;
+
     use crate::command::testing::{Harness, session};
 
     #[test]
@@ -415,6 +433,25 @@ mod tests {
                 "[1, nil]",
             ),
         ]);
+    }
+
+    #[test]
+    fn an_error_is_counted_once_with_the_command_that_made_it() {
+        let mut h = Harness::new();
+        // `GET` is refused each time, since it wants a key
+        for (script, eval_failed, errors) in [
+            ("redis.pcall('GET')", 0, 1),
+            ("return redis.pcall('GET')", 1, 2),
+            ("redis.call('GET')", 2, 3),
+            ("local e = redis.pcall('GET') error(e)", 3, 4),
+            ("redis.pcall('GET') error('mine')", 4, 6),
+        ] {
+            h.run(&format!(r#"EVAL "{script}" 0"#));
+            let commands: HashMap<_, _> = h.server.stats.by_command().into_iter().collect();
+            assert_eq!(commands["eval"].failed, eval_failed, "{script}");
+            assert_eq!(commands["get"].rejected, commands["eval"].calls, "{script}");
+            assert_eq!(h.server.stats.by_error(), [("ERR".to_owned(), errors)], "{script}");
+        }
     }
 
     #[test]

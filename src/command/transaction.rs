@@ -332,8 +332,12 @@ mod tests {
             (&["DEL k", "FLUSHALL", "SET other 1"], true),
             (&["SWAPDB 0 1", "SWAPDB 0 1"], true),
             (&["SWAPDB 0 1", "SET k 1", "DEL k"], false),
+            (&["SWAPDB 0 2", "SWAPDB 2 0"], false),
+            (&["SWAPDB 2 0", "SAVE", "SWAPDB 0 2"], false),
+            (&["SWAPDB 1 2", "SWAPDB 1 2"], true),
         ] {
-            h.expect(&[("FLUSHALL", "OK"), ("WATCH k", "OK")]);
+            h.expect(&[("FLUSHALL", "OK"), ("SELECT 2", "OK"), ("SET k 1", "OK"), ("SELECT 0", "OK")]);
+            h.expect(&[("WATCH k", "OK")]);
             between.iter().for_each(|line| drop(h.run(line)));
             h.expect(&[("MULTI", "OK"), ("EXEC", if runs { "[]" } else { "nil" })]);
         }

@@ -384,6 +384,11 @@ impl Engine {
         self.watches.watch(key)
     }
 
+    /// Who watches which key.
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
+    }
+
     /// Has the journal's syncs fail from now on, or no more: for tests, on a disk that can.
     pub fn fail_syncs(&self, fail: bool) -> bool {
         self.journal.fail_syncs(fail)

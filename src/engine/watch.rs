@@ -5,12 +5,12 @@
 //! removed, and the overlay only until the next checkpoint. So such keys are registered here as long as somebody watches
 //! them, and each record that is put there is counted.
 //!
-//! Stores are told apart by their numbers, not by what they hold: a put counts wherever the key's store has moved to. Not
-//! noticed is a key that came with one SWAPDB and went with the next.
+//! Stores are told apart by their numbers, not by what they hold: a put counts wherever the key's store has moved to. A
+//! record that comes to a key with a SWAPDB counts as put there.
 //!
 //! Callable on every thread. Whoever puts a record holds the engine's lock, and asks a counter first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,6 +61,21 @@ impl Watches {
     pub fn note_put(&self, store: StoreId, key: &Bytes) {
         if let Some(watched) = self.keys.lock().get_mut(&(store, key.clone())) {
             watched.puts += 1;
+        }
+    }
+
+    /// Names of keys that are watched in one of two stores.
+    pub fn names_in(&self, stores: [StoreId; 2]) -> HashSet<Bytes> {
+        let keys = self.keys.lock();
+        keys.keys().filter(|(store, _)| stores.contains(store)).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Two stores swap what they hold. `untouched`: names without a record in both.
+    pub fn note_swap(&self, stores: [StoreId; 2], untouched: &HashSet<Bytes>) {
+        for ((store, name), watched) in self.keys.lock().iter_mut() {
+            if stores.contains(store) && !untouched.contains(name) {
+                watched.puts += 1;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use mlua::{Function, Lua, MultiValue, Scope, Table, Value};
 
 use super::Host;
 use super::convert::{as_number, as_text, as_word, to_lua};
-use super::raised::reply_error;
+use super::raised::{command_error, reply_error};
 use super::source::sha1_hex;
 use crate::error::Error;
 use crate::resp::{Protocol, Reply};
@@ -41,7 +41,7 @@ pub fn add_commands<'scope, 'env: 'scope>(
     let call: Function = scope.create_function(|lua, args: MultiValue| {
         let (reply, protocol) = run(host, &args);
         match reply {
-            Reply::Error(error) => Err(reply_error(error.to_string())),
+            Reply::Error(error) => Err(command_error(&error)),
             reply => to_lua(lua, &reply, protocol),
         }
     })?;

@@ -8,6 +8,7 @@ use mlua::{Lua, Table, Value};
 
 use super::Running;
 use super::format::format_g;
+use super::raised::{COUNTED, error_table};
 use crate::error::Error;
 use crate::limits::{SCRIPT_REPLY_BYTES_MAX, SCRIPT_REPLY_DEPTH_MAX};
 use crate::resp::{Protocol, Reply, format_double};
@@ -22,7 +23,10 @@ pub fn to_lua(lua: &Lua, reply: &Reply, protocol: Protocol) -> mlua::Result<Valu
         (Reply::Bulk(data), _) | (Reply::Verbatim(data), Resp2) => string(data),
         (Reply::Simple(text), _) => field(lua, "ok", string(text.as_bytes())?),
         (Reply::Status(text), _) => field(lua, "ok", string(text)?),
-        (Reply::Error(error), _) => field(lua, "err", string(error.to_string().as_bytes())?),
+        (Reply::Error(error), _) => {
+            let is_counted = matches!(error, Error::Counted(_));
+            error_table(lua, &error.to_string(), is_counted).map(Value::Table)
+        }
         (Reply::Null | Reply::NullArray, Resp2) => Ok(Value::Boolean(false)),
         (Reply::Null | Reply::NullArray, Resp3) => Ok(Value::Nil),
         (Reply::Array(items) | Reply::Push(items), _) | (Reply::Set(items), Resp2) => {
@@ -148,7 +152,13 @@ impl Made<'_> {
     /// What a table stands for that is not a list of others.
     fn scalar(&mut self, table: &Table) -> Result<Option<Reply>, mlua::Error> {
         if let Value::String(text) = table.raw_get("err")? {
-            return Ok(Some(Reply::Error(Error::other(text.to_string_lossy()))));
+            let text = text.to_string_lossy();
+            let is_counted = table.raw_get(COUNTED)?;
+            return Ok(Some(Reply::Error(if is_counted {
+                Error::Counted(text)
+            } else {
+                Error::other(text)
+            })));
         }
         if let Value::String(text) = table.raw_get("ok")? {
             return Ok(Some(Reply::Status(self.copy(&text.as_bytes()))));

@@ -13,7 +13,7 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 use super::convert::to_reply;
-use super::raised::{PRELUDE, raised, seen};
+use super::raised::{COUNTED, PRELUDE, raised, seen};
 use super::{Host, Running, Script, api, library};
 use crate::error::Error;
 use crate::limits::COMPILED_SCRIPTS_MAX;
@@ -93,10 +93,13 @@ impl Interpreter {
                 Ok(reply) => Ok(reply),
                 Err(error) => Err(self.failed(script, &error)),
             },
-            Ok((Ended::Raised { text, place: Some(place) }, _)) => {
-                Err(Error::other(format!("{text} script: {}, on {place}.", script.sha)))
+            Ok((Ended::Raised { text, place, is_counted }, _)) => {
+                let text = match place {
+                    Some(place) => format!("{text} script: {}, on {place}.", script.sha),
+                    None => text,
+                };
+                Err(if is_counted { Error::Counted(text) } else { Error::other(text) })
             }
-            Ok((Ended::Raised { text, place: None }, _)) => Err(Error::other(text)),
             Ok((Ended::Broken(why), _)) => {
                 self.is_usable = false;
                 Err(Error::other(format!("ERR Error running script {}, {why}", script.sha)))
@@ -160,6 +163,7 @@ enum Ended {
     Raised {
         text: String,
         place: Option<String>,
+        is_counted: bool,
     },
     /// With one of ours: no memory, or too deep in calls to say where.
     Broken(String),
@@ -169,9 +173,11 @@ impl Ended {
     /// What [`handle`] made of an error, or an error that came past it.
     fn from_error(error: &Value) -> mlua::Result<Ended> {
         Ok(match error {
-            Value::Table(handled) => {
-                Ended::Raised { text: handled.raw_get("text")?, place: handled.raw_get("place")? }
-            }
+            Value::Table(handled) => Ended::Raised {
+                text: handled.raw_get("text")?,
+                place: handled.raw_get("place")?,
+                is_counted: handled.raw_get(COUNTED)?,
+            },
             Value::Error(error) => Ended::Broken(first_line(error)),
             Value::String(text) => Ended::Broken(text.to_string_lossy()),
             _ => Ended::Broken("execution failure".to_owned()),
@@ -241,20 +247,28 @@ fn words(lua: &Lua, words: &[Bytes]) -> mlua::Result<Table> {
 
 /// Sees an error where it was raised: what it says, and the line of the script.
 fn handle(lua: &Lua, error: Value, running: &Running) -> mlua::Result<Value> {
+    let mut is_counted = false;
     let text = match &error {
         Value::Error(failure) => match raised(failure) {
-            Some(raised) => raised.line(),
+            Some(raised) => {
+                is_counted = raised.is_counted;
+                raised.line()
+            }
             None if running.is_stopped() => KILLED.to_owned(),
             None => return Ok(error),
         },
         Value::Table(table) => match table.raw_get("err")? {
-            Value::String(text) => text.to_string_lossy(),
+            Value::String(text) => {
+                is_counted = table.raw_get(COUNTED)?;
+                text.to_string_lossy()
+            }
             _ => "ERR the error is a table without 'err'".to_owned(),
         },
         other => format!("ERR {}", other.to_string()?),
     };
-    let handled = lua.create_table_with_capacity(0, 2)?;
+    let handled = lua.create_table_with_capacity(0, 3)?;
     handled.raw_set("text", text)?;
+    handled.raw_set(COUNTED, is_counted)?;
     handled.raw_set("place", place(lua))?;
     Ok(Value::Table(handled))
 }

@@ -25,6 +25,7 @@ pub mod source;
 pub mod turnstile;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -59,6 +60,8 @@ pub struct Scripts {
     cache: Mutex<Cache>,
     interpreter: Mutex<Option<Interpreter>>,
     pub running: Arc<Running>,
+    /// Whether scripts may call DEBUG, for tests.
+    pub may_debug: AtomicBool,
     /// Who keeps out while a script runs.
     pub turnstile: Turnstile,
 }
@@ -71,6 +74,7 @@ impl Scripts {
             cache: Mutex::default(),
             interpreter: Mutex::default(),
             running: Arc::default(),
+            may_debug: AtomicBool::default(),
             turnstile: Turnstile::default(),
         }
     }

@@ -3,10 +3,15 @@
 //! To Lua they are opaque values, so the prelude has [`seen`] say what a script that catches one gets. An error of any
 //! other kind that comes from Rust ends the script: it was stopped, or out of memory.
 
-use mlua::{Lua, Value};
+use mlua::{Lua, Table, Value};
+
+use crate::error::Error;
 
 /// What the prelude is called in errors.
 pub const PRELUDE: &str = "prelude";
+
+/// The field of an error table that says that the error is in the statistics. Redis's name.
+pub const COUNTED: &str = "ignore_error_stats_update";
 
 /// What a script did wrong.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +19,8 @@ pub const PRELUDE: &str = "prelude";
 pub struct Raised {
     pub text: String,
     kind: Kind,
+    /// A command's: see [`Error::Counted`].
+    pub is_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +33,13 @@ enum Kind {
 
 /// An error of the `redis` table: a whole error line, code included.
 pub fn reply_error(line: impl Into<String>) -> mlua::Error {
-    mlua::Error::external(Raised { text: line.into(), kind: Kind::Reply })
+    mlua::Error::external(Raised { text: line.into(), kind: Kind::Reply, is_counted: false })
+}
+
+/// An error of a command.
+pub fn command_error(error: &Error) -> mlua::Error {
+    let is_counted = matches!(error, Error::Counted(_));
+    mlua::Error::external(Raised { text: error.to_string(), kind: Kind::Reply, is_counted })
 }
 
 /// An error of a library, behind the place in the script that called it.
@@ -40,7 +53,7 @@ pub fn library_error(lua: &Lua, text: &str) -> mlua::Error {
         })?
     });
     let text = format!("{}{text}", place.unwrap_or_default());
-    mlua::Error::external(Raised { text, kind: Kind::Text })
+    mlua::Error::external(Raised { text, kind: Kind::Text, is_counted: false })
 }
 
 /// What was raised, if it was the script's doing.
@@ -66,11 +79,18 @@ impl Raised {
 pub fn seen(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let Value::Error(error) = error else { return Ok(Value::Nil) };
     let Some(raised) = raised(&error) else { return Ok(Value::Nil) };
-    let text = Value::String(lua.create_string(&raised.text)?);
     if raised.kind == Kind::Text {
-        return Ok(text);
+        return Ok(Value::String(lua.create_string(&raised.text)?));
     }
-    let table = lua.create_table_with_capacity(0, 1)?;
-    table.raw_set("err", text)?;
-    Ok(Value::Table(table))
+    error_table(lua, &raised.text, raised.is_counted).map(Value::Table)
+}
+
+/// An error as scripts see it.
+pub fn error_table(lua: &Lua, text: &str, is_counted: bool) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, 2)?;
+    table.raw_set("err", lua.create_string(text)?)?;
+    if is_counted {
+        table.raw_set(COUNTED, true)?;
+    }
+    Ok(table)
 }

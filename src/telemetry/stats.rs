@@ -176,8 +176,11 @@ impl Stats {
         }
     }
 
-    /// An error was answered.
+    /// An error was answered, to a client or a script.
     pub fn error(&self, error: &Error) {
+        if matches!(error, Error::Counted(_)) {
+            return;
+        }
         self.errors.fetch_add(1, Ordering::Relaxed);
         let line = error.to_string();
         let code = line.split(' ').next().unwrap_or("ERR");

@@ -46,7 +46,6 @@ const OTHERWISE: &[(&str, Compare, &str)] = &[
     ("command", Compare::Type, "lists the commands there are"),
     ("command count", Compare::Type, "counts the commands there are"),
     ("command docs", Compare::Type, "documents commands in Larder's words"),
-    ("command getkeysandflags", Compare::Type, "the flags of a key tell reading from writing, and no more"),
     ("command info", Compare::Type, "lists subcommands that one of the two may not have"),
     ("command list", Compare::Type, "lists the commands there are"),
     ("config get", Compare::Type, "Larder's settings are its own"),
@@ -132,6 +131,17 @@ const MEANT: &[Meant] = &[
         },
     },
     Meant {
+        why: "a key is at most 1,920 bytes long",
+        is: |_, larder, _| match larder {
+            Reply::Error(text) => text.ends_with(b"bytes, longer than the limit of 1920"),
+            _ => false,
+        },
+    },
+    Meant {
+        why: "LCS compares no more than 16 million pairs of bytes",
+        is: |command, larder, _| command == "lcs" && larder.is_error("ERR Insufficient memory"),
+    },
+    Meant {
         why: "what a client said is repeated as UTF-8, to its end: Redis repeats any bytes, up to a zero byte",
         is: |_, larder, redis| match (larder, redis) {
             (Reply::Error(ours), Reply::Error(theirs)) => {
@@ -146,8 +156,11 @@ const MEANT: &[Meant] = &[
         is: |_, _, redis| redis.is_error("ERR wrong number of arguments for 'command|getkeys"),
     },
     Meant {
-        why: "since Redis 7.2 HELLO looks at the name before it looks at the password",
-        is: |command, larder, _| command == "hello" && larder.is_error("ERR Client names cannot"),
+        why: "since Redis 7.2 HELLO looks at all its options before it looks at the password",
+        is: |command, larder, _| {
+            let of_option = ["ERR Client names cannot", "ERR Syntax error in HELLO option"];
+            command == "hello" && of_option.iter().any(|text| larder.is_error(text))
+        },
     },
     Meant {
         why: "since Redis 8 a cursor is read like any other number",
