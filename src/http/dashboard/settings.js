@@ -1,4 +1,4 @@
-// The settings of a store, and the workflows that are linked to it. Limits are shown where the server has them.
+// The settings of a store, and the workflows that are linked to it.
 
 import { ask, get, storePath } from "./api.js";
 import { button, dialog, field, h, toast } from "./dom.js";
@@ -20,32 +20,39 @@ export async function settingsDialog(store, changed) {
   }
   const values = h("select", { autofocus: true }, h("option", { value: "json" }, "JSON only"), h("option", { value: "any" }, "Any bytes"));
   values.value = now.values;
-  const limits = LIMITS.filter((limit) => limit.field in now).map((limit) => {
-    const before = now[limit.field] ? limit.shown(now[limit.field]) : "";
-    const input = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "none", props: { value: before } });
-    return { ...limit, before, input };
-  });
+  const limits = limitFields(now);
   dialog({
     title: `Settings of ${store.name}`,
     body: [
       field("Values", values, "From any bytes back to JSON only while the store is empty."),
-      limits.map(({ label, input, hint }) => field(label, input, hint)),
-      "links" in now && linksOf(store.name),
+      limits.elements,
+      linksOf(store.name),
     ],
     action: "Save",
     submit: async () => {
-      const changes = {};
-      if (values.value !== now.values) changes.values = values.value;
-      for (const { setting, before, input } of limits) {
-        const after = input.value.trim();
-        if (after !== before) changes[setting] = after || "none";
-      }
+      const changes = { ...(values.value !== now.values && { values: values.value }), ...limits.changes() };
       if (Object.keys(changes).length === 0) return;
       await ask("PATCH", storePath(store.name), { json: changes });
       toast(`The settings of ${store.name} were saved.`);
       changed(store.name);
     },
   });
+}
+
+/** Fields for a store's limits, and what was changed in them, as the API takes it. */
+export function limitFields(store) {
+  const limits = LIMITS.map((limit) => {
+    const before = store[limit.field] ? limit.shown(store[limit.field]) : "";
+    const input = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "none", props: { value: before } });
+    return { ...limit, before, input };
+  });
+  return {
+    elements: limits.map(({ label, input, hint }) => field(label, input, hint)),
+    changes() {
+      const changed = limits.filter(({ before, input }) => input.value.trim() !== before);
+      return Object.fromEntries(changed.map(({ setting, input }) => [setting, input.value.trim() || "none"]));
+    },
+  };
 }
 
 /** Workflows that are linked to a store; each change is made at once. */

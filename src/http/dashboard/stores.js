@@ -3,7 +3,7 @@
 import { ask, get, storePath } from "./api.js";
 import { button, dialog, failure, field, h, loading, menu, state, toast } from "./dom.js";
 import { bytes, count, plural, ratio } from "./format.js";
-import { settingsDialog } from "./settings.js";
+import { limitFields, settingsDialog } from "./settings.js";
 
 export function storesView(main) {
   const body = h("div", {}, loading());
@@ -17,8 +17,8 @@ export function storesView(main) {
 
   async function load() {
     try {
-      const { stores } = await get("stores");
-      body.replaceChildren(...(stores.length ? [totals(stores), list(stores, load)] : [empty()]));
+      const [{ stores }, usage] = await Promise.all([get("stores"), get("usage")]);
+      body.replaceChildren(...(stores.length ? [warnings(usage), totals(stores, usage), list(stores, load)] : [empty()]));
     } catch (error) {
       if (error.status !== 401) body.replaceChildren(failure(error, load));
     }
@@ -39,16 +39,26 @@ function empty() {
   );
 }
 
-function totals(stores) {
-  const sum = (name) => stores.reduce((total, store) => total + store[name], 0);
-  const [plain, stored] = [sum("plain_bytes"), sum("stored_bytes")];
+function totals(stores, usage) {
+  const named = stores.filter(({ number, name }) => String(number) !== name).length;
   return facts([
-    ["Stores", count(stores.length)],
-    ["Records", count(sum("records"))],
-    ["Stored", bytes(stored)],
-    ["Compression", ratio(plain, stored)],
-    ["With expiry", count(sum("expiring"))],
+    ["Stores", count(stores.length), usageBar(named, usage.max_stores, count, "Named stores")],
+    ["Records", count(usage.records), usageBar(usage.records, usage.max_keys, count, "Records in all stores")],
+    ["Stored", bytes(usage.stored_bytes), usageBar(usage.stored_bytes, usage.max_bytes, bytes, "Stored bytes in all stores")],
+    ["Compression", ratio(usage.plain_bytes, usage.stored_bytes)],
+    ["With expiry", count(usage.expiring)],
   ]);
+}
+
+const LIMITED = { "max-stores": ["stores", count], "max-keys": ["records", count], "max-bytes": ["stored bytes", bytes] };
+
+/** Limits of which little is left. */
+function warnings({ nearly_reached: limits }) {
+  const items = limits.map(({ store, limit, used, max }) => {
+    const [what, shown] = LIMITED[limit];
+    return h("li", {}, store === null ? "The server" : h("bdi", {}, store), ` has ${shown(used)} of ${shown(max)} ${what}`);
+  });
+  return items.length ? h("div", { class: "warning", role: "status" }, h("strong", {}, "Limits are nearly reached"), h("ul", {}, items)) : "";
 }
 
 /** Figures with what they mean, side by side. */
@@ -109,12 +119,17 @@ export function storeMenu(store, changed) {
 export function createDialog(done) {
   const name = h("input", { name: "name", autofocus: true, maxlength: "128", autocomplete: "off", spellcheck: "false" });
   const values = h("select", { name: "values" }, h("option", { value: "" }, "As the server’s default"), h("option", { value: "json" }, "JSON only"), h("option", { value: "any" }, "Any bytes"));
+  const limits = limitFields({});
   dialog({
     title: "New store",
-    body: [field("Name", name, "Up to 128 bytes; not a number."), field("Values", values, "A store for JSON refuses everything else.")],
+    body: [
+      field("Name", name, "Up to 128 bytes; not a number."),
+      field("Values", values, "A store for JSON refuses everything else."),
+      h("details", { class: "more" }, h("summary", {}, "Limits and lifetimes"), limits.elements),
+    ],
     action: "Create",
     submit: async () => {
-      await ask("POST", "stores", { json: { name: name.value, ...(values.value && { values: values.value }) } });
+      await ask("POST", "stores", { json: { name: name.value, ...(values.value && { values: values.value }), ...limits.changes() } });
       toast(`Store ${name.value} was created.`);
       done(name.value);
     },
