@@ -8,11 +8,15 @@ const TOKEN = "larder.token";
 
 /** What the server refused, or that it can't be reached (status 0). */
 export class Problem extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, told) {
+    const detail = explained(code, told);
     super(detail);
     Object.assign(this, { status, code, detail });
   }
 }
+
+/** Some errors are whole only with their code. */
+export const explained = (code, detail) => (code === "NOTJSON" ? `the value is not JSON: ${detail}` : detail);
 
 let token = sessionStorage.getItem(TOKEN);
 

@@ -161,7 +161,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
   }
 
   function table() {
-    const all = h("input", { type: "checkbox", "aria-label": "Select all on this page", on: { change: () => entries.forEach((entry) => choose(entry, all.checked)) } });
+    const all = h("input", { type: "checkbox", "aria-label": "Select all on this page", on: { change: () => chooseAll(all.checked) } });
     const columns = [["Key"], ["Value"], ["Expires in", "number"], ["Size", "number"], ["Stored", "number"], ["Ratio", "number"]];
     const heads = columns.map(([label, kind]) => h("th", { scope: "col", class: kind }, label));
     const rows = entries.map((entry) => row(entry));
@@ -189,15 +189,25 @@ export function recordsView(main, { session, argument: name, parameters }) {
   }
 
   function choose({ key, box }, isChosen) {
+    mark({ key, box }, isChosen);
+    drawSelection();
+  }
+
+  function chooseAll(isChosen) {
+    entries.forEach((entry) => mark(entry, isChosen));
+    drawSelection();
+  }
+
+  function mark({ key, box }, isChosen) {
     box.checked = isChosen;
     if (isChosen) selected.set(keyId(key), key);
     else selected.delete(keyId(key));
-    drawSelection();
   }
 
   function drawSelection() {
     selection.hidden = selected.size === 0;
-    const elsewhere = selected.size - entries.filter((entry) => selected.has(keyId(entry.key))).length;
+    const here = entries.filter((entry) => selected.has(keyId(entry.key))).length;
+    const elsewhere = selected.size - here;
     selection.replaceChildren(
       h("span", { role: "status" }, `${plural(selected.size, "record")} selected${elsewhere ? `, ${count(elsewhere)} of them not on this page` : ""}`),
       button("Delete …", deleteSelected, { class: "danger", icon: "bin" }),
@@ -209,9 +219,8 @@ export function recordsView(main, { session, argument: name, parameters }) {
     );
     const all = list.querySelector("thead input");
     if (all) {
-      const chosen = entries.length - (elsewhere - selected.size + entries.length);
-      all.checked = chosen === entries.length;
-      all.indeterminate = chosen > 0 && chosen < entries.length;
+      all.checked = here === entries.length;
+      all.indeterminate = here > 0 && here < entries.length;
     }
   }
 

@@ -1,6 +1,6 @@
 // Files in and out: JSON lines, in pieces, so that neither a file nor a store has to fit into one request.
 
-import { ask, query, storePath } from "./api.js";
+import { ask, explained, query, storePath } from "./api.js";
 import { button, dialog, field, h, toast } from "./dom.js";
 import { bytes, count, plural } from "./format.js";
 
@@ -108,7 +108,7 @@ const summary = ({ put, kept, expired, refused }) =>
 
 function refusalsOf({ refused, refusals }) {
   const shown = refusals.slice(0, 100);
-  const items = shown.map(({ line, detail }) => h("li", {}, h("strong", {}, `Line ${count(line)}: `), h("bdi", {}, detail)));
+  const items = shown.map(({ line, code, detail }) => h("li", {}, h("strong", {}, `Line ${count(line)}: `), h("bdi", {}, explained(code, detail))));
   return h("ul", { class: "refusals" }, items, refused > shown.length && h("li", { class: "muted" }, `and ${count(refused - shown.length)} more`));
 }
 
