@@ -87,6 +87,11 @@ fn who_comes_in_signs_in() {
 }
 
 #[test]
+fn json_is_what_it_is_elsewhere() {
+    run("json.mjs", &[], nothing);
+}
+
+#[test]
 fn a_phone_is_wide_enough() {
     run("phone.mjs", &[], nothing);
 }

@@ -82,10 +82,12 @@ fn slow_entry(entry: &Reply) -> Value {
         _ => Vec::new(),
     };
     match &fields[..] {
-        [Reply::Integer(id), Reply::Integer(at_s), Reply::Integer(took_us), command, address, name] => json!({
-            "id": id, "at": at_s, "took_us": took_us, "command": words(command),
-            "client": lossy(address), "client_name": lossy(name),
-        }),
+        [Reply::Integer(id), Reply::Integer(at_s), Reply::Integer(took_us), command, address, name] => {
+            json!({
+                "id": id, "at": at_s, "took_us": took_us, "command": words(command),
+                "client": lossy(address), "client_name": lossy(name),
+            })
+        }
         _ => Value::Null,
     }
 }
@@ -106,7 +108,8 @@ pub async fn clients(ask: Ask) -> Answer {
 
 /// The fields of a line of CLIENT LIST, numbers as numbers.
 fn client(line: &str) -> Value {
-    const NUMBERS: [&str; 8] = ["id", "age", "idle", "db", "tot-net-in", "tot-net-out", "tot-cmds", "tot-mem"];
+    const NUMBERS: [&str; 8] =
+        ["id", "age", "idle", "db", "tot-net-in", "tot-net-out", "tot-cmds", "tot-mem"];
     const TEXTS: [&str; 7] = ["addr", "name", "user", "cmd", "lib-name", "lib-ver", "flags"];
     let fields = line.split(' ').filter_map(|field| field.split_once('='));
     let told = fields.filter_map(|(name, value)| {

@@ -43,7 +43,8 @@ pub async fn import(ask: Ask) -> Answer {
         })
         .await?;
     let Outcome { put, kept, expired, refused, refusals } = outcome;
-    let told = json!({ "put": put, "kept": kept, "expired": expired, "refused": refused, "refusals": refusals });
+    let told =
+        json!({ "put": put, "kept": kept, "expired": expired, "refused": refused, "refusals": refusals });
     Ok(answer(told.to_string()))
 }
 
@@ -118,7 +119,10 @@ mod tests {
         let told = api.send(&format!("{IMPORT}?nx=true"), &LINES, lines).await.json();
         assert_eq!((&told["put"], &told["kept"], &told["expired"]), (&1.into(), &1.into(), &1.into()));
         assert_eq!((&told["refused"], &told["refusals"][0]["line"]), (&2.into(), &3.into()));
-        assert_eq!((&told["refusals"][1]["line"], &told["refusals"][1]["code"]), (&4.into(), &"NOTJSON".into()));
+        assert_eq!(
+            (&told["refusals"][1]["line"], &told["refusals"][1]["code"]),
+            (&4.into(), &"NOTJSON".into())
+        );
         assert_eq!(api.run("GET /api/v1/stores/0/records/there", "").await.body, "1");
         assert_eq!(api.send(IMPORT, &LINES, lines).await.json()["put"], 2);
     }

@@ -7,7 +7,8 @@
 //!
 //! A handler turns a request into commands, so that permissions, statistics and what a write is exist once; it waits
 //! until what it saw is durable before it answers ([`gate`]). The router is callable without a socket. It knows nothing
-//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own.
+//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own. The pages for people
+//! ([`dashboard`]) are files that use this API.
 
 mod activity;
 mod ask;

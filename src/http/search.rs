@@ -54,7 +54,8 @@ impl Wanted {
 }
 
 pub async fn search(ask: Ask) -> Answer {
-    let params = ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
+    let params =
+        ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
     let preview_bytes = preview(&params)?;
     let wanted = Wanted::of(&params)?;
     let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;

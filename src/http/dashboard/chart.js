@@ -2,7 +2,9 @@
 
 import { h, svg } from "./dom.js";
 
-const [WIDTH, HEIGHT] = [600, 180];
+const HEIGHT = 180;
+/** Before it is known how much room there is. */
+const USUAL_WIDTH = 600;
 const [LEFT, RIGHT, TOP, BOTTOM] = [52, 8, 10, 20];
 
 /** Which numbers are round. */
@@ -16,21 +18,24 @@ export function chart({ title, names, shown, steps = TENS, spanMs }) {
   const label = h("span", { class: "at" });
   const figures = names.map(() => h("span", { class: "figure" }, "–"));
   const legend = h("p", { class: "legend" }, names.map((name, at) => h("span", { class: `series s${at}` }, h("span", { class: "swatch" }), name, " ", figures[at])), label);
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title }, plot, cross);
+  const picture = svg("svg", { viewBox: `0 0 ${USUAL_WIDTH} ${HEIGHT}`, role: "img", "aria-label": title }, plot, cross);
   const element = h("figure", { class: "chart" }, h("figcaption", {}, h("h2", {}, title), legend), picture);
-  let drawn = { points: [], now: 0, x: () => 0 };
+  let drawn = { points: [], now: 0, x: () => 0, width: USUAL_WIDTH };
 
   const tell = (point) => point && names.forEach((_, at) => (figures[at].textContent = point.values[at] === null ? "–" : shown(point.values[at])));
 
   function draw(points, now) {
+    // as wide as there is room, so that letters have their size on a phone, too
+    const width = picture.clientWidth || USUAL_WIDTH;
+    picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const known = points.filter(({ at }) => at >= now - spanMs);
     const highest = Math.max(0, ...known.flatMap(({ values }) => values.map((value) => value ?? 0)));
     const { top, step } = ticks(highest, steps);
-    const x = (at) => LEFT + (1 - (now - at) / spanMs) * (WIDTH - LEFT - RIGHT);
+    const x = (at) => LEFT + (1 - (now - at) / spanMs) * (width - LEFT - RIGHT);
     const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
     const lines = [];
     for (let value = 0; value <= top * 1.001; value += step) {
-      lines.push(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, shown(value)));
+      lines.push(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, shown(value)));
     }
     const minutes = spanMs / 60_000;
     for (let ago = 0; ago <= minutes; ago += 1) {
@@ -39,13 +44,13 @@ export function chart({ title, names, shown, steps = TENS, spanMs }) {
     }
     const series = names.map((_, which) => svg("path", { class: `line s${which}`, d: path(known, which, x, y) }));
     plot.replaceChildren(...lines, ...series.reverse());
-    drawn = { points: known, now, x };
+    drawn = { points: known, now, x, width };
     tell(known.at(-1));
   }
 
   picture.addEventListener("pointermove", (event) => {
     const box = picture.getBoundingClientRect();
-    const wanted = ((event.clientX - box.left) / box.width) * WIDTH;
+    const wanted = ((event.clientX - box.left) / box.width) * drawn.width;
     const distance = ({ at }) => Math.abs(drawn.x(at) - wanted);
     const nearest = drawn.points.reduce((best, point) => (best && distance(best) <= distance(point) ? best : point), null);
     if (!nearest) return;
