@@ -50,6 +50,10 @@ await inBrowser(async (open) => {
   await dialog(page).getByRole("alert").getByText("no permissions").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("link", { name: "Activity" }).click();
+  await page.getByRole("button", { name: "Sign in as another user" }).click();
+  await user.fill("reader");
+  await password.fill("pä:ss");
+  await signIn.click();
   await page.getByRole("heading", { name: "Not permitted" }).waitFor();
   await page.getByRole("link", { name: "Stores" }).first().click();
   await row(page, "0").waitFor();

@@ -1,6 +1,6 @@
 // Where one is: the part of the address behind # names a view, and each view shows itself in <main>.
 
-import { get, signOut, whenStranger } from "./api.js";
+import { get, isSignedIn, signOut, whenStranger } from "./api.js";
 import { activityView } from "./activity.js";
 import { clientsView } from "./clients.js";
 import { button, failure, h, loading, state } from "./dom.js";
@@ -49,12 +49,14 @@ function show() {
 
 function enter(told) {
   session = told;
+  // where the default user has no password, one may have signed in as another
+  const isSomebody = session.asks_for_password || isSignedIn();
   bar.hidden = false;
   who.replaceChildren(
     ...[
-      session.asks_for_password && h("span", { class: "user", title: "Signed in as" }, session.user),
+      isSomebody && h("span", { class: "user", title: "Signed in as" }, session.user),
       themeButton(),
-      session.asks_for_password && button("Sign out", strangerNow, { class: "quiet" }),
+      isSomebody && button("Sign out", strangerNow, { class: "quiet" }),
     ].filter(Boolean),
   );
   show();
@@ -118,6 +120,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 whenStranger(() => {
   if (!main.querySelector(".login")) askWho();
 });
+document.addEventListener("sign-in", strangerNow);
 addEventListener("hashchange", () => {
   if (!session) return;
   show();

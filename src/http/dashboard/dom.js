@@ -114,7 +114,9 @@ export function state(title, text, ...actions) {
 
 export function failure(error, retry) {
   const title = { 0: "The server does not answer", 403: "Not permitted", 404: "There is nothing here" }[error.status] ?? "This did not work";
-  const shown = state(title, error.detail ?? String(error), retry && button("Try again", retry));
+  const signIn = () => document.dispatchEvent(new Event("sign-in"));
+  const another = error.status === 403 && button("Sign in as another user", signIn);
+  const shown = state(title, error.detail ?? String(error), retry && button("Try again", retry), another);
   shown.setAttribute("role", "alert");
   return shown;
 }
