@@ -96,6 +96,8 @@ pub const EVENTS_CHUNK_BYTES: usize = 64 * 1024;
 pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
 /// Most bytes of values that one page of a search looks at before its last step.
 pub const HTTP_SEARCH_BYTES: usize = 64 * 1024 * 1024;
+/// Refused lines of an import that are told one by one; further ones are only counted.
+pub const HTTP_REFUSALS_TOLD: usize = 100;
 
 /// What a script may take in memory, interpreter and compiled scripts included: the default of `lua-memory-limit`.
 pub const SCRIPT_MEMORY_BYTES: usize = 64 * 1024 * 1024;

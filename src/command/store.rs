@@ -60,8 +60,8 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "store|entries",
-        syntax: "name [CURSOR cursor] [MATCH pattern] [COUNT count]",
-        summary: "Returns a page of records as key, value and remaining milliseconds (-1: forever), and a cursor to go on with",
+        syntax: "name [CURSOR cursor] [MATCH pattern] [COUNT count] [WITHMETA]",
+        summary: "Returns a page of records as key, value and remaining milliseconds (-1: forever), and a cursor to go on with; WITHMETA adds version, deadline in milliseconds since 1970 (-1: none), and bytes plain and as stored",
         complexity: "O(count)",
         arity: -3,
         stores: Stores::THIRD_WORD,
@@ -278,7 +278,13 @@ fn sweep(call: &Call<'_>) {
 fn entries(call: &mut Call<'_>) -> Result<Plan, Error> {
     let store = call.server.known_store(call.arg(2))?;
     let mut page = Page::new(b"0")?;
-    for option in call.rest(3).chunks(2) {
+    let (options, with_meta) = match call.rest(3) {
+        [options @ .., last] if options.len().is_multiple_of(2) && last.eq_ignore_ascii_case(b"withmeta") => {
+            (options, true)
+        }
+        options => (options, false),
+    };
+    for option in options.chunks(2) {
         match option {
             [name, cursor] if name.eq_ignore_ascii_case(b"cursor") => page.set_cursor(cursor)?,
             [name, value] => page.set(name, value)?,
@@ -288,14 +294,18 @@ fn entries(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
     let (cursor, reflects) = page.visit(call, store, &mut |row| {
         let Some(record) = row.record()? else { return Ok(ControlFlow::Continue(())) };
-        bytes += row.key().len() + record.value.len();
+        let plain_bytes = row.key().len() + record.value.len();
+        bytes += plain_bytes;
+        let deadline_ms = record.expires_at_ms.map_or(-1, |deadline| deadline as i64);
         let remaining_ms =
             record.expires_at_ms.map_or(-1, |deadline| deadline.saturating_sub(call.now_ms) as i64);
-        entries.push(Reply::Array(vec![
-            bulk(row.key()),
-            Reply::Bulk(record.value),
-            Reply::Integer(remaining_ms),
-        ]));
+        let mut entry = vec![bulk(row.key()), Reply::Bulk(record.value), Reply::Integer(remaining_ms)];
+        if with_meta {
+            let stored_bytes = row.meta().map_or(0, |meta| meta.stored_bytes);
+            let meta = [record.version as i64, deadline_ms, plain_bytes as i64, stored_bytes as i64];
+            entry.extend(meta.map(Reply::Integer));
+        }
+        entries.push(Reply::Array(entry));
         Ok(if bytes >= ENTRIES_PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(Plan::Reflecting(with_cursor(cursor, entries), reflects))
@@ -475,6 +485,7 @@ mod tests {
             ("STORE ENTRIES orders MATCH b:1", r#"["0", [["b:1", "3", -1]]]"#),
             ("STORE ENTRIES orders CURSOR x", "-ERR invalid cursor"),
             ("STORE ENTRIES orders COUNT", "-ERR syntax error"),
+            ("STORE ENTRIES orders WITHMETA COUNT 1", "-ERR syntax error"),
         ]);
         let page = shown(&h.run("STORE ENTRIES 16 COUNT 2"));
         let cursor = page.split('"').nth(1).unwrap();
@@ -482,6 +493,16 @@ mod tests {
             &format!("STORE ENTRIES orders COUNT 2 CURSOR {cursor}"),
             r#"["0", [["b:1", "3", -1]]]"#,
         )]);
+    }
+
+    #[test]
+    fn entries_tell_what_is_known_of_them() {
+        let mut h = Harness::new();
+        h.expect(&[("SET k 12 PXAT 99999999999999", "OK")]);
+        let meta = h.meta("k").unwrap();
+        let told = shown(&h.run("STORE ENTRIES 0 MATCH k WITHMETA"));
+        let (version, stored_bytes) = (meta.version, meta.stored_bytes);
+        assert!(told.ends_with(&format!(", {version}, 99999999999999, 3, {stored_bytes}]]]")), "{told}");
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl Ask {
         Ok((body, gate))
     }
 
+    /// The body as lines of JSON, each of which may be wrong.
+    pub async fn lines(self) -> Result<(Bytes, Gate), Problem> {
+        if !self.content_type()?.eq_ignore_ascii_case("application/x-ndjson") {
+            let detail = "Content-Type must be application/x-ndjson";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR", detail));
+        }
+        self.collect().await
+    }
+
     /// The type of the body, without its parameters. Forms can't send those that are taken, so no page of another origin
     /// can write without asking first.
     fn content_type(&self) -> Result<&str, Problem> {

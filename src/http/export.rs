@@ -1,5 +1,4 @@
-//! All records of a store, or those with a prefix, as a stream of JSON lines: what `entries` gives page by page, without
-//! a limit. What is there from start to end is in it once; while others write, it is not of one moment.
+//! All records of a store, or those with a prefix, as a stream of JSON lines ([`crate::record::line`]), without a limit. What is there from start to end is in it once; while others write, it is not of one moment.
 
 use axum::body::Body;
 use axum::http::header;
@@ -9,9 +8,10 @@ use futures_util::stream;
 
 use super::ask::Ask;
 use super::gate::Gate;
-use super::json::Writer;
-use super::keys::{Found, Page, entries_page, write_entry};
+use super::keys::{Found, Page, entries_page};
 use super::problem::{Answer, Problem};
+use crate::engine::clock;
+use crate::record::line::{self, Record};
 
 /// Records that are read and sent at once.
 const STEP: usize = 256;
@@ -61,12 +61,17 @@ impl Export {
 }
 
 fn lines(entries: &[Found]) -> Bytes {
-    let mut writer = Writer::new();
+    let (now_ms, mut lines) = (clock::now_ms(), Vec::new());
     for entry in entries {
-        write_entry(&mut writer, entry);
-        writer.raw("\n");
+        let record = Record {
+            key: entry.key.to_vec(),
+            value: entry.value.to_vec(),
+            expires_at_ms: u64::try_from(entry.expires_at_ms).ok(),
+        };
+        line::write(&record, now_ms, &mut lines);
+        lines.push(b'\n');
     }
-    writer.finish().into()
+    lines.into()
 }
 
 fn stream_of(body: Body) -> Response {
@@ -88,7 +93,7 @@ mod tests {
         assert_eq!((told.status, told.header("content-type")), (200, "application/x-ndjson"));
         let text = String::from_utf8_lossy(&told.body).into_owned();
         assert_eq!(text.lines().count(), 600);
-        assert_eq!(text.lines().nth(7), Some(r#"{"key":"k007","value":7,"ttl_ms":null}"#));
+        assert_eq!(text.lines().nth(7), Some(r#"{"key":"k007","value":7}"#));
         let some = api.run("GET /api/v1/stores/0/export?prefix=k00", "").await;
         assert_eq!(some.body.split(|byte| *byte == b'\n').count(), 11);
         assert_eq!(api.run("GET /api/v1/stores/none/export", "").await.status, 404);

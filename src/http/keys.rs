@@ -1,5 +1,7 @@
 //! Keys and entries of a store: all in one answer if they are few enough, or page by page.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::ask::{Ask, Params};
@@ -65,7 +67,9 @@ pub async fn keys(ask: Ask) -> Answer {
 }
 
 pub async fn entries(ask: Ask) -> Answer {
-    let page = Page::of(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.max_keys_per_query())?;
+    let params = ask.params(&["prefix", "cursor", "limit", "preview"])?;
+    let page = Page::of(&params, ask.gate.server.config.max_keys_per_query())?;
+    let preview_bytes = preview(&params)?;
     let store = ask.store();
     let (entries, cursor) = ask
         .gate
@@ -75,7 +79,8 @@ pub async fn entries(ask: Ask) -> Answer {
         })
         .await?;
     let mut writer = Writer::new();
-    writer.raw("{\"entries\":[").each(&entries, write_entry).raw("],");
+    writer.raw("{\"entries\":[").each(&entries, |writer, entry| write_shown(writer, entry, preview_bytes));
+    writer.raw("],");
     Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
 }
 
@@ -108,6 +113,12 @@ pub struct Found {
     pub value: Bytes,
     /// -1: forever.
     pub ttl_ms: i64,
+    /// Milliseconds since 1970; -1: none.
+    pub expires_at_ms: i64,
+    pub version: i64,
+    /// With the key.
+    pub plain_bytes: i64,
+    pub stored_bytes: i64,
 }
 
 impl Found {
@@ -128,21 +139,75 @@ pub fn entries_page(
     let options = [b"CURSOR", cursor, b"MATCH", pattern, b"COUNT", count.as_bytes()];
     let mut command = words([b"STORE", b"ENTRIES", store]);
     command.extend(words(options));
+    command.push(Bytes::from_static(b"WITHMETA"));
     let (entries, cursor) = with_cursor(talk.command(command)?)?;
-    let entries = entries.into_iter().map(|entry| match <[Reply; 3]>::try_from(items(entry)?) {
-        Ok([Reply::Bulk(key), Reply::Bulk(value), Reply::Integer(ttl_ms)]) => {
-            Ok(Found { key, value, ttl_ms })
-        }
+    let entries = entries.into_iter().map(|entry| match &items(entry)?[..] {
+        [
+            Reply::Bulk(key),
+            Reply::Bulk(value),
+            Reply::Integer(ttl_ms),
+            Reply::Integer(version),
+            Reply::Integer(expires_at_ms),
+            Reply::Integer(plain_bytes),
+            Reply::Integer(stored_bytes),
+        ] => Ok(Found {
+            key: key.clone(),
+            value: value.clone(),
+            ttl_ms: *ttl_ms,
+            version: *version,
+            expires_at_ms: *expires_at_ms,
+            plain_bytes: *plain_bytes,
+            stored_bytes: *stored_bytes,
+        }),
         _ => Err(Problem::ours("STORE ENTRIES gave no entry")),
     });
     Ok((entries.collect::<Result<_, _>>()?, cursor))
 }
 
-/// `{"key":…,"value":…,"ttl_ms":…}`, with null for forever.
-pub fn write_entry(writer: &mut Writer, entry: &Found) {
-    let ttl_ms = if entry.ttl_ms < 0 { "null".to_owned() } else { entry.ttl_ms.to_string() };
+/// The parameter `preview`: how many bytes of a value are wanted, if not all.
+pub fn preview(params: &Params) -> Result<Option<usize>, Problem> {
+    Ok(params.integer("preview", 0)?.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+}
+
+/// An entry, with its whole value or so many bytes of it.
+pub fn write_shown(writer: &mut Writer, entry: &Found, preview_bytes: Option<usize>) {
+    match preview_bytes {
+        Some(bytes) => write_preview(writer, entry, bytes),
+        None => write_entry(writer, entry),
+    }
+}
+
+/// `{"key":…,"value":…,"ttl_ms":…,…}`, with null for forever.
+fn write_entry(writer: &mut Writer, entry: &Found) {
     writer.raw("{\"key\":").key(&entry.key).raw(",").value("value", &entry.value);
-    writer.raw(format!(",\"ttl_ms\":{ttl_ms}}}"));
+    write_meta(writer, entry);
+}
+
+/// The same with the beginning of the value only: as text, or what is not UTF-8 in Base64.
+fn write_preview(writer: &mut Writer, entry: &Found, bytes_max: usize) {
+    writer.raw("{\"key\":").key(&entry.key).raw(",");
+    let start = &entry.value[..entry.value.len().min(bytes_max)];
+    // a character that the cut went through is left out
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() && start.len() < entry.value.len() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    };
+    match text {
+        Some(text) => writer.raw("\"preview\":").raw(serde_json::Value::from(text).to_string()),
+        None => writer.raw(format!("\"preview_base64\":\"{}\"", STANDARD.encode(start))),
+    };
+    write_meta(writer, entry);
+}
+
+fn write_meta(writer: &mut Writer, entry: &Found) {
+    let Found { ttl_ms, version, plain_bytes, stored_bytes, .. } = entry;
+    let ttl_ms = if *ttl_ms < 0 { "null".to_owned() } else { ttl_ms.to_string() };
+    writer.raw(format!(
+        ",\"ttl_ms\":{ttl_ms},\"version\":{version},\"plain_bytes\":{plain_bytes},\"stored_bytes\":{stored_bytes}}}"
+    ));
 }
 
 /// `"cursor":"…"`, with null after the last page.
@@ -184,7 +249,11 @@ fn begins_with(prefix: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use crate::command::dispatch;
     use crate::http::testing::Api;
+    use crate::resp::Request;
 
     /// A store of five records, in an API that gives three keys at once.
     fn api() -> Api {
@@ -203,13 +272,42 @@ mod tests {
             ("GET /api/v1/stores/0/keys?prefix=a", "", 200, r#"{"keys":["a*1","a*2","a:3"],"cursor":null}"#),
             ("GET /api/v1/stores/0/keys", "", 426, ""),
             ("GET /api/v1/stores/0/entries", "", 426, ""),
-            (
-                "GET /api/v1/stores/0/entries?prefix=a%2A",
-                "",
-                200,
-                r#"{"entries":[{"key":"a*1","value":1,"ttl_ms":null},{"key":"a*2","value":1,"ttl_ms":null}],"cursor":null}"#,
-            ),
         ]);
+    }
+
+    #[tokio::test]
+    async fn entries_are_told_with_what_is_known_of_them() {
+        let api = Api::new();
+        let value = format!("\"{}ä\"", "x".repeat(20));
+        let put = api.run("PUT /api/v1/stores/0/records/a?ttl=1000", &value).await;
+        let told = api.run("GET /api/v1/stores/0/entries", "").await.json();
+        let entry = &told["entries"][0];
+        assert_eq!(format!("\"{}\"", entry["version"]), put.header("etag"));
+        assert_eq!(entry["value"].as_str().map(str::len), Some(22));
+        assert_eq!(entry["plain_bytes"], 25);
+        assert!(entry["stored_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+        assert!(entry["ttl_ms"].as_u64().is_some_and(|ttl_ms| ttl_ms > 900_000));
+        for (bytes, preview) in [(0, ""), (3, "\"xx"), (22, &value[..21]), (23, &value[..23]), (99, &value)] {
+            let line = format!("GET /api/v1/stores/0/entries?preview={bytes}");
+            let entry = &api.run(&line, "").await.json()["entries"][0];
+            assert_eq!((&entry["preview"], entry.get("value")), (&preview.into(), None), "{bytes}");
+        }
+        assert_eq!(api.run("GET /api/v1/stores/0/entries?preview=x", "").await.status, 400);
+    }
+
+    #[tokio::test]
+    async fn a_preview_of_bytes_is_base64() {
+        let api = Api::new();
+        api.run("POST /api/v1/stores", r#"{"name": "blobs", "values": "any"}"#).await;
+        let mut session = crate::command::testing::session(&api.server);
+        session.select(16);
+        for (key, value) in [("a", &b"ab\xff"[..]), ("b", b"ab\xc3")] {
+            let args = vec![Bytes::from_static(b"SET"), key.into(), Bytes::copy_from_slice(value)];
+            dispatch(&api.server, &mut session, Request { args });
+        }
+        let told = api.run("GET /api/v1/stores/blobs/entries?preview=9", "").await.json();
+        let previews = |at: usize| told["entries"][at]["preview_base64"].as_str();
+        assert_eq!((previews(0), previews(1)), (Some("YWL/"), Some("YWLD")));
     }
 
     #[tokio::test]

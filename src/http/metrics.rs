@@ -3,11 +3,13 @@
 //! A figure is made once, for INFO; here is what it is called and means to Prometheus. So both always agree, and who may
 //! see INFO may see this.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use axum::http::header;
 use axum::response::IntoResponse;
 use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
 
 use super::ask::Ask;
 use super::gate::words;
@@ -185,6 +187,16 @@ pub async fn metrics(ask: Ask) -> Answer {
     };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, rendered(&String::from_utf8_lossy(&info))).into_response())
+}
+
+/// The figures of the whole server, by the names that Prometheus knows them by.
+pub fn figures(info: &str) -> Map<String, Value> {
+    let fields: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
+    let figures = METRICS.iter().filter_map(|metric| {
+        let number: f64 = fields.get(metric.field)?.parse().ok()?;
+        Some((metric.name.to_owned(), Value::from(number * metric.scale)))
+    });
+    figures.collect()
 }
 
 /// INFO's text in Prometheus's format.

@@ -7,15 +7,19 @@
 //!
 //! A handler turns a request into commands, so that permissions, statistics and what a write is exist once; it waits
 //! until what it saw is durable before it answers ([`gate`]). The router is callable without a socket. It knows nothing
-//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own.
+//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own. The pages for people
+//! ([`dashboard`]) are files that use this API.
 
+mod activity;
 mod ask;
+mod dashboard;
 mod difference;
 mod door;
 mod events;
 mod export;
 mod gate;
 mod health;
+mod import;
 mod json;
 mod keys;
 mod links;
@@ -75,6 +79,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/search", get(search::search))
         .route("/export", get(export::export))
         .route("/events", get(events::events))
+        .route("/import", post(import::import))
         .route("/difference/{other}", get(difference::difference))
         .route("/many/get", post(many::get))
         .route("/many/put", post(many::put))
@@ -86,12 +91,17 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/records/{key}/ttl", put(records::set_ttl));
     let api = Router::new()
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/session", get(activity::session))
+        .route("/api/v1/stats", get(activity::stats))
+        .route("/api/v1/slowlog", get(activity::slow_log).delete(activity::clear_slow_log))
+        .route("/api/v1/clients", get(activity::clients))
         .route("/api/v1/usage", get(stores::usage))
         .route("/api/v1/stores", get(stores::list).post(stores::create))
         .nest("/api/v1/stores/{store}", store)
         .layer(middleware::from_fn_with_state(app.clone(), take_turn));
     let router = Router::new()
-        .route("/", get(welcome))
+        .route("/", get(dashboard::page))
+        .route("/ui/{name}", get(dashboard::asset))
         .route("/openapi.json", get(openapi))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -147,14 +157,9 @@ fn cors(origin: Option<&str>) -> Option<CorsLayer> {
         header::IF_NONE_MATCH,
         events::LAST_EVENT_ID,
     ];
-    let told = [header::ETAG, header::LOCATION, records::TTL_MS, records::STORED_BYTES];
+    let told = [header::ETAG, header::LOCATION, records::TTL_MS, records::PLAIN_BYTES, records::STORED_BYTES];
     let layer = CorsLayer::new().allow_origin(AllowOrigin::exact(origin)).allow_methods(methods);
     Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))
-}
-
-async fn welcome() -> Response {
-    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")];
-    (policy, axum::response::Html(include_str!("welcome.html"))).into_response()
 }
 
 async fn openapi() -> Response {

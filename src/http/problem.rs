@@ -26,6 +26,11 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, "ERR", detail)
     }
 
+    /// Code and words, for an answer that tells of several.
+    pub fn told(&self) -> (&str, &str) {
+        (&self.code, &self.detail)
+    }
+
     pub fn no_record() -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "NORECORD", "there is no record at this key")
     }

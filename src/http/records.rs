@@ -22,6 +22,9 @@ pub const TTL_MS: HeaderName = HeaderName::from_static("larder-ttl-ms");
 /// Bytes that key and record take as stored.
 pub const STORED_BYTES: HeaderName = HeaderName::from_static("larder-stored-bytes");
 
+/// Bytes of key and value as they are.
+pub const PLAIN_BYTES: HeaderName = HeaderName::from_static("larder-plain-bytes");
+
 /// How often an append is tried against others who delete the record.
 const APPEND_ATTEMPTS: usize = 10;
 
@@ -29,6 +32,7 @@ struct Record {
     value: Bytes,
     version: Seq,
     ttl_ms: i64,
+    plain_bytes: i64,
     stored_bytes: i64,
 }
 
@@ -53,6 +57,7 @@ pub async fn get(ask: Ask) -> Answer {
     if record.ttl_ms >= 0 {
         headers.insert(TTL_MS, record.ttl_ms.into());
     }
+    headers.insert(PLAIN_BYTES, record.plain_bytes.into());
     headers.insert(STORED_BYTES, record.stored_bytes.into());
     if preconditions.if_none_match.is_some_and(|tags| tags.have(Some(record.version))) {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
@@ -252,13 +257,14 @@ fn look_up(talk: &mut Talk, key: &Bytes) -> Result<Option<Record>, Problem> {
         _ => return Err(Problem::ours("GETRECORD gave no record")),
     };
     let mut fields = told.into_iter().map(|(_, value)| value);
-    let (Some(Reply::Bulk(value)), Some(version), Some(ttl_ms), _, Some(stored_bytes)) =
+    let (Some(Reply::Bulk(value)), Some(version), Some(ttl_ms), Some(plain_bytes), Some(stored_bytes)) =
         (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
     else {
         return Err(Problem::ours("GETRECORD left something out"));
     };
-    let (version, ttl_ms, stored_bytes) = (integer(&version)?, integer(&ttl_ms)?, integer(&stored_bytes)?);
-    Ok(Some(Record { value, version: version as Seq, ttl_ms, stored_bytes }))
+    let (version, ttl_ms) = (integer(&version)? as Seq, integer(&ttl_ms)?);
+    let (plain_bytes, stored_bytes) = (integer(&plain_bytes)?, integer(&stored_bytes)?);
+    Ok(Some(Record { value, version, ttl_ms, plain_bytes, stored_bytes }))
 }
 
 /// A value as it is, and as what it is.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::ask::{Ask, Params};
 use super::gate::Talk;
 use super::json::{Writer, answer};
-use super::keys::{Found, Page, entries_page, write_cursor, write_entry};
+use super::keys::{Found, Page, entries_page, preview, write_cursor, write_shown};
 use super::problem::{Answer, Problem};
 use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
 
@@ -54,13 +54,15 @@ impl Wanted {
 }
 
 pub async fn search(ask: Ask) -> Answer {
-    let params = ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit"])?;
+    let params =
+        ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
+    let preview_bytes = preview(&params)?;
     let wanted = Wanted::of(&params)?;
     let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
     let store = ask.store();
     let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
     let mut writer = Writer::new();
-    writer.raw("{\"entries\":[").each(&found, write_entry);
+    writer.raw("{\"entries\":[").each(&found, |writer, entry| write_shown(writer, entry, preview_bytes));
     writer.raw(format!("],\"looked_at\":{looked_at},"));
     Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
 }

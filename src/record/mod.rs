@@ -10,6 +10,7 @@ pub mod dump;
 pub mod header;
 pub mod json;
 pub mod lcs;
+pub mod line;
 pub mod number;
 
 pub use compress::{Codec, Compression, Encoded, compress, decompress};

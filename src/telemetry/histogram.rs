@@ -72,6 +72,11 @@ impl Histogram {
         shown
     }
 
+    /// The longest duration of each bucket that has any, in nanoseconds, and how many it has.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.counts().enumerate().filter(|(_, count)| *count > 0).map(|(at, count)| (longest(at), count))
+    }
+
     fn counts(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed))
     }

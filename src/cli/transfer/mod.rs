@@ -9,20 +9,7 @@ pub mod lines;
 pub mod progress;
 pub mod source;
 
-/// A record on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-    /// Milliseconds since 1970.
-    pub expires_at_ms: Option<u64>,
-}
-
-impl Record {
-    pub fn bytes(&self) -> usize {
-        self.key.len() + self.value.len()
-    }
-}
+pub use crate::record::line::Record;
 
 /// What a source has.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,42 @@
+// Who is connected over the Redis protocol.
+
+import { get } from "./api.js";
+import { button, failure, h, loading, state } from "./dom.js";
+import { bytes, count, duration, plural } from "./format.js";
+
+export function clientsView(main) {
+  const body = h("div", {}, loading());
+  main.append(h("header", { class: "head" }, h("h1", {}, "Clients"), button("Refresh", load, { icon: "refresh" })), body);
+
+  async function load() {
+    try {
+      const [{ clients }, { stores }] = await Promise.all([get("clients"), get("stores")]);
+      const names = new Map(stores.map((store) => [store.number, store.name]));
+      body.replaceChildren(clients.length ? list(clients, names) : state("Nobody is connected", "Connections of the Redis protocol are listed here. This page uses HTTP, so it is not among them."));
+    } catch (error) {
+      if (error.status !== 401) body.replaceChildren(failure(error, load));
+    }
+  }
+
+  load();
+}
+
+const COLUMNS = [
+  ["Name", (client) => h("bdi", {}, client.name || h("span", { class: "muted" }, `no. ${client.id}`))],
+  ["Address", (client) => client.addr, "code"],
+  ["User", (client) => h("bdi", {}, client.user)],
+  ["Store", (client, names) => h("bdi", {}, names.get(client.db) ?? String(client.db))],
+  ["Last command", (client) => client.cmd, "code"],
+  ["Library", (client) => `${client.lib_name ?? ""} ${client.lib_ver ?? ""}`.trim() || "–"],
+  ["Commands", (client) => count(client.tot_cmds ?? 0), "number"],
+  ["In", (client) => bytes(client.tot_net_in ?? 0), "number"],
+  ["Out", (client) => bytes(client.tot_net_out ?? 0), "number"],
+  ["Connected", (client) => duration(client.age * 1000), "number"],
+  ["Idle", (client) => duration(client.idle * 1000), "number"],
+];
+
+function list(clients, names) {
+  const head = h("tr", {}, COLUMNS.map(([name, , kind]) => h("th", { scope: "col", class: kind === "number" ? kind : null }, name)));
+  const rows = clients.map((client) => h("tr", {}, COLUMNS.map(([name, shown, kind]) => h("td", { class: kind, "data-label": name }, shown(client, names)))));
+  return h("table", { class: "list clients" }, h("caption", {}, plural(clients.length, "connection")), h("thead", {}, head), h("tbody", {}, rows));
+}

@@ -1,0 +1,103 @@
+// The settings of a store, and the workflows that are linked to it.
+
+import { ask, get, storePath } from "./api.js";
+import { button, dialog, field, h, toast } from "./dom.js";
+
+const LIMITS = [
+  { field: "max_keys", setting: "max-keys", label: "Records at most", hint: "Empty: no limit.", shown: String },
+  { field: "max_bytes", setting: "max-bytes", label: "Stored bytes at most", hint: "After compression; like 64mb or 2gb. Empty: no limit.", shown: inBytes },
+  { field: "default_ttl_ms", setting: "default-ttl", label: "Records expire after", hint: "If nothing else was said when they were written; like 30s, 15m, 12h, 90d. Empty: never.", shown: inTime },
+  { field: "retention_ms", setting: "retention", label: "Delete records unchanged for", hint: "Like 90d. Empty: never.", shown: inTime },
+];
+
+export async function settingsDialog(store, changed) {
+  let now = store;
+  try {
+    now = await get(storePath(store.name));
+  } catch (error) {
+    toast(error.detail);
+    return;
+  }
+  const values = h("select", { autofocus: true }, h("option", { value: "json" }, "JSON only"), h("option", { value: "any" }, "Any bytes"));
+  values.value = now.values;
+  const limits = limitFields(now);
+  dialog({
+    title: `Settings of ${store.name}`,
+    body: [
+      field("Values", values, "From any bytes back to JSON only while the store is empty."),
+      limits.elements,
+      linksOf(store.name),
+    ],
+    action: "Save",
+    submit: async () => {
+      const changes = { ...(values.value !== now.values && { values: values.value }), ...limits.changes() };
+      if (Object.keys(changes).length === 0) return;
+      await ask("PATCH", storePath(store.name), { json: changes });
+      toast(`The settings of ${store.name} were saved.`);
+      changed(store.name);
+    },
+  });
+}
+
+/** Fields for a store's limits, and what was changed in them, as the API takes it. */
+export function limitFields(store) {
+  const limits = LIMITS.map((limit) => {
+    const before = store[limit.field] ? limit.shown(store[limit.field]) : "";
+    const input = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "none", props: { value: before } });
+    return { ...limit, before, input };
+  });
+  return {
+    elements: limits.map(({ label, input, hint }) => field(label, input, hint)),
+    changes() {
+      const changed = limits.filter(({ before, input }) => input.value.trim() !== before);
+      return Object.fromEntries(changed.map(({ setting, input }) => [setting, input.value.trim() || "none"]));
+    },
+  };
+}
+
+/** Workflows that are linked to a store; each change is made at once. */
+function linksOf(name) {
+  const list = h("ul", { class: "links" });
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const workflow = h("input", { "aria-label": "Workflow to link", placeholder: "name of a workflow", autocomplete: "off" });
+  const change = async (method, path, options) => {
+    problem.hidden = true;
+    try {
+      if (method) await ask(method, storePath(name, path), options);
+      const { workflows } = await get(storePath(name, "/links"));
+      const shown = workflows.map((linked) =>
+        h("li", {}, h("bdi", {}, linked), button("Unlink", () => change("DELETE", `/links/${encodeURIComponent(linked)}`), { class: "quiet", "aria-label": `Unlink ${linked}` })),
+      );
+      list.replaceChildren(...(shown.length ? shown : [h("li", { class: "muted" }, "none")]));
+    } catch (error) {
+      problem.textContent = error.detail;
+      problem.hidden = false;
+    }
+  };
+  const link = async () => {
+    await change("POST", "/links", { json: { workflow: workflow.value } });
+    if (problem.hidden) workflow.value = "";
+  };
+  workflow.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    link();
+  });
+  change();
+  return h("fieldset", {}, h("legend", {}, "Linked workflows"), h("p", { class: "hint" }, "While there are any, the store can’t be dropped."), list, h("div", { class: "row" }, workflow, button("Link", link)), problem);
+}
+
+/** The shortest text that means this many bytes. */
+function inBytes(number) {
+  for (const [unit, size] of [["gb", 2 ** 30], ["mb", 2 ** 20], ["kb", 2 ** 10]]) {
+    if (number % size === 0) return `${number / size}${unit}`;
+  }
+  return String(number);
+}
+
+function inTime(millis) {
+  for (const [unit, size] of [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1_000]]) {
+    if (millis % size === 0) return `${millis / size}${unit}`;
+  }
+  return `${millis}ms`;
+}

@@ -1,0 +1,240 @@
+// The list of stores, and what is done to a store as a whole: create, rename, empty, drop.
+
+import { ask, get, storePath } from "./api.js";
+import { button, dialog, failure, field, h, loading, menu, state, toast } from "./dom.js";
+import { bytes, count, plural, ratio } from "./format.js";
+import { limitFields, settingsDialog } from "./settings.js";
+
+export function storesView(main) {
+  const body = h("div", {}, loading());
+  const head = h(
+    "header",
+    { class: "head" },
+    h("h1", {}, "Stores"),
+    button("New store", () => createDialog((name) => openStore(name)), { class: "primary", icon: "plus" }),
+  );
+  main.append(head, body);
+
+  async function load() {
+    try {
+      const [{ stores }, usage] = await Promise.all([get("stores"), get("usage")]);
+      body.replaceChildren(...(stores.length ? [warnings(usage), totals(stores, usage), list(stores, load)] : [empty()]));
+    } catch (error) {
+      if (error.status !== 401) body.replaceChildren(failure(error, load));
+    }
+  }
+
+  load();
+}
+
+const openStore = (name) => (location.hash = storeAddress(name));
+export const storeAddress = (name) => `#/store/${encodeURIComponent(name)}`;
+
+function empty() {
+  return state(
+    "No stores yet",
+    "A store is a named set of JSON records. Stores 0 to 15 always exist, and show up here once they hold something.",
+    button("Create a store", () => createDialog(openStore), { class: "primary" }),
+    h("a", { class: "button", href: storeAddress("0") }, "Open store 0"),
+  );
+}
+
+function totals(stores, usage) {
+  const named = stores.filter(({ number, name }) => String(number) !== name).length;
+  return facts([
+    ["Stores", count(stores.length), usageBar(named, usage.max_stores, count, "Named stores")],
+    ["Records", count(usage.records), usageBar(usage.records, usage.max_keys, count, "Records in all stores")],
+    ["Stored", bytes(usage.stored_bytes), usageBar(usage.stored_bytes, usage.max_bytes, bytes, "Stored bytes in all stores")],
+    ["Compression", ratio(usage.plain_bytes, usage.stored_bytes)],
+    ["With expiry", count(usage.expiring)],
+  ]);
+}
+
+const LIMITED = { "max-stores": ["stores", count], "max-keys": ["records", count], "max-bytes": ["stored bytes", bytes] };
+
+/** Limits of which little is left. */
+function warnings({ nearly_reached: limits }) {
+  const items = limits.map(({ store, limit, used, max }) => {
+    const [what, shown] = LIMITED[limit];
+    return h("li", {}, store === null ? "The server" : h("bdi", {}, store), ` has ${shown(used)} of ${shown(max)} ${what}`);
+  });
+  return items.length ? h("div", { class: "warning", role: "status" }, h("strong", {}, "Limits are nearly reached"), h("ul", {}, items)) : "";
+}
+
+/** Figures with what they mean, side by side. */
+export function facts(pairs) {
+  return h("dl", { class: "facts" }, pairs.map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function list(stores, reload) {
+  const heads = ["Store", "Records", "Stored", "Plain", "Ratio", "With expiry"];
+  const head = h("tr", {}, heads.map((name, at) => h("th", { scope: "col", class: at ? "number" : null }, name)), h("th", { class: "end" }, h("span", { class: "unseen" }, "Actions")));
+  return h("table", { class: "list stores" }, h("thead", {}, head), h("tbody", {}, stores.map((store) => row(store, reload))));
+}
+
+function row(store, reload) {
+  const { name, records, stored_bytes: stored, plain_bytes: plain, expiring } = store;
+  const cell = (label, ...content) => h("td", { class: "number", "data-label": label }, content);
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, h("a", { href: storeAddress(name) }, h("bdi", {}, name)), kindOf(store)),
+    cell("Records", count(records), usageBar(records, store.max_keys, count, `Records of ${name}`)),
+    cell("Stored", bytes(stored), usageBar(stored, store.max_bytes, bytes, `Stored bytes of ${name}`)),
+    cell("Plain", bytes(plain)),
+    cell("Ratio", ratio(plain, stored)),
+    cell("With expiry", count(expiring)),
+    h("td", { class: "end" }, storeMenu(store, reload)),
+  );
+}
+
+function kindOf(store) {
+  const number = String(store.number) === store.name ? null : h("span", { class: "muted" }, `no. ${store.number}`);
+  return h("span", { class: "chips" }, store.values === "any" && h("span", { class: "chip", title: "Takes any bytes, not only JSON" }, "any bytes"), number);
+}
+
+/** How much of a limit is used; nothing where there is no limit. */
+export function usageBar(used, limit, shown, label) {
+  if (!limit) return null;
+  const share = Math.min(1, used / limit);
+  const percent = Math.round((used / limit) * 100);
+  const fill = h("span", { class: share >= 1 ? "fill full" : share >= 0.8 ? "fill high" : "fill" });
+  fill.style.width = `${share * 100}%`;
+  const meter = { role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": limit, "aria-valuenow": used };
+  return h("span", { class: "usage", title: `${percent} % of ${shown(limit)}` }, h("span", { class: "of" }, `of ${shown(limit)}`), h("span", { class: "track", ...meter }, fill));
+}
+
+/** What can be done to a store. `changed` is told the name it has afterwards, or null if it is gone. */
+export function storeMenu(store, changed) {
+  const isNamed = store.number >= 16 || String(store.number) !== store.name;
+  const entry = (label, open, danger) => button(label, () => open(store, changed), { class: danger ? "quiet warn" : "quiet" });
+  return menu(`Actions for ${store.name}`, [
+    entry("Settings …", settingsDialog),
+    isNamed && entry("Rename …", renameDialog),
+    entry("Empty …", clearDialog, true),
+    isNamed && entry("Drop …", dropDialog, true),
+  ]);
+}
+
+export function createDialog(done) {
+  const name = h("input", { name: "name", autofocus: true, maxlength: "128", autocomplete: "off", spellcheck: "false" });
+  const values = h("select", { name: "values" }, h("option", { value: "" }, "As the server’s default"), h("option", { value: "json" }, "JSON only"), h("option", { value: "any" }, "Any bytes"));
+  const limits = limitFields({});
+  dialog({
+    title: "New store",
+    body: [
+      field("Name", name, "Up to 128 bytes; not a number."),
+      field("Values", values, "A store for JSON refuses everything else."),
+      h("details", { class: "more" }, h("summary", {}, "Limits and lifetimes"), limits.elements),
+    ],
+    action: "Create",
+    submit: async () => {
+      await ask("POST", "stores", { json: { name: name.value, ...(values.value && { values: values.value }), ...limits.changes() } });
+      toast(`Store ${name.value} was created.`);
+      done(name.value);
+    },
+  });
+}
+
+function renameDialog(store, changed) {
+  const name = h("input", { name: "name", autofocus: true, maxlength: "128", autocomplete: "off", spellcheck: "false", props: { value: store.name } });
+  dialog({
+    title: `Rename ${store.name}`,
+    body: [field("New name", name, "Its number and its records stay. Clients that select it by its old name will not find it.")],
+    action: "Rename",
+    submit: async () => {
+      await ask("POST", storePath(store.name, "/rename"), { json: { name: name.value } });
+      toast(`${store.name} is ${name.value} now.`);
+      changed(name.value);
+    },
+  });
+  name.select();
+}
+
+function clearDialog(store, changed) {
+  const { confirmation, watch } = typed(store);
+  watch(
+    dialog({
+      title: `Empty ${store.name}`,
+      body: [h("p", {}, `All ${plural(store.records, "record")} of ${store.name} will be deleted. This can’t be undone.`), confirmation],
+      action: "Delete all records",
+      danger: true,
+      submit: async () => {
+        await ask("POST", storePath(store.name, "/clear"), { json: {} });
+        toast(`${store.name} is empty.`);
+        changed(store.name);
+      },
+    }),
+  );
+}
+
+/** A field into which the store's name has to be typed, if something would be lost. */
+function typed(store) {
+  if (!store.records) return { confirmation: null, watch: () => {} };
+  const name = h("input", { autocomplete: "off", spellcheck: "false", autofocus: true });
+  const watch = ({ confirm }, mayBe = () => true) => {
+    const check = () => (confirm.disabled = name.value !== store.name || !mayBe());
+    name.addEventListener("input", check);
+    check();
+    return check;
+  };
+  return { confirmation: field(`Type “${store.name}” to confirm`, name), watch };
+}
+
+function dropDialog(store, changed) {
+  const users = h("div", { class: "users" }, loading());
+  const { confirmation, watch } = typed(store);
+  let isFree = false;
+  const parts = dialog({
+    title: `Drop ${store.name}`,
+    body: [
+      h("p", {}, store.records ? `The store and its ${plural(store.records, "record")} will be deleted. This can’t be undone.` : "The store is empty. Its name becomes free."),
+      users,
+      confirmation,
+    ],
+    action: "Drop store",
+    danger: true,
+    submit: async () => {
+      try {
+        await ask("DELETE", storePath(store.name));
+      } catch (error) {
+        if (error.code === "INUSE") await look();
+        throw error;
+      }
+      toast(`${store.name} was dropped.`);
+      changed(null);
+    },
+  });
+  const recheck = watch(parts, () => isFree) ?? (() => (parts.confirm.disabled = !isFree));
+
+  async function look() {
+    parts.confirm.disabled = true;
+    try {
+      const using = await usersOf(store.name);
+      isFree = using.length === 0;
+      users.replaceChildren(
+        ...(isFree
+          ? []
+          : [
+              h("p", {}, h("strong", {}, "It is in use"), ", so it can’t be dropped:"),
+              h("ul", {}, using.map((user) => h("li", {}, h("bdi", {}, user)))),
+              button("Look again", look, { icon: "refresh" }),
+            ]),
+      );
+    } catch (error) {
+      isFree = error.status !== 404;
+      users.replaceChildren();
+      parts.fail(error);
+    }
+    recheck();
+  }
+
+  recheck();
+  look();
+}
+
+/** Who uses a store: workflows that are linked, and connections that have it selected. */
+async function usersOf(name) {
+  const { workflows, clients } = await get(storePath(name, "/links"));
+  return [...workflows.map((workflow) => `workflow ${workflow}`), ...clients];
+}

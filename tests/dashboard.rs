@@ -1,0 +1,102 @@
+//! The dashboard in a real browser: scripts in `tests/dashboard` click through everything that it can do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{Server, free_port, installed, program};
+
+/// Runs a script to its end; `heed` does what it asks for, line by line.
+fn run(name: &str, flags: &[&str], heed: impl Fn(&Server, &str)) {
+    let port = free_port();
+    let text = port.to_string();
+    let server = Server::larder(&[&["--http-port", &text], flags].concat());
+    let mut command: Command = program("node", &server);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard").join(name));
+    command.env("LARDER_NODE_PACKAGES", installed("dashboard/node_modules"));
+    command.env("LARDER_DASHBOARD", format!("http://127.0.0.1:{port}/"));
+    let mut script = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+    let mut stdin = script.stdin.take().unwrap();
+    let mut last = String::new();
+    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
+        last = line.unwrap();
+        if last != "done" {
+            heed(&server, &last);
+            stdin.write_all(b"\n").unwrap();
+        }
+    }
+    let status = script.wait().unwrap();
+    assert!(status.success(), "{name} ended with {status}");
+    assert_eq!(last, "done");
+}
+
+fn nothing(_: &Server, asked: &str) {
+    panic!("the script asks for {asked}");
+}
+
+#[test]
+fn stores_are_created_set_renamed_emptied_and_dropped() {
+    run("stores.mjs", &[], nothing);
+}
+
+#[test]
+fn records_are_added_edited_and_deleted() {
+    run("records.mjs", &[], nothing);
+}
+
+#[test]
+fn a_change_of_somebody_else_is_not_lost() {
+    run("conflict.mjs", &[], nothing);
+}
+
+#[test]
+fn ten_thousand_records_are_browsed() {
+    run("pages.mjs", &[], nothing);
+}
+
+#[test]
+fn files_go_out_and_come_in() {
+    run("transfer.mjs", &[], nothing);
+}
+
+#[test]
+fn the_server_is_watched() {
+    run("server.mjs", &[], nothing);
+}
+
+#[test]
+fn who_comes_in_signs_in() {
+    const READER: &str = "reader on >pä:ss ~* +@read resetstores store=0";
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.acl");
+    std::fs::write(&users, format!("user default on >sesame ~* &* +@all\nuser {READER}\n")).unwrap();
+    run("login.mjs", &["--aclfile", users.to_str().unwrap()], |server, asked| {
+        assert_eq!(asked, "forget the reader");
+        let mut connection = server.connect();
+        connection.ask("AUTH sesame");
+        assert_eq!(connection.ask("ACL DELUSER reader").to_string(), ":1");
+    });
+}
+
+#[test]
+fn json_is_what_it_is_elsewhere() {
+    run("json.mjs", &[], nothing);
+}
+
+#[test]
+fn a_phone_is_wide_enough() {
+    run("phone.mjs", &[], nothing);
+}
+
+#[test]
+fn a_keyboard_is_enough() {
+    run("keyboard.mjs", &[], nothing);
+}
