@@ -312,7 +312,7 @@ impl Engine {
     fn write_portion(&self, portion: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
-        for Pressed { generation, key, live, record, .. } in portion {
+        for Pressed { generation, key, live, record } in portion {
             let (replaced, added) = match live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {
@@ -351,13 +351,27 @@ impl Engine {
     fn settle_portion(&self, portion: &[Pressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 256;
         for some in portion.chunks(SETTLED_AT_ONCE) {
+            // by generation, in their order
+            let mut changes: Vec<(Generation, i64)> = Vec::new();
             let mut state = self.write_state();
-            for Pressed { generation, key, live, version, record } in some {
+            for Pressed { generation, key, live, record } in some {
                 let Some(live) = live else { continue };
                 let stored_bytes = (key.len() + record.len()) as u64;
-                state.settle(*generation, key, *version, stored_bytes);
-                // of what has changed since, nobody counts this any more; the cache wants to know
+                // of what has changed since, nobody counts this any more
+                if state.active.get(*generation, key).is_none() {
+                    let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
+                    match changes.last_mut().filter(|(of, _)| of == generation) {
+                        Some((_, sum)) => *sum += change,
+                        None => changes.push((*generation, change)),
+                    }
+                }
+                // the cache wants to know, too
                 live.settle(stored_bytes);
+            }
+            for (generation, change) in changes {
+                state.catalog.change_usage(generation, |usage| {
+                    usage.stored_bytes = usage.stored_bytes.saturating_add_signed(change);
+                });
             }
         }
     }
@@ -428,7 +442,6 @@ struct Pressed<'a> {
     key: &'a [u8],
     /// None: the record goes.
     live: Option<&'a Live>,
-    version: Seq,
     record: Vec<u8>,
 }
 
@@ -450,13 +463,7 @@ fn press<'a>(entries: &[Entered<'a>], compression: &Compression, portions: SyncS
                 let table_key = super::lmdb::record_key(*generation, key);
                 header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
             }
-            Pressed {
-                generation: *generation,
-                key,
-                live: entry.live.as_ref(),
-                version: entry.version,
-                record,
-            }
+            Pressed { generation: *generation, key, live: entry.live.as_ref(), record }
         });
         if portions.send(portion.collect()).is_err() || later.is_empty() {
             return;

@@ -40,7 +40,8 @@ const RECORDS_AT_ONCE: usize = 256;
 /// Values that a command wants to put, and what they take once compressed.
 #[derive(Default)]
 pub struct Weighed {
-    values: HashMap<Bytes, Press, foldhash::fast::RandomState>,
+    /// Made when the first is weighed: most commands meet no limit.
+    values: Option<HashMap<Bytes, Press, foldhash::fast::RandomState>>,
 }
 
 /// How a value comes out of compression.
@@ -68,13 +69,14 @@ impl Press {
 impl Weighed {
     /// What a record takes with a value, if that was weighed.
     fn stored_bytes(&self, key: &[u8], value: &[u8], expires: bool) -> Option<u64> {
-        Some(self.values.get(value)?.stored_bytes(key, expires))
+        Some(self.values.as_ref()?.get(value)?.stored_bytes(key, expires))
     }
 
     fn weigh(&mut self, values: Vec<Bytes>, compression: &Compression) {
+        let known = self.values.get_or_insert_default();
         for value in values {
             let press = Press::new(&value, compression);
-            self.values.insert(value, press);
+            known.insert(value, press);
         }
     }
 }
@@ -220,7 +222,7 @@ pub(super) fn fit(
         .iter()
         .any(|effect| matches!(effect, Effect::Put { generation, .. } if state.tight.holds(*generation)));
     if !is_tight
-        && weighed.values.is_empty()
+        && weighed.values.is_none()
         && judge(state, changes, &|scope| state.is_weighed(scope)).is_ok()
     {
         return Ok(None);
