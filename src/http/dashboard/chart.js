@@ -38,7 +38,7 @@ export function chart({ title, names, shown, steps = TENS, spanMs }) {
       lines.push(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, shown(value)));
     }
     const minutes = spanMs / 60_000;
-    for (let ago = 0; ago <= minutes; ago += 1) {
+    for (let ago = 0; ago <= minutes; ago += width < 450 ? 2 : 1) {
       const anchor = ago === 0 ? "end" : ago === minutes ? "start" : "middle";
       lines.push(svg("text", { class: "tick", x: x(now - ago * 60_000), y: HEIGHT - 5, "text-anchor": anchor }, ago === 0 ? "now" : `−${ago} min`));
     }

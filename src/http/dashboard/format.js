@@ -25,7 +25,7 @@ export const ratio = (plain, stored) => (stored > 0 ? `${(plain / stored).toFixe
 export function rate(number) {
   if (number >= 1e6) return `${three.format(number / 1e6)}M`;
   if (number >= 1e4) return `${three.format(number / 1e3)}k`;
-  return number < 10 && number > 0 ? number.toFixed(1) : whole.format(Math.round(number));
+  return number < 10 && !Number.isInteger(number) ? number.toFixed(1) : whole.format(Math.round(number));
 }
 
 /** A short time: 850 ns, 12 µs, 3.4 ms, 1.2 s. */
