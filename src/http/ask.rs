@@ -113,8 +113,12 @@ impl Ask {
 
     /// The body as lines of JSON, each of which may be wrong.
     pub async fn lines(self) -> Result<(Bytes, Gate), Problem> {
-        if !self.content_type()?.eq_ignore_ascii_case("application/x-ndjson") {
-            let detail = "Content-Type must be application/x-ndjson";
+        let kind = self.content_type()?;
+        if !["application/x-ndjson", "application/octet-stream"]
+            .iter()
+            .any(|taken| kind.eq_ignore_ascii_case(taken))
+        {
+            let detail = "Content-Type must be application/x-ndjson or application/octet-stream";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR", detail));
         }
         self.collect().await
