@@ -113,13 +113,16 @@ fn the_dashboard_shows_metrics_that_exist() {
 #[test]
 fn prometheus_answers_what_the_dashboard_asks() {
     let (http_port, port) = (free_port(), free_port());
-    let server = Server::larder(&["--http-port", &http_port.to_string(), "--requirepass", "pw"]);
+    let http = ["--http-port", &http_port.to_string(), "--requirepass", "pw"];
+    let limits = ["--max-keys", "1000", "--max-bytes", "1gb", "--max-stores", "10"];
+    let server = Server::larder(&[&http[..], &limits].concat());
     let folder = TempDir::new().unwrap();
     let written = text_of("grafana/prometheus.yml");
     let rule = written.lines().find_map(|line| line.strip_prefix("#   ACL ")).expect("a user");
     let mut connection = server.connect();
     connection.call(&["AUTH", "pw"]);
     assert_eq!(connection.ask(&format!("ACL {rule}")), Reply::ok());
+    assert_eq!(connection.ask("STORE SET 0 max-keys 1000 max-bytes 1gb"), Reply::ok());
     fs::write(folder.path().join("larder.password"), "secret").unwrap();
     let config = folder.path().join("prometheus.yml");
     let filled = written
