@@ -103,6 +103,7 @@ impl Engine {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::cell::RefCell;
+    use std::time::Duration;
 
     use bytes::Bytes;
 
@@ -124,11 +125,7 @@ mod tests {
     }
 
     fn open(dir: &std::path::Path) -> std::sync::Arc<Engine> {
-        Engine::open(Options {
-            checkpoint_interval: std::time::Duration::from_secs(3600),
-            ..Options::new(dir)
-        })
-        .unwrap()
+        Engine::open(Options { checkpoint_interval: Duration::from_secs(3600), ..Options::new(dir) }).unwrap()
     }
 
     fn put(engine: &Engine, value: i64) -> Seq {
@@ -147,11 +144,11 @@ mod tests {
         Key::new(0, Bytes::from_static(b"k")).unwrap()
     }
 
-    /// Writes from another thread, if the engine's lock is to be had.
-    fn write_if_possible(engine: &Engine, value: i64) {
+    /// Writes from another thread, if the engine's lock is to be had in that time.
+    fn write_if_possible(engine: &Engine, value: i64, patience: Duration) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                if engine.state.try_write().is_some() {
+                if engine.state.try_write_for(patience).is_some() {
                     put(engine, value);
                 }
             });
@@ -162,7 +159,7 @@ mod tests {
     fn no_writer_comes_between_a_group_and_its_entry() {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
-        BETWEEN.set(Some(Box::new(|engine| write_if_possible(engine, 2))));
+        BETWEEN.set(Some(Box::new(|engine| write_if_possible(engine, 2, Duration::ZERO))));
         let (seq_inside, seq) = engine.alone(|| put(&engine, 1)).unwrap();
         assert!(BETWEEN.take().is_none(), "it was called");
         assert_eq!(seq, seq_inside, "the entry has the number that its records bear");
@@ -182,7 +179,7 @@ mod tests {
             let _ = engine.alone(|| panic!("on purpose"));
         }));
         assert!(panicked.is_err() && !is_alone());
-        write_if_possible(&engine, 3);
+        write_if_possible(&engine, 3, Duration::from_secs(60));
         assert_eq!(get(&engine), "3");
         engine.close().unwrap();
     }
