@@ -111,6 +111,8 @@ const NOT_SENT: &[(&str, &str)] = &[
     ("cluster", "describes a server that is alone, in its own words"),
     ("pubsub", "what is subscribed to does not change; tests/scenarios/pubsub.txt has it"),
     ("failover", "needs replication"),
+    ("replicaof", "a mistake in it makes the reference a replica"),
+    ("slaveof", "a mistake in it makes the reference a replica"),
 ];
 
 const FOREIGN_MESSAGES: &str = "what others do comes in between the replies, at any time";
