@@ -60,7 +60,10 @@ function linksOf(name) {
   const list = h("ul", { class: "links" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const workflow = h("input", { "aria-label": "Workflow to link", placeholder: "name of a workflow", autocomplete: "off" });
-  const change = async (method, path, options) => {
+  // one after another, so that the last answer shows what came of all of them
+  let changing = Promise.resolve();
+  const change = (...request) => (changing = changing.then(() => makeChange(...request)));
+  const makeChange = async (method, path, options) => {
     problem.hidden = true;
     try {
       if (method) await ask(method, storePath(name, path), options);
@@ -75,8 +78,11 @@ function linksOf(name) {
     }
   };
   const link = async () => {
-    await change("POST", "/links", { json: { workflow: workflow.value } });
-    if (problem.hidden) workflow.value = "";
+    const asked = workflow.value;
+    workflow.value = "";
+    await change("POST", "/links", { json: { workflow: asked } });
+    // what was refused can be mended, unless something else is being typed already
+    if (!problem.hidden && workflow.value === "") workflow.value = asked;
   };
   workflow.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
