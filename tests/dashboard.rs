@@ -4,14 +4,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use support::{Server, free_port, installed, program};
+use support::{Server, free_port, heed, installed, program};
 
-/// Runs a script to its end; `heed` does what it asks for, line by line.
-fn run(name: &str, flags: &[&str], heed: impl Fn(&Server, &str)) {
+/// Runs a script to its end; `act` does what it asks for, line by line.
+fn run(name: &str, flags: &[&str], act: impl Fn(&Server, &str)) {
     let port = free_port();
     let text = port.to_string();
     let server = Server::larder(&[&["--http-port", &text], flags].concat());
@@ -19,23 +18,10 @@ fn run(name: &str, flags: &[&str], heed: impl Fn(&Server, &str)) {
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard").join(name));
     command.env("LARDER_NODE_PACKAGES", installed("dashboard/node_modules"));
     command.env("LARDER_DASHBOARD", format!("http://127.0.0.1:{port}/"));
-    let mut script = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
-    let mut stdin = script.stdin.take().unwrap();
-    let mut last = String::new();
-    for line in BufReader::new(script.stdout.take().unwrap()).lines() {
-        last = line.unwrap();
-        if last != "done" {
-            heed(&server, &last);
-            stdin.write_all(b"\n").unwrap();
-        }
-    }
-    let status = script.wait().unwrap();
-    assert!(status.success(), "{name} ended with {status}");
-    assert_eq!(last, "done");
+    heed(command, |asked| {
+        act(&server, asked);
+        true
+    });
 }
 
 fn nothing(_: &Server, asked: &str) {

@@ -95,9 +95,7 @@ impl Tight {
     pub fn holds(&self, generation: Generation) -> bool {
         self.server || (!self.unweighed.is_empty() && self.unweighed.contains_key(&generation))
     }
-}
 
-impl Tight {
     /// Notes what is put without having been weighed.
     fn note(&mut self, effect: &Effect) {
         if let Effect::Put { generation, key, .. } = effect

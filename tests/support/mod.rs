@@ -19,8 +19,8 @@ pub use disk::SmallDisk;
 pub use random::Random;
 pub use server::{Kind, Server, free_port, wait_for};
 pub use tools::{
-    clients_folder, hold, installed, node_script, program, python_script, redis_cli, run, run_with_input,
-    rust_program, script,
+    clients_folder, heed, hold, installed, node_script, program, python_script, redis_cli, run,
+    run_with_input, rust_program, script,
 };
 pub use wire::{Connection, PATIENCE, Reply, printable, request};
 

@@ -61,7 +61,19 @@ fn features() -> &'static str {
 }
 
 /// Runs a script to its end, and restarts the server where it asks for that.
-pub fn hold(mut command: Command, server: &mut Server) {
+pub fn hold(command: Command, server: &mut Server) {
+    heed(command, |asked| {
+        let is_restart = asked == "restart";
+        if is_restart {
+            server.restart();
+        }
+        is_restart
+    });
+}
+
+/// Runs a script to its end, which is the line `done`. What it says is given to `act` line by line; where that has done
+/// what was asked for, the script is told to go on.
+pub fn heed(mut command: Command, mut act: impl FnMut(&str) -> bool) {
     let mut script = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -71,8 +83,7 @@ pub fn hold(mut command: Command, server: &mut Server) {
     let mut last = String::new();
     for line in BufReader::new(script.stdout.take().unwrap()).lines() {
         last = line.unwrap();
-        if last == "restart" {
-            server.restart();
+        if last != "done" && act(&last) {
             stdin.write_all(b"\n").unwrap();
         }
     }
