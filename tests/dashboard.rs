@@ -7,13 +7,11 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Server, free_port, heed, installed, program};
+use support::{Server, heed, installed, larder_with_http, program};
 
 /// Runs a script to its end; `act` does what it asks for, line by line.
 fn run(name: &str, flags: &[&str], act: impl Fn(&Server, &str)) {
-    let port = free_port();
-    let text = port.to_string();
-    let server = Server::larder(&[&["--http-port", &text], flags].concat());
+    let (server, port) = larder_with_http(flags);
     let mut command: Command = program("node", &server);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dashboard").join(name));
     command.env("LARDER_NODE_PACKAGES", installed("dashboard/node_modules"));

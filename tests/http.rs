@@ -5,11 +5,10 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 
-use support::{PATIENCE, Server, free_port, installed, redis_cli, run};
+use support::{Server, connect_http, exchange, installed, larder_with_http, redis_cli, run};
 
 /// A server and its HTTP port.
 struct Api {
@@ -25,9 +24,8 @@ struct Told {
 
 impl Api {
     fn start(flags: &[&str]) -> Api {
-        let port = free_port();
-        let text = port.to_string();
-        Api { server: Server::larder(&[&["--http-port", &text], flags].concat()), port }
+        let (server, port) = larder_with_http(flags);
+        Api { server, port }
     }
 
     fn ask(&self, line: &str, headers: &[&str], body: &str) -> Told {
@@ -44,21 +42,12 @@ impl Api {
     }
 }
 
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
 /// One request on a connection of its own.
 fn ask(port: u16, line: &str, headers: &[&str], body: &str) -> Told {
     let mut request = format!("{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     headers.iter().for_each(|header| request += &format!("{header}\r\n"));
     request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-    let mut stream = connect(port);
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = exchange(port, &request);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
@@ -184,7 +173,7 @@ fn what_is_no_http_ends_a_connection_and_nothing_else() {
             .to_owned(),
     ];
     for input in inputs {
-        let mut stream = connect(api.port);
+        let mut stream = connect_http(api.port);
         // the server may answer and close before it has everything
         let _ = stream.write_all(input.as_bytes());
         let mut answer = Vec::new();
@@ -199,10 +188,10 @@ fn what_is_no_http_ends_a_connection_and_nothing_else() {
 #[test]
 fn an_idle_connection_does_not_hold_up_the_end() {
     let mut api = Api::start(&[]);
-    let mut idle = connect(api.port);
+    let mut idle = connect_http(api.port);
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_ne!(idle.read(&mut [0; 1024]).unwrap(), 0);
-    let _silent = connect(api.port);
+    let _silent = connect_http(api.port);
     api.server.stop();
 }
 

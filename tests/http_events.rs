@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
-use support::{PATIENCE, Server, free_port, installed, redis_cli, run, run_with_input, wait_for};
+use support::{Server, connect_http, installed, larder_with_http, redis_cli, run, run_with_input, wait_for};
 
 /// A server with an HTTP port.
 struct Scene {
@@ -20,9 +20,8 @@ struct Scene {
 
 impl Scene {
     fn start(flags: &[&str]) -> Scene {
-        let http_port = free_port();
-        let text = http_port.to_string();
-        Scene { server: Server::larder(&[&["--http-port", &text], flags].concat()), http_port }
+        let (server, http_port) = larder_with_http(flags);
+        Scene { server, http_port }
     }
 
     fn redis(&self, words: &[&str]) -> String {
@@ -31,8 +30,7 @@ impl Scene {
 
     /// The events of a store, from its first one on.
     fn events(&self, store: &str, headers: &str) -> Reading {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = connect_http(self.http_port);
         let line = format!("GET /api/v1/stores/{store}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n");
         stream.write_all(format!("{line}{headers}\r\n").as_bytes()).unwrap();
         let mut lines = BufReader::new(stream);

@@ -4,27 +4,15 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use support::{Connection, Random, Reply, Server, free_port, request, wait_for};
-
-/// Starts a server with HTTP, too; gives its HTTP port.
-fn start(flags: &[&str]) -> (Server, u16) {
-    let port = free_port();
-    (Server::larder(&[&["--http-port", &port.to_string()], flags].concat()), port)
-}
+use support::{Connection, Random, Reply, Server, exchange, larder_with_http, request, wait_for};
 
 /// What is answered to a request over HTTP, head and body.
 fn ask(port: u16, line: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json";
-    write!(stream, "{line} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    exchange(port, &format!("{line} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// A field of STORE INFO.
@@ -36,7 +24,7 @@ fn told(connection: &mut Connection, store: &str, field: &str) -> i64 {
 
 #[test]
 fn a_default_ttl_holds_over_both_protocols() {
-    let (server, http) = start(&[]);
+    let (server, http) = larder_with_http(&[]);
     let mut connection = server.connect();
     assert!(ask(http, "PATCH /api/v1/stores/0", r#"{"default-ttl": "1d"}"#).starts_with("HTTP/1.1 200"));
     assert!(ask(http, "PUT /api/v1/stores/0/records/http", "1").starts_with("HTTP/1.1 201"));
@@ -58,7 +46,7 @@ fn a_default_ttl_holds_over_both_protocols() {
 
 #[test]
 fn a_default_ttl_ends_records() {
-    let (server, _) = start(&[]);
+    let (server, _) = larder_with_http(&[]);
     let mut connection = server.connect();
     assert_eq!(connection.ask("STORE SET 0 default-ttl 200ms"), Reply::ok());
     assert_eq!(connection.ask("SET a 1"), Reply::ok());
@@ -69,7 +57,7 @@ fn a_default_ttl_ends_records() {
 /// What lies in LMDB and what lies in memory, from before the rule and from after it; nothing of other stores.
 #[test]
 fn retention_removes_what_has_not_changed() {
-    let (mut server, http) = start(&[]);
+    let (mut server, http) = larder_with_http(&[]);
     let mut connection = server.connect();
     assert_eq!(connection.ask("STORE CREATE archive"), Reply::ok());
     for store in ["0", "archive"] {
@@ -100,7 +88,7 @@ fn retention_removes_what_has_not_changed() {
 
 #[test]
 fn a_limit_that_is_nearly_reached_is_told_everywhere() {
-    let (server, http) = start(&["--max-stores", "1"]);
+    let (server, http) = larder_with_http(&["--max-stores", "1"]);
     let mut connection = server.connect();
     assert_eq!(connection.ask("STORE CREATE orders max-keys 5"), Reply::ok());
     connection.ask("SELECT orders");

@@ -8,14 +8,13 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use support::{Connection, PATIENCE, Reply, Server, free_port, installed, run, wait_for};
+use support::{Connection, PATIENCE, Reply, Server, exchange, free_port, installed, run, wait_for};
 use tempfile::TempDir;
 
 fn example(path: &str) -> PathBuf {
@@ -51,12 +50,8 @@ impl Drop for Running {
 
 /// The body of an answer to a GET, without credentials.
 fn get(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // of this version, answers come in one piece
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = exchange(port, &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"));
     answer.split_once("\r\n\r\n").expect("a head").1.to_owned()
 }
 

@@ -6,11 +6,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use support::{Reply, Server, free_port, installed, redis_cli, run, run_with_input, wait_for};
+use support::{Reply, Server, exchange, free_port, installed, redis_cli, run, run_with_input, wait_for};
 
 fn cli(server: &Server, args: &[&str]) -> String {
     run(redis_cli(server).args(args))
@@ -94,11 +93,8 @@ impl Drop for Ended {
 
 /// What is at a path, once the port is listened on.
 fn fetch(port: u16, path: &str) -> String {
-    let mut stream = wait_for(|| TcpStream::connect(("127.0.0.1", port)).ok()).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    wait_for(|| TcpStream::connect(("127.0.0.1", port)).ok()).expect("it listens");
+    exchange(port, &format!("GET {path} HTTP/1.0\r\n\r\n"))
 }
 
 #[test]

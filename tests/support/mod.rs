@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod disk;
+mod http;
 mod random;
 mod server;
 mod tools;
@@ -16,6 +17,7 @@ mod wire;
 pub mod script;
 
 pub use disk::SmallDisk;
+pub use http::{connect_http, exchange, larder_with_http};
 pub use random::Random;
 pub use server::{Kind, Server, free_port, wait_for};
 pub use tools::{
