@@ -7,22 +7,35 @@
 //! 3. What a reader found in LMDB goes into the cache only if no checkpoint ended meanwhile and no overlay knows the key:
 //!    then it is still what LMDB holds, and will be until a checkpoint writes that key, which is rule 2.
 //!
-//! Flushing and dropping need no rule: the new generation has other keys. Bounded in bytes.
+//! Flushing and dropping need no rule: the new generation has other keys.
+//!
+//! Bounded in bytes. What goes is found as by the hand of a clock: it passes over records that were read since it last
+//! came by, and takes the first that was not. A cache of its own, because this one lies behind the engine's lock anyway:
+//! a look-up takes no lock, changes nothing that another thread reads, and what a pipeline asks for can be fetched from
+//! memory in parallel ([`Engine::warm_up`](super::Engine::warm_up)).
+
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use indexmap::{Equivalent, IndexMap};
 
 use super::Seq;
-use super::lmdb::record_key;
+use super::overlay::Name;
 use super::txn::Record;
 use crate::store::Generation;
 
-/// What an entry costs beside its key and value.
-const ENTRY_OVERHEAD_BYTES: u64 = 160;
+/// What an entry costs beside its key and value: its slot, its place in the index, allocator slack.
+const ENTRY_OVERHEAD_BYTES: u64 = 224;
+/// Records that the hand passes over before it takes the next one, read or not: this happens under the engine's lock.
+const PASSED_OVER_MAX: usize = 32;
 
+#[derive(Debug)]
 pub struct RecordCache {
-    cache: Cache<Box<[u8]>, Cached, Weigh>,
+    slots: IndexMap<TableKey, Slot, foldhash::fast::RandomState>,
+    /// The slot that the hand looks at next.
+    hand: usize,
+    bytes: u64,
     bytes_max: u64,
 }
 
@@ -43,40 +56,143 @@ impl Cached {
     }
 }
 
-#[derive(Clone)]
-struct Weigh;
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TableKey {
+    generation: Generation,
+    name: Name,
+}
 
-impl Weighter<Box<[u8]>, Cached> for Weigh {
-    fn weight(&self, key: &Box<[u8]>, cached: &Cached) -> u64 {
-        (key.len() + cached.value.len()) as u64 + ENTRY_OVERHEAD_BYTES
+/// A [`TableKey`] to look for. Hashes as it does: field by field.
+#[derive(Hash)]
+struct Wanted<'k> {
+    generation: Generation,
+    name: &'k [u8],
+}
+
+impl Equivalent<TableKey> for Wanted<'_> {
+    fn equivalent(&self, key: &TableKey) -> bool {
+        self.generation == key.generation && *self.name == key.name[..]
     }
+}
+
+#[derive(Debug)]
+struct Slot {
+    cached: Cached,
+    /// Read since the hand last came by.
+    is_used: AtomicBool,
 }
 
 impl RecordCache {
     pub fn new(bytes_max: u64) -> RecordCache {
-        let entries = (bytes_max / 512).max(16) as usize;
-        RecordCache { cache: Cache::with_weighter(entries, bytes_max, Weigh), bytes_max }
+        /// Room for as many from the start: to grow moves everything, under the engine's lock.
+        const ENTRY_BYTES: u64 = 512;
+        let entries = usize::try_from(bytes_max / ENTRY_BYTES).unwrap_or(0);
+        let slots = IndexMap::with_capacity_and_hasher(entries, Default::default());
+        RecordCache { slots, hand: 0, bytes: 0, bytes_max }
     }
 
-    pub fn get(&self, generation: Generation, key: &[u8]) -> Option<Cached> {
-        self.cache.get(&record_key(generation, key)[..])
+    pub fn get(&self, generation: Generation, key: &[u8]) -> Option<&Cached> {
+        let slot = self.slots.get(&Wanted { generation, name: key })?;
+        // what everybody reads is written once, not every time
+        if !slot.is_used.load(Ordering::Relaxed) {
+            slot.is_used.store(true, Ordering::Relaxed);
+        }
+        Some(&slot.cached)
     }
 
     /// Keeps a record, unless it would push out too much else.
-    pub fn put(&self, generation: Generation, key: &[u8], cached: Cached) {
-        let table_key = record_key(generation, key);
-        if (cached.value.len() as u64) < self.bytes_max / 8 {
-            self.cache.insert(table_key.into_vec().into_boxed_slice(), cached);
-        } else {
-            self.cache.remove(&table_key[..]);
+    pub fn put(&mut self, generation: Generation, key: &[u8], cached: Cached) {
+        if cached.value.len() as u64 >= self.bytes_max / 8 {
+            return self.remove(generation, key);
+        }
+        self.bytes += weight(key, &cached);
+        match self.slots.get_mut(&Wanted { generation, name: key }) {
+            Some(slot) => {
+                self.bytes -= weight(key, &slot.cached);
+                slot.cached = cached;
+            }
+            None => {
+                let key = TableKey { generation, name: Name::from_slice(key) };
+                self.slots.insert(key, Slot { cached, is_used: AtomicBool::new(false) });
+            }
+        }
+        while self.bytes > self.bytes_max && !self.slots.is_empty() {
+            self.evict();
         }
     }
 
-    pub fn remove(&self, generation: Generation, key: &[u8]) {
-        self.cache.remove(&record_key(generation, key)[..]);
+    pub fn remove(&mut self, generation: Generation, key: &[u8]) {
+        if let Some(slot) = self.slots.swap_remove(&Wanted { generation, name: key }) {
+            self.bytes -= weight(key, &slot.cached);
+        }
     }
 
+    /// Takes out one record.
+    fn evict(&mut self) {
+        for _ in 0..PASSED_OVER_MAX {
+            self.hand = if self.hand < self.slots.len() { self.hand } else { 0 };
+            match self.slots.get_index(self.hand) {
+                Some((_, slot)) if slot.is_used.swap(false, Ordering::Relaxed) => self.hand += 1,
+                _ => break,
+            }
+        }
+        let at = if self.hand < self.slots.len() { self.hand } else { 0 };
+        if let Some((key, slot)) = self.slots.swap_remove_index(at) {
+            self.bytes -= weight(&key.name, &slot.cached);
+        }
+    }
+
+    /// An estimate of the memory it takes.
     pub fn bytes(&self) -> u64 {
-        self.cache.weight()
+        self.bytes
+    }
+}
+
+fn weight(key: &[u8], cached: &Cached) -> u64 {
+    (key.len() + cached.value.len()) as u64 + ENTRY_OVERHEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cached(bytes: usize) -> Cached {
+        Cached { value: Bytes::from(vec![b'1'; bytes]), expires_at_ms: None, version: 1, stored_bytes: 1 }
+    }
+
+    #[test]
+    fn a_key_of_one_generation_is_not_that_of_another() {
+        let mut cache = RecordCache::new(1 << 20);
+        cache.put(1, b"key", cached(3));
+        cache.put(2, b"key", cached(5));
+        let length = |cache: &RecordCache, generation| cache.get(generation, b"key").map(|c| c.value.len());
+        assert_eq!([1, 2, 3].map(|generation| length(&cache, generation)), [Some(3), Some(5), None]);
+        cache.put(1, b"key", cached(7));
+        cache.remove(2, b"key");
+        assert_eq!([1, 2].map(|generation| length(&cache, generation)), [Some(7), None]);
+        assert_eq!(cache.bytes(), weight(b"key", &cached(7)));
+        cache.remove(1, b"key");
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn it_stays_within_its_bound_and_keeps_what_is_read() {
+        let bytes_max = 100 * weight(b"key-0000", &cached(1000));
+        let mut cache = RecordCache::new(bytes_max);
+        for at in 0..10_000 {
+            cache.put(1, format!("key-{at:04}").as_bytes(), cached(1000));
+            assert!(cache.get(1, b"key-0000").is_some(), "after {at}");
+            assert!(cache.bytes() <= bytes_max);
+        }
+        assert_eq!(cache.slots.len(), 100);
+    }
+
+    #[test]
+    fn a_value_that_would_push_out_much_is_not_kept() {
+        let mut cache = RecordCache::new(8_000);
+        cache.put(1, b"key", cached(10));
+        cache.put(1, b"key", cached(1000));
+        assert!(cache.get(1, b"key").is_none(), "nor is what it replaced");
+        assert_eq!(cache.bytes(), 0);
     }
 }

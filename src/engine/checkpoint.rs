@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -29,25 +29,23 @@ use parking_lot::{Condvar, Mutex};
 use super::cache::Cached;
 use super::effect::Definition;
 use super::lmdb::Snapshot;
-use super::overlay::{Entry, Live, Overlay};
+use super::overlay::{Live, Overlay};
+use super::press::{Press, Pressed};
 use super::{Engine, Fault, Seq, clock};
-use crate::record::compress::{self, Compression};
-use crate::record::header;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
 /// Records that one commit writes at the most: a random one dirties a page or two of 4 KB, and writers that wait for room
 /// wait for a commit. Tests have few records, and want several commits all the same.
 const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
-/// Bytes of values that one commit writes at the most.
+/// Bytes of records that one commit writes at the most, but for its last portion.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
+/// Portions that are compressed ahead of what is written: about a commit.
+const PORTIONS_AHEAD: usize = 32;
 /// Records of flushed stores that one commit removes.
 const RECLAIMED_PER_COMMIT: usize = 8_192;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// An entry of the frozen overlay, in the order of LMDB.
-type Entered<'a> = (Generation, &'a [u8], &'a Entry);
 
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
@@ -237,7 +235,7 @@ impl Engine {
         // a journal that failed can't be waited for: then the checkpoint itself is what makes its entries durable
         let journal_failed = self.journal.wait_durable(frozen.through).is_err();
         let records = self.write_frozen(&frozen)?;
-        self.finish(&frozen);
+        self.finish();
         if journal_failed {
             self.restart_journal()?;
         }
@@ -284,35 +282,64 @@ impl Engine {
                     .filter_map(|key| layer.get(key).map(|entry| (generation, &key[..], entry))),
             );
         }
-        let (pressed, portions) = sync_channel(1);
+        if entries.is_empty() {
+            // stores changed, or were flushed
+            self.write_commit(&[], Some(frozen))?;
+            return Ok(0);
+        }
+        let press = Press::new(&entries, &compression);
         thread::scope(|scope| {
-            let press = scope.spawn(|| press(&entries, &compression, pressed));
-            let mut written = 0;
+            let (pressed, portions) = sync_channel(PORTIONS_AHEAD);
+            let threads = [
+                scope.spawn({
+                    let (press, pressed) = (&press, pressed.clone());
+                    move || press.work(&pressed)
+                }),
+                scope.spawn({
+                    let press = &press;
+                    move || press.help(&pressed, || self.is_checkpoint_urgent())
+                }),
+            ];
+            let (mut commit, mut bytes, mut written) = (Vec::new(), 0, 0);
             for portion in portions {
-                written += portion.len();
-                self.write_portion(&portion, (written == entries.len()).then_some(frozen))?;
-                self.settle_portion(&portion);
-                // writers that wait go on portion by portion, not after the whole checkpoint
+                bytes += portion.iter().map(|pressed| pressed.record.len()).sum::<usize>();
+                commit.extend(portion);
+                let is_last = written + commit.len() == entries.len();
+                if !is_last && commit.len() < RECORDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
+                    continue;
+                }
+                self.write_commit(&commit, is_last.then_some(frozen))?;
+                self.settle_commit(&commit);
+                written += commit.len();
+                (commit, bytes) = (Vec::new(), 0);
+                // writers that wait go on commit by commit, not after the whole checkpoint
                 let written_bytes =
                     frozen.overlay.bytes() as u128 * written as u128 / entries.len().max(1) as u128;
                 frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
                 self.note_overlay_bytes(&self.read_state());
                 self.room.wake();
             }
-            match press.join() {
-                Ok(()) => Ok(written),
-                Err(_) => {
-                    Err(Fault::Damaged("a value can't be compressed: the compressor panicked".to_owned()))
-                }
+            if threads.into_iter().any(|thread| thread.join().is_err()) {
+                return Err(Fault::Damaged(
+                    "a value can't be compressed: the compressor panicked".to_owned(),
+                ));
             }
+            Ok(written)
         })
     }
 
+    /// Whether writers may soon have to wait for the checkpoint, or a restart to replay for long.
+    fn is_checkpoint_urgent(&self) -> bool {
+        let state = self.read_state();
+        let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
+        self.room.is_short(state.overlay_bytes(), usize::try_from(journal_bytes).unwrap_or(usize::MAX))
+    }
+
     /// One commit: some records with their usage and, with the last of them, everything else.
-    fn write_portion(&self, portion: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
+    fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
-        for Pressed { generation, key, live, record } in portion {
+        for Pressed { generation, key, live, record, .. } in commit {
             let (replaced, added) = match live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {
@@ -347,26 +374,34 @@ impl Engine {
         self.tables.commit(batch)
     }
 
-    /// Counts written records by what they take now, those that did not change meanwhile.
-    fn settle_portion(&self, portion: &[Pressed<'_>]) {
-        const SETTLED_AT_ONCE: usize = 256;
-        for some in portion.chunks(SETTLED_AT_ONCE) {
+    /// Counts written records by what they take now, and has them at hand for when the overlay that hides them goes: the
+    /// cache's second rule. Neither counts for what has changed meanwhile.
+    fn settle_commit(&self, commit: &[Pressed<'_>]) {
+        const SETTLED_AT_ONCE: usize = 64;
+        for some in commit.chunks(SETTLED_AT_ONCE) {
             // by generation, in their order
             let mut changes: Vec<(Generation, i64)> = Vec::new();
             let mut state = self.write_state();
-            for Pressed { generation, key, live, record } in some {
-                let Some(live) = live else { continue };
+            for Pressed { generation, key, version, live, record } in some {
+                let has_changed = state.active.get(*generation, key).is_some();
+                let Some(live) = live.filter(|_| !has_changed) else {
+                    state.cache.remove(*generation, key);
+                    continue;
+                };
                 let stored_bytes = (key.len() + record.len()) as u64;
-                // of what has changed since, nobody counts this any more
-                if state.active.get(*generation, key).is_none() {
-                    let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
-                    match changes.last_mut().filter(|(of, _)| of == generation) {
-                        Some((_, sum)) => *sum += change,
-                        None => changes.push((*generation, change)),
-                    }
+                let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
+                match changes.last_mut().filter(|(of, _)| of == generation) {
+                    Some((_, sum)) => *sum += change,
+                    None => changes.push((*generation, change)),
                 }
-                // the cache wants to know, too
                 live.settle(stored_bytes);
+                let Live { value, expires_at_ms, .. } = live;
+                let (value, expires_at_ms) = (value.clone(), *expires_at_ms);
+                state.cache.put(
+                    *generation,
+                    key,
+                    Cached { value, expires_at_ms, version: *version, stored_bytes },
+                );
             }
             for (generation, change) in changes {
                 state.catalog.change_usage(generation, |usage| {
@@ -377,31 +412,13 @@ impl Engine {
     }
 
     /// LMDB has it all: lets go of the frozen overlay.
-    fn finish(&self, frozen: &Arc<Frozen>) {
-        self.refresh_cache(&frozen.overlay);
+    fn finish(&self) {
         let mut state = self.write_state();
         let frozen = state.frozen.take();
         state.epoch += 1;
         self.note_overlay_bytes(&state);
         drop(state);
         drop(frozen);
-    }
-
-    /// The cache's second rule: it has what LMDB holds now, before the overlay that hides it goes.
-    fn refresh_cache(&self, overlay: &Overlay) {
-        for (generation, layer) in overlay.layers() {
-            for (key, entry) in layer.iter() {
-                let Entry { version, live } = entry;
-                match live.as_ref().and_then(|live| Some((live, live.settled()?))) {
-                    Some((Live { value, expires_at_ms, .. }, stored_bytes)) => {
-                        let (value, expires_at_ms, version) = (value.clone(), *expires_at_ms, *version);
-                        let cached = Cached { value, expires_at_ms, version, stored_bytes };
-                        self.cache.put(generation, key, cached);
-                    }
-                    None => self.cache.remove(generation, key),
-                }
-            }
-        }
     }
 
     /// After the journal failed and a checkpoint took its place: goes on in a new segment, unless more was changed in
@@ -433,71 +450,5 @@ impl Engine {
             self.tables.commit(batch)?;
         }
         Ok(())
-    }
-}
-
-/// A change, ready for LMDB.
-struct Pressed<'a> {
-    generation: Generation,
-    key: &'a [u8],
-    /// None: the record goes.
-    live: Option<&'a Live>,
-    record: Vec<u8>,
-}
-
-/// Compresses entries, portion by portion, and hands them on to who writes them. Compression is most of a checkpoint's
-/// work and nobody waits for it, so this thread lets all others go first; it holds no lock that one of them could need.
-/// Ends early if nobody takes the portions any more.
-fn press<'a>(entries: &[Entered<'a>], compression: &Compression, portions: SyncSender<Vec<Pressed<'a>>>) {
-    const NICE: i32 = 19;
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "checkpoints compress at full priority");
-    }
-    let mut rest = entries;
-    loop {
-        let (now, later) = rest.split_at(commit_size(rest));
-        let portion = now.iter().map(|(generation, key, entry)| {
-            let mut record = Vec::new();
-            if let Some(live) = &entry.live {
-                let encoded = compress::compress(&live.value, compression);
-                let table_key = super::lmdb::record_key(*generation, key);
-                header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
-            }
-            Pressed { generation: *generation, key, live: entry.live.as_ref(), record }
-        });
-        if portions.send(portion.collect()).is_err() || later.is_empty() {
-            return;
-        }
-        rest = later;
-    }
-}
-
-/// How many of the entries go into the next commit.
-fn commit_size(entries: &[Entered<'_>]) -> usize {
-    let mut bytes = 0;
-    let fits = entries.iter().take(RECORDS_PER_COMMIT).take_while(|(_, key, entry)| {
-        let before = bytes;
-        bytes += key.len() + entry.live.as_ref().map_or(0, |live| live.value.len());
-        before < BYTES_PER_COMMIT
-    });
-    fits.count()
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::super::overlay::Live;
-    use super::*;
-
-    #[test]
-    fn a_commit_takes_records_up_to_its_bounds_and_at_least_one() {
-        let key: &[u8] = b"k";
-        let big = Entry { version: 1, live: Some(Live::new(Bytes::from(vec![0; BYTES_PER_COMMIT]), None)) };
-        let small = Entry { version: 1, live: None };
-        assert_eq!(commit_size(&[(1, key, &big), (1, key, &big)]), 1);
-        assert_eq!(commit_size(&[(1, key, &small), (1, key, &small)]), 2);
-        assert_eq!(commit_size(&vec![(1, key, &small); RECORDS_PER_COMMIT + 1]), RECORDS_PER_COMMIT);
-        assert_eq!(commit_size(&[]), 0);
     }
 }

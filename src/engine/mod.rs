@@ -34,6 +34,7 @@ mod open;
 mod overlay;
 #[cfg(test)]
 mod powercut;
+mod press;
 mod quota;
 mod retention;
 mod room;
@@ -67,11 +68,10 @@ pub use weigh::Weighed;
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
-use cache::{Cached, RecordCache};
+use cache::Cached;
 use effect::Effect;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
-use overlay::Live;
 use state::{Leftovers, State};
 use txn::{Changes, Declared, DeclaredKeys, Found};
 use weigh::Unfit;
@@ -104,7 +104,6 @@ pub struct Engine {
     gate: Mutex<()>,
     tables: Tables,
     journal: Arc<Journal>,
-    cache: RecordCache,
     watches: Arc<Watches>,
     listening: tap::Listening,
     compression: RwLock<Compression>,
@@ -129,10 +128,9 @@ impl Engine {
         let state = self.read_state();
         let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
         // first all slots, then all values: waits overlap the more, the less else happens between them
-        let entries = keys.filter_map(|key| state.entry(generation, key));
-        let records: SmallVec<[&Live; 32]> = entries.filter_map(|entry| entry.live.as_ref()).collect();
-        for record in records {
-            record.warm_up();
+        let values: SmallVec<[&Bytes; 32]> = keys.filter_map(|key| state.value(generation, key)).collect();
+        for value in values {
+            fetch(value);
         }
     }
 
@@ -149,7 +147,7 @@ impl Engine {
         {
             let state = self.read_state();
             epoch = state.epoch;
-            resolved.look_in_memory(&state, &self.cache, keys, &OnDisk::default())?;
+            resolved.look_in_memory(&state, keys, &OnDisk::default())?;
             // opened under the lock, so that overlay and LMDB are of one instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
         }
@@ -230,7 +228,7 @@ impl Engine {
         let mut state = self.write_state();
         let (result, changes, reflects) = {
             let mut resolved = Resolved::default();
-            resolved.look_in_memory(&state, &self.cache, keys, on_disk)?;
+            resolved.look_in_memory(&state, keys, on_disk)?;
             if !resolved.missing.is_empty() {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
@@ -253,9 +251,9 @@ impl Engine {
 
     /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
     pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
-        let state = self.read_state();
+        let mut state = self.write_state();
         if state.epoch == epoch && state.entry(generation, key).is_none() {
-            self.cache.put(generation, key, cached);
+            state.cache.put(generation, key, cached);
         }
     }
 
@@ -405,7 +403,7 @@ impl Engine {
             journal: self.journal.status(),
             checkpoint: self.checkpoint.status(),
             overlay_bytes: state.overlay_bytes(),
-            cache_bytes: self.cache.bytes(),
+            cache_bytes: state.cache.bytes(),
             file_bytes: self.tables.file_bytes(),
             map_bytes: self.tables.map_bytes(),
             expired_records: self.expired.load(Ordering::Relaxed),
@@ -419,6 +417,17 @@ impl Engine {
         if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();
         }
+    }
+}
+
+/// Has the memory of a value fetched, as far as a reply of ordinary size needs it.
+fn fetch(value: &Bytes) {
+    const LINE_BYTES: usize = 64;
+    const LINES_MAX: usize = 8;
+    // reads the count that every clone changes
+    std::hint::black_box(value.is_unique());
+    for byte in value.iter().step_by(LINE_BYTES).take(LINES_MAX) {
+        std::hint::black_box(*byte);
     }
 }
 
@@ -453,13 +462,7 @@ struct Resolved<'t> {
 impl<'t> Resolved<'t> {
     /// Declares the keys that the overlay knows, or `on_disk`, if it still holds, or the cache; notes the others as
     /// missing.
-    fn look_in_memory(
-        &mut self,
-        state: &State,
-        cache: &RecordCache,
-        keys: &'t [Key],
-        on_disk: &OnDisk<'t>,
-    ) -> Result<(), Error> {
+    fn look_in_memory(&mut self, state: &State, keys: &'t [Key], on_disk: &OnDisk<'t>) -> Result<(), Error> {
         let mut on_disk_keys =
             if on_disk.epoch == state.epoch { &on_disk.found[..] } else { Default::default() }
                 .iter()
@@ -481,7 +484,7 @@ impl<'t> Resolved<'t> {
                 Some((_, of, found)) if *of == generation => {
                     self.declared.push(Declared { generation, name, found: found.clone() });
                 }
-                _ => match cache.get(generation, name) {
+                _ => match state.cache.get(generation, name) {
                     Some(cached) => {
                         let found = Found::of_cached(name, cached);
                         self.declared.push(Declared { generation, name, found });

@@ -101,7 +101,6 @@ impl Engine {
             gate: Mutex::new(()),
             tables,
             journal,
-            cache: RecordCache::new(options.cache_bytes_max),
             watches,
             listening: super::tap::Listening::default(),
             compression: RwLock::new(options.compression),
@@ -195,7 +194,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
 }
 
 fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<State, Fault> {
-    let mut state = State::new(options.default_kind);
+    let mut state = State::new(options.default_kind, RecordCache::new(options.cache_bytes_max));
     state.set_server_quota(options.quota);
     state.last_generation = tables.meta_number(snapshot, "last_generation")?.unwrap_or(0);
     let next_store = tables.meta_number(snapshot, "next_store")?.unwrap_or(0);

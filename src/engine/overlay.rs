@@ -52,17 +52,6 @@ impl Live {
         Weight { stored_bytes: self.settled().unwrap_or(plain.stored_bytes), ..plain }
     }
 
-    /// Has the memory of its value fetched, as far as a reply of ordinary size needs it.
-    pub fn warm_up(&self) {
-        const LINE_BYTES: usize = 64;
-        const LINES_MAX: usize = 8;
-        // reads the count that every clone changes
-        std::hint::black_box(self.value.is_unique());
-        for byte in self.value.iter().step_by(LINE_BYTES).take(LINES_MAX) {
-            std::hint::black_box(*byte);
-        }
-    }
-
     pub fn settle(&self, stored_bytes: u64) {
         self.settled_bytes.store(stored_bytes, Ordering::Relaxed);
     }

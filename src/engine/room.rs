@@ -34,6 +34,13 @@ impl Room {
         self.overlay_bytes_max / 2
     }
 
+    /// Whether a checkpoint that is being written should hurry: the overlay is nearly full, or the journal has grown so
+    /// much meanwhile that a restart would replay for a second or more.
+    pub fn is_short(&self, overlay_bytes: usize, journal_bytes: usize) -> bool {
+        overlay_bytes >= self.overlay_bytes_max / 4 * 3
+            || journal_bytes >= self.overlay_bytes_max.saturating_mul(2)
+    }
+
     /// Ready once the overlay is below its bound.
     pub fn poll(&self, cx: &mut Context<'_>, overlay_bytes: impl Fn() -> usize) -> Poll<Result<(), Error>> {
         if overlay_bytes() < self.overlay_bytes_max {

@@ -6,7 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Seq;
+use super::cache::RecordCache;
 use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
 use super::overlay::{Entry, Live, Overlay};
@@ -22,6 +25,8 @@ pub struct State {
     pub active: Overlay,
     /// Changes that a checkpoint is writing to LMDB.
     pub frozen: Option<Arc<Frozen>>,
+    /// What neither of the two knows, as far as it is at hand.
+    pub cache: RecordCache,
     /// What the journal had written when the last checkpoint began.
     pub journal_bytes_frozen: u64,
     /// Grows when a checkpoint is done: what was looked up in LMDB before may not hold any more.
@@ -50,11 +55,12 @@ pub struct Leftovers {
 }
 
 impl State {
-    pub fn new(default_kind: Kind) -> State {
+    pub fn new(default_kind: Kind, cache: RecordCache) -> State {
         State {
             catalog: Catalog::default(),
             active: Overlay::default(),
             frozen: None,
+            cache,
             journal_bytes_frozen: 0,
             epoch: 0,
             last_generation: 0,
@@ -79,6 +85,14 @@ impl State {
         self.active
             .get(generation, key)
             .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)))
+    }
+
+    /// The value of a record that lies in memory.
+    pub fn value(&self, generation: Generation, key: &[u8]) -> Option<&Bytes> {
+        match self.entry(generation, key) {
+            Some(entry) => entry.live.as_ref().map(|live| &live.value),
+            None => self.cache.get(generation, key).map(|cached| &cached.value),
+        }
     }
 
     /// An estimate of the memory that changes take which are not in LMDB yet.

@@ -101,8 +101,8 @@ impl<'t> Found<'t> {
     }
 
     /// What the cache has of LMDB.
-    pub(super) fn of_cached(key: &[u8], cached: Cached) -> Found<'t> {
-        let Cached { value, expires_at_ms, version, stored_bytes } = cached;
+    pub(super) fn of_cached(key: &[u8], cached: &Cached) -> Found<'t> {
+        let Cached { value, expires_at_ms, version, stored_bytes } = cached.clone();
         let weight = Weight { stored_bytes, ..Weight::plain(key, value.len(), expires_at_ms.is_some()) };
         Found::Memory { value, expires_at_ms, version, weight }
     }

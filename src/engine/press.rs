@@ -1,0 +1,206 @@
+//! The press: compresses what a checkpoint is going to write.
+//!
+//! Compression is most of a checkpoint's work, and as a rule nobody waits for it. So one thread does it that lets all
+//! others go first, and holds no lock that one of them could need. Only when memory or the journal run short while the
+//! machine is busy, a second thread helps it that stands in line like any other. They share the entries in small portions,
+//! so that the patient one never holds the last of them for long.
+
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Seq;
+use super::lmdb::record_key;
+use super::overlay::{Entry, Live};
+use crate::record::compress::{self, Compression};
+use crate::record::header;
+use crate::store::Generation;
+
+/// Records in a portion at the most: some milliseconds of work.
+const RECORDS_PER_PORTION: usize = if cfg!(test) { 4 } else { 256 };
+/// Bytes of values in a portion at the most, unless one has more.
+const BYTES_PER_PORTION: usize = 256 * 1024;
+/// How often the helper looks whether it is needed.
+const LOOK_AFTER: Duration = Duration::from_millis(10);
+
+/// An entry of the frozen overlay, in the order of LMDB.
+pub type Entered<'a> = (Generation, &'a [u8], &'a Entry);
+
+/// A change, ready for LMDB.
+pub struct Pressed<'a> {
+    pub generation: Generation,
+    pub key: &'a [u8],
+    pub version: Seq,
+    /// None: the record goes.
+    pub live: Option<&'a Live>,
+    pub record: Vec<u8>,
+}
+
+pub struct Press<'a> {
+    compression: &'a Compression,
+    rest: Mutex<&'a [Entered<'a>]>,
+    /// Told when nothing is left to take.
+    all_taken: Condvar,
+}
+
+impl<'a> Press<'a> {
+    pub fn new(entries: &'a [Entered<'a>], compression: &'a Compression) -> Press<'a> {
+        Press { compression, rest: Mutex::new(entries), all_taken: Condvar::new() }
+    }
+
+    /// Works until nothing is left, or nobody takes the portions any more.
+    pub fn work(&self, portions: &SyncSender<Vec<Pressed<'a>>>) {
+        let_others_go_first();
+        let _given_up = GiveUpOnPanic(self);
+        while self.work_on_one(portions) {}
+    }
+
+    /// Works whenever it is urgent, until nothing is left.
+    pub fn help(&self, portions: &SyncSender<Vec<Pressed<'a>>>, is_urgent: impl Fn() -> bool) {
+        let _given_up = GiveUpOnPanic(self);
+        loop {
+            if is_urgent() {
+                if !self.work_on_one(portions) {
+                    return;
+                }
+                continue;
+            }
+            let mut rest = self.rest.lock();
+            if rest.is_empty() {
+                return;
+            }
+            self.all_taken.wait_for(&mut rest, LOOK_AFTER);
+        }
+    }
+
+    /// Says whether there may be more to do.
+    fn work_on_one(&self, portions: &SyncSender<Vec<Pressed<'a>>>) -> bool {
+        let portion = self.take();
+        let pressed = portion.iter().map(|entered| self.press(entered)).collect();
+        if portion.is_empty() {
+            return false;
+        }
+        if portions.send(pressed).is_err() {
+            self.give_up();
+        }
+        true
+    }
+
+    fn take(&self) -> &'a [Entered<'a>] {
+        let mut rest = self.rest.lock();
+        let (portion, later) = rest.split_at(portion_size(&rest));
+        *rest = later;
+        if later.is_empty() {
+            self.all_taken.notify_all();
+        }
+        portion
+    }
+
+    fn give_up(&self) {
+        *self.rest.lock() = &[];
+        self.all_taken.notify_all();
+    }
+
+    fn press(&self, (generation, key, entry): &Entered<'a>) -> Pressed<'a> {
+        let mut record = Vec::new();
+        if let Some(live) = &entry.live {
+            let encoded = compress::compress(&live.value, self.compression);
+            let table_key = record_key(*generation, key);
+            header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
+        }
+        Pressed { generation: *generation, key, version: entry.version, live: entry.live.as_ref(), record }
+    }
+}
+
+/// If one thread of a press panics, the other ends as well: whoever waits for all portions sees that some are missing.
+struct GiveUpOnPanic<'p, 'a>(&'p Press<'a>);
+
+impl Drop for GiveUpOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.give_up();
+        }
+    }
+}
+
+/// How many of the entries make a portion.
+fn portion_size(entries: &[Entered<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = entries.iter().take(RECORDS_PER_PORTION).take_while(|(_, key, entry)| {
+        let before = bytes;
+        bytes += key.len() + entry.live.as_ref().map_or(0, |live| live.value.len());
+        before < BYTES_PER_PORTION
+    });
+    fits.count()
+}
+
+/// Has this thread run only where a processor would idle otherwise. A low priority is not enough: threads that sleep
+/// and wake often, as those of connections do, would still find their processor taken by this one.
+fn let_others_go_first() {
+    use thread_priority::{ThreadPriority, set_thread_priority_and_policy, thread_native_id, unix};
+    #[cfg(target_os = "linux")]
+    const POLICY: unix::NormalThreadSchedulePolicy = unix::NormalThreadSchedulePolicy::Idle;
+    #[cfg(not(target_os = "linux"))]
+    const POLICY: unix::NormalThreadSchedulePolicy = unix::NormalThreadSchedulePolicy::Other;
+    let policy = unix::ThreadSchedulePolicy::Normal(POLICY);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::debug!(%error, "checkpoints compress at full priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn entry(value: Vec<u8>) -> Entry {
+        Entry { version: 1, live: Some(Live::new(Bytes::from(value), None)) }
+    }
+
+    #[test]
+    fn a_portion_takes_records_up_to_its_bounds_and_at_least_one() {
+        let key: &[u8] = b"k";
+        let (big, small) = (entry(vec![0; BYTES_PER_PORTION]), Entry { version: 1, live: None });
+        assert_eq!(portion_size(&[(1, key, &big), (1, key, &big)]), 1);
+        assert_eq!(portion_size(&[(1, key, &small), (1, key, &small)]), 2);
+        assert_eq!(portion_size(&vec![(1, key, &small); RECORDS_PER_PORTION + 1]), RECORDS_PER_PORTION);
+        assert_eq!(portion_size(&[]), 0);
+    }
+
+    #[test]
+    fn two_threads_press_every_entry_once() {
+        let (entry, compression) = (entry(b"{}".to_vec()), Compression::default());
+        let keys: Vec<[u8; 2]> = (0..1000_u16).map(u16::to_be_bytes).collect();
+        let entries: Vec<Entered<'_>> = keys.iter().map(|key| (1, &key[..], &entry)).collect();
+        let press = Press::new(&entries, &compression);
+        let mut pressed: Vec<&[u8]> = thread::scope(|scope| {
+            let (sender, portions) = sync_channel(1);
+            let other = sender.clone();
+            scope.spawn(|| press.work(&{ sender }));
+            scope.spawn(|| press.help(&{ other }, || true));
+            portions.iter().flatten().map(|pressed| pressed.key).collect()
+        });
+        pressed.sort_unstable();
+        assert!(pressed.iter().eq(keys.iter().map(|key| &key[..]).collect::<Vec<_>>().iter()));
+    }
+
+    #[test]
+    fn both_end_when_nobody_takes_portions() {
+        let (entry, compression) = (entry(b"{}".to_vec()), Compression::default());
+        let entries: Vec<Entered<'_>> = (0..100).map(|_| (1, &b"k"[..], &entry)).collect();
+        let press = Press::new(&entries, &compression);
+        thread::scope(|scope| {
+            let (sender, portions) = sync_channel(1);
+            let other = sender.clone();
+            drop(portions);
+            scope.spawn(|| press.help(&{ other }, || false));
+            scope.spawn(|| press.work(&{ sender }));
+        });
+        assert!(press.take().is_empty());
+    }
+}
