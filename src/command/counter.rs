@@ -63,10 +63,10 @@ const COUNTER: Spec = Spec {
 fn add(call: &mut Call<'_>, increment: i64) -> Result<Plan, Error> {
     let key = call.key(1)?;
     write(move |txn| {
-        let old = match txn.get(&key)? {
-            Some(record) => number::parse_i64(&record.value).ok_or(Error::NotInteger)?,
-            None => 0,
-        };
+        let old = txn.read(&key, |value| match value {
+            Some(text) => number::parse_i64(text).ok_or(Error::NotInteger),
+            None => Ok(0),
+        })??;
         let new = old
             .checked_add(increment)
             .ok_or_else(|| Error::other("ERR increment or decrement would overflow"))?;
@@ -86,10 +86,10 @@ fn incrbyfloat(call: &mut Call<'_>) -> Result<Plan, Error> {
     let increment = LongDouble::parse(call.arg(2)).ok_or(Error::NotFloat)?;
     let key = call.key(1)?;
     write(move |txn| {
-        let old = match txn.get(&key)? {
-            Some(record) => LongDouble::parse(&record.value).ok_or(Error::NotFloat)?,
-            None => LongDouble::ZERO,
-        };
+        let old = txn.read(&key, |value| match value {
+            Some(text) => LongDouble::parse(text).ok_or(Error::NotFloat),
+            None => Ok(LongDouble::ZERO),
+        })??;
         let new = old
             .checked_add(increment)
             .ok_or_else(|| Error::other("ERR increment would produce NaN or Infinity"))?

@@ -84,11 +84,7 @@ struct Slot {
 
 impl RecordCache {
     pub fn new(bytes_max: u64) -> RecordCache {
-        /// Room for as many from the start: to grow moves everything, under the engine's lock.
-        const ENTRY_BYTES: u64 = 512;
-        let entries = usize::try_from(bytes_max / ENTRY_BYTES).unwrap_or(0);
-        let slots = IndexMap::with_capacity_and_hasher(entries, Default::default());
-        RecordCache { slots, hand: 0, bytes: 0, bytes_max }
+        RecordCache { slots: IndexMap::default(), hand: 0, bytes: 0, bytes_max }
     }
 
     pub fn get(&self, generation: Generation, key: &[u8]) -> Option<&Cached> {

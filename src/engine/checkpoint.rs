@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::cache::Cached;
 use super::effect::Definition;
-use super::lmdb::Snapshot;
+use super::lmdb::{LmdbError, Snapshot};
 use super::overlay::{Live, Overlay};
 use super::press::{Press, Pressed};
 use super::{Engine, Fault, Seq, clock};
@@ -290,16 +290,7 @@ impl Engine {
         let press = Press::new(&entries, &compression);
         thread::scope(|scope| {
             let (pressed, portions) = sync_channel(PORTIONS_AHEAD);
-            let threads = [
-                scope.spawn({
-                    let (press, pressed) = (&press, pressed.clone());
-                    move || press.work(&pressed)
-                }),
-                scope.spawn({
-                    let press = &press;
-                    move || press.help(&pressed, || self.is_checkpoint_urgent())
-                }),
-            ];
+            let threads = self.start_press(scope, &press, pressed)?;
             let (mut commit, mut bytes, mut written) = (Vec::new(), 0, 0);
             for portion in portions {
                 bytes += portion.iter().map(|pressed| pressed.record.len()).sum::<usize>();
@@ -328,11 +319,27 @@ impl Engine {
         })
     }
 
-    /// Whether writers may soon have to wait for the checkpoint, or a restart to replay for long.
-    fn is_checkpoint_urgent(&self) -> bool {
-        let state = self.read_state();
-        let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
-        self.room.is_short(state.overlay_bytes(), usize::try_from(journal_bytes).unwrap_or(usize::MAX))
+    /// Starts the thread that compresses, and the one that helps it when memory or the journal run short.
+    fn start_press<'s, 'e: 's>(
+        &'e self,
+        scope: &'s thread::Scope<'s, 'e>,
+        press: &'e Press<'e>,
+        pressed: SyncSender<Vec<Pressed<'e>>>,
+    ) -> Result<[thread::ScopedJoinHandle<'s, ()>; 2], Fault> {
+        let start = |name: &str, work: Box<dyn FnOnce() + Send + 'e>| {
+            let started = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
+            started.map_err(|error| Fault::Lmdb(LmdbError::Io(error)))
+        };
+        let journal_bytes = self.journal.bytes();
+        let is_urgent = move || {
+            let journal_bytes = self.journal.bytes().saturating_sub(journal_bytes);
+            self.room.is_short(self.overlay_bytes.load(Ordering::Relaxed), journal_bytes)
+        };
+        let also_pressed = pressed.clone();
+        Ok([
+            start("press", Box::new(move || press.work(&pressed)))?,
+            start("press-help", Box::new(move || press.help(&also_pressed, is_urgent)))?,
+        ])
     }
 
     /// One commit: some records with their usage and, with the last of them, everything else.
@@ -383,8 +390,7 @@ impl Engine {
             let mut changes: Vec<(Generation, i64)> = Vec::new();
             let mut state = self.write_state();
             for Pressed { generation, key, version, live, record } in some {
-                let has_changed = state.active.get(*generation, key).is_some();
-                let Some(live) = live.filter(|_| !has_changed) else {
+                let Some(live) = live.filter(|live| !live.is_outdated()) else {
                     state.cache.remove(*generation, key);
                     continue;
                 };

@@ -73,7 +73,7 @@ use effect::Effect;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
 use state::{Leftovers, State};
-use txn::{Changes, Declared, DeclaredKeys, Found};
+use txn::{Changes, Declared, DeclaredKeys, Found, Held};
 use weigh::Unfit;
 
 /// Why the engine could not do what it was asked.
@@ -147,7 +147,7 @@ impl Engine {
         {
             let state = self.read_state();
             epoch = state.epoch;
-            resolved.look_in_memory(&state, keys, &OnDisk::default())?;
+            resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
             // opened under the lock, so that overlay and LMDB are of one instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
         }
@@ -226,25 +226,24 @@ impl Engine {
         // dropped after the lock is given back: it may be large
         let mut leftovers = Leftovers::default();
         let mut state = self.write_state();
-        let (result, changes, reflects) = {
+        let mut changes = Changes::new(self.listening.wanted());
+        let (result, reflects) = {
             let mut resolved = Resolved::default();
-            resolved.look_in_memory(&state, keys, on_disk)?;
+            resolved.look_in_memory(&state, keys, on_disk, Held::Lent)?;
             if !resolved.missing.is_empty() {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
-            let (declared, changes) = (resolved.declared, Changes::new(self.listening.wanted()));
-            let listening = &self.listening;
-            let mut txn = WriteTxn { now_ms, state: &state, declared, changes, listening };
-            (run(&mut txn)?, txn.changes, resolved.reflects)
+            let Resolved { declared, reflects, .. } = resolved;
+            let (state, changes, listening) = (&*state, &mut changes, &self.listening);
+            (run(&mut WriteTxn { now_ms, state, declared, changes, listening })?, reflects)
         };
-        let mut changes = changes;
         if state.is_bounded
             && let Some(unfit) = self.fit(&mut state, &mut changes, weighed)?
         {
             return Ok(Attempt::Unfit(unfit));
         }
-        let seq = self.commit(&mut state, changes, &mut leftovers)?;
+        let seq = self.commit(&mut state, &mut changes, &mut leftovers)?;
         drop(state);
         Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
     }
@@ -276,11 +275,11 @@ impl Engine {
     fn commit(
         &self,
         state: &mut State,
-        mut changes: Changes,
+        changes: &mut Changes,
         leftovers: &mut Leftovers,
     ) -> Result<Option<Seq>, Error> {
         let settled = changes.take_settled();
-        let mut news = changes.news;
+        let mut news = std::mem::take(&mut changes.news);
         if changes.effects.is_empty() {
             self.listening.tell_or_keep(state, 0, news);
             return Ok(None);
@@ -294,7 +293,7 @@ impl Engine {
             None => self.append(&changes.effects)?,
         };
         self.listening.tell_or_keep(state, seq, news);
-        for (effect, replaced) in changes.effects.into_iter().zip(changes.replaced) {
+        for (effect, replaced) in changes.effects.drain(..).zip(changes.replaced.drain(..)) {
             state.apply(seq, effect, replaced, leftovers);
         }
         for (generation, key, stored_bytes) in settled {
@@ -362,6 +361,11 @@ impl Engine {
         self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
+    /// Whether [`settle`](Engine::settle) would sync.
+    pub fn is_sync_due(&self) -> bool {
+        self.journal.is_sync_due()
+    }
+
     /// Makes what happened as durable as the policy promises, for everyone who waits with
     /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync may.
     pub fn settle(&self) {
@@ -375,6 +379,11 @@ impl Engine {
             Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
+    }
+
+    /// Whether there is room for writes of so many bytes at the moment.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed)) && self.journal.has_room(bytes)
     }
 
     /// Begins to watch a key for records that are put there.
@@ -462,7 +471,13 @@ struct Resolved<'t> {
 impl<'t> Resolved<'t> {
     /// Declares the keys that the overlay knows, or `on_disk`, if it still holds, or the cache; notes the others as
     /// missing.
-    fn look_in_memory(&mut self, state: &State, keys: &'t [Key], on_disk: &OnDisk<'t>) -> Result<(), Error> {
+    fn look_in_memory<'s>(
+        &mut self,
+        state: &'s State,
+        keys: &'t [Key],
+        on_disk: &OnDisk<'t>,
+        hold: impl Fn(&'s Bytes) -> Held<'t>,
+    ) -> Result<(), Error> {
         let mut on_disk_keys =
             if on_disk.epoch == state.epoch { &on_disk.found[..] } else { Default::default() }
                 .iter()
@@ -476,7 +491,8 @@ impl<'t> Resolved<'t> {
             let looked_up = on_disk_keys.next_if(|(position, ..)| *position == at);
             if let Some(entry) = state.entry(generation, name) {
                 self.reflects = self.reflects.max(entry.version);
-                self.declared.push(Declared { generation, name, found: Found::of_entry(name, entry) });
+                let found = Found::of_entry(name, entry, &hold);
+                self.declared.push(Declared { generation, name, found });
                 continue;
             }
             self.reflects = self.reflects.max(store.born);
@@ -486,7 +502,7 @@ impl<'t> Resolved<'t> {
                 }
                 _ => match state.cache.get(generation, name) {
                     Some(cached) => {
-                        let found = Found::of_cached(name, cached);
+                        let found = Found::of_cached(name, cached, &hold);
                         self.declared.push(Declared { generation, name, found });
                     }
                     None => self.missing.push((at, generation)),

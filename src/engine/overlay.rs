@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -39,17 +39,28 @@ pub struct Live {
     pub expires_at_ms: Option<u64>,
     /// The bytes it takes in LMDB, once it has been compressed; 0 before. Changes under the engine's lock only.
     settled_bytes: AtomicU64,
+    /// The record has changed again since its layer was frozen.
+    is_outdated: AtomicBool,
 }
 
 impl Live {
     pub fn new(value: Bytes, expires_at_ms: Option<u64>) -> Live {
-        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0) }
+        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0), is_outdated: AtomicBool::new(false) }
     }
 
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
         let plain = Weight::plain(key, self.value.len(), self.expires_at_ms.is_some());
         Weight { stored_bytes: self.settled().unwrap_or(plain.stored_bytes), ..plain }
+    }
+
+    /// The record has changed again.
+    pub fn outdate(&self) {
+        self.is_outdated.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
     }
 
     pub fn settle(&self, stored_bytes: u64) {
@@ -116,7 +127,8 @@ impl Layer {
         self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now_ms)
     }
 
-    fn insert(&mut self, key: &[u8], entry: Entry) {
+    /// Says whether it knew nothing of the key before.
+    fn insert(&mut self, key: &[u8], entry: Entry) -> bool {
         use std::collections::hash_map::Entry as Slot;
         let key = Name::from_slice(key);
         self.move_deadline(&key, &entry);
@@ -126,11 +138,13 @@ impl Layer {
             Slot::Occupied(mut slot) => {
                 self.bytes -= value_bytes(slot.get());
                 slot.insert(entry);
+                false
             }
             Slot::Vacant(slot) => {
                 self.bytes += slot.key().len() + ENTRY_OVERHEAD_BYTES;
                 self.unordered.push(slot.key().clone());
                 slot.insert(entry);
+                true
             }
         }
     }
@@ -180,12 +194,13 @@ impl Overlay {
         layers
     }
 
-    /// Takes the place of whatever the overlay knew of the key.
-    pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) {
+    /// Takes the place of whatever the overlay knew of the key; says whether that was nothing.
+    pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) -> bool {
         let layer = self.layers.entry(generation).or_default();
         self.bytes -= layer.bytes;
-        layer.insert(key, entry);
+        let is_new = layer.insert(key, entry);
         self.bytes += layer.bytes;
+        is_new
     }
 
     /// Forgets a generation that was flushed or dropped. The caller drops what it gets where that may take time.

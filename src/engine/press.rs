@@ -106,7 +106,10 @@ impl<'a> Press<'a> {
     fn press(&self, (generation, key, entry): &Entered<'a>) -> Pressed<'a> {
         let mut record = Vec::new();
         if let Some(live) = &entry.live {
-            let encoded = compress::compress(&live.value, self.compression);
+            // the next checkpoint replaces it anyway; until then it is only there for a restart
+            let is_brief = live.is_outdated();
+            let compression = if is_brief { &Compression::Off } else { self.compression };
+            let encoded = compress::compress(&live.value, compression);
             let table_key = record_key(*generation, key);
             header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
         }
@@ -168,8 +171,19 @@ mod tests {
         let (big, small) = (entry(vec![0; BYTES_PER_PORTION]), Entry { version: 1, live: None });
         assert_eq!(portion_size(&[(1, key, &big), (1, key, &big)]), 1);
         assert_eq!(portion_size(&[(1, key, &small), (1, key, &small)]), 2);
-        assert_eq!(portion_size(&vec![(1, key, &small); RECORDS_PER_PORTION + 1]), RECORDS_PER_PORTION);
+        assert_eq!(portion_size(&[(1, key, &small); RECORDS_PER_PORTION + 1]), RECORDS_PER_PORTION);
         assert_eq!(portion_size(&[]), 0);
+    }
+
+    #[test]
+    fn what_has_changed_again_is_not_compressed() {
+        let (entry, compression) = (entry(vec![b'1'; 1000]), Compression::default());
+        let entries: [Entered<'_>; 1] = [(1, b"k", &entry)];
+        let press = Press::new(&entries, &compression);
+        let record_bytes = || press.press(&entries[0]).record.len();
+        assert!(record_bytes() < 100);
+        entry.live.as_ref().expect("a record").outdate();
+        assert!(record_bytes() > 1000);
     }
 
     #[test]

@@ -36,14 +36,19 @@ impl Room {
 
     /// Whether a checkpoint that is being written should hurry: the overlay is nearly full, or the journal has grown so
     /// much meanwhile that a restart would replay for a second or more.
-    pub fn is_short(&self, overlay_bytes: usize, journal_bytes: usize) -> bool {
-        overlay_bytes >= self.overlay_bytes_max / 4 * 3
-            || journal_bytes >= self.overlay_bytes_max.saturating_mul(2)
+    pub fn is_short(&self, overlay_bytes: usize, journal_bytes: u64) -> bool {
+        let journal_bytes_max = self.overlay_bytes_max.saturating_mul(2) as u64;
+        overlay_bytes >= self.overlay_bytes_max / 4 * 3 || journal_bytes >= journal_bytes_max
+    }
+
+    /// Whether the overlay is below its bound.
+    pub fn is_open(&self, overlay_bytes: usize) -> bool {
+        overlay_bytes < self.overlay_bytes_max
     }
 
     /// Ready once the overlay is below its bound.
     pub fn poll(&self, cx: &mut Context<'_>, overlay_bytes: impl Fn() -> usize) -> Poll<Result<(), Error>> {
-        if overlay_bytes() < self.overlay_bytes_max {
+        if self.is_open(overlay_bytes()) {
             return Poll::Ready(Ok(()));
         }
         if self.stuck.load(Ordering::Acquire) {
@@ -52,7 +57,7 @@ impl Room {
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was there
-        if overlay_bytes() < self.overlay_bytes_max || self.stuck.load(Ordering::Acquire) {
+        if self.is_open(overlay_bytes()) || self.stuck.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

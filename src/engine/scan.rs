@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
 use super::overlay::{Layer, Name};
-use super::txn::{Found, Meta, Record};
+use super::txn::{Found, Held, Meta, Record};
 use super::{Engine, Seq};
 use crate::error::Error;
 use crate::store::{Generation, StoreId};
@@ -104,8 +104,9 @@ impl Engine {
                 found = disk.next().and_then(Result::ok).map(|(_, record)| Found::Disk(record));
             }
             if frozen.next_if(|frozen| frozen[..] == key).is_some() {
-                found =
-                    frozen_layer.and_then(|layer| layer.get(&key)).map(|entry| Found::of_entry(&key, entry));
+                found = frozen_layer
+                    .and_then(|layer| layer.get(&key))
+                    .map(|entry| Found::of_entry(&key, entry, Held::own));
             }
             if let Some((_, newest)) = active.next_if(|(active, _)| active[..] == key) {
                 found = Some(newest);
@@ -153,7 +154,7 @@ impl Engine {
                     return Ok(Copy {
                         generation: store.generation,
                         active: copied
-                            .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry)))
+                            .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry, Held::own)))
                             .collect(),
                         frozen: state.frozen.clone(),
                         snapshot: self.tables.snapshot()?,

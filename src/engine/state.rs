@@ -114,13 +114,13 @@ impl State {
                 {
                     self.watches.note_put(store.id, &key);
                 }
-                self.active.insert(generation, &key, Entry { version: seq, live: Some(live) });
+                self.enter(generation, &key, Entry { version: seq, live: Some(live) });
             }
             Effect::Remove { generation, key } => {
                 self.catalog.change_usage(generation, |usage| {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                 });
-                self.active.insert(generation, &key, Entry { version: seq, live: None });
+                self.enter(generation, &key, Entry { version: seq, live: None });
             }
             Effect::Define { store, generation, definition } => {
                 self.define(seq, store, generation, &definition, Usage::default());
@@ -151,6 +151,16 @@ impl State {
                     self.catalog.insert(b);
                 }
             }
+        }
+    }
+
+    /// Notes the last change of a key. What a checkpoint is about to write of it is outdated then.
+    fn enter(&mut self, generation: Generation, key: &[u8], entry: Entry) {
+        if self.active.insert(generation, key, entry)
+            && let Some(frozen) = &self.frozen
+            && let Some(Entry { live: Some(live), .. }) = frozen.overlay.get(generation, key)
+        {
+            live.outdate();
         }
     }
 

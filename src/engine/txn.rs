@@ -15,7 +15,7 @@ use super::cache::Cached;
 use super::change::{Old, What};
 use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
-use super::overlay::{Entry, Live};
+use super::overlay::Entry;
 use super::state::State;
 use super::tap::{Classes, Event, Listening, News};
 use super::{Engine, Fault, Seq};
@@ -62,30 +62,70 @@ impl From<Option<u64>> for Expiry {
     }
 }
 
+/// A value in memory: of its own, or where it lies, for who holds the engine's lock. To own one takes a count that other
+/// threads change, too.
+#[derive(Debug, Clone)]
+pub(super) enum Held<'t> {
+    Owned(Bytes),
+    Lent(&'t Bytes),
+}
+
+impl<'t> Held<'t> {
+    pub(super) fn own(value: &Bytes) -> Held<'t> {
+        Held::Owned(value.clone())
+    }
+
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Held::Owned(value) => value,
+            Held::Lent(value) => value,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Held::Owned(value) => value,
+            Held::Lent(value) => value.clone(),
+        }
+    }
+}
+
 /// What lies at a key, expired or not.
 #[derive(Debug, Clone)]
 pub(super) enum Found<'t> {
     Absent,
-    Memory { value: Bytes, expires_at_ms: Option<u64>, version: Seq, weight: Weight },
+    Memory { value: Held<'t>, expires_at_ms: Option<u64>, version: Seq, weight: Weight },
     Disk(DiskRecord<'t>),
 }
 
 impl<'t> Found<'t> {
     /// What an entry of the overlay says.
-    pub(super) fn of_entry(key: &[u8], entry: &Entry) -> Found<'t> {
+    pub(super) fn of_entry<'s>(
+        key: &[u8],
+        entry: &'s Entry,
+        hold: impl FnOnce(&'s Bytes) -> Held<'t>,
+    ) -> Found<'t> {
         match &entry.live {
             None => Found::Absent,
-            Some(live) => Found::of_live(key, live, entry.version),
+            Some(live) => Found::Memory {
+                value: hold(&live.value),
+                expires_at_ms: live.expires_at_ms,
+                version: entry.version,
+                weight: live.weight(key),
+            },
         }
     }
 
-    fn of_live(key: &[u8], live: &Live, version: Seq) -> Found<'t> {
-        Found::Memory {
-            value: live.value.clone(),
-            expires_at_ms: live.expires_at_ms,
-            version,
-            weight: live.weight(key),
-        }
+    /// What the cache has of LMDB.
+    pub(super) fn of_cached<'s>(
+        key: &[u8],
+        cached: &'s Cached,
+        hold: impl FnOnce(&'s Bytes) -> Held<'t>,
+    ) -> Found<'t> {
+        let Cached { value, expires_at_ms, version, stored_bytes } = cached;
+        let plain = Weight::plain(key, value.len(), expires_at_ms.is_some());
+        let weight = Weight { stored_bytes: *stored_bytes, ..plain };
+        Found::Memory { value: hold(value), expires_at_ms: *expires_at_ms, version: *version, weight }
     }
 
     pub(super) fn of_disk(record: Option<DiskRecord<'t>>) -> Found<'t> {
@@ -98,13 +138,6 @@ impl<'t> Found<'t> {
             Found::Memory { expires_at_ms, .. } => *expires_at_ms,
             Found::Disk(record) => record.view.expires_at_ms,
         }
-    }
-
-    /// What the cache has of LMDB.
-    pub(super) fn of_cached(key: &[u8], cached: &Cached) -> Found<'t> {
-        let Cached { value, expires_at_ms, version, stored_bytes } = cached.clone();
-        let weight = Weight { stored_bytes, ..Weight::plain(key, value.len(), expires_at_ms.is_some()) };
-        Found::Memory { value, expires_at_ms, version, weight }
     }
 
     fn is_live(&self, now_ms: u64) -> bool {
@@ -120,7 +153,7 @@ impl<'t> Found<'t> {
     fn old(&self, generation: Generation) -> Option<Old> {
         match self {
             Found::Absent => None,
-            Found::Memory { value, .. } => Some(Old::Plain(value.clone())),
+            Found::Memory { value, .. } => Some(Old::Plain(value.bytes().clone())),
             Found::Disk(record) => {
                 Some(Old::Stored { generation, record: Bytes::copy_from_slice(record.bytes) })
             }
@@ -139,7 +172,7 @@ impl<'t> Found<'t> {
         match self {
             Found::Absent => None,
             Found::Memory { value, expires_at_ms, version, weight } => Some(Meta {
-                value_bytes: value.len(),
+                value_bytes: value.bytes().len(),
                 expires_at_ms: *expires_at_ms,
                 version: *version,
                 stored_bytes: weight.stored_bytes,
@@ -158,7 +191,7 @@ impl<'t> Found<'t> {
         Ok(match self {
             Found::Absent => None,
             Found::Memory { value, expires_at_ms, version, .. } => {
-                Some(Record { value, expires_at_ms, version })
+                Some(Record { value: value.into_bytes(), expires_at_ms, version })
             }
             Found::Disk(record) => Some(Record {
                 value: record.value(generation, key)?,
@@ -287,16 +320,16 @@ pub struct WriteTxn<'t> {
     pub(super) now_ms: u64,
     pub(super) state: &'t State,
     pub(super) declared: DeclaredKeys<'t>,
-    pub(super) changes: Changes,
+    pub(super) changes: &'t mut Changes,
     pub(super) listening: &'t Listening,
 }
 
 /// What a write transaction is going to do.
 #[derive(Default)]
 pub(super) struct Changes {
-    pub(super) effects: Vec<Effect>,
+    pub(super) effects: SmallVec<[Effect; 1]>,
     /// Beside each effect: the weight of the record that it replaces or removes.
-    pub(super) replaced: Vec<Option<Weight>>,
+    pub(super) replaced: SmallVec<[Option<Weight>; 1]>,
     /// The last effect on each key, once there are enough to make a search slow.
     index: HashMap<(Generation, Bytes), usize>,
     /// Stores that this transaction gave another generation.
@@ -388,6 +421,16 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
         Ok(found.record(generation, &key.name)?)
+    }
+
+    /// Reads the value at a key, where it lies.
+    pub fn read<R>(&mut self, key: &Key, read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, Error> {
+        let generation = self.generation(key.store)?;
+        Ok(match self.found(generation, &key.name)?.unexpired(self.now_ms) {
+            Found::Absent => read(None),
+            Found::Memory { value, .. } => read(Some(value.bytes())),
+            Found::Disk(record) => read(Some(&record.value(generation, &key.name)?)),
+        })
     }
 
     /// What is known of the record at a key without reading its value.
@@ -610,7 +653,7 @@ impl<'t> WriteTxn<'t> {
         match self.changes.last(generation, name) {
             Some(Effect::Put { value, expires_at_ms, .. }) => {
                 return Ok(Found::Memory {
-                    value: value.clone(),
+                    value: Held::own(value),
                     expires_at_ms: *expires_at_ms,
                     version: 0,
                     weight: Weight::plain(name, value.len(), expires_at_ms.is_some()),

@@ -150,19 +150,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 request_bytes_max,
             };
             let end = self.take_requests(&limits);
-            if self.requests.len() > 1
-                && let Some(_inside) = self.server.scripts.turnstile.enter(&self.round.slot)
-            {
-                self.warm_up();
-            }
-            while let Some((found, request)) = self.requests.pop_front() {
-                self.run_request(found, request).await?;
+            loop {
+                self.run_ready();
                 if self.session.closing {
                     return Ok(false);
                 }
                 if self.output.len() >= OUTPUT_BYTES {
                     self.flush().await?;
                     self.watch = Stopwatch::start();
+                } else if let Some((found, request)) = self.requests.pop_front() {
+                    self.run_request(found, request).await?;
+                } else {
+                    break;
                 }
             }
             match end {
@@ -203,6 +202,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.server.engine.warm_up(self.session.store, keys);
     }
 
+    /// Runs the taken requests one after another, up to the first that may have to wait for something.
+    fn run_ready(&mut self) {
+        let (server, round) = (self.server.clone(), self.round.clone());
+        let Some(_inside) = server.scripts.turnstile.enter(&round.slot) else { return };
+        if self.requests.len() > 1 {
+            self.warm_up();
+        }
+        let bytes = self.requests.iter().map(|(_, request)| room_for(request)).sum();
+        let has_room = server.engine.has_room(bytes);
+        while let Some((Lookup::Command(spec), _)) = self.requests.front()
+            && self.session.queue.is_none()
+            && !spec.is(Flags::LONG)
+            && !spec.is(Flags::SCRIPT)
+            && (has_room || !spec.is(Flags::WRITE))
+            && !server.clients.holds_up(spec, clock::now_ms)
+            && self.output.len() < OUTPUT_BYTES
+            && !self.session.closing
+            && let Some((found, request)) = self.requests.pop_front()
+        {
+            let answer = dispatch_found(&server, &mut self.session, &mut self.watch, found, request);
+            self.take_answer(&answer);
+        }
+    }
+
     async fn run_request(&mut self, found: Lookup, request: Request) -> io::Result<()> {
         let spec = match found {
             Lookup::Command(spec) => Some(spec),
@@ -225,6 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(spec) => self.run_here(spec, found, request).await?,
             None => dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request),
         };
+        self.take_answer(&answer);
+        Ok(())
+    }
+
+    /// Adds the reply, and what others have for this client before it and behind it.
+    fn take_answer(&mut self, answer: &Answer) {
         self.reflects = self.reflects.max(answer.reflects);
         let first = std::mem::take(&mut self.session.messages_first);
         self.take_messages(first, usize::MAX);
@@ -232,7 +261,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             encode(reply, self.session.protocol, &mut self.output);
         }
         self.take_messages(usize::MAX, OUTPUT_BYTES);
-        Ok(())
     }
 
     /// Runs a short request on this thread, as soon as no script keeps it from the engine; while one makes the server
@@ -302,9 +330,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits until a write of this size finds room in memory and in the journal.
     async fn wait_for_room(&self, request: &Request) -> Result<(), Error> {
-        const EFFECT_BYTES: usize = 64;
-        let queued = self.session.queue.as_ref().map_or(0, Queue::bytes);
-        let bytes = queued + request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum::<usize>();
+        let bytes = self.session.queue.as_ref().map_or(0, Queue::bytes) + room_for(request);
         poll_fn(|cx| self.server.engine.poll_room(bytes, cx)).await
     }
 
@@ -369,6 +395,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(())
     }
+}
+
+/// The room in the journal that a write of ordinary size needs at the most.
+fn room_for(request: &Request) -> usize {
+    const EFFECT_BYTES: usize = 64;
+    request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum()
 }
 
 /// Sends all there is; TLS may hold back what was only written.

@@ -101,6 +101,7 @@ impl Thread {
 async fn serve(server: Arc<Server>, mut arrivals: mpsc::Receiver<Arrival>, counted: Arc<AtomicUsize>) {
     let round = Arc::new(Round {
         joined: Notify::new(),
+        count: AtomicUsize::new(0),
         ended: Notify::new(),
         slot: server.scripts.turnstile.slot(),
     });
@@ -158,6 +159,8 @@ async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer)
 /// took as much time as all the rest.
 pub struct Round {
     joined: Notify,
+    /// How many have joined, ever.
+    count: AtomicUsize,
     ended: Notify,
     /// Says whether this thread is inside a command.
     pub slot: Arc<Slot>,
@@ -167,8 +170,25 @@ impl Round {
     /// Joins the round, and waits for its end.
     pub async fn ended(&self) {
         let ended = self.ended.notified();
+        self.count.fetch_add(1, Ordering::Relaxed);
         self.joined.notify_one();
         ended.await;
+    }
+
+    /// Lets those join whose requests have arrived meanwhile, if the round ends with a sync: it takes as long for a few
+    /// as for many.
+    async fn gather(&self, engine: &Engine) {
+        const LOOKS_MAX: usize = 8;
+        for _ in 0..LOOKS_MAX {
+            let before = self.count.load(Ordering::Relaxed);
+            if !engine.is_sync_due() {
+                return;
+            }
+            tokio::task::yield_now().await;
+            if self.count.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
     }
 }
 
@@ -176,6 +196,7 @@ impl Round {
 async fn settle_rounds(engine: Arc<Engine>, round: Arc<Round>) {
     loop {
         round.joined.notified().await;
+        round.gather(&engine).await;
         // the journal has failed then, and tells who waits; this thread's other rounds still need someone
         if catch_unwind(AssertUnwindSafe(|| engine.settle())).is_err() {
             tracing::error!("settling a round panicked");

@@ -281,13 +281,23 @@ impl Journal {
         self.core.settle()
     }
 
+    /// Whether [`settle`](Journal::settle) would sync, if somebody waits for it.
+    pub fn is_sync_due(&self) -> bool {
+        self.core.fsync() == Fsync::Always && self.durable() < self.last()
+    }
+
     /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
     /// To be polled before a transaction begins.
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.core.poll_room(bytes, cx)
     }
 
-    /// The same, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
+    /// Whether entries of so many bytes would be taken now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.core.plan.lock().has_room(bytes)
+    }
+
+    /// The same as `poll_room`, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
     pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
         self.core.wait_room(bytes)
     }

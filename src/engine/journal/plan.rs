@@ -151,6 +151,11 @@ impl Plan {
         Ok(fits)
     }
 
+    /// Whether an entry of so many bytes would be taken now; asks for nothing.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.refusal.is_none() && self.fits(bytes)
+    }
+
     /// Whether an entry of so many bytes would be taken, as far as room goes.
     pub fn fits(&self, bytes: usize) -> bool {
         let cost = cost(bytes + ENTRY_HEADER_BYTES);
