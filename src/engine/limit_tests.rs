@@ -77,6 +77,34 @@ fn set_quota(engine: &Engine, store: StoreId, quota: Quota) {
     engine.write(1, &[], |txn| txn.define(Some(store), definition)).unwrap();
 }
 
+#[test]
+fn what_is_put_while_there_is_no_limit_is_weighed_once_there_is_one_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), ServerQuota::default());
+    let limit = |max_bytes| engine.set_quota(ServerQuota { max_bytes, ..ServerQuota::default() });
+    let put = |name| put_all(&engine, &[(key(0, name), value(1000, true))]);
+    put(0).unwrap();
+    // so close that what lies in memory has to be weighed
+    limit(Some(200));
+    put(1).unwrap();
+    limit(None);
+    put(2).unwrap();
+    limit(Some(300));
+    put(3).unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn swapped_contents_are_judged_by_what_both_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), ServerQuota::default());
+    // uncompressed, the first is the larger one, and holds less
+    put_all(&engine, &[(key(0, 0), value(1000, true)), (key(2, 0), value(900, false))]).unwrap();
+    set_quota(&engine, 0, Quota { max_bytes: Some(50), ..Quota::default() });
+    assert!(matches!(write(&engine, &[], |txn| txn.swap(0, 2)), Err(Error::Quota(_))));
+    engine.close().unwrap();
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Put(Vec<(u8, u8, u16, bool)>),

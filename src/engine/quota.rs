@@ -168,7 +168,8 @@ impl<'s> Outlook<'s> {
             (total.stored_bytes + stored_bytes).saturating_sub(before(|usage| usage.stored_bytes));
         let excused_bytes = self.stores.iter().map(|prospect| prospect.excused_bytes).sum();
         let whose = &|| "the server".to_owned();
-        let side = Side { scope: Scope::Server, is_weighed, excused_bytes, whose, remedy: &raise_setting };
+        let (scope, scope_before) = (Scope::Server, Scope::Server);
+        let side = Side { scope, scope_before, is_weighed, excused_bytes, whose, remedy: &raise_setting };
         side.judge(total.records, records, quota.max_keys, KEYS)?;
         side.judge(total.stored_bytes, stored_bytes, quota.max_bytes, BYTES)
     }
@@ -189,6 +190,7 @@ impl<'s> Prospect<'s> {
         let label = || self.store.label();
         let side = Side {
             scope: Scope::Store(self.generation),
+            scope_before: Scope::Store(self.store.generation),
             is_weighed,
             excused_bytes: self.excused_bytes,
             whose: &|| format!("store '{}'", label()),
@@ -206,7 +208,10 @@ const BYTES: Counted = ("bytes after compression", "max-bytes");
 
 /// A store or the server, as far as its refusals go. The words are made only when they are needed.
 struct Side<'a> {
+    /// Whose bytes count from now on.
     scope: Scope,
+    /// Whose bytes counted before: another's, if contents are swapped.
+    scope_before: Scope,
     is_weighed: &'a dyn Fn(Scope) -> bool,
     excused_bytes: u64,
     whose: &'a dyn Fn() -> String,
@@ -218,8 +223,9 @@ impl Side<'_> {
         let Some(max) = max.filter(|max| after > *max) else { return Ok(()) };
         let (what, setting) = counted;
         let is_of_bytes = counted == BYTES;
+        let unweighed = [self.scope, self.scope_before].into_iter().find(|scope| !(self.is_weighed)(*scope));
         let adds_nothing = if is_of_bytes {
-            after.saturating_sub(self.excused_bytes) <= before && (self.is_weighed)(self.scope)
+            after.saturating_sub(self.excused_bytes) <= before && unweighed.is_none()
         } else {
             after <= before
         };
@@ -227,7 +233,7 @@ impl Side<'_> {
             return Ok(());
         }
         let error = quota_error(&(self.whose)(), before, max, what, &(self.remedy)(setting));
-        Err(Excess { scope: self.scope, is_of_bytes, error })
+        Err(Excess { scope: unweighed.unwrap_or(self.scope), is_of_bytes, error })
     }
 }
 

@@ -200,6 +200,10 @@ impl State {
     fn note_bounds(&mut self) {
         self.is_bounded =
             self.server_quota.is_bounded() || self.catalog.iter().any(|store| store.quota.is_bounded());
+        if !self.is_bounded {
+            // what is put without a limit is not noted, so there is a new look at everything once there is one again
+            self.tight = Tight::default();
+        }
     }
 
     /// Has a record that lies in memory count with the bytes it takes once compressed. Nothing happens if it has

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::disk::SmallDisk;
-use super::wire::{Connection, PATIENCE};
+use super::wire::{Connection, PATIENCE, Reply};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -235,7 +235,11 @@ impl Server {
         let ready = wait_for(|| {
             let ended = process.try_wait().unwrap().is_some();
             let answers = Connection::try_open(port).is_ok_and(|mut connection| {
-                connection.try_send(b"PING\r\n").is_ok() && connection.try_read().is_ok()
+                // who loads, or asks for a password, answers as well; only the latter is ready
+                connection.try_send(b"PING\r\n").is_ok()
+                    && connection.try_read().is_ok_and(
+                        |reply| !matches!(reply, Reply::Error(error) if error.starts_with(b"LOADING")),
+                    )
             });
             (ended || answers).then_some(answers && !ended)
         });
