@@ -69,8 +69,12 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn count(&self, (hits, misses): (u64, u64)) {
-        self.hits.fetch_add(hits, Ordering::Relaxed);
-        self.misses.fetch_add(misses, Ordering::Relaxed);
+        // other threads count here, too: nothing is not added
+        for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
     }
 
     /// One key, and whether it had a record.
@@ -145,7 +149,9 @@ impl Stats {
         if let Some(counters) = self.by_command.get(command) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
             counters.nanos.fetch_add(nanos, Ordering::Relaxed);
-            counters.failed.fetch_add(u64::from(failed), Ordering::Relaxed);
+            if failed {
+                counters.failed.fetch_add(1, Ordering::Relaxed);
+            }
             if self.tracks_latency.load(Ordering::Relaxed) {
                 counters.durations.get_or_init(Box::default).add(nanos);
             }
