@@ -228,18 +228,23 @@ impl Server {
         }
     }
 
-    /// Waits until a server that was [launched](Self::launch) answers.
+    /// Waits until a server that was [launched](Self::launch) answers and has loaded its data; a Redis that still loads
+    /// says so only to who has said the password.
     pub fn wait_until_ready(&mut self) {
         let port = self.port;
+        let greeting = match self.password() {
+            Some(password) => format!("AUTH {password}\r\nPING\r\n"),
+            None => "PING\r\n".to_owned(),
+        };
+        let replies = greeting.lines().count();
         let process = self.process.as_mut().unwrap();
         let ready = wait_for(|| {
             let ended = process.try_wait().unwrap().is_some();
             let answers = Connection::try_open(port).is_ok_and(|mut connection| {
-                // who loads, or asks for a password, answers as well; only the latter is ready
-                connection.try_send(b"PING\r\n").is_ok()
-                    && connection.try_read().is_ok_and(
-                        |reply| !matches!(reply, Reply::Error(error) if error.starts_with(b"LOADING")),
-                    )
+                let is_loading =
+                    |reply: &Reply| matches!(reply, Reply::Error(error) if error.starts_with(b"LOADING"));
+                connection.try_send(greeting.as_bytes()).is_ok()
+                    && (0..replies).all(|_| connection.try_read().is_ok_and(|reply| !is_loading(&reply)))
             });
             (ended || answers).then_some(answers && !ended)
         });
