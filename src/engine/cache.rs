@@ -11,10 +11,9 @@
 //!
 //! Bounded in bytes. What goes is found as by the hand of a clock: it passes over records that were read since it last
 //! came by, and takes the first that was not. A cache of its own, because this one lies behind the engine's lock anyway:
-//! a look-up takes no lock, changes nothing that another thread reads, and what a pipeline asks for can be fetched from
+//! a look-up takes no lock, changes a flag at the most, and what a pipeline asks for can be fetched from
 //! memory in parallel ([`Engine::warm_up`](super::Engine::warm_up)).
 
-use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;

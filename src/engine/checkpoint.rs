@@ -29,7 +29,7 @@ use parking_lot::{Condvar, Mutex};
 use super::cache::Cached;
 use super::effect::Definition;
 use super::lmdb::{LmdbError, Snapshot};
-use super::overlay::{Live, Overlay};
+use super::overlay::Overlay;
 use super::press::{Press, Pressed};
 use super::{Engine, Fault, Seq, clock};
 use crate::store::usage::Weight;
@@ -302,7 +302,8 @@ impl Engine {
                 self.write_commit(&commit, is_last.then_some(frozen))?;
                 self.settle_commit(&commit);
                 written += commit.len();
-                (commit, bytes) = (Vec::new(), 0);
+                commit.clear();
+                bytes = 0;
                 // writers that wait go on commit by commit, not after the whole checkpoint
                 let written_bytes =
                     frozen.overlay.bytes() as u128 * written as u128 / entries.len().max(1) as u128;
@@ -346,8 +347,8 @@ impl Engine {
     fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
-        for Pressed { generation, key, live, record, .. } in commit {
-            let (replaced, added) = match live {
+        for Pressed { generation, key, entry, record } in commit {
+            let (replaced, added) = match &entry.live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {
                     let stored_bytes = (key.len() + record.len()) as u64;
@@ -389,8 +390,8 @@ impl Engine {
             // by generation, in their order
             let mut changes: Vec<(Generation, i64)> = Vec::new();
             let mut state = self.write_state();
-            for Pressed { generation, key, version, live, record } in some {
-                let Some(live) = live.filter(|live| !live.is_outdated()) else {
+            for Pressed { generation, key, entry, record } in some {
+                let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
                     state.cache.remove(*generation, key);
                     continue;
                 };
@@ -401,13 +402,9 @@ impl Engine {
                     None => changes.push((*generation, change)),
                 }
                 live.settle(stored_bytes);
-                let Live { value, expires_at_ms, .. } = live;
-                let (value, expires_at_ms) = (value.clone(), *expires_at_ms);
-                state.cache.put(
-                    *generation,
-                    key,
-                    Cached { value, expires_at_ms, version: *version, stored_bytes },
-                );
+                let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
+                let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
+                state.cache.put(*generation, key, cached);
             }
             for (generation, change) in changes {
                 state.catalog.change_usage(generation, |usage| {

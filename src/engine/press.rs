@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Seq;
 use super::lmdb::record_key;
-use super::overlay::{Entry, Live};
+use super::overlay::Entry;
 use crate::record::compress::{self, Compression};
 use crate::record::header;
 use crate::store::Generation;
@@ -32,9 +31,8 @@ pub type Entered<'a> = (Generation, &'a [u8], &'a Entry);
 pub struct Pressed<'a> {
     pub generation: Generation,
     pub key: &'a [u8],
-    pub version: Seq,
-    /// None: the record goes.
-    pub live: Option<&'a Live>,
+    pub entry: &'a Entry,
+    /// As it is stored; empty if it goes.
     pub record: Vec<u8>,
 }
 
@@ -61,12 +59,7 @@ impl<'a> Press<'a> {
     pub fn help(&self, portions: &SyncSender<Vec<Pressed<'a>>>, is_urgent: impl Fn() -> bool) {
         let _given_up = GiveUpOnPanic(self);
         loop {
-            if is_urgent() {
-                if !self.work_on_one(portions) {
-                    return;
-                }
-                continue;
-            }
+            while is_urgent() && self.work_on_one(portions) {}
             let mut rest = self.rest.lock();
             if rest.is_empty() {
                 return;
@@ -78,10 +71,10 @@ impl<'a> Press<'a> {
     /// Says whether there may be more to do.
     fn work_on_one(&self, portions: &SyncSender<Vec<Pressed<'a>>>) -> bool {
         let portion = self.take();
-        let pressed = portion.iter().map(|entered| self.press(entered)).collect();
         if portion.is_empty() {
             return false;
         }
+        let pressed = portion.iter().map(|entered| self.press(entered)).collect();
         if portions.send(pressed).is_err() {
             self.give_up();
         }
@@ -107,13 +100,12 @@ impl<'a> Press<'a> {
         let mut record = Vec::new();
         if let Some(live) = &entry.live {
             // the next checkpoint replaces it anyway; until then it is only there for a restart
-            let is_brief = live.is_outdated();
-            let compression = if is_brief { &Compression::Off } else { self.compression };
+            let compression = if live.is_outdated() { &Compression::Off } else { self.compression };
             let encoded = compress::compress(&live.value, compression);
             let table_key = record_key(*generation, key);
             header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
         }
-        Pressed { generation: *generation, key, version: entry.version, live: entry.live.as_ref(), record }
+        Pressed { generation: *generation, key, entry, record }
     }
 }
 
@@ -159,6 +151,7 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::overlay::Live;
     use super::*;
 
     fn entry(value: Vec<u8>) -> Entry {

@@ -69,7 +69,7 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn count(&self, (hits, misses): (u64, u64)) {
-        // other threads count here, too: nothing is not added
+        // other threads count here, too, so even to add nothing costs something
         for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
             if count > 0 {
                 counter.fetch_add(count, Ordering::Relaxed);

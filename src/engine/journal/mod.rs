@@ -286,18 +286,18 @@ impl Journal {
         self.core.fsync() == Fsync::Always && self.durable() < self.last()
     }
 
+    /// Whether entries of so many bytes would be taken now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.core.plan.lock().has_room(bytes)
+    }
+
     /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
     /// To be polled before a transaction begins.
     pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.core.poll_room(bytes, cx)
     }
 
-    /// Whether entries of so many bytes would be taken now.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.core.plan.lock().has_room(bytes)
-    }
-
-    /// The same as `poll_room`, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
+    /// The same, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
     pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
         self.core.wait_room(bytes)
     }
