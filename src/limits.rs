@@ -29,6 +29,9 @@ pub const DATABASES: u32 = 16;
 /// Named stores get numbers from here up, whatever `databases` says up to its ceiling.
 pub const DATABASES_MAX: u32 = 16;
 
+/// Dictionaries that a store learns between two flushes, of 4 KB each: they can't go while records name them.
+pub const DICTIONARIES_PER_GENERATION: usize = 16;
+
 /// Deepest nesting of a JSON value: that of RedisJSON, and one more than `serde_json` reads into a tree.
 pub const JSON_DEPTH_MAX: usize = 128;
 /// Largest integer that JSONPath has for indices and slices (RFC 9535, 2.1): 2⁵³ − 1.

@@ -15,13 +15,15 @@ use super::testing::{session, shown};
 use super::{Server, Session, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Options, check, clock};
-use crate::record::compress::{Codec, Compression, compress};
+use crate::record::compress::{Compression, compress};
 use crate::record::header;
 use crate::resp::{Reply, Request};
 use crate::store::{Quota, ServerQuota};
 
 const STORES: usize = 2;
 const KEYS: u8 = 6;
+/// Without dictionaries: what a record takes depends on nothing but itself.
+const COMPRESSION: Compression = Compression::Brotli { quality: 1, min_bytes: 64 };
 
 /// A server on a directory of its own, without sockets.
 struct Stage {
@@ -41,10 +43,15 @@ impl Stage {
     }
 
     fn start(&mut self, quota: ServerQuota) {
-        let options = Options { quota, journal_segment_bytes: 64 * 1024, ..Options::new(self.dir.path()) };
+        let options = Options {
+            quota,
+            journal_segment_bytes: 64 * 1024,
+            compression: COMPRESSION,
+            ..Options::new(self.dir.path())
+        };
         let engine = Engine::open(options).unwrap();
         let config = Config::default();
-        config.update(|settings| settings.quota = quota);
+        config.update(|settings| (settings.quota, settings.compression) = (quota, COMPRESSION));
         let server = Server::new(engine, config, clock::now_ms());
         let session = session(&server);
         self.running = Some((server, session));
@@ -128,20 +135,17 @@ fn name(key: u8) -> String {
 
 /// Knows how values come out of compression, each tried once.
 #[derive(Default)]
-struct Scale(HashMap<Bytes, (Codec, usize)>);
+struct Scale(HashMap<Bytes, usize>);
 
 impl Scale {
     /// How many records each store has, and what they take in LMDB.
     fn weigh(&mut self, records: &Records) -> [(u64, u64); STORES] {
         let mut taken = [(0, 0); STORES];
         for ((store, key), (value, expires)) in records {
-            let (codec, payload_bytes) = *self.0.entry(value.clone()).or_insert_with(|| {
-                let encoded = compress(value, &Compression::default());
-                (encoded.codec, encoded.payload.len())
-            });
+            let compressed = || compress(value, &COMPRESSION, None).record_bytes(false);
+            let record_bytes = *self.0.entry(value.clone()).or_insert_with(compressed);
             taken[*store].0 += 1;
-            taken[*store].1 +=
-                (name(*key).len() + header::header_bytes(codec, *expires) + payload_bytes) as u64;
+            taken[*store].1 += (name(*key).len() + record_bytes + header::deadline_bytes(*expires)) as u64;
         }
         taken
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::lmdb::stored_value;
 use crate::error::Error;
+use crate::record::dictionary::Dictionary;
 use crate::store::{Generation, StoreId};
 
 /// What happened to a store or to one of its records.
@@ -55,6 +56,7 @@ pub enum Old {
     Stored {
         generation: Generation,
         record: Bytes,
+        dictionary: Option<Dictionary<'static>>,
     },
 }
 
@@ -84,7 +86,9 @@ impl Old {
     pub fn value(&self, key: &[u8]) -> Result<Bytes, Error> {
         match self {
             Old::Plain(value) => Ok(value.clone()),
-            Old::Stored { generation, record } => Ok(stored_value(*generation, key, record)?),
+            Old::Stored { generation, record, dictionary } => {
+                Ok(stored_value(*generation, key, record, dictionary.as_ref())?)
+            }
         }
     }
 

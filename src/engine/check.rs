@@ -4,11 +4,12 @@
 //! whole report. Then every record is read, its checksum compared, its value decompressed and, in a `json` store, parsed;
 //! counters and the expiry index are compared with what is there; the journal's segments are verified.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use super::lmdb::{self, DeadlineRow, RecordRow, Snapshot, Tables, deadline_key};
 use super::{Fault, OpenError, Seq, directory, journal};
+use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::record::json;
 use crate::store::usage::Weight;
@@ -109,6 +110,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         .filter(|(.., definition)| definition.kind == Some(Kind::Json))
         .map(|(_, generation, _)| *generation)
         .collect();
+    let dictionaries = check_dictionaries(tables, snapshot, report)?;
     for row in tables.record_rows(snapshot)? {
         let RecordRow { generation, key, bytes } = match row {
             Ok(row) => row,
@@ -123,7 +125,8 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         }
         let name = key.escape_ascii();
         let checked = RecordView::parse(&lmdb::record_key(generation, key), bytes);
-        match checked.and_then(|view| view.plain().map(|plain| (view, plain))) {
+        let dictionary = |view: &RecordView<'_>| dictionaries.get(&(generation, view.dictionary?));
+        match checked.and_then(|view| view.plain(dictionary(&view)).map(|plain| (view, plain))) {
             Err(damage) => report.problem(format!("record '{name}' of generation {generation}: {damage}")),
             Ok((view, plain)) => {
                 if json_only.contains(&generation)
@@ -168,6 +171,24 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
         }
     }
     Ok(())
+}
+
+/// All dictionaries that are sound.
+fn check_dictionaries<'t>(
+    tables: &Tables,
+    snapshot: &'t Snapshot<'_>,
+    report: &mut Report,
+) -> Result<HashMap<(Generation, u32), Dictionary<'t>>, Fault> {
+    let mut dictionaries = HashMap::new();
+    for row in tables.dictionary_rows(snapshot)? {
+        match row {
+            Ok((generation, dictionary)) => {
+                drop(dictionaries.insert((generation, dictionary.id), dictionary))
+            }
+            Err(fault) => report.problem(fault.to_string()),
+        }
+    }
+    Ok(dictionaries)
 }
 
 fn check_deadlines(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) -> Result<(), Fault> {

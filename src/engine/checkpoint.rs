@@ -287,7 +287,8 @@ impl Engine {
             self.write_commit(&[], Some(frozen))?;
             return Ok(0);
         }
-        let press = Press::new(&entries, &compression);
+        let dictionaries = self.dictionaries(&entries, &compression, frozen.through)?;
+        let press = Press::new(&entries, &compression, &dictionaries);
         thread::scope(|scope| {
             let (pressed, portions) = sync_channel(PORTIONS_AHEAD);
             let threads = self.start_press(scope, &press, pressed)?;

@@ -10,17 +10,19 @@ use proptest::prelude::*;
 
 use super::effect::Definition;
 use super::*;
-use crate::record::compress::compress;
-use crate::record::header;
+use crate::record::compress::{Compression, compress};
 use crate::store::{Quota, Value};
 
 const STORES: StoreId = 3;
+/// Without dictionaries: what a record takes depends on nothing but itself.
+const COMPRESSION: Compression = Compression::Brotli { quality: 1, min_bytes: 64 };
 
 fn open(dir: &std::path::Path, quota: ServerQuota) -> Arc<Engine> {
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
         default_kind: Kind::Any,
         journal_segment_bytes: 64 * 1024,
+        compression: COMPRESSION,
         quota,
         ..Options::new(dir)
     });
@@ -44,8 +46,7 @@ fn value(size: u16, shrinks: bool) -> Bytes {
 
 /// What a record takes in LMDB.
 fn stored_bytes(key: &Key, value: &Bytes) -> u64 {
-    let encoded = compress(value, &Compression::default());
-    (key.name.len() + header::header_bytes(encoded.codec, false) + encoded.payload.len()) as u64
+    (key.name.len() + compress(value, &COMPRESSION, None).record_bytes(false)) as u64
 }
 
 /// Runs a transaction as the gate does: again for as long as something has to be weighed.
@@ -285,6 +286,28 @@ fn a_refusal_says_limit_use_and_remedy() {
         "QUOTA the server holds 2 of at most 2 keys; delete some or raise max-keys"
     );
     engine.close().unwrap();
+}
+
+#[test]
+fn what_fits_with_a_dictionary_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options::new(dir.path())).unwrap();
+    let put = |name| {
+        let text = format!(r#"{{"id":{name},"name":"somebody with a name","country":"DE","active":true}}"#);
+        put_all(&engine, &[(key(0, name), text.into())])
+    };
+    (0..40).for_each(|name| put(name).unwrap());
+    engine.checkpoint().unwrap();
+    let used = || engine.catalog().get(0).unwrap().usage.stored_bytes;
+    let (max, records_before) = (2 * used(), 40);
+    set_quota(&engine, 0, Quota { max_bytes: Some(max), ..Quota::default() });
+    let refused = (records_before..u8::MAX).find(|name| put(*name).is_err()).unwrap();
+    assert!((78..=82).contains(&refused), "{refused} records");
+    engine.checkpoint().unwrap();
+    assert!(used() <= max);
+    engine.close().unwrap();
+    drop(engine);
+    assert_eq!(check::check(dir.path()).unwrap().problems, [""; 0]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod cache;
 mod checkpoint;
 mod directory;
 mod fill;
+mod learn;
 #[cfg(test)]
 mod limit_tests;
 mod open;
@@ -257,7 +258,7 @@ impl Engine {
     }
 
     fn look_on_disk<'s>(
-        &self,
+        &'s self,
         snapshot: &'s Snapshot<'_>,
         keys: &[Key],
         missing: Missing,

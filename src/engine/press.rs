@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::learn::Dictionaries;
 use super::lmdb::record_key;
 use super::overlay::Entry;
-use crate::record::compress::{self, Compression};
+use crate::record::compress::{Compression, compress};
 use crate::record::header;
 use crate::store::Generation;
 
@@ -38,14 +39,19 @@ pub struct Pressed<'a> {
 
 pub struct Press<'a> {
     compression: &'a Compression,
+    dictionaries: &'a Dictionaries,
     rest: Mutex<&'a [Entered<'a>]>,
     /// Told when nothing is left to take.
     all_taken: Condvar,
 }
 
 impl<'a> Press<'a> {
-    pub fn new(entries: &'a [Entered<'a>], compression: &'a Compression) -> Press<'a> {
-        Press { compression, rest: Mutex::new(entries), all_taken: Condvar::new() }
+    pub fn new(
+        entries: &'a [Entered<'a>],
+        compression: &'a Compression,
+        dictionaries: &'a Dictionaries,
+    ) -> Press<'a> {
+        Press { compression, dictionaries, rest: Mutex::new(entries), all_taken: Condvar::new() }
     }
 
     /// Works until nothing is left, or nobody takes the portions any more.
@@ -101,7 +107,7 @@ impl<'a> Press<'a> {
         if let Some(live) = &entry.live {
             // the next checkpoint replaces it anyway; until then it is only there for a restart
             let compression = if live.is_outdated() { &Compression::Off } else { self.compression };
-            let encoded = compress::compress(&live.value, compression);
+            let encoded = compress(&live.value, compression, self.dictionaries.get(*generation));
             let table_key = record_key(*generation, key);
             header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
         }
@@ -171,8 +177,9 @@ mod tests {
     #[test]
     fn what_has_changed_again_is_not_compressed() {
         let (entry, compression) = (entry(vec![b'1'; 1000]), Compression::default());
+        let dictionaries = Dictionaries::default();
         let entries: [Entered<'_>; 1] = [(1, b"k", &entry)];
-        let press = Press::new(&entries, &compression);
+        let press = Press::new(&entries, &compression, &dictionaries);
         let record_bytes = || press.press(&entries[0]).record.len();
         assert!(record_bytes() < 100);
         entry.live.as_ref().expect("a record").outdate();
@@ -182,9 +189,10 @@ mod tests {
     #[test]
     fn two_threads_press_every_entry_once() {
         let (entry, compression) = (entry(b"{}".to_vec()), Compression::default());
+        let dictionaries = Dictionaries::default();
         let keys: Vec<[u8; 2]> = (0..1000_u16).map(u16::to_be_bytes).collect();
         let entries: Vec<Entered<'_>> = keys.iter().map(|key| (1, &key[..], &entry)).collect();
-        let press = Press::new(&entries, &compression);
+        let press = Press::new(&entries, &compression, &dictionaries);
         let mut pressed: Vec<&[u8]> = thread::scope(|scope| {
             let (sender, portions) = sync_channel(1);
             let other = sender.clone();
@@ -199,8 +207,9 @@ mod tests {
     #[test]
     fn both_end_when_nobody_takes_portions() {
         let (entry, compression) = (entry(b"{}".to_vec()), Compression::default());
+        let dictionaries = Dictionaries::default();
         let entries: Vec<Entered<'_>> = (0..100).map(|_| (1, &b"k"[..], &entry)).collect();
-        let press = Press::new(&entries, &compression);
+        let press = Press::new(&entries, &compression, &dictionaries);
         thread::scope(|scope| {
             let (sender, portions) = sync_channel(1);
             let other = sender.clone();

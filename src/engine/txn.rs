@@ -21,6 +21,7 @@ use super::tap::{Classes, Event, Listening, News};
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
+use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
 
@@ -154,9 +155,12 @@ impl<'t> Found<'t> {
         match self {
             Found::Absent => None,
             Found::Memory { value, .. } => Some(Old::Plain(value.bytes().clone())),
-            Found::Disk(record) => {
-                Some(Old::Stored { generation, record: Bytes::copy_from_slice(record.bytes) })
-            }
+            Found::Disk(record) => Some(Old::Stored {
+                generation,
+                record: Bytes::copy_from_slice(record.bytes),
+                // one that can't be read is missed by whoever reads the value
+                dictionary: record.dictionary(generation).ok().flatten().map(Dictionary::into_owned),
+            }),
         }
     }
 

@@ -28,56 +28,30 @@ use super::state::State;
 use super::txn::Changes;
 use super::{Engine, Seq};
 use crate::error::Error;
-use crate::record::compress::{self, Codec, Compression};
+use crate::record::compress::{Compression, compress};
+use crate::record::dictionary::Dictionary;
 use crate::record::header;
 use crate::store::Generation;
 use crate::store::quota::is_nearly_full;
+use crate::store::usage::Weight;
 
 /// Bytes of values, and records, that one step compresses at the most; more if one value is larger.
 const WEIGHED_AT_ONCE: usize = 64 * 1024;
 const RECORDS_AT_ONCE: usize = 256;
 
-/// Values that a command wants to put, and what they take once compressed.
+/// Values that a command wants to put, and what a record without expiry takes with them, once compressed.
 #[derive(Default)]
 pub struct Weighed {
-    /// Made when the first is weighed: most commands meet no limit.
-    values: Option<HashMap<Bytes, Press, foldhash::fast::RandomState>>,
-}
-
-/// How a value comes out of compression.
-#[derive(Debug, Clone, Copy)]
-struct Press {
-    codec: Codec,
-    payload_bytes: usize,
-}
-
-impl Press {
-    fn new(value: &[u8], compression: &Compression) -> Press {
-        let encoded = compress::compress(value, compression);
-        Press { codec: encoded.codec, payload_bytes: encoded.payload.len() }
-    }
-
-    fn plain(value: &[u8]) -> Press {
-        Press { codec: Codec::Plain, payload_bytes: value.len() }
-    }
-
-    fn stored_bytes(self, key: &[u8], expires: bool) -> u64 {
-        (key.len() + header::header_bytes(self.codec, expires) + self.payload_bytes) as u64
-    }
+    /// By what they are compressed with, which is the generation's. Made when the first is weighed: most commands meet no
+    /// limit.
+    values: Option<HashMap<Generation, HashMap<Bytes, usize, foldhash::fast::RandomState>>>,
 }
 
 impl Weighed {
     /// What a record takes with a value, if that was weighed.
-    fn stored_bytes(&self, key: &[u8], value: &[u8], expires: bool) -> Option<u64> {
-        Some(self.values.as_ref()?.get(value)?.stored_bytes(key, expires))
-    }
-
-    fn weigh(&mut self, values: Vec<Bytes>, compression: &Compression) {
-        let known = self.values.get_or_insert_default();
-        for value in values {
-            let press = Press::new(&value, compression);
-            known.insert(value, press);
-        }
+    fn stored_bytes(&self, generation: Generation, key: &[u8], value: &[u8], expires: bool) -> Option<u64> {
+        let record_bytes = self.values.as_ref()?.get(&generation)?.get(value)?;
+        Some((key.len() + record_bytes + header::deadline_bytes(expires)) as u64)
     }
 }
 
@@ -195,11 +169,33 @@ impl State {
     }
 }
 
+/// Compresses as the next checkpoint would.
+struct Scale<'e> {
+    engine: &'e Engine,
+    compression: Compression,
+    dictionaries: HashMap<Generation, Option<Dictionary<'static>>>,
+}
+
+impl<'e> Scale<'e> {
+    fn new(engine: &'e Engine) -> Scale<'e> {
+        Scale { engine, compression: *engine.compression.read(), dictionaries: HashMap::new() }
+    }
+
+    /// Bytes of a record without expiry.
+    fn record_bytes(&mut self, generation: Generation, value: &[u8]) -> usize {
+        let Scale { engine, compression, dictionaries } = self;
+        // without it more is counted, until the record's checkpoint
+        let of_generation = || engine.dictionary(generation, compression).unwrap_or_default();
+        let dictionary = dictionaries.entry(generation).or_insert_with(of_generation);
+        compress(value, compression, dictionary.as_ref()).record_bytes(false)
+    }
+}
+
 /// Why a transaction has to wait for something to be weighed, or can't be.
 #[derive(Debug)]
 pub(super) enum Unfit {
     /// These values that it puts.
-    Values(Vec<Bytes>),
+    Values(Vec<(Generation, Bytes)>),
     /// What lies in memory and counts for a limit.
     Memory(Scope),
 }
@@ -227,15 +223,15 @@ pub(super) fn fit(
     }
     let (mut values, mut weights) = (Vec::new(), Vec::new());
     for (at, effect) in changes.effects.iter().enumerate() {
-        let Effect::Put { key, value, expires_at_ms, .. } = effect else { continue };
+        let Effect::Put { generation, key, value, expires_at_ms } = effect else { continue };
         if !changes.is_last_on_its_key(at) {
             continue;
         }
         let expires = expires_at_ms.is_some();
-        match weighed.stored_bytes(key, value, expires) {
+        match weighed.stored_bytes(*generation, key, value, expires) {
             Some(stored_bytes) => weights.push((at, stored_bytes)),
-            None if compression.tries(value.len()) => values.push(value.clone()),
-            None => weights.push((at, Press::plain(value).stored_bytes(key, expires))),
+            None if compression.tries(value.len()) => values.push((*generation, value.clone())),
+            None => weights.push((at, Weight::plain(key, value.len(), expires).stored_bytes)),
         }
     }
     changes.weights = weights;
@@ -273,9 +269,12 @@ impl Engine {
     pub(super) fn weigh(&self, unfit: Unfit, weighed: Option<&mut Weighed>) {
         match unfit {
             Unfit::Values(values) => {
-                let compression = *self.compression.read();
-                if let Some(weighed) = weighed {
-                    weighed.weigh(values, &compression);
+                let Some(weighed) = weighed else { return };
+                let mut scale = Scale::new(self);
+                let known = weighed.values.get_or_insert_default();
+                for (generation, value) in values {
+                    let record_bytes = scale.record_bytes(generation, &value);
+                    known.entry(generation).or_default().insert(value, record_bytes);
                 }
             }
             Unfit::Memory(scope) => self.weigh_in_memory(scope),
@@ -289,13 +288,14 @@ impl Engine {
             state.tighten(scope);
             state.unweighed(scope)
         };
-        let compression = *self.compression.read();
+        let mut scale = Scale::new(self);
         let weighed: Vec<(Candidate, u64)> = candidates
             .into_iter()
             .map(|candidate| {
-                let press = Press::new(&candidate.value, &compression);
-                let stored_bytes = press.stored_bytes(&candidate.key, candidate.expires);
-                (candidate, stored_bytes)
+                let Candidate { generation, key, value, expires, .. } = &candidate;
+                let record_bytes = scale.record_bytes(*generation, value);
+                let stored_bytes = key.len() + record_bytes + header::deadline_bytes(*expires);
+                (candidate, stored_bytes as u64)
             })
             .collect();
         let mut state = self.write_state();

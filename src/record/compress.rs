@@ -31,13 +31,18 @@ use brotli::enc::{BrotliEncoderParams, StandardAlloc};
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 
 use super::Damage;
-use super::header::PLAIN_LENGTH_BYTES;
+use super::dictionary::Dictionary;
+use super::header::{DICTIONARY_ID_BYTES, PLAIN_LENGTH_BYTES};
 use crate::limits::VALUE_BYTES_MAX;
 
 const QUALITY_DEFAULT: u32 = 4;
 const QUALITY_MAX: u32 = 11;
 /// Of JSON texts of 56 B 3 % shrink, of 64 B 24 %, of 80 B 95 %; trying costs 13 µs.
 const MIN_BYTES_DEFAULT: usize = 64;
+
+/// Below these the crate does not take a dictionary.
+const DICTIONARY_QUALITY_MIN: u32 = 2;
+const DICTIONARY_BYTES_MIN: usize = 64;
 
 /// How much of an announced length is believed at first; beyond it the output grows with what was really there.
 const PLAIN_STEP_BYTES: usize = 64 * 1024;
@@ -107,45 +112,81 @@ pub struct Encoded<'a> {
     pub payload: Cow<'a, [u8]>,
     /// Bytes of the value before compression.
     pub plain_len: usize,
+    /// The id of the dictionary it was compressed with.
+    pub dictionary: Option<u32>,
 }
 
 impl<'a> Encoded<'a> {
     /// The value as it is.
     pub fn plain(plain: &'a [u8]) -> Encoded<'a> {
-        Encoded { codec: Codec::Plain, payload: Cow::Borrowed(plain), plain_len: plain.len() }
+        Encoded {
+            codec: Codec::Plain,
+            payload: Cow::Borrowed(plain),
+            plain_len: plain.len(),
+            dictionary: None,
+        }
     }
 }
 
 impl Compression {
+    /// Whether values may be compressed with dictionaries.
+    pub fn takes_dictionaries(&self) -> bool {
+        matches!(self, Compression::Brotli { quality, .. } if *quality >= DICTIONARY_QUALITY_MIN)
+    }
+
     /// Whether a value of so many bytes is worth trying.
     pub fn tries(&self, value_bytes: usize) -> bool {
         matches!(self, Compression::Brotli { min_bytes, .. } if value_bytes >= *min_bytes)
     }
 }
 
-/// Compresses where the setting asks for it and the stored record gets shorter by it.
-pub fn compress<'a>(plain: &'a [u8], compression: &Compression) -> Encoded<'a> {
-    let payload = match *compression {
-        Compression::Brotli { quality, min_bytes } if plain.len() >= min_bytes => shrink(plain, quality),
-        _ => None,
-    };
-    match payload {
-        Some(payload) => {
-            Encoded { codec: Codec::Brotli, payload: Cow::Owned(payload), plain_len: plain.len() }
-        }
+/// Compresses where the setting asks for it and the stored record gets shorter by it; with the dictionary, if there is one
+/// and it suits.
+pub fn compress<'a>(
+    plain: &'a [u8],
+    compression: &Compression,
+    dictionary: Option<&Dictionary<'_>>,
+) -> Encoded<'a> {
+    let Compression::Brotli { quality, min_bytes } = *compression else { return Encoded::plain(plain) };
+    if plain.len() < min_bytes {
+        return Encoded::plain(plain);
+    }
+    let dictionary = dictionary.filter(|dictionary| {
+        compression.takes_dictionaries()
+            && Dictionary::suits(plain)
+            && dictionary.text.len() >= DICTIONARY_BYTES_MIN
+    });
+    match shrink(plain, quality, dictionary) {
+        Some(payload) => Encoded {
+            codec: Codec::Brotli,
+            payload: Cow::Owned(payload),
+            plain_len: plain.len(),
+            dictionary: dictionary.map(|dictionary| dictionary.id),
+        },
         None => Encoded::plain(plain),
     }
 }
 
-/// Decompresses a payload to exactly `plain_len` bytes; a stream that is shorter, longer or followed by anything is
-/// damage.
-pub fn decompress(payload: &[u8], plain_len: usize) -> Result<Vec<u8>, Damage> {
+/// Decompresses a payload, with the dictionary that it was compressed with, to exactly `plain_len` bytes; a stream that is
+/// shorter, longer or followed by anything is damage.
+pub fn decompress(
+    payload: &[u8],
+    plain_len: usize,
+    dictionary: Option<&Dictionary<'_>>,
+) -> Result<Vec<u8>, Damage> {
     if plain_len > VALUE_BYTES_MAX {
         return Err(Damage::PlainLength(plain_len));
     }
     let alloc = StandardAlloc::default();
-    // Strict: without the large windows (up to 1 GB) that the encoder above never makes.
-    let mut state = BrotliState::new_strict(alloc, alloc, alloc);
+    let mut state = match dictionary {
+        None => BrotliState::new_strict(alloc, alloc, alloc),
+        Some(dictionary) => {
+            let text = dictionary.text.to_vec().into();
+            BrotliState::new_with_custom_dictionary(alloc, alloc, alloc, text)
+        }
+    };
+    // the encoder below never makes one of up to 1 GB
+    state.large_window = false;
     let mut plain = vec![0; plain_len.min(PLAIN_STEP_BYTES)];
     let (mut unread, mut read, mut written, mut total) = (payload.len(), 0, 0, 0);
     loop {
@@ -184,15 +225,20 @@ pub fn decompress(payload: &[u8], plain_len: usize) -> Result<Vec<u8>, Damage> {
 }
 
 /// Brotli, or nothing if the record would not get shorter: the output has no room for more.
-fn shrink(plain: &[u8], quality: u32) -> Option<Vec<u8>> {
-    let mut payload = vec![0; plain.len().checked_sub(PLAIN_LENGTH_BYTES + 1)?];
+fn shrink(plain: &[u8], quality: u32, dictionary: Option<&Dictionary<'_>>) -> Option<Vec<u8>> {
+    let text = dictionary.map_or(&[][..], |dictionary| &dictionary.text);
+    let header_bytes = PLAIN_LENGTH_BYTES + if dictionary.is_some() { DICTIONARY_ID_BYTES } else { 0 };
+    let mut payload = vec![0; plain.len().checked_sub(header_bytes + 1)?];
     let mut encoder = BrotliEncoderStateStruct::new(StandardAlloc::default());
     encoder.params = BrotliEncoderParams {
         quality: quality.min(QUALITY_MAX) as i32,
-        lgwin: window_bits(plain.len(), quality),
+        lgwin: window_bits(text.len() + plain.len(), quality),
         size_hint: plain.len(),
         ..BrotliEncoderParams::default()
     };
+    if dictionary.is_some() {
+        encoder.set_custom_dictionary(text.len(), text);
+    }
     let (mut unread, mut read, mut room, mut written) = (plain.len(), 0, payload.len(), 0);
     let sound = encoder.compress_stream(
         BrotliEncoderOperation::BROTLI_OPERATION_FINISH,
@@ -209,17 +255,20 @@ fn shrink(plain: &[u8], quality: u32) -> Option<Vec<u8>> {
         return None;
     }
     payload.truncate(written);
-    Some(payload)
+    // Brotli by itself has been tried by everybody, with dictionaries by few: what does not come back is not used
+    let comes_back = dictionary.is_none()
+        || decompress(&payload, plain.len(), dictionary).is_ok_and(|decompressed| decompressed == plain);
+    comes_back.then_some(payload)
 }
 
-/// The window (as a power of two) that holds the whole value, among those that are cheap to write down: the stream
+/// The window (as a power of two) that holds so many bytes: the whole value, and its dictionary. Among those that are cheap to write down: the stream
 /// starts with one bit for 16, four bits for 18 and up, seven for all others.
 ///
 /// 16 is out of bounds from quality 5 on: there the crate falls back to a hash table of 32 MB, ten times slower.
-fn window_bits(plain_len: usize, quality: u32) -> i32 {
+fn window_bits(bytes: usize, quality: u32) -> i32 {
     const SMALL: i32 = 16;
     // Brotli keeps 16 bytes of its window to itself.
-    let bits = (plain_len + 16).next_power_of_two().ilog2() as i32;
+    let bits = (bytes + 16).next_power_of_two().ilog2() as i32;
     if bits <= SMALL && quality < 5 { SMALL } else { bits.clamp(18, 22) }
 }
 
@@ -263,12 +312,12 @@ mod tests {
         for quality in 0..=QUALITY_MAX {
             for len in SIZES {
                 let plain = repetitive(len);
-                let encoded = compress(&plain, &brotli(quality));
+                let encoded = compress(&plain, &brotli(quality), None);
                 assert_eq!(encoded.plain_len, len);
                 if len >= 1_000 {
                     let what = format!("quality {quality}, {len} bytes");
                     assert_eq!(encoded.codec, Codec::Brotli, "{what}");
-                    assert_eq!(decompress(&encoded.payload, len).unwrap(), plain, "{what}");
+                    assert_eq!(decompress(&encoded.payload, len, None).unwrap(), plain, "{what}");
                 }
             }
         }
@@ -279,27 +328,74 @@ mod tests {
         let noise: Vec<u8> =
             (0u64..20).flat_map(|i| xxhash_rust::xxh3::xxh3_64(&i.to_be_bytes()).to_be_bytes()).collect();
         for quality in 0..=QUALITY_MAX {
-            assert_eq!(compress(&noise, &brotli(quality)), Encoded::plain(&noise));
+            assert_eq!(compress(&noise, &brotli(quality), None), Encoded::plain(&noise));
         }
-        assert_eq!(compress(b"", &brotli(4)), Encoded::plain(b""));
-        assert_eq!(compress(b"true", &brotli(4)), Encoded::plain(b"true"));
+        assert_eq!(compress(b"", &brotli(4), None), Encoded::plain(b""));
+        assert_eq!(compress(b"true", &brotli(4), None), Encoded::plain(b"true"));
     }
 
     #[test]
     fn the_setting_is_heeded() {
         let text = repetitive(100);
-        let codec = |compression| compress(&text, &compression).codec;
+        let codec = |compression| compress(&text, &compression, None).codec;
         let from = |min_bytes| Compression::Brotli { quality: 4, min_bytes };
         assert_eq!(codec(Compression::Off), Codec::Plain);
         assert_eq!(codec(from(101)), Codec::Plain);
         assert_eq!(codec(from(100)), Codec::Brotli);
     }
 
+    /// Two records that have much in common, and a dictionary of others like them.
+    fn users() -> (Vec<u8>, Dictionary<'static>) {
+        let user = |at: u32| {
+            let (number, country) = (at.wrapping_mul(2_654_435_761), ["DE", "FR", "JP"][at as usize % 3]);
+            format!(r#"{{"id":{number},"country":"{country}","visits":{},"active":true}}"#, at % 89)
+                .into_bytes()
+        };
+        let others: Vec<_> = (0..20).map(user).collect();
+        (user(77), Dictionary::of(9, others.iter().map(Vec::as_slice)))
+    }
+
+    #[test]
+    fn a_dictionary_shrinks_small_records_at_every_quality_that_takes_one() {
+        let (user, dictionary) = users();
+        for quality in 0..=QUALITY_MAX {
+            let encoded = compress(&user, &brotli(quality), Some(&dictionary));
+            if quality < DICTIONARY_QUALITY_MIN {
+                assert_eq!(encoded, compress(&user, &brotli(quality), None));
+                continue;
+            }
+            assert_eq!((encoded.codec, encoded.dictionary), (Codec::Brotli, Some(9)), "quality {quality}");
+            let without = compress(&user, &brotli(quality), None);
+            assert!(encoded.record_bytes(false) + 10 < without.record_bytes(false), "quality {quality}");
+            assert_eq!(decompress(&encoded.payload, user.len(), Some(&dictionary)).unwrap(), user);
+        }
+    }
+
+    #[test]
+    fn a_dictionary_is_for_small_values_and_has_something_in_it() {
+        let (user, dictionary) = users();
+        let with = |plain: &[u8], dictionary| compress(plain, &brotli(4), Some(dictionary)).dictionary;
+        let (short, long) = (user.repeat(16 * 1024 / user.len()), user.repeat(16 * 1024 / user.len() + 1));
+        assert_eq!((with(&short, &dictionary), with(&long, &dictionary)), (Some(9), None));
+        let (empty, binary) = (Dictionary::of(9, std::iter::empty()), [&b"\xff"[..], &user].concat());
+        assert_eq!((with(&short, &empty), with(&binary, &dictionary)), (None, None));
+    }
+
+    #[test]
+    fn a_dictionary_counts_for_whether_a_record_shrinks() {
+        let (_, dictionary) = users();
+        for len in 0..=dictionary.text.len().min(200) {
+            let plain = &dictionary.text[..len];
+            let encoded = compress(plain, &brotli(4), Some(&dictionary));
+            assert!(encoded.record_bytes(false) <= Encoded::plain(plain).record_bytes(false), "{len} bytes");
+        }
+    }
+
     #[test]
     fn a_wrong_length_is_damage() {
         let plain = repetitive(3 * PLAIN_STEP_BYTES);
-        let payload = compress(&plain, &brotli(4)).payload;
-        let error = |payload: &[u8], plain_len| decompress(payload, plain_len).unwrap_err();
+        let payload = compress(&plain, &brotli(4), None).payload;
+        let error = |payload: &[u8], plain_len| decompress(payload, plain_len, None).unwrap_err();
         for plain_len in [0, 1, PLAIN_STEP_BYTES, plain.len() - 1] {
             assert_eq!(error(&payload, plain_len), Damage::Brotli("is longer than announced"));
         }
@@ -312,7 +408,7 @@ mod tests {
             Damage::Brotli("is followed by something else")
         );
         for cut in 0..payload.len() {
-            assert!(decompress(&payload[..cut], plain.len()).is_err());
+            assert!(decompress(&payload[..cut], plain.len(), None).is_err());
         }
         assert_eq!(error(b"", 1), Damage::Brotli("ends early"));
     }
@@ -330,7 +426,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..300), plain_len in 0usize..5_000) {
-            if let Ok(plain) = decompress(&payload, plain_len) {
+            if let Ok(plain) = decompress(&payload, plain_len, None) {
                 prop_assert_eq!(plain.len(), plain_len);
             }
         }
@@ -338,19 +434,52 @@ mod tests {
         #[test]
         fn a_damaged_payload_never_panics(bit in 0usize..400, quality in 0u32..6) {
             let plain = repetitive(700);
-            let mut payload = compress(&plain, &brotli(quality)).payload.into_owned();
+            let mut payload = compress(&plain, &brotli(quality), None).payload.into_owned();
             let bit = bit % (payload.len() * 8);
             payload[bit / 8] ^= 1 << (bit % 8);
-            let _ = decompress(&payload, plain.len());
+            let _ = decompress(&payload, plain.len(), None);
+        }
+
+        #[test]
+        fn round_trip_with_a_dictionary(
+            pieces in proptest::collection::vec((0usize..600, 0usize..80, proptest::collection::vec(0u8..6, 0..20)), 0..60),
+            text in proptest::collection::vec(0u8..6, 0..600),
+            quality in 0u32..12,
+        ) {
+            let dictionary = Dictionary::of(3, text.chunks(100));
+            // of pieces of the text, its end included, and others
+            let mut plain = Vec::new();
+            for (from, length, other) in pieces {
+                plain.extend(text.iter().skip(from).take(length));
+                plain.extend(other);
+            }
+            let encoded = compress(&plain, &brotli(quality), Some(&dictionary));
+            let used = encoded.dictionary.map(|_| &dictionary);
+            match encoded.codec {
+                Codec::Plain => prop_assert_eq!(&*encoded.payload, &plain),
+                Codec::Brotli => prop_assert_eq!(decompress(&encoded.payload, plain.len(), used).unwrap(), plain),
+            }
+        }
+
+        #[test]
+        fn no_payload_panics_with_a_dictionary(
+            payload in proptest::collection::vec(any::<u8>(), 0..300),
+            text in proptest::collection::vec(any::<u8>(), 0..300),
+            plain_len in 0usize..5_000,
+        ) {
+            let dictionary = Dictionary { id: 3, text: text.into() };
+            if let Ok(plain) = decompress(&payload, plain_len, Some(&dictionary)) {
+                prop_assert_eq!(plain.len(), plain_len);
+            }
         }
 
         #[test]
         fn round_trip(plain in proptest::collection::vec(0u8..6, 0..3_000), quality in 0u32..10) {
-            let encoded = compress(&plain, &brotli(quality));
+            let encoded = compress(&plain, &brotli(quality), None);
             prop_assert!(encoded.payload.len() <= plain.len());
             match encoded.codec {
                 Codec::Plain => prop_assert_eq!(&*encoded.payload, &plain),
-                Codec::Brotli => prop_assert_eq!(decompress(&encoded.payload, plain.len()).unwrap(), plain),
+                Codec::Brotli => prop_assert_eq!(decompress(&encoded.payload, plain.len(), None).unwrap(), plain),
             }
         }
     }

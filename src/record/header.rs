@@ -24,27 +24,38 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Damage;
 use super::compress::{Codec, Encoded, decompress};
+use super::dictionary::Dictionary;
 use crate::limits::VALUE_BYTES_MAX;
 
 /// The format that [`write`] writes, and the newest that [`RecordView::parse`] reads.
 pub const FORMAT: u8 = 1;
 
 /// Longest header that [`write`] makes or [`RecordView::parse`] takes.
-pub const HEADER_BYTES_MAX: usize = VERSION_AT + 8 + 8 + 4 + PLAIN_LENGTH_BYTES;
+pub const HEADER_BYTES_MAX: usize = VERSION_AT + 8 + 8 + DICTIONARY_ID_BYTES + PLAIN_LENGTH_BYTES;
 
 /// Length of the header in front of a value that is stored plain.
 pub fn plain_header_bytes(expires: bool) -> usize {
-    if expires { VERSION_AT + 8 + 8 } else { VERSION_AT + 8 }
+    VERSION_AT + 8 + deadline_bytes(expires)
 }
 
-/// Length of the header in front of a payload.
-pub fn header_bytes(codec: Codec, expires: bool) -> usize {
-    let plain_length = if codec == Codec::Brotli { PLAIN_LENGTH_BYTES } else { 0 };
-    plain_header_bytes(expires) + plain_length
+/// What an expiry costs in the header.
+pub fn deadline_bytes(expires: bool) -> usize {
+    if expires { 8 } else { 0 }
+}
+
+impl Encoded<'_> {
+    /// Length of the record: header and payload.
+    pub fn record_bytes(&self, expires: bool) -> usize {
+        let plain_length = if self.codec == Codec::Brotli { PLAIN_LENGTH_BYTES } else { 0 };
+        let dictionary = self.dictionary.map_or(0, |_| DICTIONARY_ID_BYTES);
+        plain_header_bytes(expires) + plain_length + dictionary + self.payload.len()
+    }
 }
 
 /// What a Brotli payload costs in the header.
 pub(super) const PLAIN_LENGTH_BYTES: usize = 4;
+/// What compression with a dictionary costs there on top.
+pub(super) const DICTIONARY_ID_BYTES: usize = 4;
 
 const CHECKSUM_AT: usize = 2;
 const VERSION_AT: usize = 6;
@@ -108,13 +119,16 @@ impl<'a> RecordView<'a> {
         Ok(RecordView { version, expires_at_ms, plain_len, dictionary, codec, payload: rest })
     }
 
-    /// The value. Borrowed where it is stored plain.
-    pub fn plain(&self) -> Result<Cow<'a, [u8]>, Damage> {
-        match (self.codec, self.dictionary) {
-            (Codec::Plain, _) => Ok(Cow::Borrowed(self.payload)),
-            (Codec::Brotli, None) => decompress(self.payload, self.plain_len).map(Cow::Owned),
-            (Codec::Brotli, Some(id)) => Err(Damage::UnknownDictionary(id)),
+    /// The value. Borrowed where it is stored plain. Takes the dictionary that [`dictionary`](RecordView::dictionary) names.
+    pub fn plain(&self, dictionary: Option<&Dictionary<'_>>) -> Result<Cow<'a, [u8]>, Damage> {
+        if self.codec == Codec::Plain {
+            return Ok(Cow::Borrowed(self.payload));
         }
+        let dictionary = match self.dictionary {
+            None => None,
+            Some(id) => Some(dictionary.filter(|known| known.id == id).ok_or(Damage::UnknownDictionary(id))?),
+        };
+        decompress(self.payload, self.plain_len, dictionary).map(Cow::Owned)
     }
 }
 
@@ -126,12 +140,16 @@ pub fn write(key: &[u8], version: u64, expires_at_ms: Option<u64>, encoded: &Enc
     let flags = match encoded.codec {
         Codec::Plain => 0,
         Codec::Brotli => BROTLI,
-    } | if expires_at_ms.is_some() { EXPIRES } else { 0 };
+    } | if expires_at_ms.is_some() { EXPIRES } else { 0 }
+        | if encoded.dictionary.is_some() { DICTIONARY } else { 0 };
     out.extend_from_slice(&[FORMAT, flags]);
     out.extend_from_slice(&[0; VERSION_AT - CHECKSUM_AT]);
     out.extend_from_slice(&version.to_be_bytes());
     if let Some(deadline) = expires_at_ms {
         out.extend_from_slice(&deadline.to_be_bytes());
+    }
+    if let Some(id) = encoded.dictionary {
+        out.extend_from_slice(&id.to_be_bytes());
     }
     if encoded.codec == Codec::Brotli {
         out.extend_from_slice(&(encoded.plain_len as u32).to_be_bytes());
@@ -171,7 +189,7 @@ mod tests {
 
     fn record(key: &[u8], value: &[u8], expires_at_ms: Option<u64>) -> Vec<u8> {
         let mut out = Vec::new();
-        write(key, 77, expires_at_ms, &compress(value, &Compression::default()), &mut out);
+        write(key, 77, expires_at_ms, &compress(value, &Compression::default(), None), &mut out);
         out
     }
 
@@ -199,8 +217,23 @@ mod tests {
         let view = RecordView::parse(b"k", &bytes).unwrap();
         assert_eq!((view.codec, view.version, view.expires_at_ms), (Codec::Brotli, 77, None));
         assert_eq!((view.plain_len, view.dictionary), (JSON.len(), None));
-        assert_eq!(view.plain().unwrap(), JSON);
+        assert_eq!(view.plain(None).unwrap(), JSON);
         assert!(bytes.len() < JSON.len());
+    }
+
+    #[test]
+    fn a_record_with_a_dictionary_comes_back_with_that_one_only() {
+        let dictionary = Dictionary::of(9, std::iter::repeat_n(JSON, 2));
+        let encoded = compress(JSON, &Compression::default(), Some(&dictionary));
+        let mut bytes = Vec::new();
+        write(b"k", 77, Some(5), &encoded, &mut bytes);
+        assert_eq!(bytes.len(), encoded.record_bytes(true));
+        let view = RecordView::parse(b"k", &bytes).unwrap();
+        assert_eq!((view.plain_len, view.expires_at_ms, view.dictionary), (JSON.len(), Some(5), Some(9)));
+        assert_eq!(view.plain(Some(&dictionary)).unwrap(), JSON);
+        let other = Dictionary { id: 8, ..dictionary };
+        assert_eq!(view.plain(Some(&other)), Err(Damage::UnknownDictionary(9)));
+        assert_eq!(view.plain(None), Err(Damage::UnknownDictionary(9)));
     }
 
     #[test]
@@ -216,7 +249,7 @@ mod tests {
             let mut bytes = record(b"k", JSON, None);
             change(&mut bytes);
             seal(b"k", &mut bytes);
-            RecordView::parse(b"k", &bytes).map(|view| view.plain().map(Cow::into_owned))
+            RecordView::parse(b"k", &bytes).map(|view| view.plain(None).map(Cow::into_owned))
         };
         assert_eq!(sealed(|_| {}), Ok(Ok(JSON.to_vec())));
         assert_eq!(sealed(|b| b[0] = 2), Err(Damage::NewerFormat(2)));
@@ -255,11 +288,11 @@ mod tests {
             expires_at_ms: Option<u64>,
         ) {
             let mut out = Vec::new();
-            write(&key, version, expires_at_ms, &compress(&value, &Compression::default()), &mut out);
+            write(&key, version, expires_at_ms, &compress(&value, &Compression::default(), None), &mut out);
             let view = RecordView::parse(&key, &out).unwrap();
             prop_assert_eq!(RecordView::peek(&out).unwrap(), view);
             prop_assert_eq!((view.version, view.expires_at_ms, view.plain_len), (version, expires_at_ms, value.len()));
-            prop_assert_eq!(view.plain().unwrap(), value);
+            prop_assert_eq!(view.plain(None).unwrap(), value);
         }
 
         #[test]
@@ -269,7 +302,7 @@ mod tests {
                 (*format, *bits) = (FORMAT, flags);
                 seal(b"k", &mut bytes);
                 // Sealed, so damage behind the checksum is reached too.
-                let _ = RecordView::parse(b"k", &bytes).map(|view| view.plain());
+                let _ = RecordView::parse(b"k", &bytes).map(|view| view.plain(None));
             }
         }
     }

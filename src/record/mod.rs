@@ -5,6 +5,7 @@
 //! nothing that a length field says sizes an allocation before real bytes have borne it out.
 
 pub mod compress;
+pub mod dictionary;
 pub mod digest;
 pub mod dump;
 pub mod header;
@@ -37,6 +38,8 @@ pub enum Damage {
     Brotli(&'static str),
     #[error("it needs dictionary {0}, which is unknown")]
     UnknownDictionary(u32),
+    #[error("its dictionary {0} is damaged")]
+    Dictionary(u32),
 }
 
 impl From<Damage> for Error {

@@ -3,7 +3,8 @@
 use ::bytes::{Bytes, BytesMut};
 use larder::engine::effect::{Definition, Effect};
 use larder::engine::journal::{self, Journal, JournalError};
-use larder::record::{Compression, RecordView, compress, json, write};
+use larder::record::dictionary::Dictionary;
+use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
 use larder::store::{Kind, Pattern, Quota};
 use proptest::collection::vec;
@@ -154,15 +155,17 @@ fn records() {
     let text = br#"{"name":"a record that is long enough to be compressed","list":[1,2,3,4,5,6,7,8,9,10]}"#
         .repeat(3);
     let mut valid = Vec::new();
-    for (expires, plain) in [(None, &b"7"[..]), (Some(1_700_000_000_000), &text[..]), (None, &text[..])] {
+    let dictionary = Dictionary::of(9, [&text[..80]].into_iter());
+    for (expires, plain, dictionary) in [
+        (None, &b"7"[..], None),
+        (Some(1_700_000_000_000), &text[..], None),
+        (None, &text[..], None),
+        (None, &text[..], Some(&dictionary)),
+    ] {
         let mut record = Vec::new();
-        write(
-            b"key",
-            77,
-            expires,
-            &compress(plain, &"4:64".parse().unwrap_or(Compression::Off)),
-            &mut record,
-        );
+        let encoded = compress(plain, &Compression::default(), dictionary);
+        assert_eq!(encoded.dictionary.is_some(), dictionary.is_some());
+        write(b"key", 77, expires, &encoded, &mut record);
         valid.push(record);
     }
     fuzz("records", &mutated(valid.clone()), |bytes| {
@@ -171,10 +174,31 @@ fn records() {
         }
         if let Ok(view) = RecordView::peek(&bytes)
             && view.plain_len < 1 << 20
-            && let Ok(plain) = view.plain()
+            && let Ok(plain) = view.plain(Some(&dictionary))
         {
             prop_assert_eq!(plain.len(), view.plain_len);
         }
+        Ok(())
+    });
+}
+
+/// Whatever is compressed with a dictionary, also what looks much like its end, comes back.
+#[test]
+fn values_with_a_dictionary() {
+    let user =
+        |id: u32| format!(r#"{{"id":{id},"name":"user {id}","tags":["a","b"],"active":true}}"#).into_bytes();
+    let users: Vec<_> = (0..40).map(user).collect();
+    let dictionary = Dictionary::of(9, users.iter().map(Vec::as_slice));
+    let mut valid: Vec<Vec<u8>> = (40..50).map(user).collect();
+    valid.extend([&dictionary.text[..], &dictionary.text[dictionary.text.len() - 100..]].map(<[u8]>::to_vec));
+    let quality = std::cell::Cell::new(0);
+    fuzz("values with a dictionary", &mutated(valid), |bytes| {
+        quality.set((quality.get() + 1) % 9);
+        let compression = Compression::Brotli { quality: quality.get(), min_bytes: 0 };
+        let mut record = Vec::new();
+        write(b"key", 77, None, &compress(&bytes, &compression, Some(&dictionary)), &mut record);
+        let plain = RecordView::parse(b"key", &record).and_then(|view| view.plain(Some(&dictionary)));
+        prop_assert_eq!(plain.as_deref(), Ok::<_, &Damage>(&bytes[..]));
         Ok(())
     });
 }

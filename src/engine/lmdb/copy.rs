@@ -27,6 +27,7 @@ impl Tables {
         to.take_rows(snapshot, &self.records, &to.records, of_record)?;
         to.take_rows(snapshot, &self.deadlines, &to.deadlines, of_deadline)?;
         to.take_rows(snapshot, &self.usage, &to.usage, of_record)?;
+        to.take_rows(snapshot, &self.dictionaries, &to.dictionaries, of_record)?;
         to.take_rows(snapshot, &self.stores, &to.stores, all)?;
         to.take_rows(snapshot, &self.meta, &to.meta, all)
     }

@@ -10,8 +10,10 @@ use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 use super::pages;
 use super::tables::Tables;
 
-/// The format of tables and keys that this version writes.
-pub const FORMAT: u32 = 1;
+/// The format of tables and keys in which an environment begins.
+const FORMAT: u32 = 1;
+/// The format from the first dictionary on: who knows none could not read what was compressed with it.
+pub(super) const FORMAT_WITH_DICTIONARIES: u32 = 2;
 
 /// LMDB's name for the file that everything is in.
 pub const DATA_FILE: &str = "data.mdb";
@@ -27,7 +29,7 @@ const READERS_MAX: u32 = 1_022;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder"
+        "the data directory has format {found}, newer than {FORMAT_WITH_DICTIONARIES}, which this version knows; use a newer larder"
     )]
     NewerFormat { found: u32 },
     #[error(
@@ -95,9 +97,10 @@ impl Tables {
                 opener.create_database::<Raw, Raw>(wtxn, Some("stores"))?,
                 opener.create_database::<Raw, Raw>(wtxn, Some("usage"))?,
                 opener.create_database::<Raw, Raw>(wtxn, Some("retired"))?,
+                opener.create_database::<Raw, Raw>(wtxn, Some("dictionaries"))?,
                 opener.create_database::<Raw, Raw>(wtxn, Some("meta"))?,
             );
-            let meta = &tables.5;
+            let meta = &tables.6;
             let format = match meta.get(wtxn, b"format")? {
                 Some(bytes) => bytes.try_into().ok().map(u32::from_be_bytes),
                 None if found == 0 => {
@@ -107,23 +110,26 @@ impl Tables {
                 None => None,
             };
             Ok(match format {
-                Some(FORMAT) => CommitOrAbort::Commit(tables),
+                Some(FORMAT | FORMAT_WITH_DICTIONARIES) => CommitOrAbort::Commit(tables),
                 Some(found) => CommitOrAbort::Abort(OpenError::NewerFormat { found }),
                 None => CommitOrAbort::Abort(OpenError::Foreign),
             })
         })?;
         match opened {
-            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, meta)) => Ok(Tables {
-                env,
-                records,
-                deadlines,
-                stores,
-                usage,
-                retired,
-                meta,
-                #[cfg(test)]
-                watch: Default::default(),
-            }),
+            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, dictionaries, meta)) => {
+                Ok(Tables {
+                    env,
+                    records,
+                    deadlines,
+                    stores,
+                    usage,
+                    retired,
+                    dictionaries,
+                    meta,
+                    #[cfg(test)]
+                    watch: Default::default(),
+                })
+            }
             CommitOrAbort::Abort(refused) => Err(refused),
         }
     }

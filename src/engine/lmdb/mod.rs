@@ -7,16 +7,19 @@
 //! | `stores` | store u32 | generation u48, definition as JSON |
 //! | `usage` | generation u48 | records, expiring, plain bytes, stored bytes: u64 each |
 //! | `retired` | generation u48 | nothing: its records are garbage and are reclaimed bit by bit |
+//! | `dictionaries` | generation u48, id u32 | a dictionary: see [`crate::record::dictionary`] |
 //! | `meta` | a name | `format` u32, `checkpoint` u64 (journal sequence number that all of this reflects), … |
 //!
 //! Numbers are big-endian. Only the checkpoint writes here, one transaction at a time; readers never wait for it.
 #![allow(unsafe_code)]
 
 mod copy;
+mod dictionaries;
 mod env;
 pub mod pages;
 mod tables;
 
+pub use dictionaries::Known;
 pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
 #[cfg(test)]

@@ -10,6 +10,8 @@ use super::env::{Snapshot, Table, WriteBatch};
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
 use crate::engine::effect::Definition;
 use crate::engine::{Fault, Seq};
+use crate::record::Damage;
+use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
@@ -24,6 +26,7 @@ pub struct Tables {
     pub(super) stores: Table,
     pub(super) usage: Table,
     pub(super) retired: Table,
+    pub(super) dictionaries: Table,
     pub(super) meta: Table,
     #[cfg(test)]
     pub(in crate::engine) watch: CommitWatch,
@@ -41,12 +44,21 @@ pub enum CommitStep {
 }
 
 /// A record as it lies in the map: not checked, not decompressed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct DiskRecord<'t> {
     /// The header, taken at its word.
     pub view: RecordView<'t>,
     /// All of it, header and payload.
     pub bytes: &'t [u8],
+    tables: &'t Tables,
+    /// Where it was found, and so is its dictionary.
+    txn: &'t Snapshot<'t>,
+}
+
+impl std::fmt::Debug for DiskRecord<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.view.fmt(f)
+    }
 }
 
 /// A row of the table `records` as it is.
@@ -65,19 +77,20 @@ pub struct DeadlineRow<'t> {
     pub key: &'t [u8],
 }
 
-impl DiskRecord<'_> {
+impl<'t> DiskRecord<'t> {
     /// The value as the client set it, checked and decompressed.
     pub fn value(&self, generation: Generation, key: &[u8]) -> Result<Bytes, Fault> {
-        stored_value(generation, key, self.bytes)
+        stored_value(generation, key, self.bytes, self.dictionary(generation)?.as_ref())
+    }
+
+    /// The dictionary that it was compressed with.
+    pub fn dictionary(&self, generation: Generation) -> Result<Option<Dictionary<'t>>, Fault> {
+        self.tables.dictionary_of(self.txn, generation, &self.view)
     }
 
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
-        Weight {
-            expires: self.view.expires_at_ms.is_some(),
-            plain_bytes: (key.len() + self.view.plain_len) as u64,
-            stored_bytes: (key.len() + self.bytes.len()) as u64,
-        }
+        weight(key, &self.view, self.bytes)
     }
 }
 
@@ -119,20 +132,29 @@ impl Tables {
     // records
 
     pub fn record<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
         generation: Generation,
         key: &[u8],
     ) -> Result<Option<DiskRecord<'t>>, Fault> {
         match self.records.get(txn, &record_key(generation, key))? {
-            Some(bytes) => disk_record(key, bytes).map(Some),
+            Some(bytes) => self.disk_record(txn, key, bytes).map(Some),
             None => Ok(None),
         }
     }
 
+    fn disk_record<'t>(
+        &'t self,
+        txn: &'t Snapshot<'_>,
+        key: &[u8],
+        bytes: &'t [u8],
+    ) -> Result<DiskRecord<'t>, Fault> {
+        Ok(DiskRecord { view: peek(key, bytes)?, bytes, tables: self, txn })
+    }
+
     /// The records of a generation in key order, from a bound on.
     pub fn records_from<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
         generation: Generation,
         from: Bound<&[u8]>,
@@ -145,11 +167,11 @@ impl Tables {
         let end = record_key(generation + 1, b"");
         let range = (start.as_ref().map(|key| &key[..]), Bound::Excluded(&end[..]));
         let rows = self.records.range(txn, &range)?;
-        Ok(rows.map(|row| {
+        Ok(rows.map(move |row| {
             let (table_key, bytes) = row?;
             let (_, key) =
                 split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
-            Ok((key, disk_record(key, bytes)?))
+            Ok((key, self.disk_record(txn, key, bytes)?))
         }))
     }
 
@@ -205,8 +227,8 @@ impl Tables {
         key: &[u8],
     ) -> Result<Option<Weight>, Fault> {
         let Some(bytes) = self.records.get(batch, &record_key(generation, key))? else { return Ok(None) };
-        let record = disk_record(key, bytes)?;
-        let (weight, deadline) = (record.weight(key), record.view.expires_at_ms);
+        let view = peek(key, bytes)?;
+        let (weight, deadline) = (weight(key, &view, bytes), view.expires_at_ms);
         if let Some(deadline) = deadline {
             self.deadlines.delete(batch, &deadline_key(deadline, generation, key))?;
         }
@@ -361,6 +383,7 @@ impl Tables {
         if empty {
             self.retired.delete(batch, &record_key(generation, b""))?;
             self.usage.delete(batch, &record_key(generation, b""))?;
+            self.remove_dictionaries(batch, generation)?;
         }
         Ok(empty)
     }
@@ -396,19 +419,33 @@ fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {
     parts.map(|(deadline, generation, key)| DeadlineRow { position, deadline, generation, key })
 }
 
-/// The value in the bytes of a record, checked and decompressed.
-pub fn stored_value(generation: Generation, key: &[u8], record: &[u8]) -> Result<Bytes, Fault> {
-    let damaged = |damage| Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()));
+/// The value in the bytes of a record, checked and decompressed; with the dictionary that it names.
+pub fn stored_value(
+    generation: Generation,
+    key: &[u8],
+    record: &[u8],
+    dictionary: Option<&Dictionary<'_>>,
+) -> Result<Bytes, Fault> {
+    let damaged = |damage| damaged_record(key, damage);
     let view = RecordView::parse(&record_key(generation, key), record).map_err(damaged)?;
-    Ok(match view.plain().map_err(damaged)? {
+    Ok(match view.plain(dictionary).map_err(damaged)? {
         Cow::Borrowed(plain) => Bytes::copy_from_slice(plain),
         Cow::Owned(plain) => Bytes::from(plain),
     })
 }
 
-fn disk_record<'t>(key: &[u8], bytes: &'t [u8]) -> Result<DiskRecord<'t>, Fault> {
-    match RecordView::peek(bytes) {
-        Ok(view) => Ok(DiskRecord { view, bytes }),
-        Err(damage) => Err(Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()))),
+fn peek<'t>(key: &[u8], bytes: &'t [u8]) -> Result<RecordView<'t>, Fault> {
+    RecordView::peek(bytes).map_err(|damage| damaged_record(key, damage))
+}
+
+fn damaged_record(key: &[u8], damage: Damage) -> Fault {
+    Fault::Damaged(format!("record '{}': {damage}", key.escape_ascii()))
+}
+
+fn weight(key: &[u8], view: &RecordView<'_>, bytes: &[u8]) -> Weight {
+    Weight {
+        expires: view.expires_at_ms.is_some(),
+        plain_bytes: (key.len() + view.plain_len) as u64,
+        stored_bytes: (key.len() + bytes.len()) as u64,
     }
 }

@@ -1,0 +1,124 @@
+//! The table of dictionaries. One is there before the first record that names it, and goes with the last.
+
+use std::ops::Bound;
+
+use heed::{RoTxn, WithoutTls};
+
+use super::env::{FORMAT_WITH_DICTIONARIES, Snapshot, WriteBatch};
+use super::{TableKey, Tables, record_key};
+use crate::engine::Fault;
+use crate::record::Damage;
+use crate::record::dictionary::Dictionary;
+use crate::record::header::RecordView;
+use crate::store::Generation;
+
+/// The dictionaries of a generation.
+#[derive(Default)]
+pub struct Known {
+    /// The newest one that is not damaged.
+    pub newest: Option<Dictionary<'static>>,
+    /// How many there are.
+    pub count: usize,
+    /// The greatest id of all of them, 0 for none.
+    pub last_id: u32,
+}
+
+impl Tables {
+    /// The dictionary that a record names.
+    pub(super) fn dictionary_of<'t>(
+        &self,
+        txn: &'t RoTxn<'_, WithoutTls>,
+        generation: Generation,
+        record: &RecordView<'_>,
+    ) -> Result<Option<Dictionary<'t>>, Fault> {
+        let Some(id) = record.dictionary else { return Ok(None) };
+        let key = dictionary_key(generation, id);
+        match self.dictionaries.get(txn, &key)? {
+            Some(row) => {
+                Dictionary::parse(id, &key, row).map(Some).map_err(|damage| fault(generation, damage))
+            }
+            None => Err(fault(generation, Damage::UnknownDictionary(id))),
+        }
+    }
+
+    /// What new records of a generation can be compressed with.
+    pub fn known_dictionaries(&self, txn: &Snapshot<'_>, generation: Generation) -> Result<Known, Fault> {
+        let (start, end) = (dictionary_key(generation, 0), dictionary_key(generation + 1, 0));
+        let range = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
+        let mut known = Known::default();
+        for row in self.dictionaries.range(txn, &range)? {
+            let (key, row) = row?;
+            let Some(id) = key.last_chunk().map(|id| u32::from_be_bytes(*id)) else { continue };
+            if let Ok(dictionary) = Dictionary::parse(id, key, row) {
+                known.newest = Some(dictionary.into_owned());
+            }
+            known.count += 1;
+            known.last_id = id;
+        }
+        Ok(known)
+    }
+
+    /// Every row of the table: of which generation, and the dictionary, or what is wrong with it.
+    pub fn dictionary_rows<'t>(
+        &self,
+        txn: &'t Snapshot<'_>,
+    ) -> Result<impl Iterator<Item = Result<(Generation, Dictionary<'t>), Fault>> + use<'t>, Fault> {
+        let rows = self.dictionaries.iter(txn)?;
+        Ok(rows.map(|row| {
+            let (key, row) = row?;
+            let (generation, id) = super::split_record_key(key)
+                .and_then(|(generation, id)| Some((generation, u32::from_be_bytes(id.try_into().ok()?))))
+                .ok_or(Fault::Damaged("a dictionary's key is malformed".into()))?;
+            let dictionary = Dictionary::parse(id, key, row);
+            dictionary.map(|dictionary| (generation, dictionary)).map_err(|damage| fault(generation, damage))
+        }))
+    }
+
+    /// From this commit on records may name the dictionary, and only who knows dictionaries may open the environment.
+    pub fn put_dictionary(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        dictionary: &Dictionary<'_>,
+    ) -> Result<(), Fault> {
+        let key = dictionary_key(generation, dictionary.id);
+        self.meta.put(batch, b"format", &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
+        Ok(self.dictionaries.put(batch, &key, &dictionary.row(&key))?)
+    }
+
+    pub(super) fn remove_dictionaries(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+    ) -> Result<(), Fault> {
+        let (start, end) = (dictionary_key(generation, 0), dictionary_key(generation + 1, 0));
+        self.dictionaries.delete_range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Tables {
+    /// Changes the row of a dictionary as no server would.
+    pub fn put_dictionary_row(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+        id: u32,
+        change: impl FnOnce(&mut [u8]),
+    ) {
+        let key = dictionary_key(generation, id);
+        let row = self.dictionaries.get(batch, &key).ok().flatten();
+        let mut row = row.map(<[u8]>::to_vec).unwrap_or_default();
+        change(&mut row);
+        assert!(self.dictionaries.put(batch, &key, &row).is_ok());
+    }
+}
+
+fn dictionary_key(generation: Generation, id: u32) -> TableKey {
+    record_key(generation, &id.to_be_bytes())
+}
+
+fn fault(generation: Generation, damage: Damage) -> Fault {
+    Fault::Damaged(format!("a record of generation {generation}: {damage}"))
+}
