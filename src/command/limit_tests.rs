@@ -23,7 +23,7 @@ use crate::store::{Quota, ServerQuota};
 const STORES: usize = 2;
 const KEYS: u8 = 6;
 /// Without dictionaries: what a record takes depends on nothing but itself.
-const COMPRESSION: Compression = Compression::Brotli { quality: 1, min_bytes: 64 };
+const COMPRESSION: Compression = Compression::Brotli { quality: 4, min_bytes: 64, dictionaries: false };
 
 /// A server on a directory of its own, without sockets.
 struct Stage {

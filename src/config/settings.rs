@@ -441,8 +441,8 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "compression",
-        value: "QUALITY[:BYTES]|off",
-        help: "Brotli quality 0 to 11, and from how many bytes on a value is compressed",
+        value: "QUALITY[:BYTES[:no-dictionaries]]|off",
+        help: "Brotli quality 0 to 11, from how many bytes on a value is compressed, and whether stores learn dictionaries",
         when: When::Any,
         get: |s| s.compression.to_string(),
         set: |s, text| Ok(s.compression = text.parse().map_err(|error| format!("{error}"))?),

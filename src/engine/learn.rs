@@ -57,7 +57,8 @@ impl Engine {
             let Some((generation, ..)) = entries.first() else { continue };
             let known = self.tables.known_dictionaries(&snapshot, *generation)?;
             let is_first = || Ok::<_, Fault>(self.tables.usage(&snapshot, *generation)?.records == 0);
-            let chance = xxh3_64(&(through ^ generation.rotate_left(32)).to_be_bytes()) % TRY_EACH == 0;
+            let chance =
+                xxh3_64(&(through ^ generation.rotate_left(32)).to_be_bytes()).is_multiple_of(TRY_EACH);
             let is_tight = self.read_state().tight.holds(*generation);
             let new = if !is_tight && (entries.len() >= MANY_RECORDS || chance || is_first()?) {
                 learn(entries, &known, compression)
@@ -257,7 +258,7 @@ mod tests {
         engine.close().unwrap();
         drop(engine);
         let report = check::check(dir.path()).unwrap();
-        assert!(report.problems[0].contains("its dictionary 1 is damaged"), "{report:?}");
+        assert!(report.problems[0].contains("dictionary 1 of generation 1 is damaged"), "{report:?}");
         assert!(report.problems[1].contains("needs dictionary 1, which is unknown"), "{report:?}");
     }
 

@@ -15,7 +15,7 @@ use crate::store::{Quota, Value};
 
 const STORES: StoreId = 3;
 /// Without dictionaries: what a record takes depends on nothing but itself.
-const COMPRESSION: Compression = Compression::Brotli { quality: 1, min_bytes: 64 };
+const COMPRESSION: Compression = Compression::Brotli { quality: 4, min_bytes: 64, dictionaries: false };
 
 fn open(dir: &std::path::Path, quota: ServerQuota) -> Arc<Engine> {
     let engine = Engine::open(Options {

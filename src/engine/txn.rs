@@ -151,7 +151,7 @@ impl<'t> Found<'t> {
     }
 
     /// The value, for who is told that it changes.
-    fn old(&self, generation: Generation) -> Option<Old> {
+    fn old(&self, generation: Generation, key: &[u8]) -> Option<Old> {
         match self {
             Found::Absent => None,
             Found::Memory { value, .. } => Some(Old::Plain(value.bytes().clone())),
@@ -159,7 +159,7 @@ impl<'t> Found<'t> {
                 generation,
                 record: Bytes::copy_from_slice(record.bytes),
                 // one that can't be read is missed by whoever reads the value
-                dictionary: record.dictionary(generation).ok().flatten().map(Dictionary::into_owned),
+                dictionary: record.dictionary(generation, key).ok().flatten().map(Dictionary::into_owned),
             }),
         }
     }
@@ -490,7 +490,7 @@ impl<'t> WriteTxn<'t> {
         }
         let now_ms = self.now_ms;
         self.tell_followers(key.store, || {
-            let (key, old) = (key.name.clone(), found.unexpired(now_ms).old(generation));
+            let (key, old) = (key.name.clone(), found.unexpired(now_ms).old(generation, &key.name));
             Some(What::Set { key, old, new: value.clone(), expires_at_ms })
         });
         let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
@@ -541,7 +541,7 @@ impl<'t> WriteTxn<'t> {
         if !matches!(found, Found::Absent) && !found.is_live(self.now_ms) {
             self.notify(key, Event::EXPIRED);
             self.tell_followers(key.store, || {
-                found.old(generation).map(|old| What::Expire { key: key.name.clone(), old })
+                found.old(generation, &key.name).map(|old| What::Expire { key: key.name.clone(), old })
             });
         }
     }
@@ -550,7 +550,7 @@ impl<'t> WriteTxn<'t> {
     fn tell_deleted(&mut self, key: &Key, generation: Generation, found: &Found<'_>) {
         let now_ms = self.now_ms;
         self.tell_followers(key.store, || {
-            let old = found.clone().unexpired(now_ms).old(generation)?;
+            let old = found.clone().unexpired(now_ms).old(generation, &key.name)?;
             Some(What::Delete { key: key.name.clone(), old })
         });
     }

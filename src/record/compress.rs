@@ -37,6 +37,7 @@ use crate::limits::VALUE_BYTES_MAX;
 
 const QUALITY_DEFAULT: u32 = 4;
 const QUALITY_MAX: u32 = 11;
+const NO_DICTIONARIES: &str = "no-dictionaries";
 /// Of JSON texts of 56 B 3 % shrink, of 64 B 24 %, of 80 B 95 %; trying costs 13 µs.
 const MIN_BYTES_DEFAULT: usize = 64;
 
@@ -47,7 +48,8 @@ const DICTIONARY_BYTES_MIN: usize = 64;
 /// How much of an announced length is believed at first; beyond it the output grows with what was really there.
 const PLAIN_STEP_BYTES: usize = 64 * 1024;
 
-/// How values are compressed: the setting `compression`. As text `off`, `QUALITY` or `QUALITY:MIN_BYTES`.
+/// How values are compressed: the setting `compression`. As text `off` or `QUALITY`, then perhaps `:MIN_BYTES`, and behind
+/// that perhaps `:no-dictionaries`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     Off,
@@ -56,18 +58,22 @@ pub enum Compression {
         quality: u32,
         /// Shorter values are stored plain.
         min_bytes: usize,
+        /// Whether stores learn dictionaries.
+        dictionaries: bool,
     },
 }
 
 impl Default for Compression {
     fn default() -> Compression {
-        Compression::Brotli { quality: QUALITY_DEFAULT, min_bytes: MIN_BYTES_DEFAULT }
+        Compression::Brotli { quality: QUALITY_DEFAULT, min_bytes: MIN_BYTES_DEFAULT, dictionaries: true }
     }
 }
 
 /// The text of a setting `compression` that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("compression is off, QUALITY or QUALITY:MIN_BYTES with a quality from 0 to {QUALITY_MAX}, not '{0}'")]
+#[error(
+    "compression is off, or QUALITY[:MIN_BYTES[:{NO_DICTIONARIES}]] with a quality from 0 to {QUALITY_MAX}, not '{0}'"
+)]
 pub struct InvalidCompression(String);
 
 impl FromStr for Compression {
@@ -78,14 +84,17 @@ impl FromStr for Compression {
             return Ok(Compression::Off);
         }
         let invalid = || InvalidCompression(text.to_owned());
-        let (quality, min_bytes) = match text.split_once(':') {
-            Some((quality, min_bytes)) => (quality, min_bytes.parse().map_err(|_| invalid())?),
-            None => (text, MIN_BYTES_DEFAULT),
+        let parts: Vec<&str> = text.split(':').collect();
+        let (quality, min_bytes, dictionaries) = match parts[..] {
+            [quality] => (quality, None, true),
+            [quality, min_bytes] => (quality, Some(min_bytes), true),
+            [quality, min_bytes, NO_DICTIONARIES] => (quality, Some(min_bytes), false),
+            _ => return Err(invalid()),
         };
-        match quality.parse() {
-            Ok(quality) if quality <= QUALITY_MAX => Ok(Compression::Brotli { quality, min_bytes }),
-            _ => Err(invalid()),
-        }
+        let quality = quality.parse().ok().filter(|quality| *quality <= QUALITY_MAX).ok_or_else(invalid)?;
+        let min_bytes =
+            min_bytes.map_or(Ok(MIN_BYTES_DEFAULT), |text| text.parse().map_err(|_| invalid()))?;
+        Ok(Compression::Brotli { quality, min_bytes, dictionaries })
     }
 }
 
@@ -93,7 +102,12 @@ impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Compression::Off => f.write_str("off"),
-            Compression::Brotli { quality, min_bytes } => write!(f, "{quality}:{min_bytes}"),
+            Compression::Brotli { quality, min_bytes, dictionaries: true } => {
+                write!(f, "{quality}:{min_bytes}")
+            }
+            Compression::Brotli { quality, min_bytes, dictionaries: false } => {
+                write!(f, "{quality}:{min_bytes}:{NO_DICTIONARIES}")
+            }
         }
     }
 }
@@ -131,7 +145,7 @@ impl<'a> Encoded<'a> {
 impl Compression {
     /// Whether values may be compressed with dictionaries.
     pub fn takes_dictionaries(&self) -> bool {
-        matches!(self, Compression::Brotli { quality, .. } if *quality >= DICTIONARY_QUALITY_MIN)
+        matches!(self, Compression::Brotli { quality, dictionaries: true, .. } if *quality >= DICTIONARY_QUALITY_MIN)
     }
 
     /// Whether a value of so many bytes is worth trying.
@@ -147,7 +161,7 @@ pub fn compress<'a>(
     compression: &Compression,
     dictionary: Option<&Dictionary<'_>>,
 ) -> Encoded<'a> {
-    let Compression::Brotli { quality, min_bytes } = *compression else { return Encoded::plain(plain) };
+    let Compression::Brotli { quality, min_bytes, .. } = *compression else { return Encoded::plain(plain) };
     if plain.len() < min_bytes {
         return Encoded::plain(plain);
     }
@@ -156,6 +170,7 @@ pub fn compress<'a>(
             && Dictionary::suits(plain)
             && dictionary.text.len() >= DICTIONARY_BYTES_MIN
     });
+    let quality = if dictionary.is_some() { Dictionary::quality(quality) } else { quality };
     match shrink(plain, quality, dictionary) {
         Some(payload) => Encoded {
             codec: Codec::Brotli,
@@ -280,7 +295,7 @@ mod tests {
     use super::*;
 
     fn brotli(quality: u32) -> Compression {
-        Compression::Brotli { quality, min_bytes: 0 }
+        Compression::Brotli { quality, min_bytes: 0, dictionaries: true }
     }
 
     fn repetitive(len: usize) -> Vec<u8> {
@@ -295,11 +310,17 @@ mod tests {
             ("4", Compression::default(), "4:64"),
             ("11:0", brotli(11), "11:0"),
             ("0:0", brotli(0), "0:0"),
+            (
+                "4:64:no-dictionaries",
+                Compression::Brotli { quality: 4, min_bytes: 64, dictionaries: false },
+                "4:64:no-dictionaries",
+            ),
         ] {
             assert_eq!(text.parse(), Ok(compression), "{text}");
             assert_eq!(compression.to_string(), shown);
         }
-        for text in ["", "12", "-1", "4:", ":64", "4:-1", "4:64:1", "on", " 4"] {
+        for text in ["", "12", "-1", "4:", ":64", "4:-1", "4:64:1", "4:64:", "4::no-dictionaries", "on", " 4"]
+        {
             let error = text.parse::<Compression>().unwrap_err().to_string();
             assert!(error.ends_with(&format!("not '{text}'")), "{error}");
         }
@@ -338,10 +359,13 @@ mod tests {
     fn the_setting_is_heeded() {
         let text = repetitive(100);
         let codec = |compression| compress(&text, &compression, None).codec;
-        let from = |min_bytes| Compression::Brotli { quality: 4, min_bytes };
+        let from = |min_bytes| Compression::Brotli { quality: 4, min_bytes, dictionaries: true };
         assert_eq!(codec(Compression::Off), Codec::Plain);
         assert_eq!(codec(from(101)), Codec::Plain);
         assert_eq!(codec(from(100)), Codec::Brotli);
+        let (user, dictionary) = users();
+        let without = Compression::Brotli { quality: 4, min_bytes: 0, dictionaries: false };
+        assert_eq!(compress(&user, &without, Some(&dictionary)).dictionary, None);
     }
 
     /// Two records that have much in common, and a dictionary of others like them.

@@ -194,7 +194,7 @@ fn values_with_a_dictionary() {
     let quality = std::cell::Cell::new(0);
     fuzz("values with a dictionary", &mutated(valid), |bytes| {
         quality.set((quality.get() + 1) % 9);
-        let compression = Compression::Brotli { quality: quality.get(), min_bytes: 0 };
+        let compression = Compression::Brotli { quality: quality.get(), min_bytes: 0, dictionaries: true };
         let mut record = Vec::new();
         write(b"key", 77, None, &compress(&bytes, &compression, Some(&dictionary)), &mut record);
         let plain = RecordView::parse(b"key", &record).and_then(|view| view.plain(Some(&dictionary)));

@@ -2,14 +2,11 @@
 
 use std::ops::Bound;
 
-use heed::{RoTxn, WithoutTls};
-
 use super::env::{FORMAT_WITH_DICTIONARIES, Snapshot, WriteBatch};
 use super::{TableKey, Tables, record_key};
 use crate::engine::Fault;
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
-use crate::record::header::RecordView;
 use crate::store::Generation;
 
 /// The dictionaries of a generation.
@@ -24,21 +21,18 @@ pub struct Known {
 }
 
 impl Tables {
-    /// The dictionary that a record names.
-    pub(super) fn dictionary_of<'t>(
+    /// A dictionary that a record names.
+    pub(super) fn dictionary<'t>(
         &self,
-        txn: &'t RoTxn<'_, WithoutTls>,
+        txn: &'t Snapshot<'_>,
         generation: Generation,
-        record: &RecordView<'_>,
-    ) -> Result<Option<Dictionary<'t>>, Fault> {
-        let Some(id) = record.dictionary else { return Ok(None) };
+        id: u32,
+    ) -> Result<Result<Dictionary<'t>, Damage>, Fault> {
         let key = dictionary_key(generation, id);
-        match self.dictionaries.get(txn, &key)? {
-            Some(row) => {
-                Dictionary::parse(id, &key, row).map(Some).map_err(|damage| fault(generation, damage))
-            }
-            None => Err(fault(generation, Damage::UnknownDictionary(id))),
-        }
+        Ok(match self.dictionaries.get(txn, &key)? {
+            Some(row) => Dictionary::parse(id, &key, row),
+            None => Err(Damage::UnknownDictionary(id)),
+        })
     }
 
     /// What new records of a generation can be compressed with.
@@ -69,8 +63,12 @@ impl Tables {
             let (generation, id) = super::split_record_key(key)
                 .and_then(|(generation, id)| Some((generation, u32::from_be_bytes(id.try_into().ok()?))))
                 .ok_or(Fault::Damaged("a dictionary's key is malformed".into()))?;
-            let dictionary = Dictionary::parse(id, key, row);
-            dictionary.map(|dictionary| (generation, dictionary)).map_err(|damage| fault(generation, damage))
+            match Dictionary::parse(id, key, row) {
+                Ok(dictionary) => Ok((generation, dictionary)),
+                Err(_) => {
+                    Err(Fault::Damaged(format!("dictionary {id} of generation {generation} is damaged")))
+                }
+            }
         }))
     }
 
@@ -117,8 +115,4 @@ impl Tables {
 
 fn dictionary_key(generation: Generation, id: u32) -> TableKey {
     record_key(generation, &id.to_be_bytes())
-}
-
-fn fault(generation: Generation, damage: Damage) -> Fault {
-    Fault::Damaged(format!("a record of generation {generation}: {damage}"))
 }

@@ -80,12 +80,14 @@ pub struct DeadlineRow<'t> {
 impl<'t> DiskRecord<'t> {
     /// The value as the client set it, checked and decompressed.
     pub fn value(&self, generation: Generation, key: &[u8]) -> Result<Bytes, Fault> {
-        stored_value(generation, key, self.bytes, self.dictionary(generation)?.as_ref())
+        stored_value(generation, key, self.bytes, self.dictionary(generation, key)?.as_ref())
     }
 
     /// The dictionary that it was compressed with.
-    pub fn dictionary(&self, generation: Generation) -> Result<Option<Dictionary<'t>>, Fault> {
-        self.tables.dictionary_of(self.txn, generation, &self.view)
+    pub fn dictionary(&self, generation: Generation, key: &[u8]) -> Result<Option<Dictionary<'t>>, Fault> {
+        let Some(id) = self.view.dictionary else { return Ok(None) };
+        let found = self.tables.dictionary(self.txn, generation, id)?;
+        found.map(Some).map_err(|damage| damaged_record(key, damage))
     }
 
     /// What the record adds to its store's usage.
