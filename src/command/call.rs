@@ -15,7 +15,7 @@ pub struct Call<'a> {
     pub session: &'a mut Session,
     pub spec: &'static Spec,
     /// The words of the request, name first. Their number fits the arity; they share the connection's read buffer, so
-    /// what is kept must be copied ([`Call::value`] and [`Call::key`] do that).
+    /// what is kept beyond the command must be copied ([`Call::value`] does that).
     pub args: Vec<Bytes>,
     /// Milliseconds since 1970: the one time of the whole command.
     pub now_ms: u64,
@@ -42,14 +42,14 @@ impl Call<'_> {
         self.arg(at).eq_ignore_ascii_case(option.as_bytes())
     }
 
-    /// The key at a position, in the selected store.
+    /// The key at a position, in the selected store; shared with the read buffer.
     pub fn key(&self, at: usize) -> Result<Key, Error> {
         self.key_in(self.session.store, at)
     }
 
     /// The key at a position, in a store.
     pub fn key_in(&self, store: StoreId, at: usize) -> Result<Key, Error> {
-        Key::new(store, Bytes::copy_from_slice(self.arg(at)))
+        Key::new(store, self.word(at))
     }
 
     /// The keys from a position on, in the selected store.

@@ -281,7 +281,7 @@ fn stats(server: &Server, fields: &mut Fields) {
     let stats = &server.stats;
     let (kbps_in, kbps_out) = stats.kbps();
     fields.add("total_connections_received", stats.connections.load(Relaxed));
-    fields.add("total_commands_processed", stats.commands.load(Relaxed));
+    fields.add("total_commands_processed", stats.commands());
     fields.add("instantaneous_ops_per_sec", stats.ops_per_sec());
     fields.add("total_net_input_bytes", stats.bytes_in.load(Relaxed));
     fields.add("total_net_output_bytes", stats.bytes_out.load(Relaxed));

@@ -202,7 +202,9 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR WATCH inside MULTI is not allowed"));
     }
     let is_new = |key: &Key| call.session.watched.iter().all(|watched| watched.key != *key);
-    let keys: Vec<Key> = call.keys(1)?.into_iter().filter(is_new).collect();
+    let mut keys: Vec<Key> = call.keys(1)?.into_iter().filter(is_new).collect();
+    // kept beyond the command
+    keys.iter_mut().for_each(|key| key.name = Bytes::copy_from_slice(&key.name));
     // before looking at the keys, so that no put goes unnoticed
     let watches: Vec<Watch> = keys.iter().map(|key| call.server.engine.watch(key)).collect();
     let (standings, reflects) = standings(call, &keys)?;

@@ -22,12 +22,33 @@ use crate::store::{Generation, Kind, Quota, StoreId};
 /// One change of one record or store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    Put { generation: Generation, key: Bytes, value: Bytes, expires_at_ms: Option<u64> },
-    Remove { generation: Generation, key: Bytes },
-    Define { store: StoreId, generation: Generation, definition: Definition },
-    Drop { store: StoreId },
-    Flush { store: StoreId, generation: Generation },
-    Swap { a: StoreId, b: StoreId },
+    Put {
+        generation: Generation,
+        key: Bytes,
+        value: Bytes,
+        expires_at_ms: Option<u64>,
+    },
+    Remove {
+        generation: Generation,
+        key: Bytes,
+    },
+    /// Boxed, for it is rare, and larger than all others.
+    Define {
+        store: StoreId,
+        generation: Generation,
+        definition: Box<Definition>,
+    },
+    Drop {
+        store: StoreId,
+    },
+    Flush {
+        store: StoreId,
+        generation: Generation,
+    },
+    Swap {
+        a: StoreId,
+        b: StoreId,
+    },
 }
 
 /// What a store is, apart from what it holds. Written as JSON, so that settings can be added.
@@ -50,6 +71,9 @@ const DROP: u8 = 4;
 const FLUSH: u8 = 5;
 const SWAP: u8 = 6;
 
+/// What stands in front of the key of a record that is put.
+const PUT_FIELDS_BYTES: usize = 21;
+
 /// A journal entry whose checksum is right and whose content is not: written by a newer version, or by a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("journal entry {what} at byte {offset}")]
@@ -63,11 +87,15 @@ impl Effect {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Effect::Put { generation, key, value, expires_at_ms } => {
-                out.push(PUT);
-                put_generation(*generation, out);
-                out.extend_from_slice(&expires_at_ms.unwrap_or(0).to_be_bytes());
-                out.extend_from_slice(&(key.len() as u16).to_be_bytes());
-                out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+                // most entries are this one, so the buffer is asked for room once
+                let mut fields = [0; PUT_FIELDS_BYTES];
+                fields[0] = PUT;
+                fields[1..7].copy_from_slice(&generation.to_be_bytes()[2..]);
+                fields[7..15].copy_from_slice(&expires_at_ms.unwrap_or(0).to_be_bytes());
+                fields[15..17].copy_from_slice(&(key.len() as u16).to_be_bytes());
+                fields[17..].copy_from_slice(&(value.len() as u32).to_be_bytes());
+                out.reserve(fields.len() + key.len() + value.len());
+                out.extend_from_slice(&fields);
                 out.extend_from_slice(key);
                 out.extend_from_slice(value);
             }
@@ -174,7 +202,7 @@ impl Reader<'_> {
                 let text = self.bytes(text_bytes)?;
                 let definition =
                     Definition::decode(&text).ok_or(self.malformed("has a bad store definition"))?;
-                Ok(Effect::Define { store, generation, definition })
+                Ok(Effect::Define { store, generation, definition: Box::new(definition) })
             }
             DROP => Ok(Effect::Drop { store: u32::from_be_bytes(self.array()?) }),
             FLUSH => {
@@ -239,12 +267,12 @@ mod tests {
             Effect::Define {
                 store: 16,
                 generation: 3,
-                definition: Definition {
+                definition: Box::new(Definition {
                     name: Some("orders".into()),
                     kind: Some(Kind::Any),
                     quota: Quota { max_keys: Some(7), default_ttl_ms: Some(u64::MAX), ..Quota::default() },
                     links: ["nightly import".to_owned()].into(),
-                },
+                }),
             },
             Effect::Drop { store: 16 },
             Effect::Flush { store: 0, generation: 4 },

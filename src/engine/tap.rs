@@ -203,7 +203,7 @@ impl News {
 
     pub(super) fn note(&mut self, key: &Key, event: Event) {
         if self.wanted.contains(event.class) {
-            self.events.push(Told { store: key.store, key: key.name.clone(), event });
+            self.events.push(Told { store: key.store, key: kept(&key.name), event });
         }
     }
 
@@ -223,7 +223,7 @@ impl News {
         }
         for effect in effects {
             match effect {
-                Effect::Put { key, .. } | Effect::Remove { key, .. } => self.changed.push(key.clone()),
+                Effect::Put { key, .. } | Effect::Remove { key, .. } => self.changed.push(kept(key)),
                 Effect::Drop { .. } | Effect::Flush { .. } | Effect::Swap { .. } => {
                     self.stores_changed = true;
                 }
@@ -248,6 +248,11 @@ impl News {
     fn is_empty(&self) -> bool {
         self.events.is_empty() && self.changed.is_empty() && !self.stores_changed && self.values.is_empty()
     }
+}
+
+/// A key that is kept until somebody has read of it: not as a part of the request's buffer.
+pub(super) fn kept(key: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(key)
 }
 
 /// What waits for the end of a group, in its order.

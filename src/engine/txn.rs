@@ -17,7 +17,7 @@ use super::effect::{Definition, Effect};
 use super::lmdb::DiskRecord;
 use super::overlay::Entry;
 use super::state::State;
-use super::tap::{Classes, Event, Listening, News};
+use super::tap::{Classes, Event, Listening, News, kept};
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
@@ -335,7 +335,7 @@ pub(super) struct Changes {
     /// Beside each effect: the weight of the record that it replaces or removes.
     pub(super) replaced: SmallVec<[Option<Weight>; 1]>,
     /// The last effect on each key, once there are enough to make a search slow.
-    index: HashMap<(Generation, Bytes), usize>,
+    index: Option<HashMap<(Generation, Bytes), usize>>,
     /// Stores that this transaction gave another generation.
     moved: Vec<(StoreId, Generation)>,
     generations: u64,
@@ -358,14 +358,9 @@ impl Changes {
         if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = &effect
             && self.effects.len() >= SEARCHED_EFFECTS_MAX
         {
-            if self.index.is_empty() {
-                for (at, effect) in self.effects.iter().enumerate() {
-                    if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = effect {
-                        self.index.insert((*generation, key.clone()), at);
-                    }
-                }
-            }
-            self.index.insert((*generation, key.clone()), self.effects.len());
+            let effects = &self.effects;
+            let index = self.index.get_or_insert_with(|| index_of(effects));
+            index.insert((*generation, key.clone()), effects.len());
         }
         self.effects.push(effect);
         self.replaced.push(replaced);
@@ -402,8 +397,8 @@ impl Changes {
     }
 
     fn last(&self, of: Generation, name: &Bytes) -> Option<&Effect> {
-        if !self.index.is_empty() {
-            return self.index.get(&(of, name.clone())).and_then(|at| self.effects.get(*at));
+        if let Some(index) = &self.index {
+            return index.get(&(of, name.clone())).and_then(|at| self.effects.get(*at));
         }
         self.effects.iter().rev().find(|effect| match effect {
             Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
@@ -412,6 +407,17 @@ impl Changes {
             _ => false,
         })
     }
+}
+
+/// The last effect on each key.
+fn index_of(effects: &[Effect]) -> HashMap<(Generation, Bytes), usize> {
+    let keys = effects.iter().enumerate().filter_map(|(at, effect)| match effect {
+        Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
+            Some(((*generation, key.clone()), at))
+        }
+        _ => None,
+    });
+    keys.collect()
 }
 
 impl<'t> WriteTxn<'t> {
@@ -490,7 +496,7 @@ impl<'t> WriteTxn<'t> {
         }
         let now_ms = self.now_ms;
         self.tell_followers(key.store, || {
-            let (key, old) = (key.name.clone(), found.unexpired(now_ms).old(generation, &key.name));
+            let (key, old) = (kept(&key.name), found.unexpired(now_ms).old(generation, &key.name));
             Some(What::Set { key, old, new: value.clone(), expires_at_ms })
         });
         let effect = Effect::Put { generation, key: key.name.clone(), value, expires_at_ms };
@@ -541,7 +547,7 @@ impl<'t> WriteTxn<'t> {
         if !matches!(found, Found::Absent) && !found.is_live(self.now_ms) {
             self.notify(key, Event::EXPIRED);
             self.tell_followers(key.store, || {
-                found.old(generation, &key.name).map(|old| What::Expire { key: key.name.clone(), old })
+                found.old(generation, &key.name).map(|old| What::Expire { key: kept(&key.name), old })
             });
         }
     }
@@ -551,7 +557,7 @@ impl<'t> WriteTxn<'t> {
         let now_ms = self.now_ms;
         self.tell_followers(key.store, || {
             let old = found.clone().unexpired(now_ms).old(generation, &key.name)?;
-            Some(What::Delete { key: key.name.clone(), old })
+            Some(What::Delete { key: kept(&key.name), old })
         });
     }
 
@@ -607,6 +613,7 @@ impl<'t> WriteTxn<'t> {
             }
             None => (self.state.catalog.next_id(), self.new_generation()),
         };
+        let definition = Box::new(definition);
         self.changes.push(Effect::Define { store, generation, definition }, None);
         Ok(store)
     }

@@ -37,7 +37,8 @@ impl Store {
 pub struct Catalog {
     by_id: BTreeMap<StoreId, Store>,
     by_name: HashMap<Arc<str>, StoreId>,
-    by_generation: HashMap<Generation, StoreId>,
+    /// Looked up with every change, so hashed fast.
+    by_generation: HashMap<Generation, StoreId, foldhash::fast::RandomState>,
     next_id: StoreId,
     total: Total,
 }
