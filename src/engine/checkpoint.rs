@@ -31,7 +31,7 @@ use super::effect::Definition;
 use super::lmdb::{LmdbError, Snapshot};
 use super::overlay::Overlay;
 use super::press::{Press, Pressed};
-use super::{Engine, Fault, Seq, clock};
+use super::{Engine, Fault, Seq, clock, priority};
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
@@ -215,6 +215,7 @@ impl Engine {
 
     /// The thread that writes checkpoints and reclaims what was flushed, until the engine closes.
     pub(super) fn run_checkpoints(&self) {
+        priority::stand_back();
         let mut wait = self.checkpoint.interval;
         while self.checkpoint.wait(wait) {
             let well = self.checkpoint().is_ok() && !self.journal.is_failed();

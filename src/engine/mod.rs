@@ -36,6 +36,7 @@ mod overlay;
 #[cfg(test)]
 mod powercut;
 mod press;
+mod priority;
 mod quota;
 mod retention;
 mod room;
@@ -360,6 +361,11 @@ impl Engine {
     /// The same, for who calls [`settle`](Engine::settle) soon, on behalf of many who wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
+    }
+
+    /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
+    pub fn acknowledge(&self, seq: Seq) -> Result<(), Error> {
+        self.journal.acknowledge(seq).map_err(|fault| Fault::from(fault).into())
     }
 
     /// Whether [`settle`](Engine::settle) would sync.

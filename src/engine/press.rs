@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::learn::Dictionaries;
 use super::lmdb::record_key;
 use super::overlay::Entry;
+use super::priority;
 use crate::record::compress::{Compression, compress};
 use crate::record::header;
 use crate::store::Generation;
@@ -56,7 +57,7 @@ impl<'a> Press<'a> {
 
     /// Works until nothing is left, or nobody takes the portions any more.
     pub fn work(&self, portions: &SyncSender<Vec<Pressed<'a>>>) {
-        let_others_go_first();
+        priority::run_only_when_idle();
         let _given_up = GiveUpOnPanic(self);
         while self.work_on_one(portions) {}
     }
@@ -135,20 +136,6 @@ fn portion_size(entries: &[Entered<'_>]) -> usize {
         before < BYTES_PER_PORTION
     });
     fits.count()
-}
-
-/// Has this thread run only where a processor would idle otherwise. A low priority is not enough: threads that sleep
-/// and wake often, as those of connections do, would still find their processor taken by this one.
-fn let_others_go_first() {
-    use thread_priority::{ThreadPriority, set_thread_priority_and_policy, thread_native_id, unix};
-    #[cfg(target_os = "linux")]
-    const POLICY: unix::NormalThreadSchedulePolicy = unix::NormalThreadSchedulePolicy::Idle;
-    #[cfg(not(target_os = "linux"))]
-    const POLICY: unix::NormalThreadSchedulePolicy = unix::NormalThreadSchedulePolicy::Other;
-    let policy = unix::ThreadSchedulePolicy::Normal(POLICY);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
-        tracing::debug!(%error, "checkpoints compress at full priority");
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::outbox::{KEPT_BYTES, Outbox, Outlet, Settled, emptied};
 use super::thread::Round;
 use crate::command::clients::Client;
 use crate::command::dispatch::{Answer, dispatch_found};
@@ -29,8 +30,8 @@ const REQUESTS_AT_ONCE: usize = 32;
 const READ_BYTES: usize = 16 * 1024;
 /// Replies are sent when they reach this, even if more requests have been received.
 const OUTPUT_BYTES: usize = 64 * 1024;
-/// A buffer that grew beyond this for one large request or reply is given back afterwards.
-const KEPT_BYTES: usize = 256 * 1024;
+/// From so many requests on that were received together, their replies leave by the delivery thread.
+const DELIVERED_FROM: usize = 4;
 /// A paused connection looks again whether it may go on.
 const PAUSE_STEP: Duration = Duration::from_millis(10);
 /// How long replies wait for a client that has not authenticated and doesn't read them.
@@ -43,11 +44,19 @@ pub struct Peer {
     pub unix: bool,
 }
 
+/// The sending side of a connection, as it begins.
+pub enum Link {
+    Plain(Outlet),
+    /// Behind TLS, whose two sides share their state: replies leave by the connection's own task.
+    Sealed(Box<dyn AsyncWrite + Send + Sync + Unpin>),
+}
+
 /// Serves a connection until either side ends it.
-pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn run<R: AsyncRead + Unpin>(
     server: Arc<Server>,
     round: Arc<Round>,
-    stream: S,
+    reader: R,
+    link: Link,
     peer: Peer,
 ) {
     let client = Arc::new(new_client(&server, peer));
@@ -61,12 +70,17 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         session,
         server: server.clone(),
         round,
-        stream,
+        reader,
+        writer: match link {
+            Link::Plain(outlet) => Writer::Plain(Arc::new(Outbox::new(outlet, client.clone()))),
+            Link::Sealed(writer) => Writer::Sealed(writer),
+        },
         input: BytesMut::new(),
         requests: VecDeque::new(),
         output: BytesMut::new(),
         parser: Parser::new(),
         reflects: 0,
+        answered: 0,
         watch: Stopwatch::start(),
     };
     if let Err(error) = connection.serve().await {
@@ -87,12 +101,13 @@ async fn begin(server: &Arc<Server>, round: &Round, client: Arc<Client>) -> Opti
     tokio::task::spawn_blocking(move || login::begin(&server, client)).await.ok()
 }
 
-struct Connection<S> {
+struct Connection<R> {
     server: Arc<Server>,
     /// What the connections of this thread do together.
     round: Arc<Round>,
     session: Session,
-    stream: S,
+    reader: R,
+    writer: Writer,
     /// Received and not yet understood.
     input: BytesMut,
     /// Understood and not yet run.
@@ -102,11 +117,47 @@ struct Connection<S> {
     parser: Parser,
     /// The change that the replies in `output` must not overtake.
     reflects: Seq,
+    /// Requests whose replies are in `output`.
+    answered: usize,
     /// Runs through the requests that were received together.
     watch: Stopwatch,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+enum Writer {
+    Plain(Arc<Outbox>),
+    Sealed(Box<dyn AsyncWrite + Send + Sync + Unpin>),
+}
+
+impl Writer {
+    /// Sends all there is, waiting for the client; TLS may hold back what was only written.
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Writer::Plain(outbox) => outbox.send(bytes).await,
+            Writer::Sealed(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Ready when something comes back that was to be delivered.
+    async fn returned(&self) {
+        match self {
+            Writer::Plain(outbox) => outbox.returned().await,
+            Writer::Sealed(_) => std::future::pending().await,
+        }
+    }
+
+    /// Says good-bye; a plain socket does it by itself when it is dropped.
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Writer::Plain(_) => Ok(()),
+            Writer::Sealed(stream) => stream.shutdown().await,
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Connection<R> {
     async fn serve(&mut self) -> io::Result<()> {
         while self.receive().await? {
             let outcome = self.run_received().await;
@@ -115,7 +166,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
         }
-        self.stream.shutdown().await
+        self.settle_delivery().await?;
+        // if they were refused, the reason is left to send
+        self.flush().await?;
+        self.writer.shutdown().await
     }
 
     /// Reads what there is; false: the connection is to end.
@@ -126,12 +180,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.input.reserve(READ_BYTES);
         let idle = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
         let client = self.session.client.clone();
-        let read = self.stream.read_buf(&mut self.input);
+        let read = self.reader.read_buf(&mut self.input);
         let received = tokio::select! {
             biased;
             () = client.kill.raised() => return Ok(false),
             received = within(idle, read) => received?,
             () = client.mailbox.filled() => return Ok(true),
+            () = self.writer.returned() => {
+                self.settle_delivery().await?;
+                return Ok(true);
+            }
         };
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
         self.server.stats.received(received);
@@ -255,6 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Adds the reply, and what others have for this client before it and behind it.
     fn take_answer(&mut self, answer: &Answer) {
         self.reflects = self.reflects.max(answer.reflects);
+        self.answered += 1;
         let first = std::mem::take(&mut self.session.messages_first);
         self.take_messages(first, usize::MAX);
         if let Some(reply) = &answer.reply {
@@ -359,24 +418,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
-    /// replies leave.
+    /// replies leave, from here or by delivery.
     async fn flush(&mut self) -> io::Result<()> {
         self.take_messages(usize::MAX, OUTPUT_BYTES);
         if self.output.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.acknowledged().await {
-            // what these replies say may not last: none of them is sent
-            self.output.clear();
-            self.session.closing = true;
-            encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+        self.settle_delivery().await?;
+        let answered = std::mem::take(&mut self.answered);
+        if let Writer::Plain(outbox) = &self.writer
+            && answered >= DELIVERED_FROM
+            && self.session.authenticated
+            && !self.session.closing
+        {
+            outbox.hand_in(&mut self.output, self.reflects);
+            self.round.hand_over(outbox.clone());
+            return Ok(());
         }
+        if let Err(error) = self.acknowledged().await {
+            self.refuse_replies(error);
+        }
+        let replies = std::mem::take(&mut self.output);
+        self.output = self.send(replies).await?;
+        Ok(())
+    }
+
+    /// Waits until the replies that went before have left.
+    async fn settle_delivery(&mut self) -> io::Result<()> {
+        let Writer::Plain(outbox) = &self.writer else { return Ok(()) };
+        match outbox.settled().await {
+            Settled::Sent => {}
+            Settled::Unsent(rest) => drop(self.send(rest).await?),
+            Settled::Refused(error) => self.refuse_replies(error),
+        }
+        Ok(())
+    }
+
+    /// What the replies say may not last: none of them is sent, but why.
+    fn refuse_replies(&mut self, error: Error) {
+        self.output.clear();
+        self.session.closing = true;
+        encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+    }
+
+    /// Sends replies from here, as fast as the client takes them; gives their buffer back.
+    async fn send(&mut self, replies: BytesMut) -> io::Result<BytesMut> {
         let client = &self.session.client;
-        client.output_buffer.store(self.output.len(), Ordering::Relaxed);
+        client.output_buffer.store(replies.len(), Ordering::Relaxed);
         let is_stranger = !self.session.authenticated;
         let sent = tokio::select! {
             biased;
-            sent = send(&mut self.stream, &self.output) => sent,
+            sent = self.writer.send(&replies) => sent,
             // nobody who has not said who he is may have us keep replies for him
             () = tokio::time::sleep(STRANGER_PATIENCE), if is_stranger => {
                 Err(io::ErrorKind::ConnectionAborted.into())
@@ -386,14 +478,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         sent?;
         client.output_buffer.store(0, Ordering::Relaxed);
-        client.bytes_out.fetch_add(self.output.len() as u64, Ordering::Relaxed);
-        self.server.stats.sent(self.output.len());
-        if self.output.capacity() > KEPT_BYTES {
-            self.output = BytesMut::new();
-        } else {
-            self.output.clear();
-        }
-        Ok(())
+        client.bytes_out.fetch_add(replies.len() as u64, Ordering::Relaxed);
+        self.server.stats.sent(replies.len());
+        Ok(emptied(replies))
     }
 }
 
@@ -401,12 +488,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn room_for(request: &Request) -> usize {
     const EFFECT_BYTES: usize = 64;
     request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum()
-}
-
-/// Sends all there is; TLS may hold back what was only written.
-async fn send(stream: &mut (impl AsyncWrite + Unpin), output: &[u8]) -> io::Result<()> {
-    stream.write_all(output).await?;
-    stream.flush().await
 }
 
 /// Ready when the client was killed and takes no replies.

@@ -4,6 +4,7 @@
 //! once, itself: the commands of a round share one journal write and one sync, as in Redis's event loop, and nobody is
 //! handed over to another thread and back. Measured on two cores at `appendfsync always`, that takes half as much
 //! processor time a request as a pool of threads that steal tasks from each other, with syncs on a thread of their own.
+//! Only what pipelines did is made durable, and answered, by a [second thread](super::delivery), while this one goes on.
 //! What may take long runs aside, on a thread that may block.
 
 use std::io;
@@ -17,7 +18,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::connection::{self, Peer};
+use super::connection::{self, Link, Peer};
+use super::delivery::Delivery;
+use super::outbox::{Outbox, Outlet};
 use super::tls::Tls;
 use crate::command::Server;
 use crate::engine::Engine;
@@ -49,7 +52,7 @@ struct Thread {
     arrivals: mpsc::Sender<Arrival>,
     /// Connections it has, and those on their way to it.
     connections: Arc<AtomicUsize>,
-    handle: JoinHandle<()>,
+    handles: [JoinHandle<()>; 2],
 }
 
 impl Threads {
@@ -75,7 +78,7 @@ impl Threads {
 
     /// Takes no more, lets every connection finish what it has received, and ends.
     pub async fn end(self) {
-        let handles: Vec<_> = self.0.into_iter().map(|thread| thread.handle).collect();
+        let handles: Vec<_> = self.0.into_iter().flat_map(|thread| thread.handles).collect();
         let join = move || handles.into_iter().for_each(|handle| drop(handle.join()));
         let _ = tokio::task::spawn_blocking(join).await;
     }
@@ -89,17 +92,31 @@ impl Thread {
             .enable_all()
             .thread_stack_size(limits::THREAD_STACK_BYTES)
             .build()?;
-        let counted = connections.clone();
-        let handle = std::thread::Builder::new()
-            .name(format!("net-{at}"))
-            .spawn(move || runtime.block_on(serve(server, arrivals, counted)))?;
-        Ok(Thread { arrivals: sender, connections, handle })
+        let spawn =
+            |name: String, run: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name).spawn(run);
+        let (counted, delivery) = (connections.clone(), Arc::new(Delivery::default()));
+        let (delivering, served) = (delivery.clone(), server.clone());
+        let handles = [
+            spawn(format!("delivery-{at}"), Box::new(move || delivering.run(&served)))?,
+            spawn(
+                format!("net-{at}"),
+                Box::new(move || runtime.block_on(serve(server, delivery, arrivals, counted))),
+            )?,
+        ];
+        Ok(Thread { arrivals: sender, connections, handles })
     }
 }
 
 /// Serves connections until no more can come, and then until the last has ended.
-async fn serve(server: Arc<Server>, mut arrivals: mpsc::Receiver<Arrival>, counted: Arc<AtomicUsize>) {
+async fn serve(
+    server: Arc<Server>,
+    delivery: Arc<Delivery>,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    counted: Arc<AtomicUsize>,
+) {
+    let _over = EndOnDrop(&delivery);
     let round = Arc::new(Round {
+        delivery: delivery.clone(),
         joined: Notify::new(),
         count: AtomicUsize::new(0),
         ended: Notify::new(),
@@ -139,27 +156,44 @@ fn start(server: &Arc<Server>, round: &Arc<Round>, connections: &mut JoinSet<()>
 
 async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer) -> io::Result<()> {
     match stream {
-        Stream::Tcp(stream) => connection::run(server, round, TcpStream::from_std(stream)?, peer).await,
-        Stream::Unix(stream) => connection::run(server, round, UnixStream::from_std(stream)?, peer).await,
+        Stream::Tcp(stream) => {
+            let (reader, writer) = TcpStream::from_std(stream)?.into_split();
+            connection::run(server, round, reader, Link::Plain(Outlet::Tcp(writer)), peer).await;
+        }
+        Stream::Unix(stream) => {
+            let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+            connection::run(server, round, reader, Link::Plain(Outlet::Unix(writer)), peer).await;
+        }
         Stream::Tls(stream, tls) => {
             let stream = TcpStream::from_std(stream)?;
             let stream = tokio::select! {
                 () = server.shutdown.raised() => return Ok(()),
                 agreed = tls.accept(stream) => agreed?,
             };
-            connection::run(server, round, stream, peer).await;
+            let (reader, writer) = tokio::io::split(stream);
+            connection::run(server, round, reader, Link::Sealed(Box::new(writer)), peer).await;
         }
     }
     Ok(())
 }
 
+/// However a network thread ends, the one beside it does, too.
+struct EndOnDrop<'d>(&'d Delivery);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// What the connections of one thread do together: whoever has replies joins the round, and once all that can run have
 /// run, one write and one sync serve them all, and their replies leave one after another. A client that is woken by the
 /// first of them finds the others when it looks; sent in between, each would wake it again, which for pipelined GETs
-/// took as much time as all the rest.
+/// took as much time as all the rest. At its end begins the delivery of what was handed over.
 pub struct Round {
+    delivery: Arc<Delivery>,
     joined: Notify,
-    /// How many have joined, ever.
+    /// How many have joined to wait, ever.
     count: AtomicUsize,
     ended: Notify,
     /// Says whether this thread is inside a command.
@@ -173,6 +207,12 @@ impl Round {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.joined.notify_one();
         ended.await;
+    }
+
+    /// Has the replies delivered that are under way in an outbox, once the round ends.
+    pub fn hand_over(&self, outbox: Arc<Outbox>) {
+        self.delivery.take(outbox);
+        self.joined.notify_one();
     }
 
     /// Lets those join whose requests have arrived meanwhile, if the round ends with a sync: it takes as long for a few
@@ -194,9 +234,15 @@ impl Round {
 
 /// Woken by the first connection of a round, this task stands in line behind all that can run already.
 async fn settle_rounds(engine: Arc<Engine>, round: Arc<Round>) {
+    let mut served = 0;
     loop {
         round.joined.notified().await;
+        round.delivery.begin();
+        if round.count.load(Ordering::Relaxed) == served {
+            continue;
+        }
         round.gather(&engine).await;
+        served = round.count.load(Ordering::Relaxed);
         // the journal has failed then, and tells who waits; this thread's other rounds still need someone
         if catch_unwind(AssertUnwindSafe(|| engine.settle())).is_err() {
             tracing::error!("settling a round panicked");

@@ -11,8 +11,8 @@
 //! of them have come as far as they can. That takes everything pending, writes it as one frame, under `always` syncs it,
 //! and wakes exactly those who are satisfied; what is taken meanwhile is the next frame. Where syncs are slow, or another
 //! thread is syncing, the sync thread does it. It also syncs once a second under `everysec`, when
-//! [`Journal::wait_durable`] asks, and for whoever waits alone, with [`Journal::poll_acknowledged`]. Should the disk stall,
-//! writes stall with it.
+//! [`Journal::wait_durable`] asks, and for whoever waits alone, with [`Journal::poll_acknowledged`]. A thread that may block
+//! does it itself, with [`Journal::acknowledge`]. Should the disk stall, writes stall with it.
 //!
 //! ```text
 //!            append            write (a frame)              sync
@@ -279,6 +279,11 @@ impl Journal {
     /// and under `always` syncs, on this thread, as long as the disk is quick, else on the sync thread.
     pub fn settle(&self) {
         self.core.settle()
+    }
+
+    /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
+    pub fn acknowledge(&self, seq: Seq) -> Result<(), Fault> {
+        self.core.acknowledge(seq)
     }
 
     /// Whether [`settle`](Journal::settle) would sync, if somebody waits for it.

@@ -40,6 +40,39 @@ impl Core {
         }
     }
 
+    /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
+    pub fn acknowledge(&self, seq: Seq) -> Result<(), Fault> {
+        let _failing = FailOnPanic(self);
+        let seq = seq.min(self.last());
+        while self.acknowledged() < seq {
+            let (failed, stopping) = {
+                let waiters = self.waiters.lock();
+                (waiters.failed.clone(), waiters.stopping)
+            };
+            if let Some(fault) = failed.or(stopping.then_some(Fault::Closed)) {
+                return Err(fault);
+            }
+            if self.fsync() == Fsync::Always {
+                let _turn = self.turn.lock();
+                // whoever had the turn before may have done it
+                if self.durable() < seq {
+                    self.sync_in_turn();
+                }
+            } else {
+                let mut writer = self.writer.lock();
+                if self.written() < seq {
+                    // if that fails, the next look says so
+                    let _ = self.write_pending(&mut writer);
+                }
+                drop(writer);
+                if self.is_write_wanted() {
+                    self.write_unless_busy();
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Asks the sync thread to make everything up to `seq` durable.
     pub fn have_synced(&self, seq: Seq) {
         let mut waiters = self.waiters.lock();

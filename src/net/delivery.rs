@@ -1,0 +1,82 @@
+//! Delivery: a second thread beside each network thread, on which the replies of pipelines leave.
+//!
+//! It makes what they reflect as durable as the policy promises, and sends them, while the network thread reads and
+//! runs what others have sent meanwhile. With pipelines of 16 a sync and the sending are a quarter of the work, and the
+//! network thread's time is what bounds the throughput. Whoever sends single requests is answered on the network thread
+//! itself ([`Round`](super::thread::Round)): there sending is half of the work, and on a small machine the processor that
+//! would do it has the clients to serve.
+//!
+//! The network thread wakes this one at the end of a round, not with each connection: a sync takes as long for one as
+//! for many. What is handed in while it works is its next batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::outbox::Outbox;
+use crate::command::Server;
+use crate::engine::{Engine, Seq};
+use crate::error::Error;
+
+#[derive(Default)]
+pub struct Delivery {
+    handed_in: Mutex<HandedIn>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct HandedIn {
+    outboxes: Vec<Arc<Outbox>>,
+    is_over: bool,
+}
+
+impl Delivery {
+    /// Takes an outbox in which something is under way.
+    pub fn take(&self, outbox: Arc<Outbox>) {
+        self.handed_in.lock().outboxes.push(outbox);
+    }
+
+    /// Has what was taken delivered, if it isn't being done already.
+    pub fn begin(&self) {
+        if !self.handed_in.lock().outboxes.is_empty() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Nothing more will be taken.
+    pub fn end(&self) {
+        self.handed_in.lock().is_over = true;
+        self.changed.notify_one();
+    }
+
+    /// The thread: delivers until the end.
+    pub fn run(&self, server: &Server) {
+        let mut outboxes = Vec::new();
+        while self.wait(&mut outboxes) {
+            // for all of them at once; how it ended is asked for each
+            let reflects = outboxes.iter().map(|outbox| outbox.reflects()).max().unwrap_or(0);
+            let _ = acknowledge(&server.engine, reflects);
+            for outbox in outboxes.drain(..) {
+                let sent = outbox.deliver(acknowledge(&server.engine, outbox.reflects()));
+                server.stats.sent(sent);
+            }
+        }
+    }
+
+    /// Waits for outboxes; false at the end.
+    fn wait(&self, outboxes: &mut Vec<Arc<Outbox>>) -> bool {
+        let mut handed_in = self.handed_in.lock();
+        while handed_in.outboxes.is_empty() && !handed_in.is_over {
+            self.changed.wait(&mut handed_in);
+        }
+        std::mem::swap(outboxes, &mut handed_in.outboxes);
+        !outboxes.is_empty()
+    }
+}
+
+/// The journal that panics fails, and tells who waits; connections still need this thread.
+fn acknowledge(engine: &Engine, reflects: Seq) -> Result<(), Error> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| engine.acknowledge(reflects)));
+    outcome.unwrap_or_else(|_| Err(Error::Storage("making changes durable panicked".to_owned())))
+}

@@ -1,0 +1,195 @@
+//! The sending side of a plain connection, and the replies that leave by another thread.
+//!
+//! ```text
+//!            hand_in                    deliver: acknowledged, and all sent
+//!   empty ─────────────▶ under way ───────────────────────────────────────────▶ empty
+//!     ▲                      │ not acknowledged, or not all of it taken at once
+//!     │     settled          ▼
+//!     └────────────────── returned
+//! ```
+//!
+//! The connection's task hands in, the [delivery](super::delivery) thread sends. It never waits for a client: what one
+//! does not take at once comes back, and its own task waits with it. One batch is under way at a time, so replies keep
+//! their order; and since whoever waits for a reply sends nothing before it, a task as a rule finds the outbox empty
+//! when it comes with the next batch, and nobody is woken.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::net::{tcp, unix};
+use tokio::sync::Notify;
+
+use crate::command::clients::Client;
+use crate::engine::Seq;
+use crate::error::Error;
+
+/// A buffer that grew beyond this for one large reply is given back afterwards.
+pub const KEPT_BYTES: usize = 256 * 1024;
+
+/// The sending half of a socket, usable from any thread.
+pub enum Outlet {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+}
+
+impl Outlet {
+    /// Sends what the socket takes; [`io::ErrorKind::WouldBlock`] if that is nothing at the moment.
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Outlet::Tcp(half) => half.try_write(bytes),
+            Outlet::Unix(half) => half.try_write(bytes),
+        }
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        match self {
+            Outlet::Tcp(half) => half.writable().await,
+            Outlet::Unix(half) => half.writable().await,
+        }
+    }
+}
+
+pub struct Outbox {
+    outlet: Outlet,
+    client: Arc<Client>,
+    batch: Mutex<Batch>,
+    /// Told when the connection's task waits for it, or has something coming back.
+    settled: Notify,
+}
+
+#[derive(Default)]
+struct Batch {
+    state: State,
+    /// Replies that have not been sent; with nothing under way or returned, an empty buffer for the next batch.
+    bytes: BytesMut,
+    /// The change that they must not overtake.
+    reflects: Seq,
+    /// The connection's task waits for the end of this.
+    is_awaited: bool,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Empty,
+    UnderWay,
+    Returned(Result<(), Error>),
+}
+
+/// What became of a batch.
+pub enum Settled {
+    Sent,
+    /// The rest is still to be sent.
+    Unsent(BytesMut),
+    /// What its replies say may not last: none of them was sent, and none is to be.
+    Refused(Error),
+}
+
+impl Outbox {
+    pub fn new(outlet: Outlet, client: Arc<Client>) -> Outbox {
+        Outbox { outlet, client, batch: Mutex::default(), settled: Notify::new() }
+    }
+
+    /// Sends from the connection's own task, waiting for the client. Nothing may be under way.
+    pub async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.outlet.try_send(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.outlet.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes replies, and gives an empty buffer for the next ones. Nothing may be under way or returned. They leave when
+    /// somebody [delivers](Outbox::deliver) them.
+    pub fn hand_in(&self, replies: &mut BytesMut, reflects: Seq) {
+        self.client.output_buffer.store(replies.len(), Ordering::Relaxed);
+        let mut batch = self.batch.lock();
+        debug_assert!(matches!(batch.state, State::Empty) && batch.bytes.is_empty());
+        std::mem::swap(&mut batch.bytes, replies);
+        (batch.state, batch.reflects) = (State::UnderWay, reflects);
+    }
+
+    /// The change that the replies under way must not overtake.
+    pub fn reflects(&self) -> Seq {
+        self.batch.lock().reflects
+    }
+
+    /// Sends the batch that is under way, if what it reflects is acknowledged; gives how many bytes have left. Waits for
+    /// nothing.
+    pub fn deliver(&self, acknowledged: Result<(), Error>) -> usize {
+        let mut bytes = std::mem::take(&mut self.batch.lock().bytes);
+        let all = bytes.len();
+        // what goes wrong with the socket its task finds out, too
+        if acknowledged.is_ok() {
+            while let Ok(sent @ 1..) = self.outlet.try_send(&bytes) {
+                bytes.advance(sent);
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+        }
+        let (rest, is_done) = (bytes.len(), bytes.is_empty());
+        if is_done {
+            self.client.output_buffer.store(0, Ordering::Relaxed);
+            bytes = emptied(bytes);
+        }
+        self.client.bytes_out.fetch_add((all - rest) as u64, Ordering::Relaxed);
+        let mut batch = self.batch.lock();
+        batch.state = if is_done { State::Empty } else { State::Returned(acknowledged) };
+        batch.bytes = bytes;
+        if std::mem::take(&mut batch.is_awaited) || !is_done {
+            self.settled.notify_one();
+        }
+        all - rest
+    }
+
+    /// Waits until nothing is under way; what has returned is the caller's from then on.
+    pub async fn settled(&self) -> Settled {
+        loop {
+            if let Some(settled) = self.look() {
+                return settled;
+            }
+            self.settled.notified().await;
+        }
+    }
+
+    /// Waits until something has come back; [`settled`](Outbox::settled) gives it.
+    pub async fn returned(&self) {
+        while !matches!(self.batch.lock().state, State::Returned(_)) {
+            self.settled.notified().await;
+        }
+    }
+
+    fn look(&self) -> Option<Settled> {
+        let mut batch = self.batch.lock();
+        match std::mem::take(&mut batch.state) {
+            State::Empty => Some(Settled::Sent),
+            State::UnderWay => {
+                (batch.state, batch.is_awaited) = (State::UnderWay, true);
+                None
+            }
+            State::Returned(Ok(())) => Some(Settled::Unsent(std::mem::take(&mut batch.bytes))),
+            State::Returned(Err(error)) => {
+                batch.bytes.clear();
+                Some(Settled::Refused(error))
+            }
+        }
+    }
+}
+
+/// A buffer whose bytes have been sent, for further use.
+pub fn emptied(mut buffer: BytesMut) -> BytesMut {
+    if buffer.capacity() > KEPT_BYTES {
+        return BytesMut::new();
+    }
+    buffer.clear();
+    buffer
+}
