@@ -16,7 +16,8 @@ use support::{Connection, Random, Server, request};
 const KILLS: usize = 50;
 const WRITERS: usize = 4;
 const KEYS: usize = 24;
-const PIPELINE: usize = 8;
+/// How many commands a writer sends at once: many, whose replies leave by the delivery thread, and few, whose do not.
+const PIPELINES: [usize; WRITERS] = [8, 1, 2, 16];
 
 /// Values by key, and whether they expire.
 type Records = BTreeMap<String, (String, bool)>;
@@ -102,6 +103,7 @@ fn value(number: u64) -> String {
 /// What one writer knows.
 struct Writer {
     store: String,
+    pipeline: usize,
     random: Random,
     numbers: u64,
     /// What is certainly there.
@@ -119,7 +121,7 @@ impl Writer {
             return;
         }
         loop {
-            let commands: Vec<Command> = (0..PIPELINE)
+            let commands: Vec<Command> = (0..self.pipeline)
                 .map(|_| {
                     self.numbers += 1;
                     Command::any(&mut self.random, self.numbers)
@@ -184,7 +186,8 @@ fn survive(flags: &[&str], kills: usize) {
                 server.connect().call(&["STORE", "CREATE", &store]);
             }
             let random = Random::new(random.next());
-            Writer { store, random, numbers: 0, acknowledged: Records::new(), doubtful: Vec::new() }
+            let (pipeline, acknowledged, doubtful) = (PIPELINES[at], Records::new(), Vec::new());
+            Writer { store, pipeline, random, numbers: 0, acknowledged, doubtful }
         })
         .collect();
     for kill in 0..kills {

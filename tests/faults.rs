@@ -199,6 +199,27 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
     writer.survive_a_kill(&mut server);
 }
 
+/// Of a pipeline, too, nothing is acknowledged: it gets one error, and an end.
+#[test]
+fn a_failing_sync_acknowledges_nothing_of_a_pipeline() {
+    let server = Server::larder(&["--enable-debug-command", "local", "--checkpoint-interval", "3600"]);
+    let pipeline = |at: usize| support::request(&["SET", &format!("key:{at}"), "1"]);
+    let pipeline: Vec<u8> = (0..16).flat_map(pipeline).collect();
+    let mut connection = server.connect();
+    connection.send(&pipeline);
+    (0..16).for_each(|at| assert_eq!(connection.read(), Reply::ok(), "reply {at}"));
+    assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 1"), Reply::ok());
+    connection.send(&pipeline);
+    assert_contains(&connection.read().text(), "MISCONF the journal failed");
+    assert_eq!(connection.read_to_close(), b"");
+    // what reads what is not durable is refused as well, and the server serves on
+    let mut reader = server.connect();
+    reader.send(&b"GET key:1\r\n".repeat(16));
+    assert_contains(&reader.read().text(), "MISCONF");
+    assert_eq!(reader.read_to_close(), b"");
+    assert_eq!(server.connect().ask("PING"), Reply::Simple(b"PONG".to_vec()));
+}
+
 #[test]
 fn a_failing_sync_is_followed_by_a_kill() {
     let mut server = Server::larder(&["--enable-debug-command", "local", "--checkpoint-interval", "3600"]);

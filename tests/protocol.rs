@@ -340,13 +340,19 @@ fn announcements_are_cheap() {
 /// A client that asks and never reads is made to wait; it costs a bounded amount of memory, and nobody else waits.
 #[test]
 fn a_client_that_does_not_read_is_held_back() {
+    // large replies leave one by one, small ones together
+    for (value_bytes, replies) in [(1 << 20, 1_000), (4 << 10, 100_000)] {
+        hold_back(value_bytes, replies);
+    }
+}
+
+fn hold_back(value_bytes: usize, replies: usize) {
     let server = Server::larder(&[]);
     let mut other = server.connect();
-    let value = json_text(1, 1 << 20);
+    let value = json_text(1, value_bytes);
     assert_eq!(other.call(&[b"SET".as_slice(), b"large", &value]), Reply::ok());
     let before = server.resident_bytes();
 
-    let replies = 1000;
     let mut greedy = server.connect();
     let mut socket = greedy.socket();
     let writer = thread::spawn(move || {
@@ -366,6 +372,44 @@ fn a_client_that_does_not_read_is_held_back() {
         assert!(greedy.read() == Reply::Bulk(value.clone()), "reply {index} differs");
     }
     writer.join().unwrap();
+}
+
+/// Replies that nobody reads keep no connection from being killed, and no server from stopping.
+#[test]
+fn replies_that_nobody_reads_stop_nobody() {
+    let mut server = Server::larder(&[]);
+    let mut other = server.connect();
+    other.call(&[b"SET".as_slice(), b"k", &json_text(1, 10_000)]);
+    let pipeline = request(&["GET", "k"]).repeat(32);
+    let greedy = || {
+        let mut greedy = server.connect();
+        let id = greedy.ask("CLIENT ID").integer();
+        let socket = greedy.socket();
+        socket.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        while greedy.try_send(&pipeline).is_ok() {}
+        (greedy, id)
+    };
+    let (mut killed, id) = greedy();
+    let (stopped, _) = greedy();
+    assert_eq!(other.ask(&format!("CLIENT KILL ID {id}")), Reply::Integer(1));
+    let is_gone = || (!other.ask("CLIENT LIST").text().contains(&format!("id={id} "))).then_some(());
+    support::wait_for(is_gone).expect("the connection ends");
+    assert!(killed.read_to_close().len() > 10_000);
+    server.stop();
+    drop(stopped);
+}
+
+/// Who says that nothing more will come still gets all replies.
+#[test]
+fn a_pipeline_is_answered_after_its_sender_has_closed_its_side() {
+    let server = Server::larder(&[]);
+    for count in [1, 100, 10_000] {
+        let mut connection = server.connect();
+        connection.send(&b"INCR n\r\n".repeat(count));
+        connection.socket().shutdown(std::net::Shutdown::Write).unwrap();
+        let replies = connection.read_to_close();
+        assert_eq!(replies.iter().filter(|byte| **byte == b'\n').count(), count);
+    }
 }
 
 /// A server that is told to stop answers what it has received, and refuses who comes later.

@@ -126,29 +126,29 @@ impl Outbox {
     /// nothing.
     pub fn deliver(&self, acknowledged: Result<(), Error>) -> usize {
         let mut bytes = std::mem::take(&mut self.batch.lock().bytes);
-        let all = bytes.len();
+        let mut sent = 0;
         // what goes wrong with the socket its task finds out, too
-        if acknowledged.is_ok() {
-            while let Ok(sent @ 1..) = self.outlet.try_send(&bytes) {
-                bytes.advance(sent);
-                if bytes.is_empty() {
-                    break;
-                }
-            }
+        while acknowledged.is_ok()
+            && sent < bytes.len()
+            && let Ok(some @ 1..) = self.outlet.try_send(&bytes[sent..])
+        {
+            sent += some;
         }
-        let (rest, is_done) = (bytes.len(), bytes.is_empty());
+        let is_done = sent == bytes.len();
         if is_done {
             self.client.output_buffer.store(0, Ordering::Relaxed);
             bytes = emptied(bytes);
+        } else {
+            bytes.advance(sent);
         }
-        self.client.bytes_out.fetch_add((all - rest) as u64, Ordering::Relaxed);
+        self.client.bytes_out.fetch_add(sent as u64, Ordering::Relaxed);
         let mut batch = self.batch.lock();
         batch.state = if is_done { State::Empty } else { State::Returned(acknowledged) };
         batch.bytes = bytes;
         if std::mem::take(&mut batch.is_awaited) || !is_done {
             self.settled.notify_one();
         }
-        all - rest
+        sent
     }
 
     /// Waits until nothing is under way; what has returned is the caller's from then on.
@@ -192,4 +192,107 @@ pub fn emptied(mut buffer: BytesMut) -> BytesMut {
     }
     buffer.clear();
     buffer
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream as Peer;
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    /// An outbox, and its client's side.
+    fn outbox() -> (Arc<Outbox>, Peer) {
+        let (ours, theirs) = Peer::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (_, writer) = UnixStream::from_std(ours).unwrap().into_split();
+        let client = Arc::new(Client::new(1, String::new(), String::new(), 0));
+        (Arc::new(Outbox::new(Outlet::Unix(writer), client)), theirs)
+    }
+
+    async fn writable(outbox: &Outbox) {
+        outbox.outlet.writable().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_leaves_and_its_buffer_serves_again() {
+        let (outbox, mut peer) = outbox();
+        writable(&outbox).await;
+        for (reply, reflects) in [("+OK\r\n", 7), (":12\r\n", 9)] {
+            let mut replies = BytesMut::from(reply);
+            outbox.hand_in(&mut replies, reflects);
+            assert!(replies.is_empty());
+            assert_eq!((outbox.reflects(), outbox.deliver(Ok(()))), (reflects, 5));
+            assert!(matches!(outbox.settled().await, Settled::Sent));
+            let mut read = [0; 5];
+            peer.read_exact(&mut read).unwrap();
+            assert_eq!(read, reply.as_bytes());
+        }
+        let mut next = BytesMut::new();
+        outbox.hand_in(&mut next, 10);
+        assert!(next.capacity() > 0, "the buffer of the batch before");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_acknowledged_does_not_leave() {
+        let (outbox, mut peer) = outbox();
+        writable(&outbox).await;
+        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+        assert_eq!(outbox.deliver(Err(Error::Storage("no".into()))), 0);
+        outbox.returned().await;
+        assert!(matches!(outbox.settled().await, Settled::Refused(Error::Storage(why)) if why == "no"));
+        // and does not come back with the next batch
+        outbox.hand_in(&mut BytesMut::from("+2\r\n"), 8);
+        assert_eq!(outbox.deliver(Ok(())), 4);
+        let mut read = [0; 4];
+        peer.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"+2\r\n");
+    }
+
+    #[tokio::test]
+    async fn what_the_client_does_not_take_comes_back() {
+        let (outbox, mut peer) = outbox();
+        writable(&outbox).await;
+        let all: Vec<u8> = (0..4_000_000_u32).map(|at| at as u8).collect();
+        outbox.hand_in(&mut BytesMut::from(&all[..]), 7);
+        let sent = outbox.deliver(Ok(()));
+        assert!((1..all.len()).contains(&sent));
+        outbox.returned().await;
+        let Settled::Unsent(rest) = outbox.settled().await else { panic!("nothing came back") };
+        assert_eq!(rest.len(), all.len() - sent);
+        let reader = std::thread::spawn(move || {
+            let mut read = vec![0; 4_000_000];
+            peer.read_exact(&mut read).map(|()| read)
+        });
+        outbox.send(&rest).await.unwrap();
+        assert!(reader.join().unwrap().unwrap() == all);
+        assert!(matches!(outbox.settled().await, Settled::Sent));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_delivery() {
+        let (outbox, _peer) = outbox();
+        writable(&outbox).await;
+        for _ in 0..100 {
+            outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+            let delivering = outbox.clone();
+            let delivery = std::thread::spawn(move || delivering.deliver(Ok(())));
+            assert!(matches!(outbox.settled().await, Settled::Sent));
+            delivery.join().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_is_an_error_for_its_task() {
+        let (outbox, peer) = outbox();
+        writable(&outbox).await;
+        drop(peer);
+        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+        assert_eq!(outbox.deliver(Ok(())), 0);
+        let Settled::Unsent(rest) = outbox.settled().await else { panic!("nothing came back") };
+        assert!(outbox.send(&rest).await.is_err());
+    }
 }

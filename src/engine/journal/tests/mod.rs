@@ -78,10 +78,12 @@ fn append(journal: &Journal, life: u64, bytes: usize) -> Result<Seq, Fault> {
     }
 }
 
-/// Waits in both ways that there are, in turns: alone, and as one of a round that is settled together.
+/// Waits in all ways that there are, in turns: alone, blocking, and as one of a round that is settled together.
 fn acknowledge(journal: &Journal, seq: Seq) -> Result<(), Fault> {
-    if seq.is_multiple_of(2) {
-        return acknowledge_alone(journal, seq);
+    match seq % 3 {
+        0 => return acknowledge_alone(journal, seq),
+        1 => return journal.acknowledge(seq),
+        _ => {}
     }
     block_on(poll_fn(|cx| {
         let outcome = journal.poll_gathered(seq, cx);

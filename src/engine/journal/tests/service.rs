@@ -57,6 +57,21 @@ fn what_is_appended_together_is_one_frame_and_one_sync() {
 }
 
 #[test]
+fn who_blocks_does_only_what_the_policy_promises() {
+    for (fsync, syncs) in [(Fsync::Always, 1), (Fsync::EverySec, 0), (Fsync::No, 0)] {
+        let (_disk, journal) = new_journal(fsync);
+        let before = journal.status();
+        let seq = (0..10).map(|_| append(&journal, 1, 10).unwrap()).last().unwrap();
+        journal.acknowledge(seq).unwrap();
+        // what nobody has taken yet stands for the last that somebody has
+        journal.acknowledge(seq + 5).unwrap();
+        let after = journal.status();
+        assert_eq!((after.written, after.frames - before.frames), (10, 1), "{fsync:?}");
+        assert_eq!(after.syncs - before.syncs, syncs, "{fsync:?}");
+    }
+}
+
+#[test]
 fn a_round_is_settled_with_one_frame_and_one_sync_whoever_syncs() {
     let (_disk, journal) = new_journal(Fsync::Always);
     for slow_us in [0, u64::MAX] {
