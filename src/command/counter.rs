@@ -3,7 +3,7 @@
 //! The decimal text of a number is JSON, so counters work in stores of either kind. A missing key counts as 0, and a
 //! counter keeps its expiry.
 
-use super::{Call, Flags, Group, Keys, Plan, Spec, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, write_key};
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number::{self, LongDouble};
@@ -15,14 +15,14 @@ pub static COMMANDS: &[Spec] = &[
         name: "incr",
         syntax: "key",
         summary: "Adds 1 to the integer at a key",
-        plan: |call| add(call, 1),
+        plan: |_| add(1),
         ..COUNTER
     },
     Spec {
         name: "decr",
         syntax: "key",
         summary: "Subtracts 1 from the integer at a key",
-        plan: |call| add(call, -1),
+        plan: |_| add(-1),
         ..COUNTER
     },
     Spec {
@@ -30,7 +30,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "key increment",
         summary: "Adds to the integer at a key",
         arity: 3,
-        plan: |call| add(call, call.integer(2)?),
+        plan: |call| add(call.integer(2)?),
         ..COUNTER
     },
     Spec {
@@ -60,18 +60,17 @@ const COUNTER: Spec = Spec {
     ..Spec::DEFAULT
 };
 
-fn add(call: &mut Call<'_>, increment: i64) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    write(move |txn| {
-        let old = txn.read(&key, |value| match value {
+fn add(increment: i64) -> Result<Plan, Error> {
+    write_key(move |txn, key| {
+        let old = txn.read(key, |value| match value {
             Some(text) => number::parse_i64(text).ok_or(Error::NotInteger),
             None => Ok(0),
         })??;
         let new = old
             .checked_add(increment)
             .ok_or_else(|| Error::other("ERR increment or decrement would overflow"))?;
-        txn.put(&key, Value::integer(new), Expiry::Keep)?;
-        txn.notify(&key, Event::INCRBY);
+        txn.put(key, Value::integer(new), Expiry::Keep)?;
+        txn.notify(key, Event::INCRBY);
         Ok(Reply::Integer(new))
     })
 }
@@ -79,14 +78,13 @@ fn add(call: &mut Call<'_>, increment: i64) -> Result<Plan, Error> {
 fn decrby(call: &mut Call<'_>) -> Result<Plan, Error> {
     let decrement = call.integer(2)?;
     let increment = decrement.checked_neg().ok_or_else(|| Error::other("ERR decrement would overflow"))?;
-    add(call, increment)
+    add(increment)
 }
 
 fn incrbyfloat(call: &mut Call<'_>) -> Result<Plan, Error> {
     let increment = LongDouble::parse(call.arg(2)).ok_or(Error::NotFloat)?;
-    let key = call.key(1)?;
-    write(move |txn| {
-        let old = txn.read(&key, |value| match value {
+    write_key(move |txn, key| {
+        let old = txn.read(key, |value| match value {
             Some(text) => LongDouble::parse(text).ok_or(Error::NotFloat),
             None => Ok(LongDouble::ZERO),
         })??;
@@ -94,8 +92,8 @@ fn incrbyfloat(call: &mut Call<'_>) -> Result<Plan, Error> {
             .checked_add(increment)
             .ok_or_else(|| Error::other("ERR increment would produce NaN or Infinity"))?
             .to_string();
-        txn.put(&key, Value::unchecked(new.clone()), Expiry::Keep)?;
-        txn.notify(&key, Event::INCRBYFLOAT);
+        txn.put(key, Value::unchecked(new.clone()), Expiry::Keep)?;
+        txn.notify(key, Event::INCRBYFLOAT);
         Ok(Reply::text(new))
     })
 }

@@ -1,6 +1,6 @@
 //! DUMP and RESTORE: values on their way between Larder servers.
 
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read_key, write_key};
 use crate::engine::Expiry;
 use crate::engine::tap::Event;
 use crate::error::Error;
@@ -37,10 +37,9 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-fn dump_value(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| {
-        let payload = txn.get(&key)?.map(|record| dump::encode(&record.value).into());
+fn dump_value(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| {
+        let payload = txn.get(key)?.map(|record| dump::encode(&record.value).into());
         Ok(Reply::bulk_or_null(payload))
     })
 }
@@ -87,11 +86,10 @@ impl Options {
 /// As in Redis, a key in the way is noticed before anything that is wrong with the payload.
 fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
     let options = Options::parse(call)?;
-    let key = call.key(1)?;
     let ttl_ms = number::parse_i64(call.arg(2));
     let value = dump::decode(call.arg(3));
-    write(move |txn| {
-        let is_there = txn.peek(&key)?.is_some();
+    write_key(move |txn, key| {
+        let is_there = txn.peek(key)?.is_some();
         if is_there && !options.replaces {
             return Err(Error::other("BUSYKEY Target key name already exists."));
         }
@@ -103,14 +101,14 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
             deadline if options.is_absolute => Expiry::At(deadline),
             ttl => Expiry::At(txn.now_ms().saturating_add(ttl)),
         };
-        txn.put(&key, Value::unchecked(value), expiry)?;
+        txn.put(key, Value::unchecked(value), expiry)?;
         match expiry {
             Expiry::At(deadline) if deadline <= txn.now_ms() => {
                 if is_there {
-                    txn.notify(&key, Event::DEL);
+                    txn.notify(key, Event::DEL);
                 }
             }
-            _ => txn.notify(&key, Event::RESTORE),
+            _ => txn.notify(key, Event::RESTORE),
         }
         Ok(Reply::OK)
     })

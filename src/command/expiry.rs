@@ -4,7 +4,7 @@
 //! nearest.
 
 use super::key::delete;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read_key, write_key};
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -49,28 +49,28 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "ttl",
         summary: "Returns the seconds until a key expires; -1: never, -2: no such key",
-        plan: |call| ask(call, |deadline, now_ms| rounded_seconds(deadline.saturating_sub(now_ms))),
+        plan: |_| ask(|deadline, now_ms| rounded_seconds(deadline.saturating_sub(now_ms))),
         ..ASKING
     },
     Spec {
         name: "pttl",
         summary: "Returns the milliseconds until a key expires; -1: never, -2: no such key",
         since: "2.6.0",
-        plan: |call| ask(call, |deadline, now_ms| deadline.saturating_sub(now_ms)),
+        plan: |_| ask(|deadline, now_ms| deadline.saturating_sub(now_ms)),
         ..ASKING
     },
     Spec {
         name: "expiretime",
         summary: "Returns when a key expires, in seconds since 1970; -1: never, -2: no such key",
         since: "7.0.0",
-        plan: |call| ask(call, |deadline, _| rounded_seconds(deadline)),
+        plan: |_| ask(|deadline, _| rounded_seconds(deadline)),
         ..ASKING
     },
     Spec {
         name: "pexpiretime",
         summary: "Returns when a key expires, in milliseconds since 1970; -1: never, -2: no such key",
         since: "7.0.0",
-        plan: |call| ask(call, |deadline, _| deadline),
+        plan: |_| ask(|deadline, _| deadline),
         ..ASKING
     },
     Spec {
@@ -92,31 +92,29 @@ fn set_deadline(call: &Call<'_>, unit_ms: i64, base_ms: i64) -> Result<Plan, Err
     let conditions = Conditions::parse(call)?;
     let deadline = call.integer(2)?.checked_mul(unit_ms).and_then(|after| after.checked_add(base_ms));
     let deadline = deadline.ok_or(Error::ExpireTime(call.spec.name))?;
-    let key = call.key(1)?;
-    write(move |txn| {
-        let Some(meta) = txn.peek(&key)? else { return Ok(Reply::Integer(0)) };
+    write_key(move |txn, key| {
+        let Some(meta) = txn.peek(key)? else { return Ok(Reply::Integer(0)) };
         if !conditions.allow(meta.expires_at_ms.map(|current| current as i64), deadline) {
             return Ok(Reply::Integer(0));
         }
         match u64::try_from(deadline).ok().filter(|deadline| *deadline > txn.now_ms()) {
             Some(deadline) => {
-                if let Some(record) = txn.get(&key)? {
-                    txn.set_expiry(&key, &record, Expiry::At(deadline))?;
-                    txn.notify(&key, Event::EXPIRE);
+                if let Some(record) = txn.get(key)? {
+                    txn.set_expiry(key, &record, Expiry::At(deadline))?;
+                    txn.notify(key, Event::EXPIRE);
                 }
             }
             None => {
-                delete(txn, &key)?;
+                delete(txn, key)?;
             }
         }
         Ok(Reply::Integer(1))
     })
 }
 
-fn ask(call: &Call<'_>, answer: fn(deadline: u64, now_ms: u64) -> u64) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| {
-        let meta = txn.peek(&key)?;
+fn ask(answer: fn(deadline: u64, now_ms: u64) -> u64) -> Result<Plan, Error> {
+    read_key(move |txn, key| {
+        let meta = txn.peek(key)?;
         Ok(Reply::Integer(match meta.map(|meta| meta.expires_at_ms) {
             None => -2,
             Some(None) => -1,
@@ -125,13 +123,12 @@ fn ask(call: &Call<'_>, answer: fn(deadline: u64, now_ms: u64) -> u64) -> Result
     })
 }
 
-fn persist(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    write(move |txn| {
-        let expires = txn.peek(&key)?.is_some_and(|meta| meta.expires_at_ms.is_some());
-        if expires && let Some(record) = txn.get(&key)? {
-            txn.set_expiry(&key, &record, Expiry::Persist)?;
-            txn.notify(&key, Event::PERSIST);
+fn persist(_: &mut Call<'_>) -> Result<Plan, Error> {
+    write_key(move |txn, key| {
+        let expires = txn.peek(key)?.is_some_and(|meta| meta.expires_at_ms.is_some());
+        if expires && let Some(record) = txn.get(key)? {
+            txn.set_expiry(key, &record, Expiry::Persist)?;
+            txn.notify(key, Event::PERSIST);
         }
         Ok(Reply::Integer(i64::from(expires)))
     })

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::deadline::{ExpiryOption, notify_put};
-use super::{Call, Flags, Group, Keys, Plan, Spec, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, write_key};
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number::{self, LongDouble};
@@ -103,9 +103,8 @@ fn count<N: Number>(call: &Call<'_>, options: &Options, increment: N) -> Result<
     let (saturate, enx) = (options.saturate, options.enx);
     let expiry = options.expiry.resolve(call)?.unwrap_or(Expiry::Keep);
     let protocol = call.session.protocol;
-    let key = call.key(1)?;
-    write(move |txn| {
-        let record = txn.get(&key)?;
+    write_key(move |txn, key| {
+        let record = txn.get(key)?;
         let expires = record.as_ref().is_some_and(|record| record.expires_at_ms.is_some());
         let old = record.map_or(Ok(N::ZERO), |record| N::stored(&record.value))?;
         let answer = |new: N, applied: N| Reply::Array(vec![new.reply(protocol), applied.reply(protocol)]);
@@ -114,10 +113,10 @@ fn count<N: Number>(call: &Call<'_>, options: &Options, increment: N) -> Result<
         };
         let applied = new.checked_sub(old).ok_or_else(|| Error::other(N::APPLIED_TOO_LARGE))?;
         let expiry = if enx && expires { Expiry::Keep } else { expiry };
-        txn.put(&key, new.value(), expiry)?;
-        notify_put(txn, &key, N::EVENT, expiry);
+        txn.put(key, new.value(), expiry)?;
+        notify_put(txn, key, N::EVENT, expiry);
         if expires && expiry == Expiry::Persist {
-            txn.notify(&key, Event::PERSIST);
+            txn.notify(key, Event::PERSIST);
         }
         Ok(answer(new, applied))
     })

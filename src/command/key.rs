@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::reach::Stores;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, write, write_also};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read, read_key, write, write_also};
 use crate::engine::{Event, WriteTxn};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -152,9 +152,8 @@ fn count_existing(call: &mut Call<'_>) -> Result<Plan, Error> {
     })
 }
 
-fn type_of(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| Ok(Reply::Simple(if txn.peek(&key)?.is_some() { "string" } else { "none" })))
+fn type_of(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| Ok(Reply::Simple(if txn.peek(key)?.is_some() { "string" } else { "none" })))
 }
 
 fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {

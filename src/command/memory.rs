@@ -4,7 +4,7 @@ use tikv_jemalloc_ctl::{epoch, stats};
 
 use super::server::text;
 use super::table::help;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, reply};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read_key, reply};
 use crate::engine::Meta;
 use crate::error::Error;
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
@@ -83,9 +83,8 @@ fn usage(call: &mut Call<'_>) -> Result<Plan, Error> {
             _ => return Err(Error::Syntax),
         }
     }
-    let key = call.key(2)?;
-    read(move |txn| {
-        let meta = txn.peek(&key)?;
+    read_key(move |txn, key| {
+        let meta = txn.peek(key)?;
         Ok(meta.map_or(Reply::Null, |meta| Reply::Integer(record_bytes(key.name.len(), &meta) as i64)))
     })
 }

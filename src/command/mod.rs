@@ -116,6 +116,23 @@ pub fn write(run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'stat
     Ok(Plan::Write(Box::new(run), MoreKeys::new()))
 }
 
+/// A plan that reads the first declared key.
+pub fn read_key(
+    run: impl FnOnce(&ReadTxn<'_>, &Key) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    read(move |txn| run(txn, txn.key()?))
+}
+
+/// A plan that reads and writes the first declared key.
+pub fn write_key(
+    run: impl FnOnce(&mut WriteTxn<'_>, &Key) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    write(move |txn| {
+        let key = txn.key()?;
+        run(txn, key)
+    })
+}
+
 /// A plan that reads and writes the declared keys, and some more.
 pub fn write_also(
     more: MoreKeys,

@@ -4,7 +4,7 @@
 //! value that was just set.
 
 use super::table::help;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read_key};
 use crate::engine::ReadTxn;
 use crate::error::Error;
 use crate::record::number;
@@ -43,19 +43,19 @@ static SUBCOMMANDS: &[Spec] = &[
         name: "object|freq",
         summary: "Fails as in Redis without an LFU policy: frequencies of access are not kept",
         since: "4.0.0",
-        plan: |call| of_existing(call, |_, _| Err(Error::other(NO_FREQUENCY))),
+        plan: |_| of_existing(|_, _| Err(Error::other(NO_FREQUENCY))),
         ..SUBCOMMAND
     },
     Spec {
         name: "object|idletime",
         summary: "Returns 0: times of access are not kept",
-        plan: |call| of_existing(call, |_, _| Ok(Reply::Integer(0))),
+        plan: |_| of_existing(|_, _| Ok(Reply::Integer(0))),
         ..SUBCOMMAND
     },
     Spec {
         name: "object|refcount",
         summary: "Returns 1: values are not shared",
-        plan: |call| of_existing(call, |_, _| Ok(Reply::Integer(1))),
+        plan: |_| of_existing(|_, _| Ok(Reply::Integer(1))),
         ..SUBCOMMAND
     },
     Spec {
@@ -79,16 +79,12 @@ const INT_BYTES_MAX: usize = 20;
 const EMBEDDED_BYTES_MAX: usize = 44;
 
 /// Null if there is no such key.
-fn of_existing(
-    call: &Call<'_>,
-    answer: fn(&ReadTxn<'_>, &Key) -> Result<Reply, Error>,
-) -> Result<Plan, Error> {
-    let key = call.key(2)?;
-    read(move |txn| if txn.peek(&key)?.is_some() { answer(txn, &key) } else { Ok(Reply::Null) })
+fn of_existing(answer: fn(&ReadTxn<'_>, &Key) -> Result<Reply, Error>) -> Result<Plan, Error> {
+    read_key(move |txn, key| if txn.peek(key)?.is_some() { answer(txn, key) } else { Ok(Reply::Null) })
 }
 
-fn encoding(call: &mut Call<'_>) -> Result<Plan, Error> {
-    of_existing(call, |txn, key| {
+fn encoding(_: &mut Call<'_>) -> Result<Plan, Error> {
+    of_existing(|txn, key| {
         let value_bytes = txn.peek(key)?.map_or(0, |meta| meta.value_bytes);
         let is_integer = value_bytes <= INT_BYTES_MAX
             && txn.get(key)?.is_some_and(|record| number::parse_i64(&record.value).is_some());

@@ -1,6 +1,6 @@
 //! GETRECORD: a record with what is known beside its value, in one look.
 
-use super::{Call, Flags, Group, Keys, Plan, Spec, read};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read_key};
 use crate::error::Error;
 use crate::resp::Reply;
 
@@ -17,10 +17,9 @@ pub static COMMANDS: &[Spec] = &[Spec {
     ..Spec::DEFAULT
 }];
 
-fn get_record(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| {
-        let (Some(meta), Some(record)) = (txn.peek(&key)?, txn.get(&key)?) else { return Ok(Reply::Null) };
+fn get_record(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| {
+        let (Some(meta), Some(record)) = (txn.peek(key)?, txn.get(key)?) else { return Ok(Reply::Null) };
         let count = |number: u64| Reply::Integer(number as i64);
         let remaining = record.expires_at_ms.map_or(-1, |at| at.saturating_sub(txn.now_ms()) as i64);
         let plain_bytes = (key.name.len() + record.value.len()) as u64;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::deadline::ExpiryOption;
 use super::key::delete;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, read, read_key, write_key};
 use crate::engine::{Event, Expiry, Record};
 use crate::error::Error;
 use crate::record::digest::digest;
@@ -155,9 +155,8 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| Ok(Reply::bulk_or_null(txn.get(&key)?.map(|record| record.value))))
+fn get(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| Ok(Reply::bulk_or_null(txn.get(key)?.map(|record| record.value))))
 }
 
 fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -169,15 +168,15 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
-    write(move |txn| {
-        let found = txn.get(&key)?;
+    let lookups = call.server.stats.lookups.clone();
+    write_key(move |txn, key| {
+        let found = txn.get(key)?;
         lookups.count_one(found.is_some());
         let Some(record) = found else {
-            txn.notify(&key, Event::KEY_MISS);
+            txn.notify(key, Event::KEY_MISS);
             return Ok(Reply::Null);
         };
-        delete(txn, &key)?;
+        delete(txn, key)?;
         Ok(Reply::Bulk(record.value))
     })
 }
@@ -190,21 +189,21 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     // as in Redis, a bad time is an error only if there is a record to give it to
     let expiry = expiry.resolve(call);
-    let (key, lookups) = (call.key(1)?, call.server.stats.lookups.clone());
-    write(move |txn| {
-        let found = txn.get(&key)?;
+    let lookups = call.server.stats.lookups.clone();
+    write_key(move |txn, key| {
+        let found = txn.get(key)?;
         lookups.count_one(found.is_some());
         let Some(record) = found else {
-            txn.notify(&key, Event::KEY_MISS);
+            txn.notify(key, Event::KEY_MISS);
             return Ok(Reply::Null);
         };
         match expiry? {
             None => {}
             Some(Expiry::Persist) if record.expires_at_ms.is_none() => {}
             Some(expiry) => {
-                txn.set_expiry(&key, &record, expiry)?;
+                txn.set_expiry(key, &record, expiry)?;
                 txn.notify(
-                    &key,
+                    key,
                     match expiry {
                         Expiry::At(deadline) if deadline <= txn.now_ms() => Event::DEL,
                         Expiry::At(_) => Event::EXPIRE,
@@ -217,16 +216,14 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     })
 }
 
-fn strlen(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| Ok(Reply::Integer(txn.peek(&key)?.map_or(0, |meta| meta.value_bytes as i64))))
+fn strlen(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| Ok(Reply::Integer(txn.peek(key)?.map_or(0, |meta| meta.value_bytes as i64))))
 }
 
 fn getrange(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (start, end) = (call.integer(2)?, call.integer(3)?);
-    let key = call.key(1)?;
-    read(move |txn| {
-        let Some(record) = txn.get(&key)? else { return Ok(Reply::Bulk(Bytes::new())) };
+    read_key(move |txn, key| {
+        let Some(record) = txn.get(key)? else { return Ok(Reply::Bulk(Bytes::new())) };
         Ok(Reply::Bulk(record.value.slice(range(start, end, record.value.len()))))
     })
 }
@@ -245,17 +242,16 @@ fn range(start: i64, end: i64, len: usize) -> Range<usize> {
 fn append(call: &mut Call<'_>) -> Result<Plan, Error> {
     let tail = call.word(2);
     let bytes_max = call.server.config.proto_max_bulk_len();
-    let key = call.key(1)?;
-    write(move |txn| {
-        let head_bytes = txn.peek(&key)?.map_or(0, |meta| meta.value_bytes);
+    write_key(move |txn, key| {
+        let head_bytes = txn.peek(key)?.map_or(0, |meta| meta.value_bytes);
         if head_bytes > 0 && head_bytes + tail.len() > bytes_max {
             return Err(Error::ValueTooLong);
         }
-        let head = txn.get(&key)?.map_or(Bytes::new(), |record| record.value);
+        let head = txn.get(key)?.map_or(Bytes::new(), |record| record.value);
         let whole = [&head[..], &tail[..]].concat();
         let length = whole.len();
-        txn.put(&key, Value::unchecked(whole), Expiry::Keep)?;
-        txn.notify(&key, Event::APPEND);
+        txn.put(key, Value::unchecked(whole), Expiry::Keep)?;
+        txn.notify(key, Event::APPEND);
         Ok(Reply::Integer(length as i64))
     })
 }
@@ -265,29 +261,27 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
     let offset = usize::try_from(offset).map_err(|_| Error::other("ERR offset is out of range"))?;
     let patch = call.word(3);
     let bytes_max = call.server.config.proto_max_bulk_len();
-    let key = call.key(1)?;
-    write(move |txn| {
+    write_key(move |txn, key| {
         if patch.is_empty() {
-            return Ok(Reply::Integer(txn.peek(&key)?.map_or(0, |meta| meta.value_bytes as i64)));
+            return Ok(Reply::Integer(txn.peek(key)?.map_or(0, |meta| meta.value_bytes as i64)));
         }
         let end =
             offset.checked_add(patch.len()).filter(|end| *end <= bytes_max).ok_or(Error::ValueTooLong)?;
-        let old = txn.get(&key)?.map_or(Bytes::new(), |record| record.value);
+        let old = txn.get(key)?.map_or(Bytes::new(), |record| record.value);
         let length = old.len().max(end);
         let mut value = Vec::with_capacity(length);
         value.extend_from_slice(&old);
         value.resize(length, 0);
         value[offset..end].copy_from_slice(&patch);
-        txn.put(&key, Value::unchecked(value), Expiry::Keep)?;
-        txn.notify(&key, Event::SETRANGE);
+        txn.put(key, Value::unchecked(value), Expiry::Keep)?;
+        txn.notify(key, Event::SETRANGE);
         Ok(Reply::Integer(length as i64))
     })
 }
 
-fn digest_of(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let key = call.key(1)?;
-    read(move |txn| {
-        let digest = txn.get(&key)?.map(|record| Bytes::copy_from_slice(&digest(&record.value)));
+fn digest_of(_: &mut Call<'_>) -> Result<Plan, Error> {
+    read_key(move |txn, key| {
+        let digest = txn.get(key)?.map(|record| Bytes::copy_from_slice(&digest(&record.value)));
         Ok(Reply::bulk_or_null(digest))
     })
 }

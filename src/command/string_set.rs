@@ -6,7 +6,7 @@
 use super::condition::{Condition, Test};
 use super::deadline::{ExpiryOption, Timing, notify_put};
 use super::key::delete;
-use super::{Call, Flags, Group, Keys, Plan, Spec, write};
+use super::{Call, Flags, Group, Keys, Plan, Spec, write, write_key};
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
 use crate::record::number;
@@ -152,20 +152,20 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
         expiry.take(call, at, ExpiryOption::KeepTtl)?.ok_or(Error::Syntax)
     })?;
     let expiry = expiry.resolve(call)?.unwrap_or(Expiry::Never);
-    let (key, value) = (call.key(1)?, call.value(2)?);
+    let value = call.value(2)?;
     let lookups = get.then(|| call.server.stats.lookups.clone());
-    write(move |txn| {
-        let old = if get { txn.get(&key)? } else { None };
+    write_key(move |txn, key| {
+        let old = if get { txn.get(key)? } else { None };
         if let Some(lookups) = lookups {
             lookups.count_one(old.is_some());
         }
         if get && old.is_none() {
-            txn.notify(&key, Event::KEY_MISS);
+            txn.notify(key, Event::KEY_MISS);
         }
-        let holds = condition.holds(txn, &key)?;
+        let holds = condition.holds(txn, key)?;
         if holds {
-            txn.put(&key, value, expiry)?;
-            notify_put(txn, &key, Event::SET, expiry);
+            txn.put(key, value, expiry)?;
+            notify_put(txn, key, Event::SET, expiry);
         }
         Ok(match (get, holds) {
             (true, _) => Reply::bulk_or_null(old.map(|record| record.value)),
@@ -177,10 +177,10 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn set_expiring(call: &mut Call<'_>, timing: Timing) -> Result<Plan, Error> {
     let expiry = Expiry::At(timing.deadline_at(call, 2)?);
-    let (key, value) = (call.key(1)?, call.value(3)?);
-    write(move |txn| {
-        txn.put(&key, value, expiry)?;
-        notify_put(txn, &key, Event::SET, expiry);
+    let value = call.value(3)?;
+    write_key(move |txn, key| {
+        txn.put(key, value, expiry)?;
+        notify_put(txn, key, Event::SET, expiry);
         Ok(Reply::OK)
     })
 }
@@ -191,16 +191,16 @@ fn setnx(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (key, value) = (call.key(1)?, call.value(2)?);
+    let value = call.value(2)?;
     let lookups = call.server.stats.lookups.clone();
-    write(move |txn| {
-        let old = txn.get(&key)?;
+    write_key(move |txn, key| {
+        let old = txn.get(key)?;
         lookups.count_one(old.is_some());
         if old.is_none() {
-            txn.notify(&key, Event::KEY_MISS);
+            txn.notify(key, Event::KEY_MISS);
         }
-        txn.put(&key, value, Expiry::Never)?;
-        txn.notify(&key, Event::SET);
+        txn.put(key, value, Expiry::Never)?;
+        txn.notify(key, Event::SET);
         Ok(Reply::bulk_or_null(old.map(|record| record.value)))
     })
 }
@@ -278,23 +278,21 @@ fn delex(call: &mut Call<'_>) -> Result<Plan, Error> {
         4 => condition.take(call, 2, Test::COMPARISONS)?.is_some(),
         _ => return Err(call.arity_error()),
     };
-    let key = call.key(1)?;
-    write(move |txn| {
+    write_key(move |txn, key| {
         // as in Redis, the condition matters only if there is a record
-        if txn.peek(&key)?.is_none() {
+        if txn.peek(key)?.is_none() {
             return Ok(Reply::Integer(0));
         }
         if !known {
             return Err(Error::other("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE"));
         }
-        Ok(as_integer(condition.holds(txn, &key)? && delete(txn, &key)?))
+        Ok(as_integer(condition.holds(txn, key)? && delete(txn, key)?))
     })
 }
 
 fn delifeq(call: &mut Call<'_>) -> Result<Plan, Error> {
     let condition = Condition::if_equal(call.word(2));
-    let key = call.key(1)?;
-    write(move |txn| Ok(as_integer(condition.holds(txn, &key)? && delete(txn, &key)?)))
+    write_key(move |txn, key| Ok(as_integer(condition.holds(txn, key)? && delete(txn, key)?)))
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Engine {
             resolved.declare_missing(keys, &on_disk);
         }
         let Resolved { stores, declared, reflects, .. } = resolved;
-        let result = run(&ReadTxn::new(now_ms, stores, declared, self, epoch))?;
+        let result = run(&ReadTxn::new(now_ms, stores, keys, declared, self, epoch))?;
         Ok((result, reflects))
     }
 
@@ -238,7 +238,7 @@ impl Engine {
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
             let Resolved { declared, reflects, .. } = resolved;
             let (state, changes, listening) = (&*state, &mut changes, &self.listening);
-            (run(&mut WriteTxn { now_ms, state, declared, changes, listening })?, reflects)
+            (run(&mut WriteTxn { now_ms, state, keys, declared, changes, listening })?, reflects)
         };
         if state.is_bounded
             && let Some(unfit) = self.fit(&mut state, &mut changes, weighed)?

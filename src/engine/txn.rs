@@ -243,6 +243,7 @@ pub struct ReadTxn<'t> {
     now_ms: u64,
     /// The generation of each store that a key was declared in.
     stores: SmallVec<[(StoreId, Generation); 1]>,
+    keys: &'t [Key],
     declared: DeclaredKeys<'t>,
     engine: &'t Engine,
     /// When LMDB was looked at.
@@ -253,11 +254,17 @@ impl<'t> ReadTxn<'t> {
     pub(super) fn new(
         now_ms: u64,
         stores: SmallVec<[(StoreId, Generation); 1]>,
+        keys: &'t [Key],
         declared: DeclaredKeys<'t>,
         engine: &'t Engine,
         epoch: u64,
     ) -> ReadTxn<'t> {
-        ReadTxn { now_ms, stores, declared, engine, epoch }
+        ReadTxn { now_ms, stores, keys, declared, engine, epoch }
+    }
+
+    /// The first declared key.
+    pub fn key(&self) -> Result<&'t Key, Error> {
+        self.keys.first().ok_or_else(undeclared)
     }
 
     /// Milliseconds since 1970: the one time of the whole transaction.
@@ -323,6 +330,7 @@ impl<'t> ReadTxn<'t> {
 pub struct WriteTxn<'t> {
     pub(super) now_ms: u64,
     pub(super) state: &'t State,
+    pub(super) keys: &'t [Key],
     pub(super) declared: DeclaredKeys<'t>,
     pub(super) changes: &'t mut Changes,
     pub(super) listening: &'t Listening,
@@ -421,6 +429,11 @@ fn index_of(effects: &[Effect]) -> HashMap<(Generation, Bytes), usize> {
 }
 
 impl<'t> WriteTxn<'t> {
+    /// The first declared key.
+    pub fn key(&self) -> Result<&'t Key, Error> {
+        self.keys.first().ok_or_else(undeclared)
+    }
+
     /// Milliseconds since 1970: the one time of the whole transaction.
     pub fn now_ms(&self) -> u64 {
         self.now_ms

@@ -264,7 +264,7 @@ fn parse_number(text: &[u8]) -> Option<i64> {
 }
 
 /// The arguments of a complete array that the scanner has passed.
-fn decode(request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
+fn decode(mut request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
     // A count of zero or less; the crate knows -1 alone.
     if let [b'*', b'0' | b'-', ..] = *request {
         return Ok(Vec::new());
@@ -273,12 +273,19 @@ fn decode(request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
         return Err(ProtocolError::Undecodable);
     };
     let mut args = Vec::with_capacity(frames.len());
-    for frame in frames {
-        let RangeFrame::BulkString((start, end)) = frame else {
-            return Err(ProtocolError::Undecodable);
-        };
+    let mut ranges = frames.into_iter().map(|frame| match frame {
+        RangeFrame::BulkString(range) => Ok(range),
+        _ => Err(ProtocolError::Undecodable),
+    });
+    let last = ranges.next_back().ok_or(ProtocolError::Undecodable)??;
+    for range in ranges {
+        let (start, end) = range?;
         args.push(request.slice(start..end));
     }
+    // the last one takes the request over: one share of the buffer less
+    request.truncate(last.1);
+    request.advance(last.0);
+    args.push(request);
     Ok(args)
 }
 
