@@ -216,7 +216,7 @@ fn journal_entries() {
     let effects = [
         Effect::Put { generation: 5, key: key.clone(), value, expires_at_ms: Some(1_700_000_000_000) },
         Effect::Remove { generation: 5, key },
-        Effect::Define { store: 16, generation: 6, definition },
+        Effect::Define { store: 16, generation: 6, definition: definition.into() },
         Effect::Drop { store: 16 },
         Effect::Flush { store: 0, generation: 7 },
         Effect::Swap { a: 0, b: 1 },

@@ -61,7 +61,7 @@ fn who_blocks_does_only_what_the_policy_promises() {
     for (fsync, syncs) in [(Fsync::Always, 1), (Fsync::EverySec, 0), (Fsync::No, 0)] {
         let (_disk, journal) = new_journal(fsync);
         let before = journal.status();
-        let seq = (0..10).map(|_| append(&journal, 1, 10).unwrap()).last().unwrap();
+        let seq = (0..10).map(|_| append(&journal, 1, 10).unwrap()).next_back().unwrap();
         journal.acknowledge(seq).unwrap();
         // what nobody has taken yet stands for the last that somebody has
         journal.acknowledge(seq + 5).unwrap();
