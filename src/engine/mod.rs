@@ -38,6 +38,7 @@ mod powercut;
 mod press;
 mod priority;
 mod quota;
+mod replay;
 mod retention;
 mod room;
 mod state;

@@ -9,15 +9,15 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cache::RecordCache;
 use super::checkpoint::Control;
-use super::effect::{Definition, Effect, Malformed};
+use super::effect::{Definition, Malformed};
 use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
 use super::lmdb::{self, Snapshot, Tables};
+use super::replay::replay;
 use super::retention::Timeline;
 use super::room::Room;
-use super::state::{Leftovers, State};
+use super::state::State;
 use super::{Engine, Fault, Seq, clock, directory, sweep};
 use crate::record::compress::Compression;
-use crate::store::usage::Weight;
 use crate::store::{Generation, Kind, ServerQuota, StoreId};
 
 /// How an engine runs. See the settings of the same names.
@@ -162,14 +162,6 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let through = tables.checkpoint(&snapshot)?;
     let mut state = load(tables, &snapshot, options)?;
     number_stores(tables, &snapshot, &mut state, options.databases)?;
-    let mut leftovers = Leftovers::default();
-    let mut replay = |seq: Seq, entry: &[u8]| -> Result<(), OpenError> {
-        for effect in Effect::decode_all(entry).map_err(|why| OpenError::Replay { seq, why })? {
-            replay_effect(tables, &snapshot, &mut state, seq, effect, &mut leftovers)?;
-        }
-        leftovers = Leftovers::default();
-        Ok(())
-    };
     let journal_options = journal::Options {
         fsync: options.fsync,
         segment_bytes: options.journal_segment_bytes,
@@ -177,8 +169,10 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
         disk: options.disk.clone(),
         ..journal::Options::default()
     };
-    let (journal, recovery) =
-        Journal::open(&options.dir.join("journal"), journal_options, through, &mut replay)?;
+    let dir = options.dir.join("journal");
+    let open =
+        |replay: &mut journal::Replay<'_, OpenError>| Journal::open(&dir, journal_options, through, replay);
+    let (journal, recovery) = replay(tables, &mut state, open)?;
     if let Some(lost) = &recovery.salvaged {
         tracing::error!(%lost, last = recovery.last, "salvaged: what followed this entry is gone");
     }
@@ -227,48 +221,6 @@ fn number_stores(
 
 fn first_generation(id: StoreId) -> Generation {
     Generation::from(id) + 1
-}
-
-fn replay_effect(
-    tables: &Tables,
-    snapshot: &Snapshot<'_>,
-    state: &mut State,
-    seq: Seq,
-    effect: Effect,
-    leftovers: &mut Leftovers,
-) -> Result<(), Fault> {
-    let replaced = match &effect {
-        Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
-            weight_at(tables, snapshot, state, *generation, key)?
-        }
-        _ => None,
-    };
-    let store = match &effect {
-        Effect::Flush { store, .. } => Some(*store),
-        Effect::Define { store, .. } if state.catalog.get(*store).is_none() => Some(*store),
-        _ => None,
-    };
-    state.apply(seq, effect, replaced, leftovers);
-    // A checkpoint that was cut off may have written records of a generation that LMDB's stores don't name yet.
-    if let Some(generation) = store.and_then(|id| state.catalog.get(id)).map(|store| store.generation) {
-        let written = tables.usage(snapshot, generation)?;
-        state.catalog.change_usage(generation, |usage| *usage = written);
-    }
-    Ok(())
-}
-
-/// What the record at a key weighs now, in the overlay or in LMDB.
-fn weight_at(
-    tables: &Tables,
-    snapshot: &Snapshot<'_>,
-    state: &State,
-    generation: Generation,
-    key: &[u8],
-) -> Result<Option<Weight>, Fault> {
-    match state.entry(generation, key) {
-        Some(entry) => Ok(entry.live.as_ref().map(|live| live.weight(key))),
-        None => Ok(tables.record(snapshot, generation, key)?.map(|record| record.weight(key))),
-    }
 }
 
 impl Drop for Engine {

@@ -58,6 +58,23 @@ impl Usage {
         self.stored_bytes = self.stored_bytes.saturating_sub(weight.stored_bytes);
     }
 
+    /// Adds what others hold.
+    pub fn merge(&mut self, other: &Usage) {
+        self.records += other.records;
+        self.expiring += other.expiring;
+        self.plain_bytes += other.plain_bytes;
+        self.stored_bytes += other.stored_bytes;
+    }
+
+    /// Takes some records away, and adds what they have become. Saturates as [`subtract`](Usage::subtract) does.
+    pub fn replace(&mut self, before: &Usage, after: &Usage) {
+        self.records = self.records.saturating_sub(before.records);
+        self.expiring = self.expiring.saturating_sub(before.expiring);
+        self.plain_bytes = self.plain_bytes.saturating_sub(before.plain_bytes);
+        self.stored_bytes = self.stored_bytes.saturating_sub(before.stored_bytes);
+        self.merge(after);
+    }
+
     /// Plain bytes by stored bytes; 1 for an empty store.
     pub fn ratio(&self) -> f64 {
         if self.stored_bytes == 0 { 1.0 } else { self.plain_bytes as f64 / self.stored_bytes as f64 }

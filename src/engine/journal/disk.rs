@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ pub trait Disk: Debug + Send + Sync {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names and sizes of the files in a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// All bytes of a file, in place of what the buffer held.
+    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()>;
     /// A new file, empty whatever stood there before.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// An existing file, for writing.
@@ -66,8 +67,9 @@ impl Disk for RealDisk {
         Ok(files)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.clear();
+        File::open(path)?.read_to_end(bytes).map(drop)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

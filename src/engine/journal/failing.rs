@@ -35,8 +35,8 @@ impl Disk for FailingDisk {
         RealDisk.list(dir)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(path)
+    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+        RealDisk.read(path, bytes)
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

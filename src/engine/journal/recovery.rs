@@ -99,10 +99,11 @@ impl Survey {
             proof: None,
             lost: None,
         };
-        let mut files = Vec::with_capacity(names.len());
+        // one buffer for all segments: memory that is new to the process costs as much as reading
+        let (mut files, mut bytes) = (Vec::with_capacity(names.len()), Vec::new());
         for name in names {
             let path = dir.join(name.to_string());
-            let bytes = disk.read(&path).map_err(|error| JournalError::io("read", &path, error))?;
+            disk.read(&path, &mut bytes).map_err(|error| JournalError::io("read", &path, error))?;
             files.push(walk.file(name, &bytes, replay)?);
         }
         let last_found =

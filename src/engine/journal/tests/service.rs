@@ -61,10 +61,12 @@ fn who_blocks_does_only_what_the_policy_promises() {
     for (fsync, syncs) in [(Fsync::Always, 1), (Fsync::EverySec, 0), (Fsync::No, 0)] {
         let (_disk, journal) = new_journal(fsync);
         let before = journal.status();
-        let seq = (0..10).map(|_| append(&journal, 1, 10).unwrap()).next_back().unwrap();
-        journal.acknowledge(seq).unwrap();
+        for _ in 0..10 {
+            append(&journal, 1, 10).unwrap();
+        }
+        journal.acknowledge(10).unwrap();
         // what nobody has taken yet stands for the last that somebody has
-        journal.acknowledge(seq + 5).unwrap();
+        journal.acknowledge(15).unwrap();
         let after = journal.status();
         assert_eq!((after.written, after.frames - before.frames), (10, 1), "{fsync:?}");
         assert_eq!(after.syncs - before.syncs, syncs, "{fsync:?}");
