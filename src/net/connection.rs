@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::outbox::{KEPT_BYTES, Outbox, Outlet, Settled, emptied};
-use super::thread::Round;
+use super::round::Round;
 use crate::command::clients::Client;
 use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
@@ -81,6 +81,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         parser: Parser::new(),
         reflects: 0,
         answered: 0,
+        is_delivering: false,
         watch: Stopwatch::start(),
     };
     if let Err(error) = connection.serve().await {
@@ -119,6 +120,8 @@ struct Connection<R> {
     reflects: Seq,
     /// Requests whose replies are in `output`.
     answered: usize,
+    /// Replies were handed over that have not been asked after since.
+    is_delivering: bool,
     /// Runs through the requests that were received together.
     watch: Stopwatch,
 }
@@ -186,7 +189,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             () = client.kill.raised() => return Ok(false),
             received = within(idle, read) => received?,
             () = client.mailbox.filled() => return Ok(true),
-            () = self.writer.returned() => {
+            () = self.writer.returned(), if self.is_delivering => {
                 self.settle_delivery().await?;
                 return Ok(true);
             }
@@ -433,6 +436,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         {
             outbox.hand_in(&mut self.output, self.reflects);
             self.round.hand_over(outbox.clone());
+            self.is_delivering = true;
             return Ok(());
         }
         if let Err(error) = self.acknowledged().await {
@@ -446,6 +450,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     /// Waits until the replies that went before have left.
     async fn settle_delivery(&mut self) -> io::Result<()> {
         let Writer::Plain(outbox) = &self.writer else { return Ok(()) };
+        if !std::mem::take(&mut self.is_delivering) {
+            return Ok(());
+        }
         match outbox.settled().await {
             Settled::Sent => {}
             Settled::Unsent(rest) => drop(self.send(rest).await?),

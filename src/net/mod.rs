@@ -8,6 +8,7 @@ mod connection;
 mod delivery;
 mod listener;
 mod outbox;
+mod round;
 mod thread;
 mod tls;
 

@@ -8,24 +8,22 @@
 //! What may take long runs aside, on a thread that may block.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connection::{self, Link, Peer};
 use super::delivery::Delivery;
-use super::outbox::{Outbox, Outlet};
+use super::outbox::Outlet;
+use super::round::Round;
 use super::tls::Tls;
 use crate::command::Server;
-use crate::engine::Engine;
 use crate::limits;
-use crate::script::turnstile::Slot;
 
 /// Connections that were accepted and that their thread has not taken yet.
 const ARRIVALS_MAX: usize = 64;
@@ -115,14 +113,9 @@ async fn serve(
     counted: Arc<AtomicUsize>,
 ) {
     let _over = EndOnDrop(&delivery);
-    let round = Arc::new(Round {
-        delivery: delivery.clone(),
-        joined: Notify::new(),
-        count: AtomicUsize::new(0),
-        ended: Notify::new(),
-        slot: server.scripts.turnstile.slot(),
-    });
-    let settling = tokio::spawn(settle_rounds(server.engine.clone(), round.clone()));
+    let round = Arc::new(Round::new(delivery.clone(), server.scripts.turnstile.slot()));
+    let (settled, engine) = (round.clone(), server.engine.clone());
+    let settling = tokio::spawn(async move { settled.settle_all(&engine).await });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -183,70 +176,5 @@ struct EndOnDrop<'d>(&'d Delivery);
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
-    }
-}
-
-/// What the connections of one thread do together: whoever has replies joins the round, and once all that can run have
-/// run, one write and one sync serve them all, and their replies leave one after another. A client that is woken by the
-/// first of them finds the others when it looks; sent in between, each would wake it again, which for pipelined GETs
-/// took as much time as all the rest. At its end begins the delivery of what was handed over.
-pub struct Round {
-    delivery: Arc<Delivery>,
-    joined: Notify,
-    /// How many have joined to wait, ever.
-    count: AtomicUsize,
-    ended: Notify,
-    /// Says whether this thread is inside a command.
-    pub slot: Arc<Slot>,
-}
-
-impl Round {
-    /// Joins the round, and waits for its end.
-    pub async fn ended(&self) {
-        let ended = self.ended.notified();
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.joined.notify_one();
-        ended.await;
-    }
-
-    /// Has the replies delivered that are under way in an outbox, once the round ends.
-    pub fn hand_over(&self, outbox: Arc<Outbox>) {
-        self.delivery.take(outbox);
-        self.joined.notify_one();
-    }
-
-    /// Lets those join whose requests have arrived meanwhile, if the round ends with a sync: it takes as long for a few
-    /// as for many.
-    async fn gather(&self, engine: &Engine) {
-        const LOOKS_MAX: usize = 8;
-        for _ in 0..LOOKS_MAX {
-            let before = self.count.load(Ordering::Relaxed);
-            if !engine.is_sync_due() {
-                return;
-            }
-            tokio::task::yield_now().await;
-            if self.count.load(Ordering::Relaxed) == before {
-                return;
-            }
-        }
-    }
-}
-
-/// Woken by the first connection of a round, this task stands in line behind all that can run already.
-async fn settle_rounds(engine: Arc<Engine>, round: Arc<Round>) {
-    let mut served = 0;
-    loop {
-        round.joined.notified().await;
-        round.delivery.begin();
-        if round.count.load(Ordering::Relaxed) == served {
-            continue;
-        }
-        round.gather(&engine).await;
-        served = round.count.load(Ordering::Relaxed);
-        // the journal has failed then, and tells who waits; this thread's other rounds still need someone
-        if catch_unwind(AssertUnwindSafe(|| engine.settle())).is_err() {
-            tracing::error!("settling a round panicked");
-        }
-        round.ended.notify_waiters();
     }
 }
