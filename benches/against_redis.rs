@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const KEYS: usize = 100_000;
 
 fn main() {
@@ -54,7 +54,7 @@ fn throughput(fsync: &str) {
     println!("| load | pipeline | Larder | Redis | ratio |\n|---|---|---|---|---|");
     let (larder, redis) = (Server::larder(fsync, &[]), Server::redis(fsync));
     for (name, load) in loads {
-        for (pipeline, requests) in [(1, 100_000), (16, 1_000_000)] {
+        for (pipeline, requests) in [(1, 200_000), (16, 1_000_000)] {
             let rounds: Vec<_> = (0..ROUNDS)
                 .map(|_| {
                     (larder.benchmark(requests, pipeline, load), redis.benchmark(requests, pipeline, load))
@@ -130,12 +130,23 @@ fn storage() {
             }
             let scan_us = (hello - began).as_micros().saturating_sub(hello.elapsed().as_micros()) / 1000;
             println!("KEYS user:012345* over {records} records, beyond a PING: {scan_us} µs");
-            let (orderly, disorderly) = (larder.restart_time(true), larder.restart_time(false));
-            let redis_start = redis.restart_time(true);
+            larder.shut_down();
+            let orderly = larder.start_time();
+            larder.load((0..20_000).map(|at| pair(at + 1)));
+            larder.kill();
+            let disorderly = larder.start_time();
+            redis.shut_down();
+            let redis_start = redis.start_time();
+            drop((larder, redis));
+            // much of it is only in the journal then
+            let loading = Server::larder("everysec", &[]);
+            loading.load((0..records).map(pair));
+            loading.kill();
             println!(
-                "start with {records} records: Larder {} ms after an orderly end, {} ms after kill -9; Redis {} ms",
+                "start with {records} records: Larder {} ms after an orderly end, {} ms after kill -9, {} ms after kill -9 at the end of their load; Redis {} ms",
                 orderly.as_millis(),
                 disorderly.as_millis(),
+                loading.start_time().as_millis(),
                 redis_start.as_millis()
             );
         }
@@ -323,14 +334,19 @@ impl Server {
         panic!("the server does not answer");
     }
 
-    fn restart_time(&self, orderly: bool) -> Duration {
-        if orderly {
-            self.cli(&["SHUTDOWN"]);
-        } else {
-            self.load((0..20_000).map(|at| (format!("user:{at:07}"), value_166(at + 1))));
-            self.process.borrow_mut().kill().expect("kill");
-        }
+    fn shut_down(&self) {
+        self.cli(&["SHUTDOWN"]);
         self.process.borrow_mut().wait().expect("the server's end");
+    }
+
+    fn kill(&self) {
+        let mut process = self.process.borrow_mut();
+        process.kill().expect("kill");
+        process.wait().expect("the server's end");
+    }
+
+    /// Starts it again; how long it takes to answer.
+    fn start_time(&self) -> Duration {
         let began = Instant::now();
         *self.process.borrow_mut() = (self.command)().spawn().expect("the server");
         self.wait_until_ready();
