@@ -17,7 +17,7 @@ const KILLS: usize = 50;
 const WRITERS: usize = 4;
 const KEYS: usize = 24;
 /// How many commands a writer sends at once: many, whose replies leave by the delivery thread, and few, whose do not.
-const PIPELINES: [usize; WRITERS] = [8, 1, 2, 16];
+const PIPELINES: [usize; WRITERS] = [16, 1, 4, 24];
 
 /// Values by key, and whether they expire.
 type Records = BTreeMap<String, (String, bool)>;

@@ -2,9 +2,9 @@
 //!
 //! It makes what they reflect as durable as the policy promises, and sends them, while the network thread reads and
 //! runs what others have sent meanwhile. With pipelines of 16 a sync and the sending are a quarter of the work, and the
-//! network thread's time is what bounds the throughput. Whoever sends single requests is answered on the network thread
-//! itself ([`Round`](super::round::Round)): there sending is half of the work, and on a small machine the processor that
-//! would do it has the clients to serve.
+//! network thread's time is what bounds the throughput. Whoever sends single requests, or few at once, is answered on the
+//! network thread itself ([`Round`](super::round::Round)): there sending is up to half of the work, and on a small machine
+//! the processor that would do it has the clients to serve.
 //!
 //! The network thread wakes this one at the end of a round, not with each connection: a sync takes as long for one as
 //! for many. What is handed in while it works is its next batch.
