@@ -218,7 +218,12 @@ impl Engine {
         priority::stand_back();
         let mut wait = self.checkpoint.interval;
         while self.checkpoint.wait(wait) {
-            let well = self.checkpoint().is_ok() && !self.journal.is_failed();
+            let mut well = self.checkpoint().is_ok();
+            if well && self.journal.is_failed() {
+                // Entries that were taken after this checkpoint had begun are still in the failed journal only. None is
+                // taken by now, so a second checkpoint holds all there are.
+                well = self.checkpoint().is_ok() && !self.journal.is_failed();
+            }
             wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
             if let Err(fault) = self.reclaim() {
                 tracing::error!(%fault, "space of flushed stores can't be reclaimed; it is tried again after the next checkpoint");

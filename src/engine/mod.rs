@@ -111,7 +111,7 @@ pub struct Engine {
     listening: tap::Listening,
     compression: RwLock<Compression>,
     room: room::Room,
-    checkpoint: checkpoint::Control,
+    checkpoint: Arc<checkpoint::Control>,
     sweep: Mutex<sweep::Position>,
     sweeping: AtomicBool,
     /// What the last change was, at points in time: for retention.

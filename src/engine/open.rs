@@ -96,6 +96,11 @@ impl Engine {
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
         let timeline = tables.timeline(&tables.snapshot()?)?;
         let timeline = Timeline::decode(&timeline, journal.last());
+        let control = Control::new(options.checkpoint_interval, through, clock::now_ms());
+        let checkpoint = Arc::new(control);
+        // A failed journal refuses writes until a checkpoint has made its entries durable, so that begins at once.
+        let wanted = Arc::clone(&checkpoint);
+        journal.on_failure(move || wanted.request());
         let engine = Arc::new(Engine {
             state: RwLock::new(state),
             gate: Mutex::new(()),
@@ -105,7 +110,7 @@ impl Engine {
             listening: super::tap::Listening::default(),
             compression: RwLock::new(options.compression),
             room: Room::new(options.overlay_bytes_max),
-            checkpoint: Control::new(options.checkpoint_interval, through, clock::now_ms()),
+            checkpoint,
             sweep: Mutex::new(sweep::Position::default()),
             sweeping: AtomicBool::new(true),
             timeline: Mutex::new(timeline),

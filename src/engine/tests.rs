@@ -428,3 +428,47 @@ fn changing_one_record_often_keeps_the_journal_short() {
     }
     engine.close().unwrap();
 }
+
+/// The interval of this engine's checkpoints is an hour, so what mends the journal is the checkpoint that it asked for.
+#[test]
+fn a_failed_journal_asks_for_the_checkpoint_that_mends_it() {
+    use super::journal::sim::{Operation, SimDisk};
+    const PATIENCE: Duration = Duration::from_secs(20);
+    for operation in [Operation::Sync, Operation::Write] {
+        for fsync in [Fsync::Always, Fsync::EverySec, Fsync::No] {
+            let (dir, disk) = (tempfile::tempdir().unwrap(), SimDisk::default());
+            let engine = Engine::open(Options {
+                checkpoint_interval: Duration::from_secs(3600),
+                fsync,
+                disk: Arc::new(disk.clone()),
+                ..Options::new(dir.path())
+            });
+            let engine = engine.unwrap();
+            let k = key(0, "k");
+            engine.acknowledge(put(&engine, 1, &k, "1", Expiry::Never)).unwrap();
+            disk.fail_after(operation, 0);
+            let began = clock::monotonic();
+            let write = |value: i64| {
+                let put = |txn: &mut WriteTxn<'_>| txn.put(&k, Value::integer(value), Expiry::Never);
+                let (_, seq) = engine.write(1, std::slice::from_ref(&k), put)?;
+                engine.acknowledge(seq)?;
+                engine.journal.wait_durable(seq).map_err(|fault| Error::from(Fault::from(fault)))
+            };
+            // again if the stock thread met the fault, which fails nothing
+            let meets_fault = || {
+                disk.fail_after(operation, 0);
+                write(2).is_err()
+            };
+            assert!(
+                std::iter::repeat_with(meets_fault).take(100).any(|met| met),
+                "{operation:?} at {fsync:?}"
+            );
+            while let Err(error) = write(3) {
+                assert!(began.elapsed() < PATIENCE, "{operation:?} at {fsync:?}: {error}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(get(&engine, 1, &k).unwrap().value, "3");
+            engine.close().unwrap();
+        }
+    }
+}

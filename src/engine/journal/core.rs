@@ -9,9 +9,10 @@
 //! | `maker` | stock thread, restart | making or renaming a segment |
 //! | `plan`, `ledger`, `waiters` | anyone | changing memory |
 
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -48,6 +49,32 @@ pub struct Core {
     pub pending_bytes: AtomicUsize,
     fsync: AtomicU8,
     pub stats: Stats,
+    /// Called whenever the journal has failed.
+    pub failure_listener: FailureListener,
+}
+
+/// Whoever has to know that the journal has failed. It is called with the journal's outer mutexes held, so it must not
+/// call the journal, and must not wait.
+#[derive(Default)]
+pub struct FailureListener(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl FailureListener {
+    /// There can be only one.
+    pub fn set(&self, listener: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.0.set(listener);
+    }
+
+    fn call(&self) {
+        if let Some(listener) = self.0.get() {
+            listener();
+        }
+    }
+}
+
+impl fmt::Debug for FailureListener {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("FailureListener")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +109,7 @@ impl Core {
             durable: AtomicU64::new(last),
             pending_bytes: AtomicUsize::new(0),
             stats: Stats::default(),
+            failure_listener: FailureListener::default(),
         }
     }
 
@@ -176,7 +204,12 @@ impl Core {
         };
         self.remove_damaged(&damaged); // first, since the new segment may need their space
         let room = self.begin_anew().map_err(|error| Fault::Failed(error.to_string()))?;
-        self.waiters.lock().failed = None;
+        {
+            let mut waiters = self.waiters.lock();
+            waiters.failed = None;
+            // The sync thread sleeps without a deadline while the journal has failed.
+            self.sync_wanted.notify_one();
+        }
         self.plan.lock().resume(after, room); // from here on entries are taken
         tracing::info!(after, "the journal goes on in a new segment");
         Ok(())
@@ -235,6 +268,7 @@ impl Core {
         };
         tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal; if that takes more than a few seconds, look after the disk");
         wake_all(wants_room.into_iter().chain(waiting));
+        self.failure_listener.call();
         fault
     }
 

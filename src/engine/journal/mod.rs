@@ -341,6 +341,17 @@ impl Journal {
         self.core.options.disk.fail_syncs(fail)
     }
 
+    /// Has `listener` called whenever the journal has failed, and now if it has already. It is called on the thread that
+    /// met the failure, and must not call the journal nor wait.
+    pub fn on_failure(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let listener = Arc::new(listener);
+        let called = Arc::clone(&listener);
+        self.core.failure_listener.set(Box::new(move || called()));
+        if self.is_failed() {
+            listener();
+        }
+    }
+
     /// Whether it takes a restart to go on.
     pub fn is_failed(&self) -> bool {
         self.core.waiters.lock().failed.is_some()

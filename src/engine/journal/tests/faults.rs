@@ -31,6 +31,56 @@ fn a_failed_write_or_sync_fails_everyone_until_the_restart() {
     }
 }
 
+/// Without anybody who asks for it: nobody waits for a sync under these policies.
+#[test]
+fn the_restarted_journal_syncs_again_as_its_policy_says() {
+    for operation in [Operation::Write, Operation::Sync] {
+        for fsync in [Fsync::Always, Fsync::EverySec, Fsync::No] {
+            let (disk, journal) = new_journal(fsync);
+            eventually("the stock is full", || journal.status().spares == 2);
+            disk.fail_after(operation, 0);
+            let _ = append_and_wait(&journal, 1, 10);
+            journal.wait_durable(1).unwrap_err();
+            // long enough for the sync thread to have gone to sleep
+            thread::sleep(Duration::from_millis(50));
+            journal.restart(1).unwrap();
+            assert_eq!(append_and_wait(&journal, 2, 10), Ok(2), "{operation:?} at {fsync:?}");
+            match fsync {
+                Fsync::Always => assert_eq!(journal.durable(), 2),
+                Fsync::EverySec => eventually("the sync of each second", || journal.durable() == 2),
+                Fsync::No => journal.wait_durable(2).unwrap(),
+            }
+            assert_eq!(replayable(&disk.after_power_cut(0), 1).unwrap().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn whoever_listens_is_told_of_every_failure() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let (disk, journal) = new_journal(Fsync::Always);
+    eventually("the stock is full", || journal.status().spares == 2);
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    journal.on_failure(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    for failures in 1..3 {
+        disk.fail_after(Operation::Sync, 0);
+        append_and_wait(&journal, 1, 10).unwrap_err();
+        assert_eq!(told.load(Ordering::SeqCst), failures);
+        journal.restart(journal.last()).unwrap();
+    }
+    disk.fail_after(Operation::Write, 0);
+    append_and_wait(&journal, 1, 10).unwrap_err();
+    let late = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&late);
+    journal.on_failure(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    assert_eq!(late.load(Ordering::SeqCst), 1, "what has failed already is told");
+}
+
 #[test]
 fn a_restart_that_fails_can_be_repeated() {
     let (disk, journal) = new_journal(Fsync::Always);
