@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::reach::Stores;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, write};
-use crate::document::{Edits, Node, Path, PathError, TooMuchWork, Work, edit, scan};
+use crate::document::{Edits, Node, Number, Path, PathError, TooMuchWork, Work, edit, scan};
 use crate::engine::{Event, Expiry, Record, WriteTxn};
 use crate::error::Error;
 use crate::limits::{JSON_DEPTH_MAX, PATH_BYTES_MAX};
@@ -170,30 +170,28 @@ pub fn check_depth(around: usize, value: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which of several answers is that to a legacy path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pick {
-    First,
-    Last,
-}
-
-/// The reply to a path: a list for `$`, in which what had no answer is null, or one answer. If a legacy path has none,
-/// it gets `none`.
-pub fn answered(path: &Path, answers: Vec<Option<Reply>>, pick: Pick, none: Error) -> Result<Reply, Error> {
-    if !path.is_legacy() {
-        return Ok(Reply::Array(answers.into_iter().map(|answer| answer.unwrap_or(Reply::Null)).collect()));
+/// The reply to a path: a list for `$`, in which what had no answer is null. A legacy path changes everything it finds and
+/// gets the last answer, as in RedisJSON; if it has none, it gets `none`.
+pub fn answered(path: &Path, answers: Vec<Option<Reply>>, none: Error) -> Result<Reply, Error> {
+    if path.is_legacy() {
+        return answers.into_iter().flatten().next_back().ok_or(none);
     }
-    let mut there = answers.into_iter().flatten();
-    let picked = match pick {
-        Pick::First => there.next(),
-        Pick::Last => there.next_back(),
-    };
-    picked.ok_or(none)
+    Ok(Reply::Array(answers.into_iter().map(|answer| answer.unwrap_or(Reply::Null)).collect()))
 }
 
 /// A number of things as a reply.
 pub fn count(number: usize) -> Reply {
     Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// A number as a reply of its own, with all its digits if it is an integer.
+pub fn number(number: Number) -> Reply {
+    match number {
+        Number::Integer(integer) => Reply::Integer(integer),
+        // the protocol's integers are signed
+        Number::Unsigned(unsigned) => Reply::BigNumber(unsigned.to_string().into()),
+        Number::BigInteger(double) | Number::Double(double) => Reply::Double(double),
+    }
 }
 
 pub fn no_such_document() -> Error {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::json::{
-    Change, JSON_SHRINK, JSON_WRITE, Pick, answered, change, check_depth, count, no_such_path_or, path,
+    Change, JSON_SHRINK, JSON_WRITE, answered, change, check_depth, count, no_such_path_or, path,
     path_or_root, too_long, values,
 };
 use super::json_get::Format;
@@ -54,7 +54,7 @@ pub static COMMANDS: &[Spec] = &[
 fn arrappend(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (path, elements) = (path(call, 2)?, Elements::of(values(call, 3)?));
     change(call, path, move |change, path| {
-        each_array(change, path, Pick::Last, |edits, node, length| {
+        each_array(change, path, |edits, node, length| {
             elements.check_depth(node)?;
             edits.append(node, &elements.text).map_err(too_long)?;
             Ok(count(length + elements.count))
@@ -65,7 +65,7 @@ fn arrappend(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn arrinsert(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (path, index, elements) = (path(call, 2)?, call.integer(3)?, Elements::of(values(call, 4)?));
     change(call, path, move |change, path| {
-        each_array(change, path, Pick::First, |edits, node, length| {
+        each_array(change, path, |edits, node, length| {
             let from_start = if index < 0 { signed(length).checked_add(index) } else { Some(index) };
             let index =
                 from_start.and_then(|index| usize::try_from(index).ok()).filter(|index| *index <= length);
@@ -95,7 +95,7 @@ fn arrpop(call: &mut Call<'_>) -> Result<Plan, Error> {
     let index = if call.args.len() > at + 1 { call.integer(at + 1)? } else { -1 };
     change(call, path, move |change, path| {
         let text = change.text;
-        each_array(change, path, Pick::First, |edits, node, length| {
+        each_array(change, path, |edits, node, length| {
             let Some(last) = length.checked_sub(1) else { return Ok(Reply::Null) };
             let index = clamped(index, length).min(last);
             let Some(entry) = Entries::of(text, node.start).nth(index) else { return Ok(Reply::Null) };
@@ -109,7 +109,7 @@ fn arrpop(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn arrtrim(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (path, start, stop) = (path(call, 2)?, call.integer(3)?, call.integer(4)?);
     change(call, path, move |change, path| {
-        each_array(change, path, Pick::First, |edits, node, length| {
+        each_array(change, path, |edits, node, length| {
             let kept = kept(start, stop, length);
             edits.remove_entries(node.start, |at, _| !kept.contains(&at)).map_err(too_long)?;
             Ok(count(kept.len()))
@@ -121,7 +121,6 @@ fn arrtrim(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn each_array(
     change: &mut Change<'_>,
     path: &Path,
-    pick: Pick,
     mut operation: impl FnMut(&mut Edits<'_>, &Node, usize) -> Result<Reply, Error>,
 ) -> Result<Reply, Error> {
     let answers = change.each(|text, edits, node| {
@@ -130,7 +129,7 @@ fn each_array(
         }
         operation(edits, node, Entries::of(text, node.start).count()).map(Some)
     })?;
-    answered(path, answers, pick, no_such_path_or("not an array"))
+    answered(path, answers, no_such_path_or("not an array"))
 }
 
 /// Values that are going to be elements.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::json::{JSON_READ, count, document, find, look, no_such_path, path, path_or_root, too_long};
+use super::json::{self, JSON_READ, count, document, find, look, no_such_path, path, path_or_root, too_long};
 use super::{Call, Keys, Plan, Spec, read, reply};
 use crate::document::{Entries, Kind, Layout, Node, Number, Path, Work, layout, scan};
 use crate::error::Error;
@@ -281,8 +281,9 @@ fn in_resp(text: &[u8], start: usize) -> Reply {
 
 fn number(text: &[u8]) -> Reply {
     match Number::parse(text) {
-        Some(Number::Integer(integer)) => Reply::Integer(integer),
-        Some(number) => Reply::Double(number.as_f64()),
+        // an integer that a double would round
+        Some(Number::BigInteger(_)) => Reply::BigNumber(String::from_utf8_lossy(text).into_owned().into()),
+        Some(number) => json::number(number),
         None => Reply::Null,
     }
 }

@@ -151,7 +151,7 @@ fn type_name(text: &[u8], start: usize) -> &'static str {
         Kind::Null => "null",
         Kind::Boolean => "boolean",
         Kind::Number => match Number::parse(scan::value(text, start)) {
-            Some(Number::Integer(_) | Number::BigInteger(_)) => "integer",
+            Some(number) if number.is_integer() => "integer",
             _ => "number",
         },
         Kind::String => "string",

@@ -1,7 +1,7 @@
 //! Scalars in documents changed: JSON.NUMINCRBY, NUMMULTBY, NUMPOWBY, STRAPPEND, TOGGLE.
 
 use super::json::{
-    Change, JSON_SHRINK, JSON_WRITE, Pick, answered, change, count, no_such_path_or, path, path_or_root,
+    Change, JSON_SHRINK, JSON_WRITE, answered, change, count, no_such_path_or, number, path, path_or_root,
     too_long, wrong_type,
 };
 use super::{Call, Plan, Spec};
@@ -79,7 +79,7 @@ fn calculate(call: &mut Call<'_>, operation: Operation) -> Result<Plan, Error> {
             Ok(Some(new))
         })?;
         if is_resp3 {
-            Ok(Reply::Array(results.into_iter().map(in_resp3).collect()))
+            Ok(Reply::Array(results.into_iter().map(|result| result.map_or(Reply::Null, number)).collect()))
         } else {
             in_resp2(path, &results)
         }
@@ -94,14 +94,6 @@ fn operand(call: &Call<'_>, at: usize) -> Result<Number, Error> {
 
 fn not_a_number() -> Error {
     Error::other("ERR result is not a number")
-}
-
-fn in_resp3(result: Option<Number>) -> Reply {
-    match result {
-        None => Reply::Null,
-        Some(Number::Integer(integer)) => Reply::Integer(integer),
-        Some(number) => Reply::Double(number.as_f64()),
-    }
 }
 
 /// One JSON text: an array with null for what is no number, or for a legacy path the last result.
@@ -133,7 +125,7 @@ fn strappend(call: &mut Call<'_>) -> Result<Plan, Error> {
             let joined = [&text[node.start..quote], inner, b"\""].concat();
             Ok(Some(count(scan::unescaped(&joined).len())))
         })?;
-        answered(path, lengths, Pick::Last, no_such_path_or("not a string"))
+        answered(path, lengths, no_such_path_or("not a string"))
     })
 }
 
@@ -157,6 +149,6 @@ fn toggle(call: &mut Call<'_>) -> Result<Plan, Error> {
             edits.replace(node, word.into()).map_err(too_long)?;
             Ok(Some(if is_legacy { Reply::text(word) } else { Reply::Integer(now) }))
         })?;
-        answered(path, toggled, Pick::Last, no_such_path_or("not a bool"))
+        answered(path, toggled, no_such_path_or("not a bool"))
     })
 }

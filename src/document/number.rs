@@ -1,7 +1,9 @@
 //! Numbers: what their texts mean, and arithmetic on them.
 //!
-//! A number without fraction and exponent is an integer, of any size; arithmetic on integers is exact within 64 bits, and
-//! refused beyond, rather than rounded. Where either side has a fraction or an exponent, both are doubles.
+//! A number without fraction and exponent is an integer of any size. Arithmetic on integers is exact: a result that does
+//! not fit is refused rather than rounded. The result of two signed 64-bit integers has to be one again, as in RedisJSON.
+//! Where an operand lies between 2⁶³ and 2⁶⁴ − 1, which RedisJSON computes as a double, the result may be any signed or
+//! unsigned 64-bit integer. Where either operand has a fraction or an exponent, both are doubles.
 
 use std::cmp::Ordering;
 
@@ -9,6 +11,8 @@ use std::cmp::Ordering;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     Integer(i64),
+    /// An integer from 2⁶³ to 2⁶⁴ − 1.
+    Unsigned(u64),
     /// An integer beyond 64 bits, as the double nearest to it.
     BigInteger(f64),
     /// One with a fraction or an exponent; infinite where it is beyond all doubles.
@@ -42,8 +46,11 @@ impl Number {
         if text.contains(['.', 'e', 'E']) || text == "-0" {
             return text.parse().ok().map(Number::Double);
         }
+        if let Ok(integer) = text.parse() {
+            return Some(Number::Integer(integer));
+        }
         match text.parse() {
-            Ok(integer) => Some(Number::Integer(integer)),
+            Ok(unsigned) => Some(Number::Unsigned(unsigned)),
             Err(_) => text.parse().ok().map(Number::BigInteger),
         }
     }
@@ -51,7 +58,30 @@ impl Number {
     pub fn as_f64(self) -> f64 {
         match self {
             Number::Integer(integer) => integer as f64,
+            Number::Unsigned(unsigned) => unsigned as f64,
             Number::BigInteger(double) | Number::Double(double) => double,
+        }
+    }
+
+    pub fn is_integer(self) -> bool {
+        !matches!(self, Number::Double(_))
+    }
+
+    /// The value of an integer of 64 bits.
+    fn exact(self) -> Option<i128> {
+        match self {
+            Number::Integer(integer) => Some(integer.into()),
+            Number::Unsigned(unsigned) => Some(unsigned.into()),
+            Number::BigInteger(_) | Number::Double(_) => None,
+        }
+    }
+
+    /// An integer that fits into 64 bits, only with a sign if `signed`.
+    fn fitting(integer: i128, signed: bool) -> Option<Number> {
+        match i64::try_from(integer) {
+            Ok(integer) => Some(Number::Integer(integer)),
+            Err(_) if signed => None,
+            Err(_) => u64::try_from(integer).ok().map(Number::Unsigned),
         }
     }
 
@@ -60,17 +90,17 @@ impl Number {
     }
 
     pub fn apply(self, operation: Operation, operand: Number) -> Result<Number, Refusal> {
+        if let (Some(a), Some(b)) = (self.exact(), operand.exact()) {
+            let result = match operation {
+                Operation::Add => a.checked_add(b),
+                Operation::Multiply => a.checked_mul(b),
+                Operation::Power => u32::try_from(b).ok().and_then(|exponent| a.checked_pow(exponent)),
+            };
+            let signed = matches!((self, operand), (Number::Integer(_), Number::Integer(_)));
+            return result.and_then(|result| Number::fitting(result, signed)).ok_or(Refusal::Overflow);
+        }
         match (self, operand) {
-            (Number::Integer(a), Number::Integer(b)) => {
-                let result = match operation {
-                    Operation::Add => a.checked_add(b),
-                    Operation::Multiply => a.checked_mul(b),
-                    Operation::Power => u32::try_from(b).ok().and_then(|exponent| a.checked_pow(exponent)),
-                };
-                result.map(Number::Integer).ok_or(Refusal::Overflow)
-            }
-            (Number::BigInteger(_), Number::Integer(_) | Number::BigInteger(_))
-            | (Number::Integer(_), Number::BigInteger(_)) => Err(Refusal::Overflow),
+            (a, b) if a.is_integer() && b.is_integer() => Err(Refusal::Overflow),
             (a, b) => {
                 let (a, b) = (a.as_f64(), b.as_f64());
                 let result = match operation {
@@ -87,6 +117,7 @@ impl Number {
     pub fn to_text(self) -> String {
         match self {
             Number::Integer(integer) => integer.to_string(),
+            Number::Unsigned(unsigned) => unsigned.to_string(),
             Number::BigInteger(double) | Number::Double(double) => {
                 let text = serde_json::Number::from_f64(double).map(|number| number.to_string());
                 // RedisJSON writes no plus
@@ -140,6 +171,12 @@ mod tests {
         assert_result("390625.0", Power, "3", Ok("5.960464477539062e16"));
         assert_result("1e2", Multiply, "1", Ok("100.0"));
         assert_result("9007199254740993", Add, "1", Ok("9007199254740994"));
+        assert_result("18446744073709551614", Add, "1", Ok("18446744073709551615"));
+        assert_result("9223372036854775808", Add, "-1", Ok("9223372036854775807"));
+        assert_result("9223372036854775808", Multiply, "-1", Ok("-9223372036854775808"));
+        assert_result("0", Add, "18446744073709551615", Ok("18446744073709551615"));
+        assert_result("18446744073709551615", Power, "1", Ok("18446744073709551615"));
+        assert_result("18446744073709551615", Add, "0.5", Ok("1.8446744073709552e19"));
     }
 
     #[test]
@@ -149,6 +186,10 @@ mod tests {
         assert_result(max, Add, "0", Ok(max));
         assert_result(max, Add, "1", Err(Refusal::Overflow));
         assert_result("-9223372036854775808", Multiply, "-1", Err(Refusal::Overflow));
+        assert_result("18446744073709551615", Add, "1", Err(Refusal::Overflow));
+        assert_result("18446744073709551615", Multiply, "-1", Err(Refusal::Overflow));
+        assert_result("18446744073709551615", Power, "2", Err(Refusal::Overflow));
+        assert_result("18446744073709551615", Power, "3", Err(Refusal::Overflow));
         assert_result("12345678901234567890123", Add, "1", Err(Refusal::Overflow));
         assert_result("1", Add, "12345678901234567890123", Err(Refusal::Overflow));
         assert_result("2", Power, "-1", Err(Refusal::Overflow));

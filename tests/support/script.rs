@@ -30,7 +30,7 @@
 //! | `nil`, `nil-array` | `$-1`, `*-1` | `_` |
 //! | `[…]`, `any-order[…]` | array | same |
 //! | `map[k v …]`, `set[…]`, `push[…]` | array | map, set, push |
-//! | `,3.14`, `true`, `text"…"` | bulk, `:1`, bulk | double, boolean, verbatim |
+//! | `,3.14`, `(123`, `true`, `text"…"` | bulk, bulk, `:1`, bulk | double, big number, boolean, verbatim |
 //! | `?`, `...`, `$name` | anything, the rest of a list, anything, from here on `${name}` | same |
 //! | `closed` | the server closes the connection | same |
 
@@ -223,6 +223,7 @@ pub enum Pattern {
     Verbatim(Text),
     Integer { least: i64, most: i64 },
     Double(String),
+    BigNumber(String),
     Boolean(bool),
     Null,
     NullArray,
@@ -303,6 +304,8 @@ impl Pattern {
             (Pattern::Integer { least, most }, Reply::Integer(value)) => (least..=most).contains(&value),
             (Pattern::Double(text), Reply::Double(bytes)) if resp3 => text.as_bytes() == bytes,
             (Pattern::Double(text), Reply::Bulk(bytes)) if !resp3 => text.as_bytes() == bytes,
+            (Pattern::BigNumber(text), Reply::BigNumber(bytes)) if resp3 => text.as_bytes() == bytes,
+            (Pattern::BigNumber(text), Reply::Bulk(bytes)) if !resp3 => text.as_bytes() == bytes,
             (Pattern::Boolean(expected), Reply::Boolean(value)) if resp3 => expected == value,
             (Pattern::Boolean(expected), Reply::Integer(value)) if !resp3 => i64::from(*expected) == *value,
             (Pattern::Null, Reply::NullBulk) | (Pattern::NullArray, Reply::NullArray) => !resp3,
@@ -491,6 +494,7 @@ impl<'a> Cursor<'a> {
             Some('+') => Pattern::Simple(Text::Exactly(behind.as_bytes().to_vec())),
             Some('$') => Pattern::Capture(behind.to_string()),
             Some(',') => Pattern::Double(behind.to_string()),
+            Some('(') => Pattern::BigNumber(behind.to_string()),
             Some(':') => integer(behind),
             _ => panic!("not a reply: {}", printable(word.as_bytes())),
         }
