@@ -96,7 +96,7 @@ fn well_formed_requests(server: &Server) {
         (b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n", b"$0\r\n\r\n"),
         (b"*2\r\n$4\r\nECHO\r\n$4\r\na\r\nb\r\n", b"$4\r\na\r\nb\r\n"),
         (b"*2\r\n$4\r\nEcHo\r\n$3\r\n\x00\xff\x80\r\n", b"$3\r\n\x00\xff\x80\r\n"),
-        (b"*1\r\n$0\r\n\r\n", b"-ERR unknown command '', with args beginning with: \r\n"),
+        (b"*2\r\n$0\r\n\r\n$1\r\nx\r\n", b"-ERR unknown command '', with args beginning with: 'x' \r\n"),
         // one after the other, of both kinds
         (b"PING\r\n*1\r\n$4\r\nPING\r\nPING x\r\n", b"+PONG\r\n+PONG\r\n$1\r\nx\r\n"),
     ];

@@ -151,10 +151,12 @@ impl Stage {
     }
 
     fn play(&mut self, section: &Section, protocol: u8) -> Result<(), String> {
+        let reference = (self.kind == Kind::Redis).then_some(self.version);
         let server = self.server_for(&section.settings);
         let now_ms = now_ms();
         let mut conversation = Conversation {
             server,
+            reference,
             protocol,
             connections: HashMap::new(),
             spoke_last: String::new(),
@@ -195,6 +197,8 @@ impl Stage {
 /// The connections of one section.
 struct Conversation<'a> {
     server: &'a Server,
+    /// The version of the reference, if it is asked.
+    reference: Option<(u32, u32)>,
     protocol: u8,
     connections: HashMap<String, Connection>,
     spoke_last: String,
@@ -216,7 +220,8 @@ impl Conversation<'_> {
                 self.connection(connection).send(&support::request(&arguments));
                 Ok(())
             }
-            Action::Expect { connection, text } => {
+            Action::Expect { connection, text, instead } => {
+                let text = script::expected(text, instead, self.reference);
                 let name = connection.clone().unwrap_or_else(|| self.spoke_last.clone());
                 self.expect(&name, text).map_err(|received| {
                     format!(

@@ -209,7 +209,7 @@ mod tests {
             ),
             ("cluster info", "-ERR This instance has cluster support disabled"),
             ("READONLY", "-ERR This instance has cluster support disabled"),
-            ("NONSENSE", "-ERR unknown command 'NONSENSE', with args beginning with: "),
+            ("NONSENSE", "-ERR unknown command 'NONSENSE'"),
             ("COMMAND INFO hset cluster", "[nil, nil]"),
         ]);
     }

@@ -240,6 +240,9 @@ fn unknown_command(args: &[Bytes]) -> Error {
         let room = SHOWN_BYTES_MAX - arguments.len();
         arguments.extend([b"'", shown(word, room), b"' "].concat());
     }
+    if args.len() < 2 {
+        return Error::other(format!("ERR unknown command '{name}'"));
+    }
     let arguments = String::from_utf8_lossy(&arguments);
     Error::other(format!("ERR unknown command '{name}', with args beginning with: {arguments}"))
 }

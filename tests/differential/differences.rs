@@ -165,6 +165,15 @@ const MEANT: &[Meant] = &[
         },
     },
     Meant {
+        why: "since Redis 8 the error of an unknown command without arguments does not end in an empty list of them",
+        is: |_, larder, redis| match (larder, redis) {
+            (Reply::Error(ours), Reply::Error(theirs)) => {
+                theirs.strip_suffix(b", with args beginning with: ") == Some(&ours[..])
+            }
+            _ => false,
+        },
+    },
+    Meant {
         why: "since Redis 8 a cursor is read like any other number",
         is: |command, larder, _| command == "scan" && larder.is_error("ERR invalid cursor"),
     },

@@ -13,6 +13,8 @@
 //! < +OK                                   the reply, exactly
 //! other> GET k                            a command of a second connection
 //! < "a value"
+//! before 8.0< "a value"                   the reply of a reference older than that, where it is another one
+//! from 8.0< "a value"                     the reply of a reference of that version or newer, where Larder means to differ
 //! wait 20                                 at least so many milliseconds pass
 //! ```
 //!
@@ -35,6 +37,7 @@
 //! | `closed` | the server closes the connection | same |
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use super::wire::{Reply, printable};
@@ -75,10 +78,38 @@ pub enum Action {
     Expect {
         connection: Option<String>,
         text: String,
+        /// What references of some versions answer instead.
+        instead: Vec<Instead>,
     },
     Wait {
         milliseconds: u64,
     },
+}
+
+/// The reply of those references whose versions are in the range.
+#[derive(Debug, Clone)]
+pub struct Instead {
+    versions: Range<(u32, u32)>,
+    text: String,
+}
+
+impl Action {
+    /// Reads the line that follows an expected reply: `before 8.0< …` or `from 8.0< …`.
+    fn add_instead(&mut self, line: &str) -> Option<()> {
+        let Action::Expect { instead, .. } = self else { return None };
+        let (condition, text) = line.split_once('<')?;
+        let (word, version) = condition.split_once(' ')?;
+        let version = parse_version(version)?;
+        let versions = if word == "before" { (0, 0)..version } else { version..(u32::MAX, u32::MAX) };
+        instead.push(Instead { versions, text: text.trim_start().to_string() });
+        Some(())
+    }
+}
+
+/// The reply that a reference of this version has to give, or Larder if there is none.
+pub fn expected<'s>(text: &'s str, instead: &'s [Instead], reference: Option<(u32, u32)>) -> &'s str {
+    let known = |version| instead.iter().find(|instead| instead.versions.contains(&version));
+    reference.and_then(known).map_or(text, |instead| &instead.text)
 }
 
 /// What `${name}` stands for.
@@ -111,6 +142,11 @@ pub fn parse_file(path: &Path) -> (Settings, Vec<Section>) {
             });
             continue;
         }
+        if line.starts_with("before ") || line.starts_with("from ") {
+            let step = sections.last_mut().and_then(|section| section.steps.last_mut());
+            step.and_then(|step| step.action.add_instead(line)).unwrap_or_else(|| wrong());
+            continue;
+        }
         if let Some(action) = action(line) {
             let section = sections.last_mut().unwrap_or_else(|| wrong());
             section.steps.push(Step { line: line_number, action });
@@ -139,7 +175,11 @@ fn action(line: &str) -> Option<Action> {
     let text = text.to_string();
     Some(match mark {
         ">" => Action::Send { connection: name.to_string(), text },
-        _ => Action::Expect { connection: (!name.is_empty()).then(|| name.to_string()), text },
+        _ => Action::Expect {
+            connection: (!name.is_empty()).then(|| name.to_string()),
+            text,
+            instead: Vec::new(),
+        },
     })
 }
 
