@@ -1,22 +1,21 @@
 //! Something that happens once, for whoever waits for it: a client is killed, the server shuts down.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-/// Raised once, seen by all. Knows no runtime: waiting is a [`Future`].
+/// Raised once, seen by all. Waiting needs no runtime. Whoever stops waiting leaves nothing behind: the server's signal
+/// outlives every connection, so a registration that stayed would be a leak.
 #[derive(Debug, Default)]
 pub struct Signal {
     raised: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Notify,
 }
 
 impl Signal {
     pub fn raise(&self) {
         self.raised.store(true, Ordering::Release);
-        std::mem::take(&mut *self.waiting.lock()).into_iter().for_each(Waker::wake);
+        self.waiting.notify_waiters();
     }
 
     pub fn is_raised(&self) -> bool {
@@ -24,28 +23,67 @@ impl Signal {
     }
 
     /// Ready once the signal is raised.
-    pub fn raised(&self) -> Raised<'_> {
-        Raised(self)
+    pub async fn raised(&self) {
+        // a signal that is raised after this line reaches `told`, one that was raised before is seen
+        let told = self.waiting.notified();
+        if !self.is_raised() {
+            told.await;
+        }
     }
 }
 
-/// Waits for a [`Signal`].
-pub struct Raised<'a>(&'a Signal);
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake, Waker};
 
-impl Future for Raised<'_> {
-    type Output = ();
+    use super::*;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.0.is_raised() {
-            return Poll::Ready(());
+    /// Counts wake-ups. Each registration holds a reference to it.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
-        let mut waiting = self.0.waiting.lock();
-        if self.0.is_raised() {
-            return Poll::Ready(());
+    }
+
+    #[test]
+    fn whoever_stops_waiting_is_not_remembered() {
+        let signal = Signal::default();
+        let tasks: Vec<Arc<Task>> = std::iter::repeat_with(Arc::default).take(1_000).collect();
+        for task in &tasks {
+            let waker = Waker::from(task.clone());
+            let mut raised = Box::pin(signal.raised());
+            assert!(raised.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(raised.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
+        let registrations: usize = tasks.iter().map(|task| Arc::strong_count(task) - 1).sum();
+        assert_eq!(registrations, 0);
+        signal.raise();
+        assert!(tasks.iter().all(|task| task.0.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn all_who_wait_are_woken_and_later_ones_do_not_wait() {
+        let signal = Signal::default();
+        let tasks: [Arc<Task>; 3] = Default::default();
+        let mut waiting: Vec<_> = tasks.iter().map(|_| Box::pin(signal.raised())).collect();
+        for (task, raised) in tasks.iter().zip(&mut waiting) {
+            let waker = Waker::from(task.clone());
+            assert!(raised.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        Poll::Pending
+        // made before the signal is raised, polled after
+        let mut early = pin!(signal.raised());
+        signal.raise();
+        let woken = tasks.each_ref().map(|task| task.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [1, 1, 1]);
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(waiting.iter_mut().all(|raised| raised.as_mut().poll(cx).is_ready()));
+        assert!(early.as_mut().poll(cx).is_ready() && pin!(signal.raised()).poll(cx).is_ready());
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! Scripts take turns, and between two of them those that waited get theirs.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,9 @@ pub struct Turnstile {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    wakers: Vec<Waker>,
+    /// By the number of their [`Opened`], which takes its waker away when it is dropped.
+    wakers: HashMap<u64, Waker>,
+    last_number: u64,
     /// Those that were woken and have not come by yet.
     woken: usize,
 }
@@ -104,7 +107,7 @@ impl Turnstile {
 
     /// Ready when it is open.
     pub fn opened(&self) -> Opened<'_> {
-        Opened { turnstile: self, is_registered: false }
+        Opened { turnstile: self, number: None }
     }
 
     /// Those that waited for the last script go before the next, unless they take their time.
@@ -132,14 +135,15 @@ impl Drop for Closed<'_> {
         let wakers = std::mem::take(&mut waiting.wakers);
         waiting.woken = wakers.len();
         drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 }
 
 /// Waits for a [`Turnstile`] to open.
 pub struct Opened<'t> {
     turnstile: &'t Turnstile,
-    is_registered: bool,
+    /// Given with the first registration.
+    number: Option<u64>,
 }
 
 impl Future for Opened<'_> {
@@ -148,20 +152,38 @@ impl Future for Opened<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let turnstile = self.turnstile;
         let mut waiting = turnstile.waiting.lock();
-        if turnstile.is_closed() {
-            if !waiting.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.wakers.push(cx.waker().clone());
-            }
-            self.is_registered = true;
-            return Poll::Pending;
+        if !turnstile.is_closed() {
+            drop(waiting);
+            self.leave();
+            return Poll::Ready(());
         }
-        if self.is_registered {
-            waiting.woken = waiting.woken.saturating_sub(1);
-            if waiting.woken == 0 {
-                turnstile.passed.notify_one();
-            }
+        let number = *self.number.get_or_insert_with(|| {
+            waiting.last_number += 1;
+            waiting.last_number
+        });
+        waiting.wakers.insert(number, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Opened<'_> {
+    /// Takes its registration back. If it has been woken, no script waits for it any longer.
+    fn leave(&mut self) {
+        let Some(number) = self.number.take() else { return };
+        let mut waiting = self.turnstile.waiting.lock();
+        if waiting.wakers.remove(&number).is_some() {
+            return;
         }
-        Poll::Ready(())
+        waiting.woken = waiting.woken.saturating_sub(1);
+        if waiting.woken == 0 {
+            self.turnstile.passed.notify_one();
+        }
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -233,5 +255,23 @@ mod tests {
         assert!(Pin::new(&mut opened).poll(&mut cx).is_ready());
         assert_eq!(turnstile.waiting.lock().woken, 0);
         assert!(turnstile.enter(&turnstile.slot()).is_some());
+    }
+
+    #[test]
+    fn whoever_stops_waiting_is_neither_remembered_nor_waited_for() {
+        let turnstile = Turnstile::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let closed = turnstile.close(|| false).unwrap();
+        for _ in 0..100 {
+            let mut opened = turnstile.opened();
+            assert!(Pin::new(&mut opened).poll(&mut cx).is_pending());
+        }
+        assert_eq!(turnstile.waiting.lock().wakers.len(), 0);
+        let mut opened = turnstile.opened();
+        assert!(Pin::new(&mut opened).poll(&mut cx).is_pending());
+        drop(closed);
+        assert_eq!(turnstile.waiting.lock().woken, 1);
+        drop(opened);
+        assert_eq!(turnstile.waiting.lock().woken, 0);
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::mailbox::{Filled, Letter, Mailbox};
 use super::{Post, Push};
-use crate::command::signal::{Raised, Signal};
+use crate::command::signal::Signal;
 use crate::engine::change::Change;
 use crate::engine::tap::Classes;
 use crate::engine::{Engine, Seq, clock};
@@ -118,8 +118,8 @@ impl Following {
     }
 
     /// Ready once it was too slow: it gets no more, nor what had been waiting.
-    pub fn too_slow(&self) -> Raised<'_> {
-        self.follower.too_slow.raised()
+    pub async fn too_slow(&self) {
+        self.follower.too_slow.raised().await;
     }
 
     /// The changes of the next journal entry, which must not be told before that is durable.
