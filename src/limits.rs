@@ -75,6 +75,10 @@ pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
 /// Spikes that the latency monitor keeps of an event (as Redis).
 pub const LATENCY_SPIKES_PER_EVENT: usize = 160;
 
+/// Most lines of the log, and most bytes of them, that wait to be written; further ones are lost, and counted.
+pub const LOG_QUEUE_LINES_MAX: usize = 8_192;
+pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Most bytes that wait to be sent to a client that subscribes, tracks or monitors, and so many for so long (as Redis).
 pub const UNREAD_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub const UNREAD_BYTES_SOFT: u64 = 8 * 1024 * 1024;

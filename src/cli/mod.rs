@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::config;
+use crate::telemetry::log;
 use client::{Address, Client};
 
 /// Runs what the command line says.
@@ -34,7 +35,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(why) => {
-            eprintln!("larder: {why}");
+            log::write_last_line(format!("larder: {why}"));
             ExitCode::FAILURE
         }
     }

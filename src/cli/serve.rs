@@ -19,7 +19,8 @@ use crate::telemetry::log;
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let Loaded { settings, file } = config::load(arguments)?;
-    log::start(&settings.loglevel, settings.json_log)?;
+    // dropped last: what ends the server is in the log
+    let _log = log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
