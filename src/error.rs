@@ -23,6 +23,8 @@ pub enum Error {
     NoSuchKey,
     #[error("ERR key is {bytes} bytes, longer than the limit of {limit}")]
     KeyTooLong { bytes: usize, limit: usize },
+    #[error("ERR pattern is {bytes} bytes, longer than the limit of {limit}")]
+    PatternTooLong { bytes: usize, limit: usize },
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     ValueTooLong,
     #[error("NOTJSON {what} at line {line} column {column}")]

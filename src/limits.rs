@@ -18,6 +18,18 @@ pub const STORE_LINKS_MAX: usize = 1_024;
 /// Longest default TTL and retention of a store: 36,500 days.
 pub const STORE_LIFETIME_MS_MAX: u64 = 36_500 * 24 * 60 * 60 * 1_000;
 
+/// Longest glob pattern, as KEYS and SCAN take it. A key of [`KEY_BYTES_MAX`] can be escaped many times over in it.
+pub const GLOB_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a channel, and longest pattern of a subscription. The longest names that the server makes itself are
+/// those of keyspace notifications, with the name of a store and a key in them.
+pub const CHANNEL_BYTES_MAX: usize = 4 * 1024;
+/// Most names of commands or settings, or patterns of those, that one request may ask about (COMMAND INFO, CONFIG GET).
+/// There are fewer than that of either.
+pub const NAMES_PER_QUESTION: usize = 1_024;
+/// Most patterns, first arguments of commands, passwords and selectors that a user of the access control list may have
+/// of each.
+pub const ACL_RULES_MAX: usize = 4_096;
+
 /// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 
@@ -149,6 +161,8 @@ pub const DEADLINE_BYTES: usize = 6;
 
 const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
+const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES_MAX);
+const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
 const _: () = assert!(FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(UNREAD_BYTES_SOFT <= UNREAD_BYTES_MAX);

@@ -20,6 +20,10 @@ pub enum RuleError {
         "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
     )]
     BadHash,
+    #[error("The pattern is too long")]
+    PatternTooLong,
+    #[error("Too many rules of this kind for one user")]
+    TooManyRules,
     #[error("Allowing first-arg of a subcommand is not supported")]
     ArgumentOfSubcommand,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bitflags::bitflags;
 
 use super::{CommandId, CommandSet, Grammar, RuleError, Vocabulary};
+use crate::limits::ACL_RULES_MAX;
 use crate::store::Pattern;
 
 bitflags! {
@@ -207,6 +208,8 @@ impl Selector {
         let (Ok(shown), None) = (std::str::from_utf8(argument), words.subcommands(id).next()) else {
             return Err(RuleError::UnknownCommand);
         };
+        let first_arguments = self.first_arguments.get(&id).map_or(0, Vec::len);
+        check_room(first_arguments)?;
         self.remember(&format!("{}|{}", words.name(id), shown.to_ascii_lowercase()), true);
         let accepted = self.first_arguments.entry(id).or_default();
         if !accepted.iter().any(|other| other.eq_ignore_ascii_case(argument)) {
@@ -246,7 +249,10 @@ impl Selector {
         let glob = Glob::new(rule.get(tilde + 1..).unwrap_or_default())?;
         match self.keys.iter_mut().find(|(known, _)| *known == glob) {
             Some((_, has)) => *has |= access,
-            None => self.keys.push((glob, access)),
+            None => {
+                check_room(self.keys.len())?;
+                self.keys.push((glob, access));
+            }
         }
         Ok(())
     }
@@ -315,7 +321,8 @@ impl Glob {
         if has_spaces(text) {
             return Err(RuleError::Syntax);
         }
-        Ok(Glob { text: text.into(), pattern: Pattern::new(text) })
+        let pattern = Pattern::new(text).map_err(|_| RuleError::PatternTooLong)?;
+        Ok(Glob { text: text.into(), pattern })
     }
 }
 
@@ -338,6 +345,7 @@ impl Scope {
     fn add(&mut self, text: &[u8]) -> Result<(), RuleError> {
         let glob = Glob::new(text)?;
         if !self.globs.contains(&glob) {
+            check_room(self.globs.len())?;
             self.globs.push(glob);
         }
         Ok(())
@@ -349,6 +357,11 @@ impl Scope {
         }
         self.globs.iter().map(|glob| [sign, &*glob.text].concat()).collect::<Vec<_>>().join(&b' ')
     }
+}
+
+/// Refuses one more rule of a kind of which there are so many.
+pub fn check_room(rules: usize) -> Result<(), RuleError> {
+    if rules >= ACL_RULES_MAX { Err(RuleError::TooManyRules) } else { Ok(()) }
 }
 
 /// Rules are separated by spaces and have no way to escape one.

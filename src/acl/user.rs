@@ -1,6 +1,6 @@
 //! What the rules of one user add up to.
 
-use super::selector::has_spaces;
+use super::selector::{check_room, has_spaces};
 use super::{Denied, Grammar, PasswordHash, Reason, Request, RuleError, Selector};
 
 /// A user's passwords and permissions. A user is new with neither, and switched off.
@@ -68,11 +68,12 @@ impl User {
 
     fn apply_signed(&mut self, rule: &[u8], grammar: Grammar) -> Result<(), RuleError> {
         match rule {
-            [b'>', password @ ..] => self.add_password(PasswordHash::of(password)),
-            [b'#', hex @ ..] => self.add_password(PasswordHash::parse(hex).ok_or(RuleError::BadHash)?),
+            [b'>', password @ ..] => self.add_password(PasswordHash::of(password))?,
+            [b'#', hex @ ..] => self.add_password(PasswordHash::parse(hex).ok_or(RuleError::BadHash)?)?,
             [b'<', password @ ..] => self.remove_password(PasswordHash::of(password))?,
             [b'!', hex @ ..] => self.remove_password(PasswordHash::parse(hex).ok_or(RuleError::BadHash)?)?,
             [b'(', rules @ .., b')'] => {
+                check_room(self.more.len())?;
                 let mut selector = Selector::new(grammar);
                 for rule in rules.split(u8::is_ascii_whitespace).filter(|rule| !rule.is_empty()) {
                     selector.apply(rule, grammar)?;
@@ -84,11 +85,13 @@ impl User {
         Ok(())
     }
 
-    fn add_password(&mut self, hash: PasswordHash) {
+    fn add_password(&mut self, hash: PasswordHash) -> Result<(), RuleError> {
         if !self.passwords.contains(&hash) {
+            check_room(self.passwords.len())?;
             self.passwords.push(hash);
         }
         self.nopass = false;
+        Ok(())
     }
 
     fn remove_password(&mut self, hash: PasswordHash) -> Result<(), RuleError> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Server, Session, Spec};
 use crate::error::Error;
+use crate::limits::NAMES_PER_QUESTION;
 use crate::record::number;
 use crate::store::{Key, StoreId, Value};
 
@@ -76,6 +77,17 @@ impl Call<'_> {
 
     pub fn arity_error(&self) -> Error {
         Error::Arity(Cow::Borrowed(self.spec.name))
+    }
+
+    /// Refuses a request that asks about more names, from a position on, than there can be.
+    pub fn check_names(&self, from: usize) -> Result<(), Error> {
+        let names = self.rest(from).len();
+        if names > NAMES_PER_QUESTION {
+            return Err(Error::other(format!(
+                "ERR {names} names in one request are more than the limit of {NAMES_PER_QUESTION}"
+            )));
+        }
+        Ok(())
     }
 
     /// Calls `option` with the position of each word from `from` on; it says how many words it used behind that one, or

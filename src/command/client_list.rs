@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use indexmap::IndexSet;
 
 use super::client_tracking::redirects_to;
 use super::clients::Client;
@@ -30,6 +31,8 @@ pub fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .iter()
                 .map(|id| number::parse_i64(id).ok_or(Error::other("ERR Invalid client ID")))
                 .collect::<Result<_, _>>()?;
+            // each once: a line is much longer than the number that asks for it
+            let ids: IndexSet<i64> = ids.into_iter().collect();
             ids.into_iter().filter_map(|id| clients.get(u64::try_from(id).ok()?)).collect()
         }
         _ => return Err(Error::Syntax),
@@ -186,7 +189,10 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
     let (messages, message_bytes) = client.mailbox.size();
     let output_bytes = client.output_buffer.load(Ordering::Relaxed) + message_bytes;
     let subscriptions = |kind: Kind| client.subscriptions[kind as usize].load(Ordering::Relaxed);
-    let tracking = server.push.tracking.options(client);
+    let (redirect, letters) = server
+        .push
+        .tracking
+        .with_options(client, |tracking| (redirects_to(tracking), letters(client, server, tracking)));
     write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
@@ -200,7 +206,7 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
         client.name.lock(),
         seconds_since(client.created_ms),
         seconds_since(client.active_ms.load(Ordering::Relaxed)),
-        letters(client, server, tracking.as_ref()),
+        letters,
         client.store(),
         subscriptions(Kind::Channel),
         subscriptions(Kind::Pattern),
@@ -210,7 +216,7 @@ fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -
         size_of::<Client>() + query_bytes + output_bytes,
         client.last_command(),
         client.user.lock(),
-        redirects_to(tracking.as_ref()),
+        redirect,
         client.protocol.load(Ordering::Relaxed),
         client.library_name.lock(),
         client.library_version.lock(),

@@ -73,8 +73,7 @@ pub fn tracking(call: &mut Call<'_>) -> Result<Plan, Error> {
     if !call.is(2, "on") {
         return Err(Error::Syntax);
     }
-    let before = push.tracking.options(&call.session.client);
-    check(&options, &prefixes, before.as_ref())?;
+    push.tracking.with_options(&call.session.client, |before| check(&options, &prefixes, before))?;
     options.prefixes = prefixes.into_iter().collect();
     if options.broadcast && options.prefixes.is_empty() {
         options.prefixes.insert(Bytes::new());
@@ -102,7 +101,8 @@ fn parse(call: &Call<'_>) -> Result<(Options, Vec<Bytes>), Error> {
             return Ok(1);
         }
         if call.is(at, "prefix") && has_more {
-            prefixes.push(Bytes::copy_from_slice(call.arg(at + 1)));
+            // checked as a key is: no key begins with a longer one
+            prefixes.push(Bytes::copy_from_slice(&call.key(at + 1)?.name));
             return Ok(1);
         }
         let flags = [
@@ -149,20 +149,29 @@ fn refuse_overlaps(prefixes: &[Bytes], before: Option<&Options>) -> Result<(), E
             "ERR Prefix '{prefix}' overlaps with {kind} prefix '{other}'. Prefixes for a single client must not overlap."
         )))
     };
-    for (at, prefix) in prefixes.iter().enumerate() {
-        let mut existing = before.into_iter().flat_map(|before| &before.prefixes);
-        if let Some(other) = existing.find(|other| overlap(prefix, other)) {
-            return error(prefix, "an existing", other);
-        }
-        if let Some(other) = prefixes[at + 1..].iter().find(|other| overlap(prefix, other)) {
-            return error(prefix, "another provided", other);
+    if let Some(before) = before {
+        for prefix in prefixes {
+            // those there are don't overlap, so what begins this one can only be its neighbour
+            let shorter = before.prefixes.range::<Bytes, _>(..=prefix).next_back();
+            let longer = before.prefixes.range::<Bytes, _>(prefix..).next();
+            if let Some(other) = shorter.into_iter().chain(longer).find(|other| overlap(prefix, other)) {
+                return error(prefix, "an existing", other);
+            }
         }
     }
-    Ok(())
+    // in order, what begins with a prefix comes right behind it
+    let mut sorted: Vec<(&Bytes, usize)> = prefixes.iter().zip(0..).collect();
+    sorted.sort_unstable();
+    let pairs = sorted.windows(2).filter(|pair| overlap(pair[0].0, pair[1].0));
+    let first = pairs.map(|pair| (pair[0].1.min(pair[1].1), pair[0].1.max(pair[1].1))).min();
+    match first {
+        Some((at, other)) => error(&prefixes[at], "another provided", &prefixes[other]),
+        None => Ok(()),
+    }
 }
 
 pub fn caching(call: &mut Call<'_>) -> Result<Plan, Error> {
-    if call.server.push.tracking.options(&call.session.client).is_none() {
+    if !call.server.push.tracking.with_options(&call.session.client, |options| options.is_some()) {
         return Err(Error::other(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
         ));
@@ -188,8 +197,8 @@ pub fn caching(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 pub fn redirection(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let options = call.server.push.tracking.options(&call.session.client);
-    reply(Reply::Integer(redirects_to(options.as_ref())))
+    let redirect = call.server.push.tracking.with_options(&call.session.client, redirects_to);
+    reply(Reply::Integer(redirect))
 }
 
 /// The number of the client that is told: 0 for the tracking client itself.

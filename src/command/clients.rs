@@ -55,6 +55,8 @@ pub struct Client {
     pub kill: Signal,
     /// Whether it is not among the connections any more.
     pub gone: AtomicBool,
+    /// Set when it has left while a command runs for it: a long one that only reads need not go on.
+    pub has_left: AtomicBool,
 }
 
 impl Client {
@@ -88,6 +90,7 @@ impl Client {
             mailbox: Mailbox::default(),
             kill: Signal::default(),
             gone: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +106,11 @@ impl Client {
     /// Whether it is not connected any more.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody waits for the reply of a command that is running.
+    pub fn is_leaving(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed) || self.kill.is_raised()
     }
 
     pub fn is_subscriber(&self) -> bool {

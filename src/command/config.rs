@@ -77,21 +77,20 @@ static SUBCOMMANDS: &[Spec] = &[
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     let settings = call.server.config.settings();
-    let all = || {
-        let ours = SETTINGS.iter().map(|setting| (setting.name, (setting.get)(&settings)));
-        ours.chain(config::constants().map(|constant| (constant.name, constant.value.to_owned())))
-    };
+    call.check_names(2)?;
     let mut answered = BTreeSet::new();
     let mut found = Vec::new();
     for word in call.rest(2) {
-        let pattern = Pattern::new(word);
-        for (name, value) in all().filter(|(name, _)| pattern.matches_ignoring_case(name.as_bytes())) {
-            if answered.insert(name) {
+        let pattern = Pattern::ignoring_case(word)?;
+        let mut answer = |name: &'static str, value: &dyn Fn() -> String| {
+            if pattern.matches(name.as_bytes()) && answered.insert(name) {
                 // as Redis: who names a setting gets it back as it was spelled
                 let shown = if pattern.is_literal() { word.clone() } else { text(name) };
-                found.push((Reply::Bulk(shown), Reply::text(value)));
+                found.push((Reply::Bulk(shown), Reply::text(value())));
             }
-        }
+        };
+        SETTINGS.iter().for_each(|setting| answer(setting.name, &|| (setting.get)(&settings)));
+        config::constants().for_each(|constant| answer(constant.name, &|| constant.value.to_owned()));
     }
     reply(Reply::Map(found))
 }

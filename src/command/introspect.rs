@@ -99,6 +99,7 @@ static SUBCOMMANDS: &[Spec] = &[
 ];
 
 fn info_of(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.check_names(2)?;
     reply(Reply::Array(match call.rest(2) {
         [] => table::all().map(info).collect(),
         names => names.iter().map(|name| table::find_full(name).map_or(Reply::Null, info)).collect(),
@@ -189,6 +190,7 @@ fn flags_of(spec: &Spec, request: &[Bytes], nth: usize) -> Reply {
 
 /// Unknown commands are left out.
 fn docs_of(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.check_names(2)?;
     reply(match call.rest(2) {
         [] => docs_map(table::all()),
         names => docs_map(names.iter().filter_map(|name| table::find_full(name))),
@@ -280,7 +282,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
         [_, kind, word] if call.is(2, "filterby") => match kind.to_ascii_lowercase().as_slice() {
             b"module" => Filter::Module,
             b"aclcat" => Filter::Category(format!("@{}", String::from_utf8_lossy(word).to_lowercase())),
-            b"pattern" => Filter::Name(Pattern::new(word)),
+            b"pattern" => Filter::Name(Pattern::ignoring_case(word)?),
             _ => return Err(Error::Syntax),
         },
         _ => return Err(Error::Syntax),
@@ -289,7 +291,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
         Filter::None => true,
         Filter::Module => false,
         Filter::Category(category) => spec.categories().any(|of_spec| of_spec == category),
-        Filter::Name(pattern) => pattern.matches_ignoring_case(spec.name.as_bytes()),
+        Filter::Name(pattern) => pattern.matches(spec.name.as_bytes()),
     };
     let with_subcommands = |spec: &'static Spec| std::iter::once(spec).chain(spec.subcommands);
     let names = table::all().flat_map(with_subcommands).filter(|spec| admits(spec));

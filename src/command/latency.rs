@@ -172,6 +172,7 @@ fn age(seconds: u64) -> String {
 }
 
 fn histograms(call: &mut Call<'_>) -> Result<Plan, Error> {
+    call.check_names(2)?;
     let stats = &call.server.stats;
     let shown = |name: &str, histogram: &Histogram| {
         let bounds = histogram.doublings().into_iter();

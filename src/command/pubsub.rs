@@ -11,6 +11,7 @@ use super::reach::Channels;
 use super::table::help;
 use super::{Call, Flags, Group, Plan, Session, Spec, reply};
 use crate::error::Error;
+use crate::limits::CHANNEL_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
 use crate::store::Pattern;
 
@@ -197,13 +198,25 @@ pub fn admit(session: &Session, spec: &Spec) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a channel or pattern that is too long: publishing compares every channel with every pattern.
+fn check_length(name: &[u8]) -> Result<(), Error> {
+    if name.len() > CHANNEL_BYTES_MAX {
+        let bytes = name.len();
+        return Err(Error::other(format!(
+            "ERR channel or pattern is {bytes} bytes, longer than the limit of {CHANNEL_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
 fn subscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<Plan, Error> {
+    call.rest(1).iter().try_for_each(|name| check_length(name))?;
     let Call { server, session, args, .. } = call;
     let Session { client, subscriptions, .. } = &mut **session;
     let mut confirmations = Vec::with_capacity(args.len() - 1);
     for name in &args[1..] {
         let name = Bytes::copy_from_slice(name);
-        server.push.channels.subscribe(client, subscriptions, kind, name.clone());
+        server.push.channels.subscribe(client, subscriptions, kind, name.clone())?;
         confirmations.push(confirmation(event, Reply::Bulk(name), subscriptions.counted_with(kind)));
     }
     reply(Reply::Sequence(confirmations))
@@ -234,6 +247,7 @@ fn confirmation(event: &'static str, name: Reply, count: usize) -> Reply {
 }
 
 fn publish(call: &mut Call<'_>, shard: bool) -> Result<Plan, Error> {
+    check_length(call.arg(1))?;
     let kept = |at| Bytes::copy_from_slice(call.arg(at));
     let publication = Publication { channel: kept(1), payload: kept(2), shard };
     let (engine, push, seen) = (&call.server.engine, &call.server.push, call.session.seen);
@@ -252,7 +266,7 @@ fn publish(call: &mut Call<'_>, shard: bool) -> Result<Plan, Error> {
 fn channels(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {
     let pattern = match call.rest(2) {
         [] => None,
-        [pattern] => Some(Pattern::new(pattern)),
+        [pattern] => Some(Pattern::new(pattern)?),
         _ => {
             return Err(Error::other(format!(
                 "ERR unknown subcommand or wrong number of arguments for '{:.128}'. Try PUBSUB HELP.",

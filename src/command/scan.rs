@@ -4,6 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use super::clients::Client;
 use super::{Call, Flags, Group, Plan, Spec};
 use crate::engine::Seq;
 use crate::engine::scan::{Range, Row};
@@ -43,13 +44,16 @@ pub static COMMANDS: &[Spec] = &[
 const COUNT_DEFAULT: usize = 10;
 
 fn keys(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let pattern = Pattern::new(call.arg(1));
+    let pattern = Pattern::new(call.arg(1))?;
     let (server, store) = (call.server, call.session.store);
     let limit = server.config.max_keys_per_query();
     let mut keys = Vec::new();
-    let wants = |key: &[u8]| pattern.matches(key);
+    let client = &call.session.client;
+    // who has left wants every key, so that the scan comes to its end with the next one
+    let wants = |key: &[u8]| client.is_leaving() || pattern.matches(key);
     let range = range(store, &pattern, Bound::Unbounded, usize::MAX);
     let end = server.engine.scan(call.now_ms, range, &wants, &mut |row| {
+        check_presence(client)?;
         if keys.len() == limit {
             return Err(Error::TooManyKeys { store: server.store_label(store), limit });
         }
@@ -82,6 +86,15 @@ fn scan(call: &mut Call<'_>) -> Result<Plan, Error> {
     Ok(Plan::Reflecting(with_cursor(cursor, keys), reflects))
 }
 
+/// Fails when nobody waits for the reply any more.
+fn check_presence(client: &Client) -> Result<(), Error> {
+    if client.is_leaving() {
+        Err(Error::other("ERR the client left before the command ended"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Which part of a store's records a request is to show: what SCAN and STORE ENTRIES have in common.
 pub struct Page {
     cursor: u64,
@@ -92,7 +105,7 @@ pub struct Page {
 
 impl Page {
     pub fn new(cursor: &[u8]) -> Result<Page, Error> {
-        let mut page = Page { cursor: 0, pattern: Pattern::new(b"*"), count: COUNT_DEFAULT };
+        let mut page = Page { cursor: 0, pattern: Pattern::all(), count: COUNT_DEFAULT };
         page.set_cursor(cursor)?;
         Ok(page)
     }
@@ -106,7 +119,7 @@ impl Page {
     /// Takes MATCH or COUNT.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Error> {
         if name.eq_ignore_ascii_case(b"match") {
-            self.pattern = Pattern::new(value);
+            self.pattern = Pattern::new(value)?;
         } else if name.eq_ignore_ascii_case(b"count") {
             let count = number::parse_i64(value).ok_or(Error::NotInteger)?;
             self.count = usize::try_from(count).ok().filter(|count| *count > 0).ok_or(Error::Syntax)?;
@@ -134,10 +147,12 @@ impl Page {
             Position::After(key) => Bound::Excluded(&key[..]),
             Position::At(key) => Bound::Included(&key[..]),
         };
-        let wants = |key: &[u8]| self.pattern.matches(key);
+        let client = &call.session.client;
+        let wants = |key: &[u8]| client.is_leaving() || self.pattern.matches(key);
         let mut room = call.server.config.max_keys_per_query();
         let range = range(store, &self.pattern, from, self.count);
         let end = engine.scan(call.now_ms, range, &wants, &mut |row| {
+            check_presence(client)?;
             room = room.saturating_sub(1);
             let flow = visit(row)?;
             Ok(if room == 0 { ControlFlow::Break(()) } else { flow })

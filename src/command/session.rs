@@ -7,7 +7,7 @@ use super::client_tracking::Caching;
 use super::clients::Client;
 use super::push::channels::Subscriptions;
 use super::server::Server;
-use super::transaction::{Queue, Watched};
+use super::transaction::{Queue, WatchedKeys};
 use crate::acl::Account;
 use crate::engine::Seq;
 use crate::resp::Protocol;
@@ -27,7 +27,7 @@ pub struct Session {
     /// The transaction between MULTI and EXEC.
     pub queue: Option<Queue>,
     /// What EXEC compares first.
-    pub watched: Vec<Watched>,
+    pub watched: WatchedKeys,
     pub subscriptions: Subscriptions,
     pub monitoring: bool,
     /// Which of the keys it reads are remembered (CLIENT TRACKING).
@@ -62,7 +62,7 @@ impl Session {
             replies: Replies::On,
             closing: false,
             queue: None,
-            watched: Vec::new(),
+            watched: WatchedKeys::default(),
             subscriptions: Subscriptions::default(),
             monitoring: false,
             caching: Caching::default(),

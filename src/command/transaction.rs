@@ -8,6 +8,7 @@
 //! has no version, so puts are counted there ([`Watch`]).
 
 use bytes::Bytes;
+use indexmap::{IndexMap, IndexSet};
 
 use super::dispatch::run;
 use super::table::Lookup;
@@ -76,19 +77,24 @@ pub static COMMANDS: &[Spec] = &[
 const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
 
 /// A transaction that a session has begun.
-#[derive(Default)]
 pub struct Queue {
     requests: Vec<(&'static Spec, Vec<Bytes>)>,
     bytes: usize,
+    /// What any of the requests is flagged as: asked for every request that is queued.
+    flags: Flags,
     selects: bool,
     /// A request was refused: EXEC refuses the rest.
     refused: bool,
 }
 
 impl Queue {
+    fn new() -> Queue {
+        Queue { requests: Vec::new(), bytes: 0, flags: Flags::empty(), selects: false, refused: false }
+    }
+
     /// Whether one of the queued commands is like this.
     pub fn has(&self, flags: Flags) -> bool {
-        self.requests.iter().any(|(spec, _)| spec.is(flags))
+        self.flags.intersects(flags)
     }
 
     /// How many commands are queued.
@@ -111,9 +117,11 @@ impl Queue {
     }
 }
 
-/// A watched key, and how things stood.
+/// The watched keys of a session, each once.
+pub type WatchedKeys = IndexMap<Key, Watched>;
+
+/// How things stood at a watched key.
 pub struct Watched {
-    key: Key,
     was: Standing,
     /// Only of a key without a record.
     puts: Option<Watch>,
@@ -154,6 +162,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
         return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
     }
     queue.bytes += bytes;
+    queue.flags |= spec.flags;
     queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
@@ -183,7 +192,7 @@ fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
         return Err(Error::other("ERR MULTI calls can not be nested"));
     }
-    call.session.queue = Some(Queue::default());
+    call.session.queue = Some(Queue::new());
     call.session.show_transaction();
     reply(Reply::OK)
 }
@@ -201,16 +210,17 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
         return Err(Error::other("ERR WATCH inside MULTI is not allowed"));
     }
-    let is_new = |key: &Key| call.session.watched.iter().all(|watched| watched.key != *key);
-    let mut keys: Vec<Key> = call.keys(1)?.into_iter().filter(is_new).collect();
+    let named: IndexSet<Key> = call.keys(1)?.into_iter().collect();
+    let new = named.into_iter().filter(|key| !call.session.watched.contains_key(key));
     // kept beyond the command
-    keys.iter_mut().for_each(|key| key.name = Bytes::copy_from_slice(&key.name));
+    let kept = |key: Key| Key { name: Bytes::copy_from_slice(&key.name), ..key };
+    let keys: Vec<Key> = new.map(kept).collect();
     // before looking at the keys, so that no put goes unnoticed
     let watches: Vec<Watch> = keys.iter().map(|key| call.server.engine.watch(key)).collect();
     let (standings, reflects) = standings(call, &keys)?;
     for ((key, was), puts) in keys.into_iter().zip(standings).zip(watches) {
         let puts = (was.version == 0).then_some(puts);
-        call.session.watched.push(Watched { key, was, puts });
+        call.session.watched.insert(key, Watched { was, puts });
     }
     call.session.show_transaction();
     Ok(Plan::Reflecting(Reply::OK, reflects))
@@ -262,10 +272,10 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// Whether something happened at a watched key, or its store is gone.
-fn is_changed(call: &Call<'_>, watched: &[Watched]) -> bool {
-    let keys: Vec<Key> = watched.iter().map(|watched| watched.key.clone()).collect();
+fn is_changed(call: &Call<'_>, watched: &WatchedKeys) -> bool {
+    let keys: Vec<Key> = watched.keys().cloned().collect();
     match standings(call, &keys) {
-        Ok((standings, _)) => watched.iter().zip(standings).any(|(watched, now)| {
+        Ok((standings, _)) => watched.values().zip(standings).any(|(watched, now)| {
             watched.was.is_changed(now) || watched.puts.as_ref().is_some_and(Watch::saw_put)
         }),
         Err(_) => true,

@@ -5,7 +5,7 @@
 //! engine possible: an embedded one answers from its memory map, a remote one can fetch the declared keys in one round
 //! trip, run the same function, and submit its effects.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -219,7 +219,16 @@ pub(super) struct DeclaredKeys<'t> {
     keys: SmallVec<[Declared<'t>; 1]>,
     /// Where the next key that is asked for probably is: commands use their keys in the order they declared them.
     next: Cell<usize>,
+    /// Where each key is: made when many keys are asked for in another order. Keys that memory does not know are declared
+    /// behind those that it does.
+    index: OnceCell<Places<'t>>,
 }
+
+/// Positions of declared keys.
+type Places<'t> = HashMap<(Generation, &'t [u8]), usize, foldhash::fast::RandomState>;
+
+/// Declared keys that are searched one by one before an index is made.
+const SEARCHED_KEYS_MAX: usize = 8;
 
 impl<'t> DeclaredKeys<'t> {
     pub(super) fn push(&mut self, declared: Declared<'t>) {
@@ -231,7 +240,15 @@ impl<'t> DeclaredKeys<'t> {
         let next = self.next.get();
         let at = match self.keys.get(next) {
             Some(declared) if is_it(declared) => next,
-            _ => self.keys.iter().position(is_it).ok_or_else(undeclared)?,
+            _ if self.keys.len() <= SEARCHED_KEYS_MAX => {
+                self.keys.iter().position(is_it).ok_or_else(undeclared)?
+            }
+            _ => {
+                let place =
+                    |(at, declared): (usize, &Declared<'t>)| ((declared.generation, &declared.name[..]), at);
+                let index = self.index.get_or_init(|| self.keys.iter().enumerate().map(place).collect());
+                *index.get(&(generation, name)).ok_or_else(undeclared)?
+            }
         };
         self.next.set(at + 1);
         self.keys.get(at).ok_or_else(undeclared)

@@ -5,11 +5,13 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::problem::Problem;
+use crate::command::clients::Client;
 use crate::command::{Server, Session, Spec, dispatch, permission, table};
 use crate::engine::{Seq, clock};
 use crate::error::Error;
@@ -63,6 +65,9 @@ impl Gate {
         run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
     ) -> (Option<Gate>, Result<R, Problem>) {
         let server = self.server.clone();
+        let client = self.session.client.clone();
+        client.has_left.store(false, Ordering::Relaxed);
+        let _leaving = LeaveOnDrop(client);
         let ran = tokio::task::spawn_blocking(move || {
             let mut talk = Talk { server: self.server, session: self.session, reflects: 0 };
             let outcome = run(&mut talk);
@@ -85,6 +90,15 @@ impl Gate {
         while self.server.clients.holds_up(spec, clock::now_ms) && !self.server.shutdown.is_raised() {
             tokio::time::sleep(PAUSE_STEP).await;
         }
+    }
+}
+
+/// Dropped with the request, also when its client has gone away while commands run.
+struct LeaveOnDrop(Arc<Client>);
+
+impl Drop for LeaveOnDrop {
+    fn drop(&mut self) {
+        self.0.has_left.store(true, Ordering::Relaxed);
     }
 }
 

@@ -83,6 +83,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         reflects: 0,
         answered: 0,
         is_delivering: false,
+        has_left: false,
         watch: Stopwatch::start(),
     };
     if let Err(error) = connection.serve().await {
@@ -123,6 +124,8 @@ struct Connection<R> {
     answered: usize,
     /// Replies were handed over that have not been asked after since.
     is_delivering: bool,
+    /// The client has left while something ran for it.
+    has_left: bool,
     /// Runs through the requests that were received together.
     watch: Stopwatch,
 }
@@ -148,6 +151,14 @@ impl Writer {
     async fn returned(&self) {
         match self {
             Writer::Plain(outbox) => outbox.returned().await,
+            Writer::Sealed(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ready when the client has left. Of TLS connections that is not known before something is sent.
+    async fn left(&self) {
+        match self {
+            Writer::Plain(outbox) => outbox.left().await,
             Writer::Sealed(_) => std::future::pending().await,
         }
     }
@@ -374,7 +385,17 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
             (session, answer)
         });
-        let (session, answer) = running.await?;
+        let mut running = pin!(running);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut running => ended,
+            () = self.writer.left(), if !self.has_left => {
+                self.has_left = true;
+                self.session.client.has_left.store(true, Ordering::Relaxed);
+                running.await
+            }
+        };
+        let (session, answer) = ended?;
         self.session = session;
         self.watch = Stopwatch::start();
         Ok(answer)

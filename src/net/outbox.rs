@@ -16,9 +16,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
+use tokio::io::Interest;
 use tokio::net::{tcp, unix};
 use tokio::sync::Notify;
 
@@ -28,6 +30,11 @@ use crate::error::Error;
 
 /// A buffer that grew beyond this for one large reply is given back afterwards.
 pub const KEPT_BYTES: usize = 256 * 1024;
+
+/// How often a connection looks whether its client is still there, while a command runs.
+const PRESENCE_STEP: Duration = Duration::from_millis(100);
+/// How long a command goes on whose client has closed its side.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The sending half of a socket, usable from any thread.
 pub enum Outlet {
@@ -41,6 +48,22 @@ impl Outlet {
         match self {
             Outlet::Tcp(half) => half.try_write(bytes),
             Outlet::Unix(half) => half.try_write(bytes),
+        }
+    }
+
+    /// Whether the client has closed its side, as far as the runtime has been told.
+    async fn is_closed_by_peer(&self) -> bool {
+        let ready = async {
+            match self {
+                Outlet::Tcp(half) => half.as_ref().ready(Interest::READABLE).await,
+                Outlet::Unix(half) => half.as_ref().ready(Interest::READABLE).await,
+            }
+        };
+        match tokio::time::timeout(Duration::ZERO, ready).await {
+            Ok(Ok(ready)) => ready.is_read_closed(),
+            Ok(Err(_)) => true,
+            // nothing has happened on the socket
+            Err(_) => false,
         }
     }
 
@@ -105,6 +128,15 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// Ready when the client has closed its side and some time has passed since.
+    pub async fn left(&self) {
+        while !self.outlet.is_closed_by_peer().await {
+            tokio::time::sleep(PRESENCE_STEP).await;
+        }
+        // it may have closed only what it sends by, and wait for replies
+        tokio::time::sleep(LEAVING_PATIENCE).await;
     }
 
     /// Takes replies, and gives an empty buffer for the next ones. Nothing may be under way or returned. They leave when

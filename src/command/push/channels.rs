@@ -4,6 +4,7 @@
 //! the mailboxes under the one lock, so that all subscribers of a channel see them in the same order, and so that none
 //! comes after the end of a subscription.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use super::{Message, Post, Receivers};
 use crate::command::clients::Client;
 use crate::engine::Seq;
+use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Pattern;
 
@@ -75,18 +77,21 @@ pub struct Publication {
     pub shard: bool,
 }
 
-/// A message and its receiver.
-type Delivery<'a> = (&'a Client, Bytes);
-
 impl Channels {
-    /// False: the client did so before.
-    pub fn subscribe(&self, client: &Arc<Client>, own: &mut Subscriptions, kind: Kind, name: Bytes) -> bool {
+    /// Fails for a pattern that is too long.
+    pub fn subscribe(
+        &self,
+        client: &Arc<Client>,
+        own: &mut Subscriptions,
+        kind: Kind,
+        name: Bytes,
+    ) -> Result<(), Error> {
         let mut subscribers = self.subscribers.lock();
-        subscribers.of(kind, &name).insert(client.id, client.clone());
+        subscribers.of(kind, &name)?.insert(client.id, client.clone());
         self.names.store(subscribers.names(), Ordering::Relaxed);
-        let is_new = own.names[kind as usize].insert(name);
+        own.names[kind as usize].insert(name);
         client.subscriptions[kind as usize].store(own.of(kind).len(), Ordering::Relaxed);
-        is_new
+        Ok(())
     }
 
     /// False: the client did not subscribe to it.
@@ -120,16 +125,19 @@ impl Channels {
         if self.is_empty() {
             return 0;
         }
-        let subscribers = self.subscribers.lock();
-        let deliveries = subscribers.deliveries(&publication);
-        let count = deliveries.len();
-        deliveries.into_iter().for_each(|(client, message)| post.send(client, message, seq));
+        let mut count = 0;
+        self.subscribers.lock().for_each_receiver(&publication, &mut |client, message| {
+            count += 1;
+            post.send(client, message.bytes_for(client), seq);
+        });
         count
     }
 
     /// How many messages publishing would send.
     pub fn receivers(&self, publication: &Publication) -> usize {
-        self.subscribers.lock().deliveries(publication).len()
+        let mut count = 0;
+        self.subscribers.lock().for_each_receiver(publication, &mut |_, _| count += 1);
+        count
     }
 
     /// Clients with a subscription like this.
@@ -179,18 +187,15 @@ impl Channels {
 }
 
 impl Subscribers {
-    fn of(&mut self, kind: Kind, name: &Bytes) -> &mut Receivers {
-        match kind {
+    fn of(&mut self, kind: Kind, name: &Bytes) -> Result<&mut Receivers, Error> {
+        Ok(match kind {
             Kind::Channel => self.channels.entry(name.clone()).or_default(),
-            Kind::Pattern => {
-                let (_, receivers) = self
-                    .patterns
-                    .entry(name.clone())
-                    .or_insert_with(|| (Pattern::new(name), Receivers::new()));
-                receivers
-            }
+            Kind::Pattern => match self.patterns.entry(name.clone()) {
+                Entry::Occupied(known) => &mut known.into_mut().1,
+                Entry::Vacant(new) => &mut new.insert((Pattern::new(name)?, Receivers::new())).1,
+            },
             Kind::Shard => self.shards.entry(name.clone()).or_default(),
-        }
+        })
     }
 
     fn remove(&mut self, kind: Kind, name: &[u8], id: u64) {
@@ -221,34 +226,30 @@ impl Subscribers {
         self.channels.len() + self.patterns.len() + self.shards.len()
     }
 
-    fn deliveries(&self, publication: &Publication) -> Vec<Delivery<'_>> {
-        let mut deliveries = Vec::new();
+    /// Calls `visit` with each receiver and its message, which is made only once for all subscribers of a name. One
+    /// after the other, so that at most one message is in memory that no mailbox has taken.
+    fn for_each_receiver(&self, publication: &Publication, visit: &mut dyn FnMut(&Client, &mut Message)) {
         let Publication { channel: name, payload, shard } = publication;
-        let (channel, payload) = (Reply::Bulk(name.clone()), Reply::Bulk(payload.clone()));
+        let mut tell = |receivers: Option<&Receivers>, kind: &'static str, pattern: Option<&Bytes>| {
+            let Some(receivers) = receivers else { return };
+            let words = [Some(Bytes::from_static(kind.as_bytes())), pattern.cloned()].into_iter().flatten();
+            let words = words.chain([name.clone(), payload.clone()]).map(Reply::Bulk);
+            let mut message = Message::new(Reply::Push(words.collect()));
+            for client in receivers.values() {
+                // one that is being disconnected receives nothing more
+                if !client.kill.is_raised() {
+                    visit(client, &mut message);
+                }
+            }
+        };
         if *shard {
-            let message = || vec![Reply::text("smessage"), channel, payload];
-            add(&mut deliveries, self.shards.get(name), message);
-            return deliveries;
+            return tell(self.shards.get(name), "smessage", None);
         }
-        let message = || vec![Reply::text("message"), channel.clone(), payload.clone()];
-        add(&mut deliveries, self.channels.get(name), message);
+        tell(self.channels.get(name), "message", None);
         for (pattern, (compiled, receivers)) in &self.patterns {
             if compiled.matches(name) {
-                let pattern = Reply::Bulk(pattern.clone());
-                let message = || vec![Reply::text("pmessage"), pattern, channel.clone(), payload.clone()];
-                add(&mut deliveries, Some(receivers), message);
+                tell(Some(receivers), "pmessage", Some(pattern));
             }
         }
-        deliveries
     }
-}
-
-fn add<'a>(
-    deliveries: &mut Vec<Delivery<'a>>,
-    receivers: Option<&'a Receivers>,
-    message: impl FnOnce() -> Vec<Reply>,
-) {
-    let Some(receivers) = receivers else { return };
-    let mut message = Message::new(Reply::Push(message()));
-    deliveries.extend(receivers.values().map(|client| (&**client, message.bytes_for(client))));
 }

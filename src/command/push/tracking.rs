@@ -9,6 +9,7 @@
 //! a key has more numbers than there are clients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -95,8 +96,10 @@ impl Tracking {
         for prefix in &options.prefixes {
             table.prefixes.entry(prefix.clone()).or_default().insert(client.id);
         }
-        if let Some(before) = table.clients.get(&client.id) {
-            options.prefixes.extend(before.options.prefixes.iter().cloned());
+        if let Some(before) = table.clients.get_mut(&client.id) {
+            let mut prefixes = std::mem::take(&mut before.options.prefixes);
+            prefixes.extend(std::mem::take(&mut options.prefixes));
+            options.prefixes = prefixes;
         }
         table.clients.insert(client.id, Tracker { client: client.clone(), options });
         engine.listen(Classes::CHANGED, Classes::CHANGED);
@@ -122,7 +125,12 @@ impl Tracking {
 
     /// How a client tracks; none if it does not.
     pub fn options(&self, client: &Client) -> Option<Options> {
-        self.table.lock().clients.get(&client.id).map(|tracker| tracker.options.clone())
+        self.with_options(client, |options| options.cloned())
+    }
+
+    /// Looks at how a client tracks, without copying its prefixes, of which there may be many.
+    pub fn with_options<R>(&self, client: &Client, look: impl FnOnce(Option<&Options>) -> R) -> R {
+        look(self.table.lock().clients.get(&client.id).map(|tracker| &tracker.options))
     }
 
     pub fn figures(&self) -> Figures {
@@ -211,15 +219,14 @@ impl Table {
             return;
         }
         let changed: BTreeSet<&Bytes> = news.changed.iter().collect();
-        for (prefix, clients) in &self.prefixes {
-            let keys: Vec<Reply> = changed
-                .range::<Bytes, _>(prefix..)
-                .take_while(|key| key.starts_with(prefix))
-                .map(|key| Reply::Bulk((*key).clone()))
-                .collect();
-            if keys.is_empty() {
-                continue;
-            }
+        let mut told: BTreeMap<&Bytes, (Vec<Reply>, &BTreeSet<u64>)> = BTreeMap::new();
+        for key in changed {
+            for_each_prefix(&self.prefixes, key, |prefix, clients| {
+                let (keys, _) = told.entry(prefix).or_insert_with(|| (Vec::new(), clients));
+                keys.push(Reply::Bulk(key.clone()));
+            });
+        }
+        for (keys, clients) in told.into_values() {
             let mut messages = Messages::new(Reply::Array(keys));
             for id in clients {
                 let Some(tracker) = self.clients.get_mut(id) else { continue };
@@ -239,6 +246,31 @@ impl Table {
         self.readers.clear();
         self.oldest.clear();
         self.items = 0;
+    }
+}
+
+/// Calls `visit` with each entry whose key `text` begins with, the longest first. However many entries there are, it looks
+/// at few: none sorts between a prefix of `text` and what the last look found, but longer prefixes of it.
+fn for_each_prefix<'t, V>(
+    by_prefix: &'t BTreeMap<Bytes, V>,
+    text: &[u8],
+    mut visit: impl FnMut(&'t Bytes, &'t V),
+) {
+    let mut rest = text;
+    while let Some((prefix, value)) =
+        by_prefix.range::<[u8], _>((Bound::Unbounded, Bound::Included(rest))).next_back()
+    {
+        let common = prefix.iter().zip(rest).take_while(|(a, b)| a == b).count();
+        if common < prefix.len() {
+            // a longer prefix of `rest` would sort behind this one
+            rest = &rest[..common];
+            continue;
+        }
+        visit(prefix, value);
+        match prefix.len().checked_sub(1) {
+            Some(shorter) => rest = &rest[..shorter],
+            None => return,
+        }
     }
 }
 
@@ -273,5 +305,29 @@ impl Tracker {
             post.send(target, messages.on_channel.bytes_for(target), seq);
         }
         // a RESP2 connection without redirection can't be told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn prefixes_are_found(
+            prefixes in prop::collection::btree_set("[abc]{0,5}", 0..30),
+            text in "[abc]{0,6}",
+        ) {
+            let by_prefix: BTreeMap<Bytes, ()> =
+                prefixes.iter().map(|prefix| (Bytes::from(prefix.clone()), ())).collect();
+            let mut found = Vec::new();
+            for_each_prefix(&by_prefix, text.as_bytes(), |prefix, ()| found.push(prefix.clone()));
+            let mut expected: Vec<_> =
+                by_prefix.keys().filter(|prefix| text.as_bytes().starts_with(prefix)).cloned().collect();
+            expected.reverse();
+            prop_assert_eq!(found, expected);
+        }
     }
 }
