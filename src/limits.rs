@@ -30,6 +30,15 @@ pub const NAMES_PER_QUESTION: usize = 1_024;
 /// of each.
 pub const ACL_RULES_MAX: usize = 4_096;
 
+/// Steps of the system's clock that the server's own time follows at once: leap seconds and small corrections.
+pub const CLOCK_STEP_FOLLOWED_MS: u64 = 1_000;
+/// How long the system's clock has to keep to a longer step before the server's own time follows it.
+pub const CLOCK_STEP_PATIENCE_MS: u64 = 10 * 60 * 1_000;
+/// Settings of the system's clock that retention remembers, to tell what time can have passed between two runs.
+pub const CLOCK_SETTINGS_MAX: usize = 8;
+/// No right clock has shown a time before this: 2026-11-01, before this was written.
+pub const CLOCK_EARLIEST_MS: u64 = 1_793_491_200_000;
+
 /// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 

@@ -51,9 +51,15 @@ pub struct Entry {
     pub id: u64,
     pub count: u64,
     pub incident: Incident,
-    /// In milliseconds since 1970.
-    pub created_ms: u64,
-    pub updated_ms: u64,
+    pub created: Moment,
+    pub updated: Moment,
+}
+
+/// When something happened: by the server's own time for who reads it, and by the steady clock for how long ago it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub now_ms: u64,
+    pub steady_ms: u64,
 }
 
 #[derive(Default)]
@@ -68,7 +74,7 @@ struct Entries {
 
 impl Log {
     /// Writes an incident down, and forgets the oldest if there are more than `len_max`.
-    pub fn add(&self, mut incident: Incident, now_ms: u64, len_max: usize) {
+    pub fn add(&self, mut incident: Incident, now: Moment, len_max: usize) {
         for name in [&mut incident.object, &mut incident.username] {
             // copied, so that it keeps no read buffer
             *name = Bytes::copy_from_slice(&name[..name.len().min(ACL_LOG_OBJECT_BYTES_MAX)]);
@@ -80,15 +86,15 @@ impl Log {
                 && other.context == incident.context
                 && other.object == incident.object
                 && other.username == incident.username
-                && now_ms.abs_diff(entry.updated_ms) <= GROUPING_MS
+                && now.steady_ms.abs_diff(entry.updated.steady_ms) <= GROUPING_MS
         };
         let same = entries.latest.iter().take(GROUPING_ENTRIES).position(is_same);
         let entry = match same.and_then(|at| entries.latest.remove(at)) {
-            Some(entry) => Entry { count: entry.count + 1, incident, updated_ms: now_ms, ..entry },
+            Some(entry) => Entry { count: entry.count + 1, incident, updated: now, ..entry },
             None => {
                 let id = entries.next_id;
                 entries.next_id += 1;
-                Entry { id, count: 1, incident, created_ms: now_ms, updated_ms: now_ms }
+                Entry { id, count: 1, incident, created: now, updated: now }
             }
         };
         entries.latest.push_front(entry);
@@ -119,6 +125,10 @@ mod tests {
         }
     }
 
+    fn at(steady_ms: u64) -> Moment {
+        Moment { now_ms: steady_ms + 1_000_000, steady_ms }
+    }
+
     fn shown(log: &Log) -> Vec<(u64, u64, usize)> {
         log.latest(usize::MAX)
             .iter()
@@ -129,14 +139,14 @@ mod tests {
     #[test]
     fn the_same_counts_up_and_comes_first() {
         let log = Log::default();
-        log.add(incident("a"), 1_000, 10);
-        log.add(incident("bb"), 2_000, 10);
-        log.add(incident("a"), 3_000, 10);
-        log.add(Incident { context: Context::Multi, ..incident("a") }, 3_000, 10);
+        log.add(incident("a"), at(1_000), 10);
+        log.add(incident("bb"), at(2_000), 10);
+        log.add(incident("a"), at(3_000), 10);
+        log.add(Incident { context: Context::Multi, ..incident("a") }, at(3_000), 10);
         assert_eq!(shown(&log), [(2, 1, 1), (0, 2, 1), (1, 1, 2)]);
         let entry = &log.latest(2)[1];
-        assert_eq!((entry.created_ms, entry.updated_ms), (1_000, 3_000));
-        log.add(incident("a"), 3_001 + GROUPING_MS, 10);
+        assert_eq!((entry.created, entry.updated), (at(1_000), at(3_000)));
+        log.add(incident("a"), at(3_001 + GROUPING_MS), 10);
         assert_eq!(shown(&log)[0], (3, 1, 1), "too long ago to be the same");
         log.clear();
         assert!(shown(&log).is_empty());
@@ -146,13 +156,13 @@ mod tests {
     fn it_is_bounded() {
         let log = Log::default();
         let long: &'static str = "x".repeat(ACL_LOG_OBJECT_BYTES_MAX + 1).leak();
-        log.add(incident(long), 0, 2);
-        log.add(incident("a"), 0, 2);
-        log.add(incident(long), 0, 2);
+        log.add(incident(long), at(0), 2);
+        log.add(incident("a"), at(0), 2);
+        log.add(incident(long), at(0), 2);
         assert_eq!(shown(&log), [(0, 2, ACL_LOG_OBJECT_BYTES_MAX), (1, 1, 1)]);
-        log.add(incident("b"), 0, 2);
+        log.add(incident("b"), at(0), 2);
         assert_eq!(shown(&log).len(), 2);
-        log.add(incident("c"), 0, 0);
+        log.add(incident("c"), at(0), 0);
         assert!(shown(&log).is_empty());
     }
 }

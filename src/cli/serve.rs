@@ -39,7 +39,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     };
     let http_port = settings.http_port;
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
-    let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::now_ms()));
+    let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;
     let http = match http_port {
         0 => None,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::table::{self, Lookup, help};
 use super::{Call, Flags, Plan, Server, Spec, login, permission, reply};
 use crate::acl::{DEFAULT_USER, Entry, Reason, Selector, file, has_spaces, join_selectors};
+use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
 use crate::record::number;
@@ -289,10 +290,10 @@ fn tell_log(call: &mut Call<'_>) -> Result<Plan, Error> {
         _ => return Err(wrong_subcommand(call)),
     };
     let entries = log.latest(usize::try_from(count).unwrap_or(0));
-    reply(Reply::Array(entries.into_iter().map(|entry| described(entry, call.now_ms)).collect()))
+    reply(Reply::Array(entries.into_iter().map(|entry| described(entry, clock::steady_ms())).collect()))
 }
 
-fn described(entry: Entry, now_ms: u64) -> Reply {
+fn described(entry: Entry, steady_ms: u64) -> Reply {
     let reason = match entry.incident.reason {
         Reason::Command => "command",
         Reason::Key => "key",
@@ -300,7 +301,7 @@ fn described(entry: Entry, now_ms: u64) -> Reply {
         Reason::Store => "store",
         Reason::Auth => "auth",
     };
-    let age_seconds = now_ms.saturating_sub(entry.updated_ms) as f64 / 1000.0;
+    let age_seconds = steady_ms.saturating_sub(entry.updated.steady_ms) as f64 / 1000.0;
     map(vec![
         ("count", Reply::Integer(entry.count as i64)),
         ("reason", Reply::text(reason)),
@@ -310,8 +311,8 @@ fn described(entry: Entry, now_ms: u64) -> Reply {
         ("age-seconds", Reply::Double(age_seconds)),
         ("client-info", Reply::text(entry.incident.client_info)),
         ("entry-id", Reply::Integer(entry.id as i64)),
-        ("timestamp-created", Reply::Integer(entry.created_ms as i64)),
-        ("timestamp-last-updated", Reply::Integer(entry.updated_ms as i64)),
+        ("timestamp-created", Reply::Integer(entry.created.now_ms as i64)),
+        ("timestamp-last-updated", Reply::Integer(entry.updated.now_ms as i64)),
     ])
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::clients::Pause;
 use super::session::Replies;
 use super::{Call, Flags, Group, Plan, Spec, client_list, client_tracking, reply, table};
+use crate::engine::clock;
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -262,15 +263,17 @@ fn pause(call: &mut Call<'_>) -> Result<Plan, Error> {
         [_] => return Err(Error::other("ERR CLIENT PAUSE mode must be WRITE or ALL")),
         _ => return Err(wrong_subcommand(call)),
     };
+    let steady_ms = clock::steady_ms();
     let until_ms = match number::parse_i64(call.arg(2)) {
         None => return Err(Error::other("ERR timeout is not an integer or out of range")),
         Some(..0) => return Err(Error::other("ERR timeout is negative")),
         Some(0) => 0,
-        Some(timeout_ms @ 1..) => {
-            (call.now_ms as i64).checked_add(timeout_ms).ok_or(Error::other("ERR timeout is out of range"))?
-        }
+        Some(timeout_ms @ 1..) => i64::try_from(steady_ms)
+            .ok()
+            .and_then(|now_ms| now_ms.checked_add(timeout_ms))
+            .ok_or(Error::other("ERR timeout is out of range"))?,
     };
-    call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, call.now_ms);
+    call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, steady_ms);
     reply(Reply::OK)
 }
 
@@ -348,7 +351,7 @@ mod tests {
         let current = |harness: &Harness| harness.server.clients.current_pause();
         harness.expect(&[("CLIENT PAUSE 100000 WRITE", "OK")]);
         let first = current(&harness);
-        assert!(first.writes_only && first.until_ms > harness.server.started_ms);
+        assert!(first.writes_only && first.until_ms > harness.server.started_ms + 99_999);
         harness.expect(&[("CLIENT PAUSE 10 ALL", "OK"), ("CLIENT PAUSE 10 WRITE", "OK")]);
         let second = current(&harness);
         assert!(!second.writes_only && second.until_ms == first.until_ms);

@@ -14,6 +14,7 @@ use super::push::channels::Kind;
 use super::push::tracking::Options;
 use super::server::Server;
 use super::{Call, Plan, reply};
+use crate::engine::clock;
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -55,7 +56,7 @@ pub fn kill(call: &mut Call<'_>) -> Result<Plan, Error> {
 
     let mut killed = 0;
     for client in call.server.clients.all() {
-        if !filter.admits(&client, call.now_ms) {
+        if !filter.admits(&client, clock::steady_ms()) {
             continue;
         }
         killed += 1;
@@ -152,39 +153,39 @@ impl Filter {
         Ok(filter)
     }
 
-    fn admits(&self, client: &Client, now_ms: u64) -> bool {
+    fn admits(&self, client: &Client, steady_ms: u64) -> bool {
         self.id.is_none_or(|id| id == client.id)
             && self.kind.is_none_or(|kind| kind == Type::of(client))
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)
             && self.user.as_ref().is_none_or(|user| *client.user.lock() == *user)
-            && now_ms.saturating_sub(client.created_ms) / 1000 >= self.age_s_min
+            && steady_ms.saturating_sub(client.created_ms) / 1000 >= self.age_s_min
             && self.spared != Some(client.id)
     }
 }
 
 fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> Reply {
-    let mut lines = String::new();
+    let (mut lines, steady_ms) = (String::new(), clock::steady_ms());
     for client in clients {
         // writing to memory cannot fail
-        let _ = write_line(&mut lines, client, call.server, call.now_ms);
+        let _ = write_line(&mut lines, client, call.server, steady_ms);
     }
     Reply::Verbatim(Bytes::from(lines))
 }
 
 /// What CLIENT INFO says of a connection, without the end of the line.
-pub fn line(client: &Client, server: &Server, now_ms: u64) -> String {
+pub fn line(client: &Client, server: &Server, steady_ms: u64) -> String {
     let mut line = String::new();
     // writing to memory cannot fail
-    let _ = write_line(&mut line, client, server, now_ms);
+    let _ = write_line(&mut line, client, server, steady_ms);
     line.truncate(line.trim_end().len());
     line
 }
 
 /// One line of CLIENT LIST: Redis's fields in its order, those for what we don't have at what Redis shows for nothing,
 /// and at the end the store's name, if it has one.
-fn write_line(out: &mut String, client: &Client, server: &Server, now_ms: u64) -> std::fmt::Result {
-    let seconds_since = |ms: u64| now_ms.saturating_sub(ms) / 1000;
+fn write_line(out: &mut String, client: &Client, server: &Server, steady_ms: u64) -> std::fmt::Result {
+    let seconds_since = |ms: u64| steady_ms.saturating_sub(ms) / 1000;
     let query_bytes = client.query_buffer.load(Ordering::Relaxed);
     let (messages, message_bytes) = client.mailbox.size();
     let output_bytes = client.output_buffer.load(Ordering::Relaxed) + message_bytes;

@@ -22,6 +22,7 @@ pub struct Client {
     pub local_address: String,
     pub file_descriptor: i32,
     pub unix: bool,
+    /// By the steady clock.
     pub created_ms: u64,
     pub name: Mutex<String>,
     pub library_name: Mutex<String>,
@@ -32,7 +33,7 @@ pub struct Client {
     pub protocol: AtomicU8,
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
-    /// When it sent its last request, in milliseconds since 1970.
+    /// When it sent its last request, by the steady clock.
     pub active_ms: AtomicU64,
     /// The last command, as an index into the command table's list of names.
     pub last_command: AtomicUsize,
@@ -61,14 +62,14 @@ pub struct Client {
 
 impl Client {
     /// A connection that has said nothing yet.
-    pub fn new(id: u64, address: String, local_address: String, now_ms: u64) -> Client {
+    pub fn new(id: u64, address: String, local_address: String, steady_ms: u64) -> Client {
         Client {
             id,
             address,
             local_address,
             file_descriptor: -1,
             unix: false,
-            created_ms: now_ms,
+            created_ms: steady_ms,
             name: Mutex::default(),
             library_name: Mutex::default(),
             library_version: Mutex::default(),
@@ -77,7 +78,7 @@ impl Client {
             protocol: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
-            active_ms: AtomicU64::new(now_ms),
+            active_ms: AtomicU64::new(steady_ms),
             last_command: AtomicUsize::new(usize::MAX),
             commands: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
@@ -136,7 +137,7 @@ pub struct Clients {
 /// Which commands wait, and until when (CLIENT PAUSE).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pause {
-    /// In milliseconds since 1970; 0: no pause.
+    /// By the steady clock, in milliseconds; 0: no pause.
     pub until_ms: u64,
     /// Only commands that may write.
     pub writes_only: bool,
@@ -190,10 +191,10 @@ impl Clients {
 
     /// Lets commands wait until a point in time. As in Redis, a pause can become longer and stricter, not shorter or
     /// laxer, until [`unpause`](Clients::unpause).
-    pub fn pause(&self, pause: Pause, now_ms: u64) {
+    pub fn pause(&self, pause: Pause, steady_ms: u64) {
         let mut current = self.pause.lock();
         self.paused.store(true, Ordering::Release);
-        let running = current.until_ms > now_ms;
+        let running = current.until_ms > steady_ms;
         *current = Pause {
             until_ms: current.until_ms.max(pause.until_ms),
             writes_only: pause.writes_only && (!running || current.writes_only),
@@ -213,7 +214,7 @@ impl Clients {
 
 impl Clients {
     /// Whether a pause holds up a command like this now.
-    pub fn holds_up(&self, spec: &super::Spec, now_ms: impl FnOnce() -> u64) -> bool {
+    pub fn holds_up(&self, spec: &super::Spec, steady_ms: impl FnOnce() -> u64) -> bool {
         if !self.paused.load(Ordering::Acquire) {
             return false;
         }
@@ -221,6 +222,6 @@ impl Clients {
         pause.until_ms != 0
             && (!pause.writes_only || spec.flags.intersects(super::Flags::WRITE | super::Flags::SCRIPT))
             && spec.group != super::Group::Connection
-            && pause.until_ms > now_ms()
+            && pause.until_ms > steady_ms()
     }
 }

@@ -49,7 +49,7 @@ pub fn dispatch_found(
         return Answer { reply: None, reflects: 0 };
     }
     let now_ms = watch.now_ms();
-    session.client.active_ms.store(now_ms, Ordering::Relaxed);
+    session.client.active_ms.store(watch.steady_ms(), Ordering::Relaxed);
     // nobody else counts here, so it need not be one step
     let commands = &session.client.commands;
     commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

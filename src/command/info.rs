@@ -117,7 +117,7 @@ fn ok(failure: Option<&String>) -> &'static str {
 
 fn server(server: &Server, fields: &mut Fields) {
     let settings = server.config.settings();
-    let uptime_s = clock::now_ms().saturating_sub(server.started_ms) / 1000;
+    let uptime_s = clock::steady_ms().saturating_sub(server.started_ms) / 1000;
     fields.add("redis_version", &settings.reported_version);
     fields.add("redis_git_sha1", "00000000");
     fields.add("redis_git_dirty", 0);

@@ -236,7 +236,7 @@ fn doctor(call: &mut Call<'_>) -> Result<Plan, Error> {
         );
     }
     let paused = call.server.clients.current_pause();
-    if paused.until_ms > clock::now_ms() {
+    if paused.until_ms > clock::steady_ms() {
         report.push_str("Clients are paused (CLIENT PAUSE).\n");
     }
     reply(Reply::Verbatim(report.into()))

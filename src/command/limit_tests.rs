@@ -52,7 +52,7 @@ impl Stage {
         let engine = Engine::open(options).unwrap();
         let config = Config::default();
         config.update(|settings| (settings.quota, settings.compression) = (quota, COMPRESSION));
-        let server = Server::new(engine, config, clock::now_ms());
+        let server = Server::new(engine, config, clock::steady_ms());
         let session = session(&server);
         self.running = Some((server, session));
     }

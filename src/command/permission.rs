@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::transaction::Queue;
 use super::{Server, Session, Spec, client_list, reach, table};
-use crate::acl::{Access, Context, Denied, Incident, Reason, Request, User, Vocabulary};
+use crate::acl::{Access, Context, Denied, Incident, Moment, Reason, Request, User, Vocabulary};
+use crate::engine::clock;
 use crate::error::Error;
 use crate::store::StoreId;
 
@@ -96,10 +97,10 @@ pub fn log(
     object: Bytes,
     username: Bytes,
 ) {
-    let now_ms = session.client.active_ms.load(Ordering::Relaxed);
-    let client_info = client_list::line(&session.client, server, now_ms);
+    let now = Moment { now_ms: clock::now_ms(), steady_ms: clock::steady_ms() };
+    let client_info = client_list::line(&session.client, server, now.steady_ms);
     let incident = Incident { reason, context, object, username, client_info };
-    server.acl.log.add(incident, now_ms, server.config.settings().acllog_max_len);
+    server.acl.log.add(incident, now, server.config.settings().acllog_max_len);
 }
 
 /// Where a request of a session is, outside of scripts.

@@ -40,7 +40,7 @@ pub struct Server {
     pub scripts: Scripts,
     /// 40 hexadecimal digits, different at every start.
     pub run_id: String,
-    /// In milliseconds since 1970.
+    /// By the steady clock.
     pub started_ms: u64,
     /// Has new TLS settings take effect: given by whoever listens, if TLS is on.
     pub tls_reload: OnceLock<Box<TlsReload>>,
@@ -50,7 +50,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(engine: Arc<Engine>, config: Config, now_ms: u64) -> Server {
+    pub fn new(engine: Arc<Engine>, config: Config, steady_ms: u64) -> Server {
         let mut seed = [0; 28];
         // without a source of randomness the id is all zeros, and nothing else depends on it
         let _ = getrandom::fill(&mut seed);
@@ -77,7 +77,7 @@ impl Server {
             stats,
             scripts: Scripts::new(version, random as u32),
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            started_ms: now_ms,
+            started_ms: steady_ms,
             tls_reload: OnceLock::new(),
             shutdown: Signal::default(),
             random: AtomicU64::new(random),

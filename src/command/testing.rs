@@ -32,7 +32,7 @@ impl Harness {
     fn of(kind: Kind) -> Harness {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options { default_kind: kind, ..Options::new(dir.path()) }).unwrap();
-        let server = Server::new(engine, Config::default(), clock::now_ms());
+        let server = Server::new(engine, Config::default(), clock::steady_ms());
         let session = session(&server);
         Harness { server, session, _dir: dir }
     }

@@ -383,7 +383,8 @@ impl Engine {
             }
             self.tables.put_meta_number(&mut batch, "next_store", frozen.next_store.into())?;
             self.tables.put_meta_number(&mut batch, "last_generation", frozen.last_generation)?;
-            self.tables.put_timeline(&mut batch, &self.timeline.lock().encode())?;
+            let timeline = self.timeline.lock().encode(&clock::keep(), clock::boot_id(), frozen.through);
+            self.tables.put_timeline(&mut batch, &timeline)?;
             self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
         }
         self.tables.commit(batch)

@@ -11,9 +11,9 @@ use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Malformed};
 use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
-use super::lmdb::{self, Snapshot, Tables};
+use super::lmdb::{self, Snapshot, StoredTimeline as Stored, Tables};
 use super::replay::replay;
-use super::retention::Timeline;
+use super::retention::{Timeline, UnknownFormat};
 use super::room::Room;
 use super::state::State;
 use super::{Engine, Fault, Seq, clock, directory, sweep};
@@ -80,6 +80,8 @@ pub enum OpenError {
     Fault(#[from] Fault),
     #[error("journal entry {seq} can't be replayed: {why}; it was written by another version, or by a bug")]
     Replay { seq: Seq, why: Malformed },
+    #[error(transparent)]
+    Timeline(#[from] UnknownFormat),
     #[error("a thread can't be started: {0}")]
     Thread(std::io::Error),
 }
@@ -94,8 +96,7 @@ impl Engine {
             .map_err(|error| OpenError::Tables(lmdb_dir, error))?;
         let (state, journal, through) = recover(&tables, &options)?;
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
-        let timeline = tables.timeline(&tables.snapshot()?)?;
-        let timeline = Timeline::decode(&timeline, journal.last());
+        let timeline = read_timeline(&tables, journal.last())?;
         let control = Control::new(options.checkpoint_interval, through, clock::now_ms());
         let checkpoint = Arc::new(control);
         // A failed journal refuses writes until a checkpoint has made its entries durable, so that begins at once.
@@ -190,6 +191,16 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
         );
     }
     Ok((state, journal, through))
+}
+
+/// What retention knows of times, of this version or an earlier one.
+fn read_timeline(tables: &Tables, last: Seq) -> Result<Timeline, OpenError> {
+    let (snapshot, reading) = (tables.snapshot()?, clock::keep());
+    Ok(match tables.timeline(&snapshot)? {
+        Stored::None => Timeline::new(&reading),
+        Stored::ByWallClock(bytes) => Timeline::decode_by_wall_clock(bytes, &reading, last),
+        Stored::Own(bytes) => Timeline::decode(bytes, &reading, clock::boot_id(), last)?,
+    })
 }
 
 fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<State, Fault> {

@@ -8,16 +8,18 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
 use super::overlay::{Layer, Name};
+use super::state::State;
 use super::txn::{Found, Held, Meta, Record};
 use super::{Engine, Seq};
 use crate::error::Error;
 use crate::store::{Generation, StoreId};
 
-/// Keys that are put in order at once, under the lock.
+/// Keys that are put in order at once, under the lock, unless writers are faster.
 const ORDERED_AT_ONCE: usize = 4_096;
 
 /// Which keys of a store a scan looks at.
@@ -140,36 +142,67 @@ impl Engine {
 
     /// What a scan needs, taken at one instant.
     fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+        #[cfg(test)]
+        tests::between_two_looks(self);
+        let state = self.read_state();
+        if is_ordered(&state, range.store) {
+            return self.copy_ordered(&state, range, from);
+        }
+        drop(state);
+        let state = self.order(range.store);
+        self.copy_ordered(&state, range, from)
+    }
+
+    /// Puts the new keys of a store in order, and keeps the lock so that none comes behind them.
+    ///
+    /// The lock is given back after every portion, so that writers need not wait for all of them. If they insert as fast as
+    /// this orders, the portions grow, so that it ends whatever they do: portions double until one holds all that the
+    /// overlay has room for.
+    fn order(&self, store: StoreId) -> RwLockReadGuard<'_, State> {
+        let (mut portion, mut backlog) = (ORDERED_AT_ONCE, usize::MAX);
         loop {
-            {
-                let state = self.read_state();
-                let store =
-                    state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
-                let layer = state.active.layer(store.generation);
-                if layer.is_none_or(|layer| layer.unordered() == 0) {
-                    let keys = layer.into_iter().flat_map(|layer| layer.range(from));
-                    let in_range = keys.take_while(|(key, _)| key.starts_with(range.prefix));
-                    // one more than may be looked at, so that the merge knows whether there is more
-                    let copied = in_range.take(range.keys_max.saturating_add(1));
-                    return Ok(Copy {
-                        generation: store.generation,
-                        active: copied
-                            .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry, Held::own)))
-                            .collect(),
-                        frozen: state.frozen.clone(),
-                        snapshot: self.tables.snapshot()?,
-                        reflects: self.journal.last(),
-                    });
-                }
-            }
+            #[cfg(test)]
+            tests::between_two_looks(self);
             let mut state = self.write_state();
-            if let Some(generation) = state.catalog.get(range.store).map(|store| store.generation)
-                && let Some(layer) = state.active.layer_mut(generation)
-            {
-                layer.order(ORDERED_AT_ONCE);
+            let generation = state.catalog.get(store).map(|store| store.generation);
+            let layer = generation.and_then(|generation| state.active.layer_mut(generation));
+            let rest = layer.map_or(0, |layer| {
+                layer.order(portion);
+                layer.unordered()
+            });
+            if rest == 0 {
+                return RwLockWriteGuard::downgrade(state);
             }
+            if rest > backlog.saturating_sub(portion / 2) {
+                portion = portion.saturating_mul(2);
+            }
+            backlog = rest;
         }
     }
+
+    /// The copy, of a store whose keys are in order.
+    fn copy_ordered(&self, state: &State, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+        let store = state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
+        let layer = state.active.layer(store.generation);
+        let keys = layer.into_iter().flat_map(|layer| layer.range(from));
+        let in_range = keys.take_while(|(key, _)| key.starts_with(range.prefix));
+        // one more than may be looked at, so that the merge knows whether there is more
+        let copied = in_range.take(range.keys_max.saturating_add(1));
+        Ok(Copy {
+            generation: store.generation,
+            active: copied
+                .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry, Held::own)))
+                .collect(),
+            frozen: state.frozen.clone(),
+            snapshot: self.tables.snapshot()?,
+            reflects: self.journal.last(),
+        })
+    }
+}
+
+fn is_ordered(state: &State, store: StoreId) -> bool {
+    let layer = state.catalog.get(store).and_then(|store| state.active.layer(store.generation));
+    layer.is_none_or(|layer| layer.unordered() == 0)
 }
 
 struct Copy<'e> {
@@ -200,8 +233,65 @@ fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Name] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::cell::RefCell;
+
+    use super::super::{Expiry, Options};
     use super::*;
+    use crate::store::{Key, Value};
+
+    type Act = Box<dyn FnMut(&Engine)>;
+
+    thread_local! {
+        static BETWEEN: RefCell<Option<Act>> = const { RefCell::new(None) };
+    }
+
+    /// Called by a scan whenever it does not hold the engine's lock and is about to take it.
+    pub fn between_two_looks(engine: &Engine) {
+        // writing may not come here again
+        if let Some(mut act) = BETWEEN.take() {
+            act(engine);
+            BETWEEN.set(Some(act));
+        }
+    }
+
+    #[test]
+    fn a_scan_ends_although_others_go_on_inserting() {
+        const LOOKS_MAX: usize = 20;
+        for inserted_at_once in [1, ORDERED_AT_ONCE / 2, ORDERED_AT_ONCE, 3 * ORDERED_AT_ONCE] {
+            let dir = tempfile::tempdir().unwrap();
+            let interval = std::time::Duration::from_secs(3600);
+            let engine =
+                Engine::open(Options { checkpoint_interval: interval, ..Options::new(dir.path()) }).unwrap();
+            let (mut looks, mut inserted) = (0, 0);
+            let keys_per_write = inserted_at_once.min(32);
+            BETWEEN.set(Some(Box::new(move |engine| {
+                looks += 1;
+                assert!(looks < LOOKS_MAX, "with {inserted_at_once} at once, a scan does not end");
+                for at in (inserted..inserted + inserted_at_once).step_by(keys_per_write) {
+                    let names = (at..at + keys_per_write).map(|at| Bytes::from(format!("{at:08}")));
+                    let keys: Vec<Key> = names.map(|name| Key::new(0, name).unwrap()).collect();
+                    let put = |txn: &mut super::super::WriteTxn<'_>| {
+                        keys.iter()
+                            .try_for_each(|key| txn.put(key, Value::integer(1), Expiry::Never).map(|_| ()))
+                    };
+                    engine.write(1, &keys, put).unwrap();
+                }
+                inserted += inserted_at_once;
+            })));
+            let mut found = 0;
+            let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+            let end = engine.scan(1, range, &|_| true, &mut |_| {
+                found += 1;
+                Ok(ControlFlow::Continue(()))
+            });
+            BETWEEN.take();
+            // each transaction is one entry: the scan has seen all that it reflects, and nothing in part
+            assert_eq!(found as u64, end.unwrap().reflects * keys_per_write as u64);
+            engine.close().unwrap();
+        }
+    }
 
     #[test]
     fn a_range_begins_at_its_prefix_or_later() {

@@ -48,13 +48,14 @@ impl Engine {
     pub(super) fn run_sweeps(&self) {
         let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
         while !self.room.closes_within(EVERY) {
+            let reading = clock::keep();
             self.watch_limits(&mut warned);
             if !self.is_sweeping() {
                 continue;
             }
             // a fault here is one of the journal or of LMDB, which their own threads report
             while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
-            self.retain_in_turn(clock::now_ms(), &mut rounds);
+            self.retain_in_turn(&reading, &mut rounds);
         }
     }
 

@@ -119,7 +119,7 @@ fn authenticate(
 fn client(server: &Server, peer: Option<Peer>) -> Client {
     let (address, local) =
         peer.map_or_else(Default::default, |peer| (peer.address.to_string(), peer.local_address.to_string()));
-    Client::new(server.clients.next_id(), address, local, clock::now_ms())
+    Client::new(server.clients.next_id(), address, local, clock::steady_ms())
 }
 
 #[cfg(test)]

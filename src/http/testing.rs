@@ -43,7 +43,7 @@ impl Api {
     pub fn new() -> Api {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path())).unwrap();
-        let server = Arc::new(Server::new(engine, Config::default(), clock::now_ms()));
+        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
         Api { router: super::router(server.clone()), server, _dir: dir }
     }
 

@@ -289,7 +289,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && !spec.is(Flags::LONG)
             && !spec.is(Flags::SCRIPT)
             && (has_room || !spec.is(Flags::WRITE))
-            && !server.clients.holds_up(spec, clock::now_ms)
+            && !server.clients.holds_up(spec, clock::steady_ms)
             && self.output.len() < OUTPUT_BYTES
             && !self.session.closing
             && let Some((found, request)) = self.requests.pop_front()
@@ -420,7 +420,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
 
     /// Waits as long as CLIENT PAUSE holds up a command like this.
     async fn wait_for_pause(&mut self, spec: &Spec) -> io::Result<()> {
-        while self.server.clients.holds_up(spec, clock::now_ms) && !self.session.client.kill.is_raised() {
+        while self.server.clients.holds_up(spec, clock::steady_ms) && !self.session.client.kill.is_raised() {
             self.flush().await?;
             tokio::time::sleep(PAUSE_STEP).await;
             self.watch = Stopwatch::start();
@@ -539,5 +539,5 @@ async fn within(seconds: u64, read: impl Future<Output = io::Result<usize>>) -> 
 
 fn new_client(server: &Server, peer: Peer) -> Client {
     let Peer { address, local_address, unix } = peer;
-    Client { unix, ..Client::new(server.clients.next_id(), address, local_address, clock::now_ms()) }
+    Client { unix, ..Client::new(server.clients.next_id(), address, local_address, clock::steady_ms()) }
 }

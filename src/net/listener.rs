@@ -93,7 +93,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
     loop {
         tokio::select! {
             () = server.shutdown.raised() => break,
-            _ = tick.tick() => server.stats.sample(clock::now_ms()),
+            _ = tick.tick() => server.stats.sample(clock::steady_ms()),
             Some(one) = accepted.recv() => guests.receive(one).await,
         }
     }

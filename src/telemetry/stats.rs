@@ -221,12 +221,12 @@ impl Stats {
     }
 
     /// Notes the totals of now, for the rates, and the memory in use, for its peak.
-    pub fn sample(&self, now_ms: u64) {
+    pub fn sample(&self, steady_ms: u64) {
         self.note_memory(process::allocated_bytes());
         let totals =
             [self.commands(), self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed)];
         let samples = &mut self.rates.lock().samples;
-        samples.push((now_ms, totals));
+        samples.push((steady_ms, totals));
         if samples.len() > SAMPLES {
             samples.remove(0);
         }

@@ -54,6 +54,13 @@ impl Server {
         Server::place(Kind::Larder, flags, TempDir::new().unwrap(), data, disk.launcher())
     }
 
+    /// A Larder that is run by something else, which is to become it.
+    pub fn larder_by(launcher: Vec<String>, flags: &[&str]) -> Server {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        Server::place(Kind::Larder, flags, folder, data, launcher)
+    }
+
     fn place(kind: Kind, flags: &[&str], folder: TempDir, data: PathBuf, launcher: Vec<String>) -> Server {
         let flags = flags.iter().map(ToString::to_string).collect();
         let mut server = Server { kind, flags, port: free_port(), process: None, folder, data, launcher };

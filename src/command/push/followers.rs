@@ -68,7 +68,7 @@ impl Followers {
         for follower in self.following.lock().values() {
             let seen: Vec<Change> =
                 changes.iter().filter(|change| follower.is_told_of(change)).cloned().collect();
-            if seen.is_empty() || follower.mailbox.put(seen, seq, &limit, clock::now_ms) {
+            if seen.is_empty() || follower.mailbox.put(seen, seq, &limit, clock::steady_ms) {
                 continue;
             }
             post.overflows.fetch_add(1, Ordering::Relaxed);

@@ -39,6 +39,7 @@ pub struct Mailbox<L = Bytes> {
 struct Content<L> {
     messages: VecDeque<(L, Seq)>,
     bytes: usize,
+    /// By the steady clock.
     over_soft_since_ms: Option<u64>,
     task: Option<Waker>,
     closed: bool,
@@ -46,14 +47,14 @@ struct Content<L> {
 
 impl<L: Letter> Mailbox<L> {
     /// Adds a message, which must not be sent before `seq` is durable. False: it went over the limit, and takes no more.
-    pub fn put(&self, message: L, seq: Seq, limit: &Limit, now_ms: impl FnOnce() -> u64) -> bool {
+    pub fn put(&self, message: L, seq: Seq, limit: &Limit, steady_ms: impl FnOnce() -> u64) -> bool {
         let task = {
             let mut content = self.content.lock();
             if content.closed {
                 return true;
             }
             content.bytes += message.bytes() + MESSAGE_BYTES;
-            if content.is_over(limit, now_ms) {
+            if content.is_over(limit, steady_ms) {
                 *content = Content { closed: true, task: content.task.take(), ..Content::default() };
                 return false;
             }
@@ -124,7 +125,7 @@ impl Mailbox {
 }
 
 impl<L> Content<L> {
-    fn is_over(&mut self, limit: &Limit, now_ms: impl FnOnce() -> u64) -> bool {
+    fn is_over(&mut self, limit: &Limit, steady_ms: impl FnOnce() -> u64) -> bool {
         let over = |limit_bytes: u64| limit_bytes > 0 && self.bytes as u64 > limit_bytes;
         if over(limit.hard_bytes) {
             return true;
@@ -133,9 +134,9 @@ impl<L> Content<L> {
             self.over_soft_since_ms = None;
             return false;
         }
-        let now_ms = now_ms();
-        let since_ms = *self.over_soft_since_ms.get_or_insert(now_ms);
-        now_ms.saturating_sub(since_ms) > limit.soft_s.saturating_mul(1_000)
+        let steady_ms = steady_ms();
+        let since_ms = *self.over_soft_since_ms.get_or_insert(steady_ms);
+        steady_ms.saturating_sub(since_ms) > limit.soft_s.saturating_mul(1_000)
     }
 }
 

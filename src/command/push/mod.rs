@@ -106,7 +106,7 @@ impl Post {
     /// Sends a message that must not overtake `seq`. A client that leaves too much unread is disconnected.
     pub fn send(&self, to: &Client, message: Bytes, seq: Seq) {
         let limit = *self.limit.read();
-        if to.mailbox.put(message, seq, &limit, clock::now_ms) {
+        if to.mailbox.put(message, seq, &limit, clock::steady_ms) {
             return;
         }
         self.overflows.fetch_add(1, Ordering::Relaxed);

@@ -24,7 +24,7 @@ pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
 #[cfg(test)]
 pub use tables::CommitStep;
-pub use tables::{DeadlineRow, DiskRecord, RecordRow, Tables, stored_value};
+pub use tables::{DeadlineRow, DiskRecord, RecordRow, StoredTimeline, Tables, stored_value};
 
 use smallvec::SmallVec;
 

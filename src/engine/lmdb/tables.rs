@@ -16,7 +16,9 @@ use crate::record::header::RecordView;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
-const TIMELINE: &[u8] = b"timeline";
+const TIMELINE: &[u8] = b"ages";
+/// The timeline of versions before 0.2, by the wall clock.
+const WALL_CLOCK_TIMELINE: &[u8] = b"timeline";
 
 /// The environment and its tables; cheap to share by reference, closed when dropped.
 pub struct Tables {
@@ -30,6 +32,13 @@ pub struct Tables {
     pub(super) meta: Table,
     #[cfg(test)]
     pub(in crate::engine) watch: CommitWatch,
+}
+
+/// What retention knows of times, as it lies on disk.
+pub enum StoredTimeline<'t> {
+    None,
+    ByWallClock(&'t [u8]),
+    Own(&'t [u8]),
 }
 
 /// Told before and after every commit.
@@ -401,12 +410,17 @@ impl Tables {
         Ok(self.meta.put(batch, name.as_bytes(), &number.to_be_bytes())?)
     }
 
-    /// What retention knows of times, as it wrote it; empty in a directory that has none yet.
-    pub fn timeline(&self, txn: &Snapshot<'_>) -> Result<Vec<u8>, Fault> {
-        Ok(self.meta.get(txn, TIMELINE)?.unwrap_or_default().to_vec())
+    /// What retention knows of times, as it wrote it.
+    pub fn timeline<'t>(&self, txn: &'t Snapshot<'_>) -> Result<StoredTimeline<'t>, Fault> {
+        Ok(match (self.meta.get(txn, TIMELINE)?, self.meta.get(txn, WALL_CLOCK_TIMELINE)?) {
+            (Some(bytes), _) => StoredTimeline::Own(bytes),
+            (None, Some(bytes)) => StoredTimeline::ByWallClock(bytes),
+            (None, None) => StoredTimeline::None,
+        })
     }
 
     pub fn put_timeline(&self, batch: &mut WriteBatch<'_>, timeline: &[u8]) -> Result<(), Fault> {
+        self.meta.delete(batch, WALL_CLOCK_TIMELINE)?;
         Ok(self.meta.put(batch, TIMELINE, timeline)?)
     }
 
