@@ -131,6 +131,8 @@ pub const HTTP_REFUSALS_TOLD: usize = 100;
 pub const SCRIPT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// Least that `lua-memory-limit` may be: an interpreter takes some of it.
 pub const SCRIPT_MEMORY_BYTES_MIN: usize = 1024 * 1024;
+/// Longest text of a script, and of what a script compiles: the parser can't be stopped.
+pub const SCRIPT_TEXT_BYTES_MAX: usize = SCRIPT_CACHE_BYTES_MAX;
 /// Scripts that are kept though they only came with an EVAL (as Redis since 7.4).
 pub const EVAL_SCRIPTS_MAX: usize = 500;
 /// Texts of all scripts that are kept.

@@ -16,6 +16,8 @@ mod arguments;
 mod bytes;
 #[path = "fuzz/mutation.rs"]
 mod mutation;
+#[path = "fuzz/scripts.rs"]
+mod scripts;
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -29,13 +31,18 @@ const SECONDS: u64 = 8;
 /// Inputs between two looks at the clock.
 const BATCH: u32 = 500;
 
+/// How long each target takes.
+fn seconds() -> u64 {
+    let seconds = std::env::var("LARDER_FUZZ_SECONDS");
+    seconds.map_or(SECONDS, |text| text.parse().expect("LARDER_FUZZ_SECONDS is a number"))
+}
+
 /// Tries inputs until the time is up.
 fn fuzz<S: Strategy>(target: &str, inputs: &S, holds: impl Fn(S::Value) -> TestCaseResult)
 where
     S::Value: Debug,
 {
-    let seconds = std::env::var("LARDER_FUZZ_SECONDS");
-    let seconds = seconds.map_or(SECONDS, |text| text.parse().expect("LARDER_FUZZ_SECONDS is a number"));
+    let seconds = seconds();
     let mut random = Random::from_environment();
     let begin = Instant::now();
     let tried = Cell::new(0);

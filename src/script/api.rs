@@ -1,12 +1,14 @@
 //! The functions of the `redis` table that need more than Lua.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mlua::{Function, Lua, MultiValue, Scope, Table, Value};
 
 use super::Host;
 use super::convert::{as_number, as_text, as_word, to_lua};
+use super::library::Bounds;
 use super::raised::{command_error, reply_error};
 use super::source::sha1_hex;
 use crate::error::Error;
@@ -18,7 +20,7 @@ const REPLICATION: [(&str, i64); 5] =
     [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)];
 
 /// What is the same for all scripts.
-pub fn table(lua: &Lua, version: &str) -> mlua::Result<Table> {
+pub fn table(lua: &Lua, version: &str, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (name, value) in LOG_LEVELS.into_iter().chain(REPLICATION) {
         redis.raw_set(name, value)?;
@@ -26,7 +28,12 @@ pub fn table(lua: &Lua, version: &str) -> mlua::Result<Table> {
     redis.raw_set("REDIS_VERSION", version)?;
     let number = version.split('.').fold(0, |number: i64, part| number << 8 | part.parse().unwrap_or(0));
     redis.raw_set("REDIS_VERSION_NUM", number)?;
-    redis.raw_set("sha1hex", lua.create_function(sha1hex)?)?;
+    let looking = bounds.clone();
+    let sha1hex = lua.create_function(move |lua, args| {
+        looking.look()?;
+        sha1hex(lua, args)
+    })?;
+    redis.raw_set("sha1hex", sha1hex)?;
     redis.raw_set("log", lua.create_function(log)?)?;
     redis.raw_set("set_repl", lua.create_function(set_repl)?)?;
     Ok(redis)
@@ -37,8 +44,10 @@ pub fn add_commands<'scope, 'env: 'scope>(
     redis: &Table,
     scope: &'scope Scope<'scope, 'env>,
     host: &'env RefCell<&mut dyn Host>,
+    bounds: &'env Bounds,
 ) -> mlua::Result<()> {
     let call: Function = scope.create_function(|lua, args: MultiValue| {
+        bounds.look()?;
         let (reply, protocol) = run(host, &args);
         match reply {
             Reply::Error(error) => Err(command_error(&error)),
@@ -47,6 +56,7 @@ pub fn add_commands<'scope, 'env: 'scope>(
     })?;
     redis.raw_set("call", call)?;
     let pcall = scope.create_function(|lua, args: MultiValue| {
+        bounds.look()?;
         let (reply, protocol) = run(host, &args);
         to_lua(lua, &reply, protocol)
     })?;

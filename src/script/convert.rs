@@ -8,7 +8,7 @@ use mlua::{Lua, Table, Value};
 
 use super::Running;
 use super::format::format_g;
-use super::raised::{COUNTED, error_table};
+use super::raised::{COUNTED, error_table, stopped};
 use crate::error::Error;
 use crate::limits::{SCRIPT_REPLY_BYTES_MAX, SCRIPT_REPLY_DEPTH_MAX};
 use crate::resp::{Protocol, Reply, format_double};
@@ -123,7 +123,7 @@ impl Made<'_> {
         self.bytes += REPLY_BYTES;
         self.values += 1;
         if self.values.is_multiple_of(VALUES_BETWEEN_LOOKS) && self.running.is_stopped() {
-            return Err(mlua::Error::runtime("the script was stopped"));
+            return Err(stopped());
         }
         Ok(match value {
             Value::String(text) => Reply::Bulk(self.copy(&text.as_bytes())),

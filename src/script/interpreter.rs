@@ -13,14 +13,16 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 use super::convert::to_reply;
-use super::raised::{COUNTED, PRELUDE, raised, seen};
+use super::library::Bounds;
+use super::raised::{COUNTED, PRELUDE, raised, seen, stopped};
 use super::{Host, Running, Script, api, library};
 use crate::error::Error;
-use crate::limits::COMPILED_SCRIPTS_MAX;
+use crate::limits::{COMPILED_SCRIPTS_MAX, SCRIPT_TEXT_BYTES_MAX};
 use crate::resp::{Protocol, Reply};
 
-/// How many instructions pass between two looks whether the script should stop: some tens of microseconds.
-const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 10_000;
+/// How many instructions pass between two looks whether the script should stop. Most take some nanoseconds, but one that
+/// joins or compares long strings, or grows a large table, takes milliseconds.
+const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 250;
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 /// The name that errors give to a script.
 const SCRIPT_NAME: &str = "@user_script";
@@ -36,7 +38,7 @@ pub struct Interpreter {
     /// The table of that name, of which scripts get a read-only view.
     redis: Table,
     compiled: HashMap<String, Function>,
-    running: Arc<Running>,
+    bounds: Arc<Bounds>,
     is_usable: bool,
 }
 
@@ -65,6 +67,7 @@ impl Interpreter {
     pub fn prepare(&mut self, memory_bytes: usize) -> Result<(), Error> {
         let refused = |error: mlua::Error| Error::other(format!("ERR {}", first_line(&error)));
         self.lua.set_memory_limit(memory_bytes).map_err(refused)?;
+        self.bounds.set_memory_bytes(memory_bytes);
         if self.lua.used_memory() > memory_bytes / 2 {
             self.compiled.clear();
             self.lua.gc_collect().map_err(refused)?;
@@ -88,7 +91,7 @@ impl Interpreter {
         let function = self.compile(script)?;
         let outcome = self.call(function, keys, args, host);
         match outcome {
-            Ok((Ended::Well(value), protocol)) => match to_reply(&value, protocol, &self.running) {
+            Ok((Ended::Well(value), protocol)) => match to_reply(&value, protocol, &self.bounds.running) {
                 Ok(Reply::Error(error)) => Err(error),
                 Ok(reply) => Ok(reply),
                 Err(error) => Err(self.failed(script, &error)),
@@ -109,7 +112,7 @@ impl Interpreter {
     }
 
     fn failed(&mut self, script: &Script, error: &mlua::Error) -> Error {
-        if self.running.is_stopped() {
+        if self.bounds.running.is_stopped() {
             return Error::other(KILLED);
         }
         self.is_usable = false;
@@ -148,7 +151,7 @@ impl Interpreter {
         self.globals.raw_set("ARGV", words(&self.lua, args)?)?;
         let host = RefCell::new(host);
         self.lua.scope(|scope| {
-            api::add_commands(&self.redis, scope, &host)?;
+            api::add_commands(&self.redis, scope, &host, &self.bounds)?;
             let (well, value): (bool, Value) = self.runner.call(function)?;
             let protocol = host.borrow().protocol();
             Ok((if well { Ended::Well(value) } else { Ended::from_error(&value)? }, protocol))
@@ -197,12 +200,18 @@ fn build(
     let globals = lua.globals();
     globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(seed)?;
 
-    let redis = api::table(&lua, version)?;
+    let bounds = Arc::new(Bounds::new(running.clone(), memory_bytes));
+    let redis = api::table(&lua, version, &bounds)?;
     let native = lua.create_table()?;
     native.raw_set("redis", &redis)?;
-    native.raw_set("libraries", library::all(&lua)?)?;
+    native.raw_set("libraries", library::all(&lua, &bounds)?)?;
     native.raw_set("null", Value::NULL)?;
-    native.raw_set("string", library::string::library(&lua, &running)?)?;
+    native.raw_set("results_max", library::RESULTS_MAX)?;
+    native.raw_set("text_bytes_max", SCRIPT_TEXT_BYTES_MAX)?;
+    native.raw_set("string", library::string::library(&lua, &globals.get("string")?, &bounds)?)?;
+    native.raw_set("table", library::table::library(&lua, &globals.get("table")?, &bounds)?)?;
+    let looking = bounds.clone();
+    native.raw_set("look", lua.create_function(move |_, ()| looking.look())?)?;
     native.raw_set("seen", lua.create_function(seen)?)?;
     let watched = running.clone();
     native.raw_set("handle", lua.create_function(move |lua, error| handle(lua, error, &watched))?)?;
@@ -220,7 +229,7 @@ fn build(
         HookTriggers::new().every_nth_instruction(INSTRUCTIONS_BETWEEN_LOOKS),
         move |_, _| {
             if watched.is_stopped() {
-                return Err(mlua::Error::runtime("the script was stopped"));
+                return Err(stopped());
             }
             Ok(VmState::Continue)
         },
@@ -232,7 +241,7 @@ fn build(
         environment,
         redis,
         compiled: HashMap::new(),
-        running,
+        bounds,
         is_usable: true,
     })
 }
@@ -496,6 +505,207 @@ mod tests {
                 "{code}"
             );
         }
+    }
+
+    /// A loop that spends its time in functions of C or Rust, or in coroutines, is ended as soon as any other.
+    #[test]
+    fn no_function_keeps_a_script_from_being_stopped() {
+        for work in [
+            "cjson.decode(json)",
+            "cjson.encode(list)",
+            "cmsgpack.pack(list)",
+            "cmsgpack.unpack(packed)",
+            "struct.pack('s', text)",
+            "struct.unpack(('x'):rep(1e5), text)",
+            "redis.sha1hex(text)",
+            "redis.log(redis.LOG_DEBUG, text)",
+            "redis.call('echo', text)",
+            "text:upper()",
+            "text:lower()",
+            "text:reverse()",
+            "text:rep(4)",
+            "text:gsub('x', 'y')",
+            "text:gsub('x', {})",
+            "text:find('y')",
+            "for _ in text:gmatch('x') do end",
+            "('%q'):format(text)",
+            "table.concat(list, ',')",
+            "table.maxn(list)",
+            "table.sort(list, function() return false end)",
+            "table.insert(list, 1, 1) table.remove(list, 1)",
+            "table.foreach(list, type)",
+            "table.foreachi(list, type)",
+            "collectgarbage()",
+            "loadstring(('x = 1 '):rep(1e4))",
+            "load(function() return ' ' end)",
+            "unpack(list, 1, 7000)",
+            "text = text .. 'x'",
+            "local _ = text < (text .. 'x')",
+            "coroutine.wrap(function() coroutine.wrap(function() for i = 1, 50 do end end)() end)()",
+            "coroutine.resume(coroutine.create(function() coroutine.resume(coroutine.create(function() for i = 1, 50 do end end)) end))",
+        ] {
+            let code = format!(
+                "local text, list = ('x'):rep(3e5), {{}} for i = 1, 4e4 do list[i] = i end \
+                 local json, packed = cjson.encode(list), cmsgpack.pack(text, 1) \
+                 redis.call('kill') while true do {work} end"
+            );
+            expect_killed(&code);
+        }
+    }
+
+    /// One call that would take minutes at least.
+    #[test]
+    fn no_single_call_takes_for_ever() {
+        // without an array part, so that the length is looked for by doubling
+        let elements: String = (0..29).map(|power| format!("[{}] = 1, ", 1 << power)).collect();
+        let sparse = format!("local sparse = {{{elements}}} assert(#sparse > 1e8)");
+        for call in [
+            "table.insert(sparse, 1, 1)",
+            "table.insert({}, -2147483648, 1)",
+            "table.remove(sparse, 1)",
+            "table.sort(sparse, function() return false end)",
+            "table.foreachi(sparse, function() end)",
+        ] {
+            expect_killed(&format!("{sparse} redis.call('kill') {call} while true do end"));
+        }
+        assert_eq!(run_in(&mut interpreter(), "return #(''):rep(2147483647)"), "0");
+    }
+
+    /// A script is killed from elsewhere, a moment after it called `kill`.
+    fn expect_killed(code: &str) {
+        let running = Arc::new(Running::default());
+        let (begun, begin) = std::sync::mpsc::sync_channel(1);
+        let (ended, end) = std::sync::mpsc::sync_channel(1);
+        let watched = running.clone();
+        let script = Script::parse(code.as_bytes()).unwrap();
+        std::thread::spawn(move || {
+            let mut interpreter = Interpreter::new("8.8.0", 1, MEMORY_BYTES, watched.clone()).unwrap();
+            let _run = watched.begin();
+            let _ = ended.send(interpreter.run(&script, &[], &[], &mut Killed(begun)));
+        });
+        begin.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("does not begin: {code}"));
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        running.kill();
+        let outcome = end.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("goes on: {code}"));
+        let error = outcome.expect_err(code).to_string();
+        assert!(error.starts_with(KILLED), "{code}: {error}");
+    }
+
+    /// What a test waits at most.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+    /// Tells when a script calls `kill`.
+    struct Killed(std::sync::mpsc::SyncSender<()>);
+
+    impl Host for Killed {
+        fn call(&mut self, args: Vec<Bytes>) -> Reply {
+            if &*args[0] == b"kill" {
+                let _ = self.0.try_send(());
+            }
+            Reply::OK
+        }
+
+        fn may_run(&mut self, _: &[Bytes]) -> Result<bool, Error> {
+            Ok(true)
+        }
+
+        fn protocol(&self) -> Protocol {
+            Protocol::Resp2
+        }
+
+        fn set_protocol(&mut self, _: Protocol) {}
+    }
+
+    /// What Redis mended in its copy of Lua, and what of it could be met here: see docs/ARCHITECTURE.md.
+    #[test]
+    fn ranges_are_checked_before_they_are_computed_with() {
+        for range in [
+            "0, 2147483647",
+            "-2, 2147483647",
+            "-2147483648, 2147483647",
+            "-2147483648, 0",
+            "1, 2147483648",
+            "1, 1e300",
+            "-1e300, 1e300",
+            "-1 / 0, 1 / 0",
+            "1, 8000",
+            "'0', '2147483647'",
+        ] {
+            let code = format!("return {{unpack({{1, 2, 3}}, {range})}}");
+            let refused = "-ERR user_script:1: too many results to unpack script: SHA, on @user_script:1.";
+            expect(&[(&code, refused)]);
+        }
+        expect(&[
+            ("return table.concat({unpack({1, 2, 3})}, ',')", "1,2,3"),
+            ("return table.concat({unpack({1, 2, 3}, 2)}, ',')", "2,3"),
+            ("return table.concat({unpack({1, 2, 3}, '2', 3)}, ',')", "2,3"),
+            ("return select('#', unpack({}, 2147483647, 2147483647))", "1"),
+            ("return select('#', unpack({}, 5, 3))", "0"),
+            ("local t = {} for i = 1, 7000 do t[i] = i end return select('#', unpack(t))", "7000"),
+            (
+                "local x = unpack(1)",
+                "-ERR user_script:1: bad argument #1 to 'unpack' (table expected, got number) script: SHA, on @user_script:1.",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_parser_gets_names_and_texts_that_it_can_take() {
+        expect(&[
+            ("return (loadstring('return 1', 'a\\0b'))()", "1"),
+            ("local f = loadstring('return 1 \\0') return tostring(f)", "nil"),
+            ("return select(2, loadstring('x', '=a\\0b'))", "a:1: '=' expected near '<eof>'"),
+            (
+                "return select(2, loadstring((' '):rep(16777217)))",
+                "-ERR Error running script SHA, not enough memory",
+            ),
+        ]);
+        let long = vec![b' '; SCRIPT_TEXT_BYTES_MAX + 1];
+        assert!(Script::parse(&long).unwrap_err().to_string().contains("16777216"));
+        let mut large = Interpreter::new("8.8.0", 1, 1 << 27, Arc::default()).unwrap();
+        let answer = run_in(&mut large, "return select(2, loadstring((' '):rep(16777217)))");
+        assert_eq!(answer, "chunk has more than 16777216 bytes");
+    }
+
+    #[test]
+    fn values_of_basic_types_have_no_metatable_that_could_be_changed() {
+        for value in
+            ["nil", "true", "1", "type", "function() end", "coroutine.create(function() end)", "cjson.null"]
+        {
+            let code = format!(
+                "local ok, value = pcall(function() return {value} end) return tostring(getmetatable(value))"
+            );
+            expect(&[(&code, "nil")]);
+        }
+        expect(&[(
+            "return tostring(newproxy)",
+            "-ERR user_script:1: Script attempted to access nonexistent global variable 'newproxy' script: SHA, on @user_script:1.",
+        )]);
+    }
+
+    #[test]
+    fn sorting_is_that_of_lua() {
+        expect(&[
+            ("local t = {3, 1, 2} table.sort(t) return table.concat(t, ',')", "1,2,3"),
+            ("local t = {'b', 'a', 'c'} table.sort(t) return table.concat(t, ',')", "a,b,c"),
+            (
+                "local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return table.concat(t, ',')",
+                "3,2,1",
+            ),
+            (
+                "local t = {} for i = 1, 1000 do t[i] = (i * 7919) % 1009 end table.sort(t) \
+                 for i = 2, 1000 do if t[i - 1] > t[i] then return i end end return 'sorted'",
+                "sorted",
+            ),
+            (
+                "local t = {1, 'x'} table.sort(t)",
+                "-ERR attempt to compare string with number script: SHA, on @user_script:1.",
+            ),
+            (
+                "table.sort({3, 2, 1, 4}, function(a, b) return true end)",
+                "-ERR invalid order function for sorting script: SHA, on @user_script:1.",
+            ),
+        ]);
     }
 
     #[test]

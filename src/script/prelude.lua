@@ -7,15 +7,19 @@
 local native, real, public = ...
 
 local collectgarbage, concat, error, getmetatable = collectgarbage, table.concat, error, getmetatable
-local insert = table.insert
+local insert, remove = table.insert, table.remove
 local loadstring, next, pcall, rawget, rawset = loadstring, next, pcall, rawget, rawset
 local select, setmetatable, tostring, type, xpcall = select, setmetatable, tostring, type, xpcall
-local byte, rep, sub = string.byte, string.rep, string.sub
+local tonumber, unpack = tonumber, unpack
+local byte, sub = string.byte, string.sub
 local find, gsub, match, search = native.string.find, native.string.gsub, native.string.match, native.string.search
-local resume = coroutine.resume
+local create, resume = coroutine.create, coroutine.resume
+-- Ends the script if it was stopped. Functions of C can't be interrupted, and the instructions of every coroutine are
+-- counted anew; so whatever may take long, or runs a coroutine, looks first.
+local look = native.look
 
--- Chunk names are interned strings that the parser holds without owning them.
-native.anchors = { "@user_script", "=(load)" }
+-- The parser holds the name of its chunk without owning it. These are the names that Rust gives.
+native.anchors = { "@user_script" }
 
 ---------------------------------------------------------------------------------------------------- read-only tables
 
@@ -73,9 +77,22 @@ function real.setmetatable(t, metatable)
     return setmetatable(t, metatable)
 end
 
+-- Lua's own function is the fastest where it moves nothing.
 function real.table.insert(t, ...)
     if behind[t] then error(READONLY, 0) end
-    return insert(t, ...)
+    if type(t) == "table" and select("#", ...) == 1 then return insert(t, ...) end
+    return native.table.insert(t, ...)
+end
+
+function real.table.remove(t, ...)
+    if type(t) == "table" and select("#", ...) == 0 then return remove(t) end
+    return native.table.remove(t, ...)
+end
+
+-- Here, too: Lua's own function is safe for the first elements of a table.
+function real.unpack(t, ...)
+    if type(t) == "table" and select("#", ...) == 0 and #t < native.results_max then return unpack(t) end
+    return native.table.unpack(t, ...)
 end
 
 -------------------------------------------------------------------------------------------------------------- errors
@@ -118,14 +135,43 @@ function real.xpcall(run, handler)
 end
 
 function real.coroutine.resume(...)
+    look()
     return caught(resume(...))
+end
+
+-- The level is that of whoever called the function that `wrap` gave.
+local function woken(ok, err, ...)
+    if ok then return err, ... end
+    if type(err) == "string" or type(err) == "number" then error(tostring(err), 3) end
+    error(err, 0)
+end
+
+function real.coroutine.wrap(run)
+    local ok, thread = pcall(create, run)
+    if not ok then error("bad argument #1 to 'wrap' (Lua function expected)", 2) end
+    return function(...)
+        look()
+        return woken(resume(thread, ...))
+    end
 end
 
 ------------------------------------------------------------------------------------- what can't be stopped or bounded
 
--- Only text is loaded: the interpreter trusts byte code. A reader is run before the parser, not while it works.
+-- Only text is loaded: the interpreter trusts byte code. A reader is run before the parser, not while it works: it could
+-- have memory collected that the parser uses. Texts are bounded, for the parser can't be stopped, and counts in `int`.
 function real.loadstring(text, name)
-    if type(text) == "string" and byte(text, 1) == 27 then return nil, "byte code is not loaded" end
+    look()
+    if type(text) ~= "string" then return loadstring(text, name) end
+    if byte(text, 1) == 27 then return nil, "byte code is not loaded" end
+    if #text > native.text_bytes_max then
+        return nil, "chunk has more than " .. native.text_bytes_max .. " bytes"
+    end
+    if name == nil then name = text end
+    if type(name) == "string" then
+        -- the parser ends the name at the first zero; what it takes must be this string, which is held here
+        local zero = find(name, "\0", 1, true)
+        if zero then name = sub(name, 1, zero - 1) end
+    end
     return loadstring(text, name)
 end
 
@@ -141,6 +187,7 @@ function real.load(reader, name)
 end
 
 function real.collectgarbage(what, number)
+    look()
     if what == nil or what == "collect" or what == "count" or what == "step" then
         return collectgarbage(what, number)
     end
@@ -149,8 +196,96 @@ end
 
 -- Patterns are matched in Rust, where they can be stopped. What a script hands over to be called is called from here,
 -- so that its errors stay what they are.
-real.string.find = native.string.find
-real.string.match = native.string.match
+for _, name in next, { "dump", "find", "format", "lower", "match", "rep", "reverse", "upper" } do
+    real.string[name] = native.string[name]
+end
+real.table.concat, real.table.maxn = native.table.concat, native.table.maxn
+
+function real.table.foreach(t, call)
+    expect_table(t, "foreach")
+    for key, value in next, t do
+        local result = call(key, value)
+        if result ~= nil then return result end
+    end
+end
+
+function real.table.foreachi(t, call)
+    expect_table(t, "foreachi")
+    for i = 1, #t do
+        local result = call(i, rawget(t, i))
+        if result ~= nil then return result end
+    end
+end
+
+-- The quicksort of Lua's own library, step by step, so that equal elements end up in the same order.
+local function quicksort(a, l, u, less)
+    while l < u do
+        if less(a[u], a[l]) then a[l], a[u] = a[u], a[l] end
+        if u - l == 1 then break end
+        local middle = (l + u - (l + u) % 2) / 2
+        if less(a[middle], a[l]) then
+            a[middle], a[l] = a[l], a[middle]
+        elseif less(a[u], a[middle]) then
+            a[middle], a[u] = a[u], a[middle]
+        end
+        if u - l == 2 then break end
+        local pivot = a[middle]
+        a[middle], a[u - 1] = a[u - 1], a[middle]
+        local i, j = l, u - 1
+        while true do
+            i = i + 1
+            while less(a[i], pivot) do
+                if i > u then error("invalid order function for sorting", 0) end
+                i = i + 1
+            end
+            j = j - 1
+            while less(pivot, a[j]) do
+                if j < l then error("invalid order function for sorting", 0) end
+                j = j - 1
+            end
+            if j < i then break end
+            a[i], a[j] = a[j], a[i]
+        end
+        a[u - 1], a[i] = a[i], a[u - 1]
+        -- the smaller part first, so that this nests no deeper than the logarithm of the length
+        if i - l < u - i then
+            quicksort(a, l, i - 1, less)
+            l = i + 1
+        else
+            quicksort(a, i + 1, u, less)
+            u = i - 1
+        end
+    end
+end
+
+local function is_less(a, b)
+    return a < b
+end
+
+-- Sorts a copy: elements that Lua reads and writes itself are those that no metamethod stands before.
+local function sort(t, less)
+    local elements, length = {}, #t
+    for i = 1, length do elements[i] = rawget(t, i) end
+    quicksort(elements, 1, length, less)
+    for i = 1, length do rawset(t, i, elements[i]) end
+end
+
+-- What went wrong here is told without the place in this file.
+local function unplaced(ok, err)
+    if ok then return end
+    if type(err) == "string" then err = gsub(err, "^prelude:%d+: ", "") end
+    error(err, 0)
+end
+
+function real.table.sort(t, less)
+    expect_table(t, "sort")
+    if behind[t] then return end
+    if less == nil then return unplaced(pcall(sort, t, is_less)) end
+    if type(less) ~= "function" then
+        error("bad argument #2 to 'sort' (function expected, got " .. type(less) .. ")", 2)
+    end
+    sort(t, less)
+end
 
 -- Checks the arguments, and fails as the others do.
 local function check(text, pattern)
@@ -222,11 +357,6 @@ function real.string.gsub(text, pattern, by, limit)
     end
     pieces[#pieces + 1] = sub(text, at)
     return concat(pieces), count
-end
-
-function real.string.rep(text, count)
-    if text == "" and type(count) == "number" then return "" end
-    return rep(text, count)
 end
 
 ----------------------------------------------------------------------------------------------------------- libraries

@@ -36,6 +36,11 @@ pub fn reply_error(line: impl Into<String>) -> mlua::Error {
     mlua::Error::external(Raised { text: line.into(), kind: Kind::Reply, is_counted: false })
 }
 
+/// Ends a script that was stopped: no script can catch it.
+pub fn stopped() -> mlua::Error {
+    mlua::Error::runtime("the script was stopped")
+}
+
 /// An error of a command.
 pub fn command_error(error: &Error) -> mlua::Error {
     let is_counted = matches!(error, Error::Counted(_));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 use crate::error::Error;
+use crate::limits::SCRIPT_TEXT_BYTES_MAX;
 
 bitflags! {
     /// What a first line like `#!lua flags=no-writes` says.
@@ -41,6 +42,12 @@ pub struct Script {
 impl Script {
     /// Takes a script apart; copies the text.
     pub fn parse(text: &[u8]) -> Result<Script, Error> {
+        if text.len() > SCRIPT_TEXT_BYTES_MAX {
+            return Err(Error::other(format!(
+                "ERR the script has {} bytes, and at most {SCRIPT_TEXT_BYTES_MAX} are taken: hand data over as arguments",
+                text.len()
+            )));
+        }
         let declared = first_line(text)?;
         Ok(Script { sha: sha1_hex(text), text: Bytes::copy_from_slice(text), declared })
     }

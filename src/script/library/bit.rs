@@ -1,24 +1,26 @@
 //! `bit`: operations on 32 bits, as in LuaJIT's library of that name.
 
+use std::sync::Arc;
+
 use mlua::{Lua, Table};
 
-use super::{Arguments, Failure, add};
+use super::{Arguments, Bounds, Failure, Library};
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
-    let library = lua.create_table()?;
-    add(lua, &library, "tobit", |_, args| bits(args, 0))?;
-    add(lua, &library, "bnot", |_, args| Ok(!bits(args, 0)?))?;
-    add(lua, &library, "bswap", |_, args| Ok(bits(args, 0)?.swap_bytes()))?;
-    add(lua, &library, "band", |_, args| fold(args, |a, b| a & b))?;
-    add(lua, &library, "bor", |_, args| fold(args, |a, b| a | b))?;
-    add(lua, &library, "bxor", |_, args| fold(args, |a, b| a ^ b))?;
-    add(lua, &library, "lshift", |_, args| shift(args, |a, by| ((a as u32) << by) as i32))?;
-    add(lua, &library, "rshift", |_, args| shift(args, |a, by| ((a as u32) >> by) as i32))?;
-    add(lua, &library, "arshift", |_, args| shift(args, |a, by| a >> by))?;
-    add(lua, &library, "rol", |_, args| shift(args, i32::rotate_left))?;
-    add(lua, &library, "ror", |_, args| shift(args, i32::rotate_right))?;
-    add(lua, &library, "tohex", |_, args| to_hex(args))?;
-    Ok(library)
+pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
+    let library = Library::new(lua, bounds)?;
+    library.add("tobit", |_, args| bits(args, 0))?;
+    library.add("bnot", |_, args| Ok(!bits(args, 0)?))?;
+    library.add("bswap", |_, args| Ok(bits(args, 0)?.swap_bytes()))?;
+    library.add("band", |_, args| fold(args, |a, b| a & b))?;
+    library.add("bor", |_, args| fold(args, |a, b| a | b))?;
+    library.add("bxor", |_, args| fold(args, |a, b| a ^ b))?;
+    library.add("lshift", |_, args| shift(args, |a, by| ((a as u32) << by) as i32))?;
+    library.add("rshift", |_, args| shift(args, |a, by| ((a as u32) >> by) as i32))?;
+    library.add("arshift", |_, args| shift(args, |a, by| a >> by))?;
+    library.add("rol", |_, args| shift(args, i32::rotate_left))?;
+    library.add("ror", |_, args| shift(args, i32::rotate_right))?;
+    library.add("tohex", |_, args| to_hex(args))?;
+    Ok(library.table)
 }
 
 /// The number at a position modulo 2^32, with a sign.

@@ -6,22 +6,50 @@ mod msgpack;
 mod pattern;
 pub mod string;
 mod structs;
+pub mod table;
 
-use super::raised::library_error;
-use mlua::{IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Running;
+use super::raised::{library_error, stopped};
+use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 /// The libraries by their names.
-pub fn all(lua: &Lua) -> mlua::Result<Table> {
+pub fn all(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let libraries = lua.create_table()?;
-    libraries.raw_set("bit", bit::library(lua)?)?;
-    libraries.raw_set("cjson", cjson::library(lua)?)?;
-    libraries.raw_set("cmsgpack", msgpack::library(lua)?)?;
-    libraries.raw_set("struct", structs::library(lua)?)?;
+    libraries.raw_set("bit", bit::library(lua, bounds)?)?;
+    libraries.raw_set("cjson", cjson::library(lua, bounds)?)?;
+    libraries.raw_set("cmsgpack", msgpack::library(lua, bounds)?)?;
+    libraries.raw_set("struct", structs::library(lua, bounds)?)?;
     Ok(libraries)
 }
 
+/// What bounds the functions of one interpreter that are not written in Lua.
+pub struct Bounds {
+    pub running: Arc<Running>,
+    /// The memory limit of the interpreter.
+    memory_bytes: AtomicUsize,
+}
+
+impl Bounds {
+    pub fn new(running: Arc<Running>, memory_bytes: usize) -> Bounds {
+        Bounds { running, memory_bytes: AtomicUsize::new(memory_bytes) }
+    }
+
+    pub fn set_memory_bytes(&self, memory_bytes: usize) {
+        self.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+    }
+
+    /// Fails if the script should end.
+    pub fn look(&self) -> mlua::Result<()> {
+        if self.running.is_stopped() { Err(stopped()) } else { Ok(()) }
+    }
+}
+
 /// Most values that a function gives: there is no more room on the stack of a function in C.
-const RESULTS_MAX: usize = 7_900;
+pub const RESULTS_MAX: usize = 7_900;
 
 /// Why a function failed: the script's fault, which it is told, or a machine's, which ends the script.
 enum Failure {
@@ -41,30 +69,89 @@ impl From<String> for Failure {
     }
 }
 
-/// Adds a function to a library.
-fn add<R: IntoLuaMulti>(
-    lua: &Lua,
-    library: &Table,
-    name: &'static str,
-    function: impl Fn(&Lua, &Arguments) -> Result<R, Failure> + Send + 'static,
-) -> mlua::Result<()> {
-    let function = lua.create_function(move |lua, values: MultiValue| {
-        match function(lua, &Arguments { name, values }) {
-            Ok(result) => Ok(result),
-            Err(Failure::Script(text)) => Err(library_error(lua, &text)),
-            Err(Failure::Machine(error)) => Err(error),
-        }
-    })?;
-    library.raw_set(name, function)
+/// A library in the making.
+struct Library<'l> {
+    lua: &'l Lua,
+    table: Table,
+    bounds: &'l Arc<Bounds>,
 }
 
-/// What a function was called with.
-struct Arguments {
+impl<'l> Library<'l> {
+    fn new(lua: &'l Lua, bounds: &'l Arc<Bounds>) -> mlua::Result<Library<'l>> {
+        Ok(Library { lua, table: lua.create_table()?, bounds })
+    }
+
+    /// Adds a function. Before it does anything, it looks whether the script should end.
+    fn add<R: IntoLuaMulti>(
+        &self,
+        name: &'static str,
+        function: impl Fn(&Lua, &Arguments) -> Result<R, Failure> + Send + 'static,
+    ) -> mlua::Result<()> {
+        let bounds = self.bounds.clone();
+        let function = self.lua.create_function(move |lua, values: MultiValue| {
+            bounds.look()?;
+            match function(lua, &Arguments { name, values, bounds: &bounds, spent: Cell::new(0) }) {
+                Ok(result) => Ok(result),
+                Err(Failure::Script(text)) => Err(library_error(lua, &text)),
+                Err(Failure::Machine(error)) => Err(error),
+            }
+        })?;
+        self.table.raw_set(name, function)
+    }
+
+    /// Adds a function of Lua's own libraries that calls nothing of the script and whose time is bounded by the memory
+    /// that a script can have.
+    fn guard(&self, name: &'static str, own: Function) -> mlua::Result<()> {
+        self.add(name, move |_, args| args.forward(&own))
+    }
+}
+
+/// What a function was called with, and how far it has come.
+struct Arguments<'b> {
     name: &'static str,
     values: MultiValue,
+    bounds: &'b Bounds,
+    spent: Cell<usize>,
 }
 
-impl Arguments {
+impl Arguments<'_> {
+    /// Counts steps of a long function, and fails if the script should end. A step is about what a byte takes to be
+    /// looked at.
+    fn spend(&self, steps: usize) -> Result<(), Failure> {
+        const STEPS_BETWEEN_LOOKS: usize = 64 * 1024;
+        let spent = self.spent.get().saturating_add(steps);
+        if spent < STEPS_BETWEEN_LOOKS {
+            self.spent.set(spent);
+            return Ok(());
+        }
+        self.spent.set(0);
+        Ok(self.bounds.look()?)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.bounds.running.is_stopped()
+    }
+
+    /// Fails if a text that is being built can't become a string of the script any more.
+    fn fits(&self, bytes: usize) -> Result<(), Failure> {
+        if bytes > self.bounds.memory_bytes.load(Ordering::Relaxed) {
+            return Err(Failure::Machine(mlua::Error::MemoryError("not enough memory".to_owned())));
+        }
+        Ok(())
+    }
+
+    /// Calls a function of Lua's own with the same arguments. It must not call back into the script.
+    fn forward(&self, own: &Function) -> Result<MultiValue, Failure> {
+        own.call::<MultiValue>(self.values.clone()).map_err(|error| match error {
+            mlua::Error::RuntimeError(text) => {
+                // a traceback follows, and called from here the function does not know its name
+                let text = text.split("\nstack traceback:").next().unwrap_or_default();
+                Failure::Script(text.replace("'?'", &format!("'{}'", self.name)))
+            }
+            error => Failure::Machine(error),
+        })
+    }
+
     fn get(&self, at: usize) -> &Value {
         self.values.get(at).unwrap_or(&Value::Nil)
     }
@@ -98,7 +185,13 @@ impl Arguments {
     }
 
     fn wrong(&self, at: usize, expected: &str) -> Failure {
-        let got = if at < self.len() { self.get(at).type_name() } else { "no value" };
+        let got = match self.values.get(at) {
+            None => "no value",
+            // names of mlua's own
+            Some(Value::Integer(_)) => "number",
+            Some(Value::LightUserData(_)) => "userdata",
+            Some(value) => value.type_name(),
+        };
         self.bad(at, &format!("{expected} expected, got {got}"))
     }
 

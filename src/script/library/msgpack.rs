@@ -1,19 +1,23 @@
 //! `cmsgpack`: MessagePack as lua-cmsgpack reads and writes it.
 
+use std::sync::Arc;
+
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::{Arguments, Failure, RESULTS_MAX, add};
-use crate::limits::{SCRIPT_JSON_DEPTH_MAX, VALUE_BYTES_MAX};
+use super::{Arguments, Bounds, Failure, Library, RESULTS_MAX};
+use crate::limits::SCRIPT_JSON_DEPTH_MAX;
 use crate::script::convert::as_number;
 
 /// A table that is nested deeper is written as nil.
 const DEPTH_MAX: usize = 16;
+/// What a value counts as work, its bytes aside.
+const VALUE_STEPS: usize = 64;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
-    let library = lua.create_table()?;
-    library.raw_set("_NAME", "cmsgpack")?;
-    library.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
-    add(lua, &library, "pack", |lua, args| {
+pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
+    let library = Library::new(lua, bounds)?;
+    library.table.raw_set("_NAME", "cmsgpack")?;
+    library.table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
+    library.add("pack", |lua, args| {
         if args.len() == 0 {
             return Err(Failure::Script(
                 "bad argument #0 to 'pack' (MessagePack pack needs input.)".to_owned(),
@@ -21,29 +25,30 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
         }
         let mut out = Vec::new();
         for at in 0..args.len() {
-            write(args.get(at), 0, &mut out)?;
+            write(args, args.get(at), 0, &mut out)?;
         }
         Ok(lua.create_string(out)?)
     })?;
-    add(lua, &library, "unpack", |lua, args| read_many(lua, args, 0, 0, false))?;
-    add(lua, &library, "unpack_one", |lua, args| read_many(lua, args, 1, offset(args, 1)?, true))?;
-    add(lua, &library, "unpack_limit", |lua, args| {
+    library.add("unpack", |lua, args| read_many(lua, args, 0, 0, false))?;
+    library.add("unpack_one", |lua, args| read_many(lua, args, 1, offset(args, 1)?, true))?;
+    library.add("unpack_limit", |lua, args| {
         read_many(lua, args, args.number(1)? as i64, offset(args, 2)?, true)
     })?;
-    Ok(library)
+    Ok(library.table)
 }
 
 fn offset(args: &Arguments, at: usize) -> Result<i64, Failure> {
     Ok(if args.get(at).is_nil() { 0 } else { args.number(at)? as i64 })
 }
 
-fn write(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
-    if out.len() > VALUE_BYTES_MAX {
-        return Err(Failure::Script("the packed data is too large".to_owned()));
-    }
+fn write(args: &Arguments, value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
+    args.fits(out.len())?;
+    args.spend(VALUE_STEPS)?;
     match value {
         Value::String(text) => {
             let text = text.as_bytes();
+            args.spend(text.len())?;
+            args.fits(out.len() + text.len())?;
             write_head(
                 &[(31, Head::Short(0xa0)), (255, Head::U8(0xd9)), (65_535, Head::U16(0xda))],
                 0xdb,
@@ -53,7 +58,7 @@ fn write(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<(), Failure> 
             out.extend_from_slice(&text);
         }
         Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
-        Value::Table(table) if depth < DEPTH_MAX => write_table(table, depth, out)?,
+        Value::Table(table) if depth < DEPTH_MAX => write_table(args, table, depth, out)?,
         value => match as_number(value) {
             Some(number) => write_number(number, out),
             None => out.push(0xc0),
@@ -85,9 +90,10 @@ fn write_head(heads: &[(usize, Head)], longest: u8, length: usize, out: &mut Vec
     }
 }
 
-fn write_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
+fn write_table(args: &Arguments, table: &Table, depth: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
     let (mut count, mut last, mut is_array) = (0_usize, 0.0_f64, true);
     for pair in table.pairs::<Value, Value>() {
+        args.spend(VALUE_STEPS)?;
         let index = as_number(&pair?.0).filter(|index| *index >= 1.0 && index.fract() == 0.0);
         count += 1;
         is_array &= index.is_some();
@@ -96,15 +102,15 @@ fn write_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> Result<(), Fai
     if is_array && last == count as f64 {
         write_head(&[(15, Head::Short(0x90)), (65_535, Head::U16(0xdc))], 0xdd, count, out);
         for index in 1..=count {
-            write(&table.raw_get(index)?, depth + 1, out)?;
+            write(args, &table.raw_get(index)?, depth + 1, out)?;
         }
         return Ok(());
     }
     write_head(&[(15, Head::Short(0x80)), (65_535, Head::U16(0xde))], 0xdf, count, out);
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
-        write(&key, depth + 1, out)?;
-        write(&value, depth + 1, out)?;
+        write(args, &key, depth + 1, out)?;
+        write(args, &value, depth + 1, out)?;
     }
     Ok(())
 }
@@ -158,7 +164,7 @@ fn read_many(
         let why = format!("Start offset {offset} greater than input length {}.", data.len());
         return Err(Failure::Script(why));
     }
-    let mut reader = Reader { lua, data: &data, at: start };
+    let mut reader = Reader { lua, args, data: &data, at: start };
     let mut values = MultiValue::new();
     while reader.at < data.len() && (limit == 0 || (values.len() as i64) < limit) {
         values.push_back(reader.value(0)?);
@@ -175,6 +181,7 @@ fn read_many(
 
 struct Reader<'d> {
     lua: &'d Lua,
+    args: &'d Arguments<'d>,
     data: &'d [u8],
     at: usize,
 }
@@ -184,6 +191,7 @@ impl Reader<'_> {
         if depth > SCRIPT_JSON_DEPTH_MAX {
             return Err(Failure::Script("too many nested data structures".to_owned()));
         }
+        self.args.spend(VALUE_STEPS)?;
         let head = self.take(1)?[0];
         Ok(match head {
             0..=0x7f => Value::Number(f64::from(head)),
@@ -235,6 +243,7 @@ impl Reader<'_> {
     }
 
     fn string(&mut self, length: usize) -> Result<Value, Failure> {
+        self.args.spend(length)?;
         let lua = self.lua;
         Ok(Value::String(lua.create_string(self.take(length)?)?))
     }

@@ -5,45 +5,52 @@
 
 use std::sync::Arc;
 
-use mlua::{Lua, LuaString, MultiValue, Table, Value};
+use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Capture, Match, Stop, search};
-use super::{Arguments, Failure, add};
-use crate::limits::VALUE_BYTES_MAX;
-use crate::script::Running;
+use super::{Arguments, Bounds, Failure, Library};
+use crate::script::raised::stopped;
 
 const SPECIAL: &[u8] = b"^$*+?.([%-";
 
-/// `find`, `match`, `gsub` for texts, and `search`.
-pub fn library(lua: &Lua, running: &Arc<Running>) -> mlua::Result<Table> {
-    let library = lua.create_table()?;
-    let watched = running.clone();
-    add(lua, &library, "find", move |lua, args| {
+/// `find`, `match`, `gsub` for texts, and `search`; and of Lua's own library what takes time.
+pub fn library(lua: &Lua, own: &Table, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
+    let library = Library::new(lua, bounds)?;
+    library.add("find", |lua, args| {
         let subject = Subject::of(lua, args)?;
         if is_true(args.get(3)) || !subject.pattern.as_bytes().iter().any(|byte| SPECIAL.contains(byte)) {
             return subject.find_plain(lua);
         }
-        subject.first(lua, &watched, true)
+        subject.first(lua, args, true)
     })?;
-    let watched = running.clone();
-    add(lua, &library, "match", move |lua, args| Subject::of(lua, args)?.first(lua, &watched, false))?;
-    let watched = running.clone();
-    add(lua, &library, "search", move |lua, args| {
+    library.add("match", |lua, args| Subject::of(lua, args)?.first(lua, args, false))?;
+    library.add("search", |lua, args| {
         let subject = Subject::of(lua, args)?;
         let (text, pattern) = (subject.text.as_bytes(), subject.pattern.as_bytes());
-        let found = search(&text, &pattern, subject.start, false, &|| watched.is_stopped())?;
+        let found = search(&text, &pattern, subject.start, false, &|| args.is_stopped())?;
         results(lua, &text, found.as_ref(), true)
     })?;
-    let watched = running.clone();
-    add(lua, &library, "gsub", move |lua, args| replace(lua, args, &watched))?;
-    Ok(library)
+    library.add("gsub", replace)?;
+    let repeat: Function = own.get("rep")?;
+    library.add("rep", move |lua, args| {
+        // Lua's own would count to the end, which may take hours
+        let is_empty = args.string(lua, 0)?.as_bytes().is_empty();
+        if is_empty && args.number(1).is_ok() {
+            return Ok(MultiValue::from_iter([Value::String(lua.create_string("")?)]));
+        }
+        args.forward(&repeat)
+    })?;
+    for name in ["dump", "format", "lower", "reverse", "upper"] {
+        library.guard(name, own.get(name)?)?;
+    }
+    Ok(library.table)
 }
 
 impl From<Stop> for Failure {
     fn from(stop: Stop) -> Failure {
         match stop {
             Stop::Wrong(why) => Failure::Script(why.to_owned()),
-            Stop::Stopped => Failure::Machine(mlua::Error::runtime("the script was stopped")),
+            Stop::Stopped => Failure::Machine(stopped()),
         }
     }
 }
@@ -79,10 +86,10 @@ impl Subject {
         results(lua, &text, found.as_ref(), true)
     }
 
-    fn first(&self, lua: &Lua, running: &Running, with_positions: bool) -> Result<MultiValue, Failure> {
+    fn first(&self, lua: &Lua, args: &Arguments, with_positions: bool) -> Result<MultiValue, Failure> {
         let (text, pattern) = (self.text.as_bytes(), self.pattern.as_bytes());
         let (is_anchored, pattern) = anchored(&pattern);
-        let found = search(&text, pattern, self.start, is_anchored, &|| running.is_stopped())?;
+        let found = search(&text, pattern, self.start, is_anchored, &|| args.is_stopped())?;
         let mut values = results(lua, &text, found.as_ref(), with_positions)?;
         if let Some(found) = found.filter(|found| found.captures.is_empty() && !with_positions) {
             values.push_back(Value::String(lua.create_string(&text[found.start..found.end])?));
@@ -122,7 +129,7 @@ fn results(
 }
 
 /// `gsub` with a text to put in.
-fn replace(lua: &Lua, args: &Arguments, running: &Running) -> Result<(LuaString, f64), Failure> {
+fn replace(lua: &Lua, args: &Arguments) -> Result<(LuaString, f64), Failure> {
     let (text, pattern) = (args.string(lua, 0)?, args.string(lua, 1)?);
     let Ok(by) = args.string(lua, 2) else {
         return Err(args.bad(2, "string/function/table expected"));
@@ -130,21 +137,22 @@ fn replace(lua: &Lua, args: &Arguments, running: &Running) -> Result<(LuaString,
     let limit = if args.get(3).is_nil() { f64::INFINITY } else { args.number(3)? };
     let (text, pattern, by) = (text.as_bytes(), pattern.as_bytes(), by.as_bytes());
     let (is_anchored, pattern) = anchored(&pattern);
+    // a search counts its own steps, and a short one looks at nothing
+    const MATCH_STEPS: usize = 1024;
     let (mut out, mut at, mut count) = (Vec::new(), 0, 0.0);
     while count < limit {
-        let Some(found) = search(&text, pattern, at, is_anchored, &|| running.is_stopped())? else { break };
+        let Some(found) = search(&text, pattern, at, is_anchored, &|| args.is_stopped())? else { break };
         count += 1.0;
         out.extend_from_slice(&text[at..found.start]);
-        put_replacement(&text, &found, &by, &mut out)?;
+        put_replacement(args, &text, &found, &by, &mut out)?;
         at = found.end;
         if found.end == found.start {
             let Some(byte) = text.get(at) else { break };
             out.push(*byte);
             at += 1;
         }
-        if out.len() > VALUE_BYTES_MAX {
-            return Err(Failure::Script("resulting string too large".to_owned()));
-        }
+        args.fits(out.len())?;
+        args.spend(MATCH_STEPS + found.end - found.start)?;
         if is_anchored {
             break;
         }
@@ -154,7 +162,13 @@ fn replace(lua: &Lua, args: &Arguments, running: &Running) -> Result<(LuaString,
 }
 
 /// `by`, with captures where it says `%1`.
-fn put_replacement(text: &[u8], found: &Match, by: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+fn put_replacement(
+    args: &Arguments,
+    text: &[u8],
+    found: &Match,
+    by: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let whole = Capture::Text { start: found.start, end: found.end };
     let mut bytes = by.iter();
     while let Some(&byte) = bytes.next() {
@@ -172,6 +186,7 @@ fn put_replacement(text: &[u8], found: &Match, by: &[u8], out: &mut Vec<u8>) -> 
                 continue;
             }
         };
+        args.fits(out.len())?;
         match capture {
             Some(Capture::Text { start, end }) => out.extend_from_slice(&text[start..end]),
             Some(Capture::Position { start }) => out.extend_from_slice((start + 1).to_string().as_bytes()),

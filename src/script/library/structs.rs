@@ -1,19 +1,20 @@
 //! `struct`: values to bytes and back, as a format says.
 
+use std::sync::Arc;
+
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::{Arguments, Failure, RESULTS_MAX, add};
-use crate::limits::VALUE_BYTES_MAX;
+use super::{Arguments, Bounds, Failure, Library, RESULTS_MAX};
 
 const INTEGER_BYTES_MAX: usize = 32;
 const ALIGNMENT_MAX: usize = 8;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
-    let library = lua.create_table()?;
-    add(lua, &library, "pack", |lua, args| Ok(lua.create_string(pack(args)?)?))?;
-    add(lua, &library, "unpack", unpack)?;
-    add(lua, &library, "size", |_, args| size(args))?;
-    Ok(library)
+pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
+    let library = Library::new(lua, bounds)?;
+    library.add("pack", |lua, args| Ok(lua.create_string(pack(args)?)?))?;
+    library.add("unpack", unpack)?;
+    library.add("size", |_, args| size(args))?;
+    Ok(library.table)
 }
 
 /// One option of a format, with its size in bytes and what it is padded with before it.
@@ -25,7 +26,7 @@ struct Item {
 
 /// Reads a format, option by option.
 struct Format<'f> {
-    args: &'f Arguments,
+    args: &'f Arguments<'f>,
     text: &'f [u8],
     at: usize,
     is_little: bool,
@@ -33,7 +34,7 @@ struct Format<'f> {
 }
 
 impl<'f> Format<'f> {
-    fn new(args: &'f Arguments, text: &'f [u8]) -> Format<'f> {
+    fn new(args: &'f Arguments<'f>, text: &'f [u8]) -> Format<'f> {
         Format { args, text, at: 0, is_little: true, alignment: 1 }
     }
 
@@ -41,6 +42,7 @@ impl<'f> Format<'f> {
     fn next(&mut self, position: usize) -> Result<Option<Item>, Failure> {
         while let Some(&option) = self.text.get(self.at) {
             self.at += 1;
+            self.args.spend(1)?;
             let bytes = match option {
                 b'b' | b'B' | b'x' => 1,
                 b'h' | b'H' => 2,
@@ -142,9 +144,8 @@ fn pack(args: &Arguments) -> Result<Vec<u8>, Failure> {
                 arg += 1;
             }
         }
-        if out.len() > VALUE_BYTES_MAX {
-            return Err(Failure::Script("format result too large".to_owned()));
-        }
+        args.fits(out.len())?;
+        args.spend(bytes)?;
     }
     Ok(out)
 }

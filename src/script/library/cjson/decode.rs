@@ -2,14 +2,17 @@
 
 use mlua::{Lua, Value};
 
-use super::super::Failure;
-use super::Settings;
+use super::super::{Arguments, Failure};
+use super::{Settings, VALUE_STEPS};
 
-pub fn decode(lua: &Lua, text: &[u8], settings: &Settings) -> Result<Value, Failure> {
+/// The JSON of the first argument as a value.
+pub fn decode(lua: &Lua, args: &Arguments, settings: &Settings) -> Result<Value, Failure> {
+    let text = args.bytes(0)?;
+    let text = text.as_slice();
     if text.len() >= 2 && (text[0] == 0 || text[1] == 0) {
         return Err(Failure::Script("JSON parser does not support UTF-16 or UTF-32".to_owned()));
     }
-    let mut parser = Parser { lua, text, at: 0, settings };
+    let mut parser = Parser { lua, args, text, at: 0, settings };
     let (token, place) = parser.next();
     let value = parser.value(token, place, 0)?;
     match parser.next() {
@@ -20,6 +23,7 @@ pub fn decode(lua: &Lua, text: &[u8], settings: &Settings) -> Result<Value, Fail
 
 struct Parser<'a> {
     lua: &'a Lua,
+    args: &'a Arguments<'a>,
     text: &'a [u8],
     at: usize,
     settings: &'a Settings,
@@ -67,6 +71,7 @@ fn expected(what: &str, found: &Token, place: usize) -> Failure {
 
 impl Parser<'_> {
     fn value(&mut self, token: Token, place: usize, depth: usize) -> Result<Value, Failure> {
+        self.args.spend(VALUE_STEPS + self.at.saturating_sub(place))?;
         Ok(match token {
             Token::String(text) => Value::String(self.lua.create_string(text)?),
             Token::Number(number) => Value::Number(number),

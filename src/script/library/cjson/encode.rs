@@ -2,25 +2,28 @@
 
 use mlua::{Table, Value};
 
-use super::super::Failure;
-use super::{Invalid, Settings};
-use crate::limits::VALUE_BYTES_MAX;
+use super::super::{Arguments, Failure};
+use super::{Invalid, Settings, VALUE_STEPS};
 use crate::script::convert::as_number;
 use crate::script::format::format_g;
 
-pub fn encode(value: &Value, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    let mut encoder = Encoder { settings, out: Vec::new() };
-    encoder.value(value, 0)?;
+/// The first argument as JSON.
+pub fn encode(args: &Arguments, settings: &Settings) -> Result<Vec<u8>, Failure> {
+    let mut encoder = Encoder { args, settings, out: Vec::new() };
+    encoder.value(args.get(0), 0)?;
     Ok(encoder.out)
 }
 
 struct Encoder<'s> {
+    args: &'s Arguments<'s>,
     settings: &'s Settings,
     out: Vec<u8>,
 }
 
 impl Encoder<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Failure> {
+        self.args.spend(VALUE_STEPS)?;
+        self.args.fits(self.out.len())?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             value if value.is_null() => self.out.extend_from_slice(b"null"),
@@ -54,9 +57,8 @@ impl Encoder<'_> {
     }
 
     fn string(&mut self, text: &[u8]) -> Result<(), Failure> {
-        if self.out.len() + text.len() > VALUE_BYTES_MAX {
-            return Err(Failure::Script("Cannot serialise, too long".to_owned()));
-        }
+        self.args.spend(text.len())?;
+        self.args.fits(self.out.len() + text.len())?;
         self.out.push(b'"');
         for &byte in text {
             match byte {
@@ -88,6 +90,7 @@ impl Encoder<'_> {
     fn array_length(&self, table: &Table) -> Result<Option<i64>, Failure> {
         let (mut items, mut last) = (0_i64, 0_i64);
         for pair in table.pairs::<Value, Value>() {
+            self.args.spend(VALUE_STEPS)?;
             let Some(number) = as_number(&pair?.0) else { return Ok(None) };
             let index = number as i64;
             if index < 1 || index as f64 != number {
@@ -111,9 +114,6 @@ impl Encoder<'_> {
         for index in 1..=length {
             if index > 1 {
                 self.out.push(b',');
-            }
-            if self.out.len() > VALUE_BYTES_MAX {
-                return Err(Failure::Script("Cannot serialise, too long".to_owned()));
             }
             self.value(&table.raw_get(index)?, depth)?;
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use mlua::{Lua, Table, Value};
 use parking_lot::Mutex;
 
-use super::{Arguments, Failure, add};
+use super::{Arguments, Bounds, Failure, Library};
 use crate::limits::SCRIPT_JSON_DEPTH_MAX;
 
 /// What the functions named like these set.
@@ -53,43 +53,47 @@ impl Default for Settings {
 
 type Shared = Arc<Mutex<Settings>>;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    table.raw_set("_NAME", "cjson")?;
-    table.raw_set("_VERSION", "2.1.0")?;
+/// What a value counts as work, its bytes aside.
+const VALUE_STEPS: usize = 64;
+
+pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
+    let library = Library::new(lua, bounds)?;
+    library.table.raw_set("_NAME", "cjson")?;
+    library.table.raw_set("_VERSION", "2.1.0")?;
     let settings = Shared::default();
     let shared = settings.clone();
-    add(lua, &table, "encode", move |lua, args| {
+    library.add("encode", move |lua, args| {
         one(args)?;
-        let text = encode::encode(args.get(0), &shared.lock())?;
+        let text = encode::encode(args, &shared.lock())?;
         Ok(lua.create_string(text)?)
     })?;
     let shared = settings.clone();
-    add(lua, &table, "decode", move |lua, args| {
+    library.add("decode", move |lua, args| {
         one(args)?;
-        decode::decode(lua, &args.bytes(0)?, &shared.lock())
+        decode::decode(lua, args, &shared.lock())
     })?;
-    add(lua, &table, "new", |lua, _| Ok(library(lua)?))?;
-    table.raw_set("null", Value::NULL)?;
-    add_settings(lua, &table, &settings)?;
-    Ok(table)
+    let shared_bounds = bounds.clone();
+    library.add("new", move |lua, _| Ok(self::library(lua, &shared_bounds)?))?;
+    library.table.raw_set("null", Value::NULL)?;
+    add_settings(&library, &settings)?;
+    Ok(library.table)
 }
 
 fn one(args: &Arguments) -> Result<(), Failure> {
     if args.len() == 1 { Ok(()) } else { Err(args.bad(0, "expected 1 argument")) }
 }
 
-fn add_settings(lua: &Lua, library: &Table, settings: &Shared) -> mlua::Result<()> {
+fn add_settings(library: &Library<'_>, settings: &Shared) -> mlua::Result<()> {
     let shared = settings.clone();
-    add(lua, library, "encode_max_depth", move |_, args| depth(args, &mut shared.lock().encode_max_depth))?;
+    library.add("encode_max_depth", move |_, args| depth(args, &mut shared.lock().encode_max_depth))?;
     let shared = settings.clone();
-    add(lua, library, "decode_max_depth", move |_, args| depth(args, &mut shared.lock().decode_max_depth))?;
+    library.add("decode_max_depth", move |_, args| depth(args, &mut shared.lock().decode_max_depth))?;
     let shared = settings.clone();
-    add(lua, library, "encode_number_precision", move |_, args| {
+    library.add("encode_number_precision", move |_, args| {
         integer(args, 0, 1, 14, &mut shared.lock().encode_number_precision)
     })?;
     let shared = settings.clone();
-    add(lua, library, "encode_sparse_array", move |_, args| {
+    library.add("encode_sparse_array", move |_, args| {
         let mut settings = shared.lock();
         switch(args, 0, &mut settings.encode_sparse_convert)?;
         integer(args, 1, 0, i64::from(i32::MAX), &mut settings.encode_sparse_ratio)?;
@@ -98,7 +102,7 @@ fn add_settings(lua: &Lua, library: &Table, settings: &Shared) -> mlua::Result<(
         Ok((encode_sparse_convert, encode_sparse_ratio, encode_sparse_safe))
     })?;
     let shared = settings.clone();
-    add(lua, library, "encode_invalid_numbers", move |_, args| {
+    library.add("encode_invalid_numbers", move |_, args| {
         let chosen = &mut shared.lock().encode_invalid_numbers;
         match args.get(0) {
             Value::Nil => {}
@@ -112,13 +116,13 @@ fn add_settings(lua: &Lua, library: &Table, settings: &Shared) -> mlua::Result<(
         Ok(*chosen != Invalid::Refused)
     })?;
     let shared = settings.clone();
-    add(lua, library, "decode_invalid_numbers", move |_, args| {
+    library.add("decode_invalid_numbers", move |_, args| {
         let mut settings = shared.lock();
         switch(args, 0, &mut settings.decode_invalid_numbers)?;
         Ok(settings.decode_invalid_numbers)
     })?;
     // the buffer is never kept
-    add(lua, library, "encode_keep_buffer", |_, args| {
+    library.add("encode_keep_buffer", |_, args| {
         let mut kept = true;
         switch(args, 0, &mut kept)?;
         Ok(kept)
