@@ -12,6 +12,7 @@ use super::{Grammar, Log, PasswordHash, RuleError, User, Vocabulary};
 pub const DEFAULT_USER: &str = "default";
 
 /// A user as sessions hold it: what it may do now, however that changes.
+#[derive(Debug)]
 pub struct Account {
     name: String,
     /// What nearly every request asks: whether there is nothing to check.
@@ -37,6 +38,11 @@ impl Account {
     /// What the user may do at this moment.
     pub fn user(&self) -> Arc<User> {
         self.user.read().clone()
+    }
+
+    /// Whether this user may know that a store has a key.
+    pub fn may_know(&self, store: &str, key: &[u8]) -> bool {
+        self.is_unrestricted() || self.user().may_know(store, key)
     }
 
     fn change(&self, user: User) {

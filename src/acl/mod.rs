@@ -21,6 +21,7 @@ mod log;
 mod password;
 mod rule_error;
 mod selector;
+mod sight;
 mod user;
 mod vocabulary;
 
@@ -29,6 +30,7 @@ pub use log::{Context, Entry, Incident, Log, Moment};
 pub use password::PasswordHash;
 pub use rule_error::RuleError;
 pub use selector::{Access, Denied, Reason, Request, Selector, has_spaces};
+pub use sight::Sight;
 pub use user::{User, join_selectors};
 pub use vocabulary::{CommandId, CommandSet, Vocabulary};
 

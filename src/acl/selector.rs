@@ -10,7 +10,7 @@ use crate::store::Pattern;
 
 bitflags! {
     /// What a command does with a key.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Access: u8 {
         const READ = 1;
         const WRITE = 2;
@@ -30,6 +30,8 @@ pub struct Request<'a> {
     /// It works on all stores, whichever there are.
     pub all_stores: bool,
     pub keys: Vec<(usize, &'a [u8], Access)>,
+    /// What it does with every key of its stores, whichever there are; empty: nothing.
+    pub all_keys: Access,
     pub channels: Vec<(usize, &'a [u8])>,
     /// The channels are patterns.
     pub channels_are_patterns: bool,
@@ -141,6 +143,9 @@ impl Selector {
         if let Some((at, ..)) = request.keys.iter().find(|(_, key, access)| !self.may_touch(key, *access)) {
             return denied(Reason::Key, *at);
         }
+        if !request.all_keys.is_empty() && !self.may_touch_all(request.all_keys) {
+            return denied(Reason::Key, 0);
+        }
         let literally = request.channels_are_patterns;
         match request.channels.iter().find(|(_, channel)| !self.may_use_channel(channel, literally)) {
             Some((at, _)) => denied(Reason::Channel, *at),
@@ -163,15 +168,29 @@ impl Selector {
         self.stores.all || self.stores.globs.iter().any(|glob| glob.pattern.matches(store.as_bytes()))
     }
 
-    fn may_run(&self, command: CommandId, argument: Option<&[u8]>) -> bool {
+    pub(super) fn may_run(&self, command: CommandId, argument: Option<&[u8]>) -> bool {
         self.commands.contains(command)
             || self.first_arguments.get(&command).zip(argument).is_some_and(|(accepted, argument)| {
                 accepted.iter().any(|other| other.eq_ignore_ascii_case(argument))
             })
     }
 
-    fn may_touch(&self, key: &[u8], access: Access) -> bool {
+    pub(super) fn may_touch(&self, key: &[u8], access: Access) -> bool {
         self.all_keys || self.keys.iter().any(|(glob, has)| has.contains(access) && glob.pattern.matches(key))
+    }
+
+    /// Whether this may be done with every key.
+    fn may_touch_all(&self, access: Access) -> bool {
+        self.all_keys || self.keys.iter().any(|(glob, has)| has.contains(access) && glob.pattern.is_all())
+    }
+
+    /// The patterns of the keys with which this may be done; None: every key.
+    pub(super) fn key_patterns(&self, access: Access) -> Option<Vec<Pattern>> {
+        if self.may_touch_all(access) {
+            return None;
+        }
+        let able = self.keys.iter().filter(|(_, has)| has.contains(access));
+        Some(able.map(|(glob, _)| glob.pattern.clone()).collect())
     }
 
     fn set_all_commands(&mut self, allowed: bool) {

@@ -1,7 +1,7 @@
 //! What the rules of one user add up to.
 
 use super::selector::{check_room, has_spaces};
-use super::{Denied, Grammar, PasswordHash, Reason, Request, RuleError, Selector};
+use super::{Access, CommandId, Denied, Grammar, PasswordHash, Reason, Request, RuleError, Selector, Sight};
 
 /// A user's passwords and permissions. A user is new with neither, and switched off.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +127,28 @@ impl User {
         self.selectors().any(|selector| selector.may_use_store(store))
     }
 
+    /// Whether the user may know that a store has a key. As in Redis any right to a key is enough, since EXISTS and TYPE
+    /// need no more.
+    pub fn may_know(&self, store: &str, key: &[u8]) -> bool {
+        self.selectors()
+            .any(|selector| selector.may_use_store(store) && selector.may_touch(key, Access::empty()))
+    }
+
+    /// Whether every key of every store may be read.
+    pub fn may_read_everything(&self) -> bool {
+        let everything =
+            Request { all_stores: true, all_keys: Access::READ, is_free: true, ..Request::default() };
+        self.check(&everything).is_ok()
+    }
+
+    /// The keys of a store that a command may show: those that it could declare and do this with.
+    pub fn sight(&self, command: CommandId, argument: Option<&[u8]>, store: &str, access: Access) -> Sight {
+        let able = self
+            .selectors()
+            .filter(|selector| selector.may_run(command, argument) && selector.may_use_store(store));
+        Sight::of(able.map(|selector| selector.key_patterns(access)))
+    }
+
     pub fn is_unrestricted(&self) -> bool {
         self.selectors().any(Selector::is_unrestricted)
     }
@@ -203,7 +225,6 @@ pub fn join_selectors<'a>(words: impl Iterator<Item = &'a [u8]>) -> Result<Vec<V
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::Access;
     use super::super::vocabulary::tests::SOME;
     use super::*;
 

@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 
+use super::reach::Stores;
 use super::table::{self, Lookup, help};
 use super::{Call, Flags, Plan, Server, Spec, login, permission, reply};
-use crate::acl::{DEFAULT_USER, Entry, Reason, Selector, file, has_spaces, join_selectors};
+use crate::acl::{Access, DEFAULT_USER, Entry, Reason, Selector, file, has_spaces, join_selectors};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
@@ -101,6 +102,9 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Tells what was refused lately, or forgets it",
         complexity: "O(N) where N is the number of entries",
         arity: -2,
+        // it tells the keys that others were refused
+        stores: Stores::All,
+        all_keys: Access::READ,
         plan: tell_log,
         ..MANAGING
     },
@@ -410,11 +414,11 @@ mod tests {
             ("WATCH k", &zero),
             ("STORE INFO", &zero),
             ("SELECT secret", &secret),
-            ("SELECT 17", &secret),
+            ("SELECT 17", &no_store("17")),
             ("SELECT orders", "OK"),
             ("SET k 1", "OK"),
             ("COPY k l DB secret", &secret),
-            ("COPY k l REPLACE db 17", &secret),
+            ("COPY k l REPLACE db 17", &no_store("17")),
             ("COPY k l DB 12", "1"),
             ("MOVE k 0", &zero),
             ("SWAPDB secret orders", &secret),

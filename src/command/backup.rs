@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::reach::Stores;
 use super::{Call, Flags, Plan, Spec, reply};
+use crate::acl::Access;
 use crate::error::Error;
 use crate::resp::Reply;
 
@@ -18,6 +19,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
     arity: 2,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::NO_MULTI).union(Flags::LONG),
     stores: Stores::All,
+    all_keys: Access::READ,
     plan: backup,
     ..Spec::DEFAULT
 }];

@@ -3,6 +3,7 @@
 //! A connection is ended by raising its signal; its own task closes it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use super::clients::Client;
 use super::push::channels::Kind;
 use super::push::tracking::Options;
 use super::server::Server;
-use super::{Call, Plan, reply};
+use super::{Call, Plan, permission, reply};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::record::number;
@@ -158,7 +159,7 @@ impl Filter {
             && self.kind.is_none_or(|kind| kind == Type::of(client))
             && self.address.as_ref().is_none_or(|address| client.address == *address)
             && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)
-            && self.user.as_ref().is_none_or(|user| *client.user.lock() == *user)
+            && self.user.as_ref().is_none_or(|user| client.is_of(user))
             && steady_ms.saturating_sub(client.created_ms) / 1000 >= self.age_s_min
             && self.spared != Some(client.id)
     }
@@ -168,7 +169,9 @@ fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> R
     let (mut lines, steady_ms) = (String::new(), clock::steady_ms());
     for client in clients {
         // writing to memory cannot fail
-        let _ = write_line(&mut lines, client, call.server, steady_ms);
+        let name = store_name(client, call.server);
+        let name = name.filter(|name| permission::may_use_store(call.session, name));
+        let _ = write_line(&mut lines, client, call.server, name.as_deref(), steady_ms);
     }
     Reply::Verbatim(Bytes::from(lines))
 }
@@ -177,14 +180,21 @@ fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> R
 pub fn line(client: &Client, server: &Server, steady_ms: u64) -> String {
     let mut line = String::new();
     // writing to memory cannot fail
-    let _ = write_line(&mut line, client, server, steady_ms);
+    let name = store_name(client, server);
+    let _ = write_line(&mut line, client, server, name.as_deref(), steady_ms);
     line.truncate(line.trim_end().len());
     line
 }
 
 /// One line of CLIENT LIST: Redis's fields in its order, those for what we don't have at what Redis shows for nothing,
-/// and at the end the store's name, if it has one.
-fn write_line(out: &mut String, client: &Client, server: &Server, steady_ms: u64) -> std::fmt::Result {
+/// and at the end the store's name, if it is given.
+fn write_line(
+    out: &mut String,
+    client: &Client,
+    server: &Server,
+    store_name: Option<&str>,
+    steady_ms: u64,
+) -> std::fmt::Result {
     let seconds_since = |ms: u64| steady_ms.saturating_sub(ms) / 1000;
     let query_bytes = client.query_buffer.load(Ordering::Relaxed);
     let (messages, message_bytes) = client.mailbox.size();
@@ -216,7 +226,7 @@ fn write_line(out: &mut String, client: &Client, server: &Server, steady_ms: u64
         client.watched.load(Ordering::Relaxed),
         size_of::<Client>() + query_bytes + output_bytes,
         client.last_command(),
-        client.user.lock(),
+        client.user(),
         redirect,
         client.protocol.load(Ordering::Relaxed),
         client.library_name.lock(),
@@ -225,12 +235,16 @@ fn write_line(out: &mut String, client: &Client, server: &Server, steady_ms: u64
         client.bytes_out.load(Ordering::Relaxed),
         client.commands.load(Ordering::Relaxed),
     )?;
-    let name = server.engine.catalog().get(client.store()).and_then(|store| store.name.clone());
-    if let Some(name) = name {
-        write!(out, " store={}", unspaced(&name))?;
+    if let Some(name) = store_name {
+        write!(out, " store={}", unspaced(name))?;
     }
     out.push('\n');
     Ok(())
+}
+
+/// The name of the store that a connection has selected, if it has one.
+fn store_name(client: &Client, server: &Server) -> Option<Arc<str>> {
+    server.engine.catalog().get(client.store()).and_then(|store| store.name.clone())
 }
 
 /// The field `flags`.
@@ -332,7 +346,7 @@ mod tests {
         let harness = Harness::new();
         let client = Client::new(7, "peer".into(), "here".into(), 10_000);
         client.active_ms.store(12_500, Ordering::Relaxed);
-        write_line(&mut line, &client, &harness.server, 15_000).unwrap();
+        write_line(&mut line, &client, &harness.server, None, 15_000).unwrap();
         assert!(line.contains(" age=5 idle=2 flags=N ") && line.contains(" cmd=NULL "), "{line}");
         assert!(!line.contains("store="), "a numbered store has no name: {line}");
     }

@@ -8,8 +8,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::push::mailbox::Mailbox;
 use super::signal::Signal;
-use super::table;
-use crate::acl::DEFAULT_USER;
+use super::{permission, table};
+use crate::acl::{Account, DEFAULT_USER};
 use crate::store::StoreId;
 
 /// What is known of a connection outside its own task. The connection writes, others read.
@@ -27,7 +27,8 @@ pub struct Client {
     pub name: Mutex<String>,
     pub library_name: Mutex<String>,
     pub library_version: Mutex<String>,
-    pub user: Mutex<String>,
+    /// Who it is; none before its session has begun.
+    pub account: Mutex<Option<Arc<Account>>>,
     pub store: AtomicU32,
     /// 2 or 3.
     pub protocol: AtomicU8,
@@ -73,7 +74,7 @@ impl Client {
             name: Mutex::default(),
             library_name: Mutex::default(),
             library_version: Mutex::default(),
-            user: Mutex::new(DEFAULT_USER.into()),
+            account: Mutex::default(),
             store: AtomicU32::new(0),
             protocol: AtomicU8::new(2),
             no_evict: AtomicBool::new(false),
@@ -97,6 +98,31 @@ impl Client {
 
     pub fn store(&self) -> StoreId {
         self.store.load(Ordering::Relaxed)
+    }
+
+    /// The name of its user.
+    pub fn user(&self) -> String {
+        self.account.lock().as_ref().map_or(DEFAULT_USER, |account| account.name()).to_owned()
+    }
+
+    /// Whether it is a connection of this user.
+    pub fn is_of(&self, user: &str) -> bool {
+        self.account.lock().as_ref().map_or(DEFAULT_USER, |account| account.name()) == user
+    }
+
+    /// Whether its user may do everything.
+    pub fn is_unrestricted(&self) -> bool {
+        self.account.lock().as_ref().is_some_and(|account| account.is_unrestricted())
+    }
+
+    /// Whether its user may know that a store has a key: asked for each message that would tell it.
+    pub fn may_know(&self, store: &str, key: &[u8]) -> bool {
+        self.account.lock().as_ref().is_some_and(|account| account.may_know(store, key))
+    }
+
+    /// Whether its user may see what requests of all users name and hold.
+    pub fn may_see_everything(&self) -> bool {
+        self.account.lock().as_ref().is_some_and(|account| permission::may_see_everything(account))
     }
 
     /// What is received and not understood, and what is not sent yet.
@@ -166,7 +192,7 @@ impl Clients {
 
     /// Ends the connections of a user, but for one, which may end by itself. Says whether that one is among them.
     pub fn kill_user(&self, name: &str, spared: u64) -> bool {
-        let of_user = self.all().into_iter().filter(|client| *client.user.lock() == *name);
+        let of_user = self.all().into_iter().filter(|client| client.is_of(name));
         let (spared, others): (Vec<_>, Vec<_>) = of_user.partition(|client| client.id == spared);
         others.iter().for_each(|client| self.kill(client));
         !spared.is_empty()

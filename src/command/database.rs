@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::reach::Stores;
 use super::{Call, Flags, Group, Plan, Spec, write, write_also};
+use crate::acl::Access;
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Key;
@@ -26,6 +27,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Server,
         arity: -1,
         flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
+        all_keys: Access::WRITE,
         plan: flush,
         ..Spec::DEFAULT
     },
@@ -38,6 +40,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: -1,
         flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
         stores: Stores::All,
+        all_keys: Access::WRITE,
         plan: flush_all,
         ..Spec::DEFAULT
     },
@@ -50,6 +53,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::DANGEROUS).union(Flags::KEYSPACE),
         stores: Stores::Named { first: 1, last: 2 },
+        all_keys: Access::all(),
         plan: swap,
         ..Spec::DEFAULT
     },

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::reach::Stores;
 use super::{Call, Flags, Plan, Spec, reply};
+use crate::acl::Access;
 use crate::config::DebugAccess;
 use crate::engine::scan::Range;
 use crate::error::Error;
@@ -24,6 +26,9 @@ pub static COMMANDS: &[Spec] = &[Spec {
     complexity: "Depends on subcommand.",
     arity: -2,
     flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE).union(Flags::LONG),
+    // it tells of any record
+    stores: Stores::All,
+    all_keys: Access::READ,
     plan: debug,
     ..Spec::DEFAULT
 }];

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::info_constants::constants;
 use super::push::channels::Kind as Subscription;
-use super::{Call, Flags, Plan, Server, Spec, reply};
+use super::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
 use crate::engine::{CheckpointStatus, Fill, Fsync, Status, clock, journal};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -32,7 +32,7 @@ struct Section {
     title: &'static str,
     /// Whether it is shown without being asked for.
     by_default: bool,
-    write: fn(&Server, &mut Fields),
+    write: fn(&Server, &mut Fields<'_>),
 }
 
 /// In the order in which they are shown.
@@ -62,7 +62,7 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
         .iter()
         .filter(|section| all || (default && section.by_default) || asked(section.title))
         .map(|section| {
-            let mut fields = Fields { text: format!("# {}\r\n", section.title) };
+            let mut fields = Fields { text: format!("# {}\r\n", section.title), reader: call.session };
             (section.write)(call.server, &mut fields);
             constants(section.title).for_each(|(name, value)| fields.add(name, value));
             fields.text
@@ -71,11 +71,18 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// The lines of a section.
-struct Fields {
+struct Fields<'a> {
     text: String,
+    /// Who reads them.
+    reader: &'a Session,
 }
 
-impl Fields {
+impl Fields<'_> {
+    /// Whether the reader may know of a store.
+    fn shows(&self, store: &Store) -> bool {
+        permission::may_use_store(self.reader, &store.label())
+    }
+
     fn add(&mut self, name: &str, value: impl Display) {
         // writing to memory can't fail
         let _ = write!(self.text, "{name}:{value}\r\n");
@@ -115,7 +122,7 @@ fn ok(failure: Option<&String>) -> &'static str {
     if failure.is_none() { "ok" } else { "err" }
 }
 
-fn server(server: &Server, fields: &mut Fields) {
+fn server(server: &Server, fields: &mut Fields<'_>) {
     let settings = server.config.settings();
     let uptime_s = clock::steady_ms().saturating_sub(server.started_ms) / 1000;
     fields.add("redis_version", &settings.reported_version);
@@ -142,7 +149,7 @@ fn server(server: &Server, fields: &mut Fields) {
     fields.add("data_directory", settings.dir.display());
 }
 
-fn clients(server: &Server, fields: &mut Fields) {
+fn clients(server: &Server, fields: &mut Fields<'_>) {
     let clients = server.clients.all();
     let largest = |bytes: fn(&super::clients::Client) -> usize| {
         clients.iter().map(|client| bytes(client)).max().unwrap_or(0)
@@ -161,7 +168,7 @@ fn clients(server: &Server, fields: &mut Fields) {
     fields.add("total_watched_keys", watched().sum::<usize>());
 }
 
-fn memory(server: &Server, fields: &mut Fields) {
+fn memory(server: &Server, fields: &mut Fields<'_>) {
     let memory = process::memory();
     let status = server.engine.status();
     let peak = server.stats.note_memory(memory.allocated);
@@ -209,7 +216,7 @@ fn memory(server: &Server, fields: &mut Fields) {
     fields.add("cache_bytes", status.cache_bytes);
 }
 
-fn persistence(server: &Server, fields: &mut Fields) {
+fn persistence(server: &Server, fields: &mut Fields<'_>) {
     let Status { journal, checkpoint, file_bytes, map_bytes, .. } = server.engine.status();
     let checkpoint_s = checkpoint.last_took_ms / 1000;
     fields.add("loading", 0);
@@ -238,7 +245,7 @@ fn persistence(server: &Server, fields: &mut Fields) {
     fields.add("lmdb_map_bytes", map_bytes);
 }
 
-fn write_journal(status: &journal::Status, fields: &mut Fields) {
+fn write_journal(status: &journal::Status, fields: &mut Fields<'_>) {
     let fsync = match status.fsync {
         Fsync::Always => "always",
         Fsync::EverySec => "everysec",
@@ -262,7 +269,7 @@ fn write_journal(status: &journal::Status, fields: &mut Fields) {
     fields.add("journal_shortage", one_line(status.shortage.as_deref()));
 }
 
-fn write_checkpoint(status: &CheckpointStatus, fields: &mut Fields) {
+fn write_checkpoint(status: &CheckpointStatus, fields: &mut Fields<'_>) {
     fields.add("checkpoint_entry", status.through);
     fields.add("checkpoint_running", yes(status.running));
     fields.add("checkpoints", status.done);
@@ -277,7 +284,7 @@ fn one_line(text: Option<&str>) -> String {
     text.unwrap_or_default().replace(['\r', '\n'], " ")
 }
 
-fn stats(server: &Server, fields: &mut Fields) {
+fn stats(server: &Server, fields: &mut Fields<'_>) {
     let stats = &server.stats;
     let (kbps_in, kbps_out) = stats.kbps();
     fields.add("total_connections_received", stats.connections.load(Relaxed));
@@ -317,7 +324,7 @@ fn stats(server: &Server, fields: &mut Fields) {
     fields.add("http_event_streams", server.push.followers.count());
 }
 
-fn replication(server: &Server, fields: &mut Fields) {
+fn replication(server: &Server, fields: &mut Fields<'_>) {
     fields.add("role", "master");
     fields.add("connected_slaves", 0);
     fields.add("master_failover_state", "no-failover");
@@ -331,7 +338,7 @@ fn replication(server: &Server, fields: &mut Fields) {
     fields.add("repl_backlog_histlen", 0);
 }
 
-fn cpu(_: &Server, fields: &mut Fields) {
+fn cpu(_: &Server, fields: &mut Fields<'_>) {
     let cpu = process::cpu();
     fields.add("used_cpu_sys", format!("{:.6}", cpu.system));
     fields.add("used_cpu_user", format!("{:.6}", cpu.user));
@@ -339,7 +346,7 @@ fn cpu(_: &Server, fields: &mut Fields) {
     fields.add("used_cpu_user_children", "0.000000");
 }
 
-fn command_stats(server: &Server, fields: &mut Fields) {
+fn command_stats(server: &Server, fields: &mut Fields<'_>) {
     for (name, stats) in server.stats.by_command() {
         let per_call = ratio(stats.micros, stats.calls);
         let line = format!(
@@ -351,7 +358,7 @@ fn command_stats(server: &Server, fields: &mut Fields) {
 }
 
 /// How long commands take, at the percentiles that `latency-tracking-info-percentiles` names.
-fn latency_stats(server: &Server, fields: &mut Fields) {
+fn latency_stats(server: &Server, fields: &mut Fields<'_>) {
     let percentiles = server.config.settings().latency_percentiles;
     for (name, durations) in server.stats.all_durations() {
         let shown = percentiles.split_whitespace().map(|word| {
@@ -362,17 +369,17 @@ fn latency_stats(server: &Server, fields: &mut Fields) {
     }
 }
 
-fn error_stats(server: &Server, fields: &mut Fields) {
+fn error_stats(server: &Server, fields: &mut Fields<'_>) {
     for (code, count) in server.stats.by_error() {
         fields.add(&format!("errorstat_{}", plain(&code)), format!("count={count}"));
     }
 }
 
 /// Stores by number, as tools expect databases: of named ones `Stores` tells the names.
-fn keyspace(server: &Server, fields: &mut Fields) {
+fn keyspace(server: &Server, fields: &mut Fields<'_>) {
     let filled: Vec<_> = {
         let catalog = server.engine.catalog();
-        let filled = catalog.iter().filter(|store| store.usage.records > 0);
+        let filled = catalog.iter().filter(|store| store.usage.records > 0 && fields.shows(store));
         filled.map(|store| (store.id, store.usage)).collect()
     };
     for (id, usage) in filled {
@@ -398,28 +405,37 @@ fn average_ttl_ms(server: &Server, store: StoreId) -> u64 {
     if total_weight > 0.0 { (total_ms / total_weight) as u64 } else { 0 }
 }
 
-/// Limits over all stores (0: none), what is used of them, and which limits are nearly reached, those of stores included.
-fn limits(server: &Server, fields: &mut Fields) {
-    let (quota, total) = (server.config.settings().quota, server.engine.catalog().total());
+/// Limits over all stores (0: none), what the stores that the reader may use take of them, and which limits are nearly reached, those of stores included.
+fn limits(server: &Server, fields: &mut Fields<'_>) {
+    let quota = server.config.settings().quota;
+    let (mut named, mut records, mut stored_bytes) = (0, 0, 0);
+    for store in server.engine.catalog().iter().filter(|store| fields.shows(store)) {
+        named += u64::from(store.name.is_some());
+        records += store.usage.records;
+        stored_bytes += store.usage.stored_bytes;
+    }
     fields.add("max_stores", quota.max_stores.unwrap_or(0));
-    fields.add("named_stores", total.named);
+    fields.add("named_stores", named);
     fields.add("max_keys", quota.max_keys.unwrap_or(0));
-    fields.add("keys", total.records);
+    fields.add("keys", records);
     fields.add("max_bytes", quota.max_bytes.unwrap_or(0));
-    fields.add("stored_bytes", total.stored_bytes);
-    let nearly_full = server.engine.nearly_full();
+    fields.add("stored_bytes", stored_bytes);
+    let nearly_full = permission::nearly_full(server, fields.reader);
     fields.add("limits_nearly_reached", nearly_full.len());
-    for (at, Fill { store, setting, used, max }) in nearly_full.into_iter().enumerate() {
-        let whose = store.map_or_else(String::new, |id| plain(&server.store_label(id)));
+    for (at, (store, Fill { setting, used, max, .. })) in nearly_full.into_iter().enumerate() {
+        let whose = store.map_or_else(String::new, |label| plain(&label));
         fields.add(&format!("limit_{at}"), format!("store={whose},limit={setting},used={used},max={max}"));
     }
 }
 
 /// Named stores, and numbered ones with records.
-fn stores(server: &Server, fields: &mut Fields) {
+fn stores(server: &Server, fields: &mut Fields<'_>) {
     let default_kind = server.engine.default_kind();
     let catalog = server.engine.catalog();
     for store in catalog.iter().filter(|store| store.name.is_some() || store.usage.records > 0) {
+        if !fields.shows(store) {
+            continue;
+        }
         fields.add(&format!("store_{}", plain(&store.label())), store_line(store, default_kind));
     }
 }

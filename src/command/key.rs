@@ -125,7 +125,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Generic,
         arity: 1,
         flags: Flags::READONLY.union(Flags::LONG),
-        plan: random_key,
+        plan: super::scan::random_key,
         ..Spec::DEFAULT
     },
 ];
@@ -211,13 +211,6 @@ fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
         let outcome = relocate(txn, &from, &to, false, [Event::MOVE_FROM, Event::MOVE_TO])?;
         Ok(outcome.as_reply())
     })
-}
-
-fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let server = call.server;
-    let (key, reflects) =
-        server.engine.random_key(call.now_ms, call.session.store, &mut || server.random())?;
-    Ok(Plan::Reflecting(Reply::bulk_or_null(key), reflects))
 }
 
 /// How the copying of a record went.

@@ -16,6 +16,7 @@ const NO_STORE: StoreId = StoreId::MAX;
 /// The session of a connection that was just opened.
 pub fn begin(server: &Server, client: Arc<Client>) -> Session {
     let account = server.acl.default_account();
+    *client.account.lock() = Some(account.clone());
     let mut session = Session::new(client, account, !server.acl.asks_for_password());
     enter_first_store(server, &mut session);
     session
@@ -60,7 +61,7 @@ pub fn end_subscriptions(server: &Server, session: &mut Session, user: &str) {
     let Some(account) = server.acl.get(user.as_bytes()) else { return };
     let rules = account.user();
     let deaf = server.push.channels.clients_with(|client, kind, name| {
-        let is_theirs = *client.user.lock() == *user;
+        let is_theirs = client.is_of(user);
         is_theirs && !rules.may_use_channel(name, kind == Kind::Pattern)
     });
     for client in deaf.values() {

@@ -4,7 +4,7 @@ use tikv_jemalloc_ctl::{epoch, stats};
 
 use super::server::text;
 use super::table::help;
-use super::{Call, Flags, Group, Keys, Plan, Spec, read_key, reply};
+use super::{Call, Flags, Group, Keys, Plan, Spec, permission, read_key, reply};
 use crate::engine::Meta;
 use crate::error::Error;
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
@@ -120,7 +120,10 @@ fn malloc_stats(_: &mut Call<'_>) -> Result<Plan, Error> {
 fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (server, engine) = (call.server, &call.server.engine);
     let (status, memory) = (engine.status(), process::memory());
-    let keys: u64 = engine.catalog().iter().map(|store| store.usage.records).sum();
+    let catalog = engine.catalog();
+    let usable = catalog.iter().filter(|store| permission::may_use_store(call.session, &store.label()));
+    let keys: u64 = usable.map(|store| store.usage.records).sum();
+    drop(catalog);
     let peak = server.stats.note_memory(memory.allocated);
     let startup = server.stats.startup_bytes;
     let dataset = status.overlay_bytes as u64 + status.cache_bytes;

@@ -74,6 +74,8 @@ pub mod table;
 pub mod testing;
 pub mod tips;
 pub mod transaction;
+#[cfg(test)]
+mod visibility_tests;
 
 pub use call::Call;
 pub use dispatch::{Answer, dispatch};

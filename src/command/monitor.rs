@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::dispatch::run_unseen;
+use super::reach::Stores;
 use super::{Call, Flags, Plan, Server, Session, Spec, reply};
+use crate::acl::Access;
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::resp::Reply;
@@ -12,6 +14,9 @@ pub static COMMANDS: &[Spec] = &[Spec {
     name: "monitor",
     summary: "Shows every request that the server runs, until RESET or the connection's end",
     flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE),
+    // it shows the words of everybody's requests
+    stores: Stores::All,
+    all_keys: Access::READ,
     plan: monitor,
     ..Spec::DEFAULT
 }];

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::transaction::Queue;
-use super::{Server, Session, Spec, client_list, reach, table};
-use crate::acl::{Access, Context, Denied, Incident, Moment, Reason, Request, User, Vocabulary};
-use crate::engine::clock;
+use super::{Call, Server, Session, Spec, client_list, reach, table};
+use crate::acl::{
+    Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight, User, Vocabulary,
+};
+use crate::engine::{Fill, clock};
 use crate::error::Error;
 use crate::store::StoreId;
 
@@ -68,9 +70,33 @@ pub fn may_use_channel(session: &Session, channel: &[u8], literally: bool) -> bo
     session.account.is_unrestricted() || session.account.user().may_use_channel(channel, literally)
 }
 
+/// The keys of a store that a command may show which was given none, and whose request the gate has let in: those with
+/// which its user may do this ([`Access::empty`]: know that they exist).
+pub fn sight(call: &Call<'_>, store: StoreId, access: Access) -> Sight {
+    let account = &call.session.account;
+    if account.is_unrestricted() {
+        return Sight::ALL;
+    }
+    let argument = call.args.get(call.spec.words_of_name()).map(|word| &**word);
+    account.user().sight(table::index(call.spec), argument, &call.server.store_label(store), access)
+}
+
+/// Whether a user may see everything that requests of any user name or hold, in all stores.
+pub fn may_see_everything(account: &Account) -> bool {
+    account.is_unrestricted() || account.user().may_read_everything()
+}
+
 /// Whether the session's user may know of a store, by what it is called.
 pub fn may_use_store(session: &Session, label: &str) -> bool {
     session.account.is_unrestricted() || session.account.user().may_use_store(label)
+}
+
+/// Limits that are nearly reached, with what the store of each is called: those of stores only if the user may know of
+/// the store.
+pub fn nearly_full(server: &Server, session: &Session) -> Vec<(Option<String>, Fill)> {
+    let fills = server.engine.nearly_full().into_iter();
+    let named = fills.map(|fill| (fill.store.map(|id| server.store_label(id)), fill));
+    named.filter(|(store, _)| store.as_ref().is_none_or(|label| may_use_store(session, label))).collect()
 }
 
 /// Whether the session's user may read a store, by what it is called, and a key in it: with GET.
@@ -144,25 +170,39 @@ fn refusal(
 /// What is missing, and for what: a command, key, channel or store.
 struct Refusal {
     reason: Reason,
+    /// Where the request names what is missing; 0: nowhere.
+    at: usize,
     object: Bytes,
 }
+
+/// What a command needs that works on whole stores.
+const ALL_KEYS: &str = "access all keys, as this command needs";
 
 impl Refusal {
     fn new(denied: Denied, request: &Request<'_>, spec: &'static Spec, args: &[Bytes]) -> Refusal {
         let Denied { reason, at } = denied;
         let object = match reason {
             Reason::Command | Reason::Auth => Bytes::from_static(spec.name.as_bytes()),
+            Reason::Key if at == 0 => Bytes::from_static(b"*"),
             Reason::Key | Reason::Channel => args.get(at).cloned().unwrap_or_default(),
-            Reason::Store => {
-                let named = request.stores.iter().find(|(position, _)| *position == at);
-                named.map_or(Bytes::from_static(b"*"), |(_, label)| Bytes::copy_from_slice(label.as_bytes()))
+            Reason::Store if at == 0 => {
+                let selected = request.stores.iter().find(|(position, _)| *position == at);
+                selected
+                    .map_or(Bytes::from_static(b"*"), |(_, label)| Bytes::copy_from_slice(label.as_bytes()))
             }
+            // as the request named it: the name of a store that was named by its number is not to be told
+            Reason::Store => args.get(at).cloned().unwrap_or_default(),
         };
-        Refusal { reason, object }
+        Refusal { reason, at, object }
+    }
+
+    fn is_of_all_keys(&self) -> bool {
+        self.at == 0
     }
 
     fn in_words(&self) -> Error {
         let what = match self.reason {
+            Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
             Reason::Key => "access one of the keys used as arguments".to_owned(),
             Reason::Channel => "access one of the channels used as arguments".to_owned(),
             Reason::Command | Reason::Auth => format!("run the '{}' command", self.object()),
@@ -174,6 +214,7 @@ impl Refusal {
     fn in_script(&self) -> Error {
         let what = match self.reason {
             Reason::Command | Reason::Auth => "run this command or subcommand".to_owned(),
+            Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
             Reason::Key => "access at least one of the keys mentioned in the command arguments".to_owned(),
             Reason::Channel => "publish to the channel mentioned in the command".to_owned(),
             Reason::Store => format!("access the '{}' store", self.object()),
@@ -185,6 +226,7 @@ impl Refusal {
         let object = self.object();
         let what = match self.reason {
             Reason::Command | Reason::Auth => format!("run the '{object}' command"),
+            Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
             Reason::Key => format!("access the '{object}' key"),
             Reason::Channel => format!("access the '{object}' channel"),
             Reason::Store => format!("access the '{object}' store"),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::push::channels::{Kind, Publication};
 use super::reach::Channels;
 use super::table::help;
-use super::{Call, Flags, Group, Plan, Session, Spec, reply};
+use super::{Call, Flags, Group, Plan, Session, Spec, permission, reply};
 use crate::error::Error;
 use crate::limits::CHANNEL_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
@@ -249,7 +249,7 @@ fn confirmation(event: &'static str, name: Reply, count: usize) -> Reply {
 fn publish(call: &mut Call<'_>, shard: bool) -> Result<Plan, Error> {
     check_length(call.arg(1))?;
     let kept = |at| Bytes::copy_from_slice(call.arg(at));
-    let publication = Publication { channel: kept(1), payload: kept(2), shard };
+    let publication = Publication { channel: kept(1), payload: kept(2), shard, about: None };
     let (engine, push, seen) = (&call.server.engine, &call.server.push, call.session.seen);
     let receivers = if engine.is_in_group() {
         let (receivers, push) = (push.channels.receivers(&publication), push.clone());
@@ -274,8 +274,9 @@ fn channels(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {
             )));
         }
     };
-    let names = call.server.push.channels.active(kind, pattern.as_ref());
-    reply(Reply::Array(names.into_iter().map(Reply::Bulk).collect()))
+    let names = call.server.push.channels.active(kind, pattern.as_ref()).into_iter();
+    let usable = names.filter(|name| permission::may_use_channel(call.session, name, false));
+    reply(Reply::Array(usable.map(Reply::Bulk).collect()))
 }
 
 fn subscribers(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {

@@ -79,7 +79,6 @@ pub fn request<'a>(
     args: &'a [Bytes],
     selected: Option<StoreId>,
 ) -> acl::Request<'a> {
-    let words_of_name = 1 + spec.name.matches('|').count();
     let mut stores: Vec<(usize, String)> = spec
         .stores
         .positions(args)
@@ -98,10 +97,11 @@ pub fn request<'a>(
     acl::Request {
         command: table::index(spec),
         is_free: spec.is(Flags::NO_AUTH),
-        argument: args.get(words_of_name).map(|word| &**word),
+        argument: args.get(spec.words_of_name()).map(|word| &**word),
         stores,
         all_stores: spec.stores == Stores::All,
         keys: keys.filter_map(|(nth, at)| Some((at, &**args.get(at)?, access(spec, args, nth)))).collect(),
+        all_keys: spec.all_keys,
         channels: (1..=last_channel).filter_map(|at| Some((at, &**args.get(at)?))).collect(),
         channels_are_patterns: spec.channels == Channels::Patterns,
     }

@@ -5,13 +5,14 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use super::clients::Client;
-use super::{Call, Flags, Group, Plan, Spec};
+use super::{Call, Flags, Group, Plan, Spec, permission};
+use crate::acl::{Access, Sight};
 use crate::engine::Seq;
 use crate::engine::scan::{Range, Row};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
-use crate::store::cursor::Position;
+use crate::store::cursor::{Piece, Position};
 use crate::store::{Pattern, StoreId};
 
 pub static COMMANDS: &[Spec] = &[
@@ -49,9 +50,11 @@ fn keys(call: &mut Call<'_>) -> Result<Plan, Error> {
     let limit = server.config.max_keys_per_query();
     let mut keys = Vec::new();
     let client = &call.session.client;
+    let sight = permission::sight(call, store, Access::empty());
     // who has left wants every key, so that the scan comes to its end with the next one
-    let wants = |key: &[u8]| client.is_leaving() || pattern.matches(key);
-    let range = range(store, &pattern, Bound::Unbounded, usize::MAX);
+    let wants = |key: &[u8]| client.is_leaving() || pattern.matches(key) && sight.shows(key);
+    let prefix = narrower(&pattern, &sight);
+    let range = range(store, &pattern, prefix, Bound::Unbounded, usize::MAX);
     let end = server.engine.scan(call.now_ms, range, &wants, &mut |row| {
         check_presence(client)?;
         if keys.len() == limit {
@@ -79,7 +82,7 @@ fn scan(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Ok(Plan::Reply(with_cursor(0, Vec::new())));
     }
     let mut keys = Vec::new();
-    let (cursor, reflects) = page.visit(call, call.session.store, &mut |row| {
+    let (cursor, reflects) = page.visit(call, call.session.store, Access::empty(), &mut |row| {
         keys.push(bulk(row.key()));
         Ok(ControlFlow::Continue(()))
     })?;
@@ -129,18 +132,20 @@ impl Page {
         Ok(())
     }
 
-    /// Calls `visit` with the records of the page, `max-keys-per-query` at the most, until it breaks. Gives the cursor of
-    /// the next page, 0 if this is the last, and what the page reflects.
+    /// Calls `visit` with those records of the page with which the user may do what `access` says, `max-keys-per-query` at
+    /// the most, until it breaks. Gives the cursor of the next page, 0 if this is the last, and what the page reflects.
     pub fn visit(
         &self,
         call: &Call<'_>,
         store: StoreId,
+        access: Access,
         visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(u64, Seq), Error> {
         let (engine, cursors) = (&call.server.engine, &call.server.cursors);
         let generation = engine.catalog().get(store).map(|store| store.generation);
         let generation = generation.ok_or_else(|| Error::NoStore(store.to_string()))?;
-        let prefix = self.pattern.literal_prefix();
+        let sight = permission::sight(call, store, access);
+        let prefix = narrower(&self.pattern, &sight);
         let position = cursors.recall(generation, prefix, self.cursor);
         let from = match &position {
             Position::Start => Bound::Unbounded,
@@ -148,9 +153,9 @@ impl Page {
             Position::At(key) => Bound::Included(&key[..]),
         };
         let client = &call.session.client;
-        let wants = |key: &[u8]| client.is_leaving() || self.pattern.matches(key);
+        let wants = |key: &[u8]| client.is_leaving() || self.pattern.matches(key) && sight.shows(key);
         let mut room = call.server.config.max_keys_per_query();
-        let range = range(store, &self.pattern, from, self.count);
+        let range = range(store, &self.pattern, prefix, from, self.count);
         let end = engine.scan(call.now_ms, range, &wants, &mut |row| {
             check_presence(client)?;
             room = room.saturating_sub(1);
@@ -158,7 +163,11 @@ impl Page {
             Ok(if room == 0 { ControlFlow::Break(()) } else { flow })
         })?;
         let cursor = match end.more_after {
-            Some(key) if !self.pattern.is_literal() => cursors.remember(generation, prefix, key),
+            Some(key) if !self.pattern.is_literal() => {
+                // the position may be a key that is not to be shown, so no piece of it may be in the cursor
+                let piece = if sight.shows_all_with(prefix) { Piece::Shown } else { Piece::Hidden };
+                cursors.remember(generation, prefix, key, piece)
+            }
             _ => 0,
         };
         Ok((cursor, end.reflects))
@@ -174,10 +183,51 @@ pub fn bulk(bytes: &[u8]) -> Reply {
     Reply::Bulk(Bytes::copy_from_slice(bytes))
 }
 
+/// What all keys begin with that match the pattern and may be shown: the longer of the two prefixes. If they contradict
+/// each other, no key is both.
+fn narrower<'a>(pattern: &'a Pattern, sight: &'a Sight) -> &'a [u8] {
+    let (matching, shown) = (pattern.literal_prefix(), sight.prefix());
+    if shown.starts_with(matching) && !pattern.is_literal() { shown } else { matching }
+}
+
 /// What is to be read for a pattern. The only key that matches a literal one is the first that begins with it.
-fn range<'a>(store: StoreId, pattern: &'a Pattern, from: Bound<&'a [u8]>, keys_max: usize) -> Range<'a> {
+fn range<'a>(
+    store: StoreId,
+    pattern: &Pattern,
+    prefix: &'a [u8],
+    from: Bound<&'a [u8]>,
+    keys_max: usize,
+) -> Range<'a> {
     let keys_max = if pattern.is_literal() { 1 } else { keys_max };
-    Range { store, prefix: pattern.literal_prefix(), from, keys_max }
+    Range { store, prefix, from, keys_max }
+}
+
+/// Some key of the selected store that the user may know of.
+pub fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
+    /// How often a key of the whole store is drawn before all keys are gone through.
+    const DRAWS: usize = 16;
+    let (server, store) = (call.server, call.session.store);
+    let sight = permission::sight(call, store, Access::empty());
+    for _ in 0..DRAWS {
+        let (key, reflects) = server.engine.random_key(call.now_ms, store, &mut || server.random())?;
+        if key.as_ref().is_none_or(|key| sight.shows(key)) {
+            return Ok(Plan::Reflecting(Reply::bulk_or_null(key), reflects));
+        }
+    }
+    // the user may know of few: each of them is as likely as any other to be the last that is chosen
+    let (mut chosen, mut seen) = (None, 0);
+    let client = &call.session.client;
+    let wants = |key: &[u8]| client.is_leaving() || sight.shows(key);
+    let range = Range { store, prefix: sight.prefix(), from: Bound::Unbounded, keys_max: usize::MAX };
+    let end = server.engine.scan(call.now_ms, range, &wants, &mut |row| {
+        check_presence(client)?;
+        seen += 1;
+        if server.random() % seen == 0 {
+            chosen = Some(Bytes::copy_from_slice(row.key()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Plan::Reflecting(Reply::bulk_or_null(chosen), end.reflects))
 }
 
 #[cfg(test)]

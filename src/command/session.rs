@@ -105,7 +105,7 @@ impl Session {
     }
 
     pub fn become_user(&mut self, account: Arc<Account>, authenticated: bool) {
-        account.name().clone_into(&mut self.client.user.lock());
+        *self.client.account.lock() = Some(account.clone());
         (self.account, self.authenticated) = (account, authenticated);
     }
 

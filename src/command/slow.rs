@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::table::help;
-use super::{Call, Flags, Plan, Server, Session, Spec, reply};
+use super::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -110,7 +110,21 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
             )));
         }
     };
-    reply(Reply::Array(call.server.slow.entries(count).into_iter().map(shown).collect()))
+    let sees_all = permission::may_see_everything(&call.session.account);
+    let entries = call.server.slow.entries(count).into_iter();
+    reply(Reply::Array(
+        entries.map(|entry| shown(if sees_all { entry } else { without_words(entry) })).collect(),
+    ))
+}
+
+/// The entry with the name of its command alone: the other words may be keys and values.
+fn without_words(mut entry: Entry) -> Entry {
+    let hidden = entry.words.len().saturating_sub(1);
+    if hidden > 0 {
+        entry.words.truncate(1);
+        entry.words.push(format!("... ({hidden} more arguments)").into());
+    }
+    entry
 }
 
 fn shown(entry: Entry) -> Reply {

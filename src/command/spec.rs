@@ -4,6 +4,7 @@ use bitflags::bitflags;
 
 use super::reach::{Channels, Stores};
 use super::{Call, Plan};
+use crate::acl::Access;
 use crate::error::Error;
 
 /// A command, declared beside its code. Look-up, the arity check, COMMAND INFO, DOCS and GETKEYS, ACL categories,
@@ -23,6 +24,10 @@ pub struct Spec {
     pub flags: Flags,
     pub keys: Keys,
     pub stores: Stores,
+    /// What the command does with all keys of its stores, whichever there are: who runs it needs that right to every key.
+    /// Empty for a command that works on declared keys alone, or that shows only what its user may see
+    /// ([`permission::sight`](super::permission::sight)).
+    pub all_keys: Access,
     pub channels: Channels,
     pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
     /// What the second word chooses from; then `plan` answers a request without one.
@@ -42,10 +47,16 @@ impl Spec {
         flags: Flags::empty(),
         keys: Keys::None,
         stores: Stores::ByFlags,
+        all_keys: Access::empty(),
         channels: Channels::None,
         plan: |call| Err(call.arity_error()),
         subcommands: &[],
     };
+
+    /// One, or two of a subcommand.
+    pub fn words_of_name(&self) -> usize {
+        1 + self.name.matches('|').count()
+    }
 
     pub fn is(&self, flags: Flags) -> bool {
         self.flags.contains(flags)

@@ -14,6 +14,7 @@ use super::reach::Stores;
 use super::scan::{Page, bulk, with_cursor};
 use super::table::help;
 use super::{Call, Flags, Group, Plan, Spec, permission, store_links, store_settings, write};
+use crate::acl::Access;
 use crate::engine::WriteTxn;
 use crate::engine::effect::Definition;
 use crate::error::Error;
@@ -36,6 +37,9 @@ pub static COMMANDS: &[Spec] = &[Spec {
 const SUBCOMMAND: Spec = Spec { group: Group::Store, since: "0.1.0", ..Spec::DEFAULT };
 const ASKING: Spec = Spec { flags: Flags::READONLY.union(Flags::LONG), ..SUBCOMMAND };
 const CHANGING: Spec = Spec { flags: Flags::WRITE.union(Flags::NO_MULTI), ..SUBCOMMAND };
+/// Of a command that changes a store as a whole, and with it what becomes of every record in it.
+const MANAGING: Spec =
+    Spec { flags: CHANGING.flags.union(Flags::ADMINISTRATION), all_keys: Access::all(), ..CHANGING };
 
 static SUBCOMMANDS: &[Spec] = &[
     Spec {
@@ -53,10 +57,9 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Removes a store with all its records, if no workflow is linked and no other connection has it selected, or if FORCEd",
         complexity: "O(N) where N is the number of connections",
         arity: -3,
-        flags: CHANGING.flags.union(Flags::DANGEROUS),
         stores: Stores::THIRD_WORD,
         plan: drop_store,
-        ..CHANGING
+        ..MANAGING
     },
     Spec {
         name: "store|entries",
@@ -113,7 +116,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: 4,
         stores: Stores::Named { first: 2, last: 3 },
         plan: rename,
-        ..CHANGING
+        ..MANAGING
     },
     Spec {
         name: "store|set",
@@ -122,7 +125,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: -5,
         stores: Stores::THIRD_WORD,
         plan: set,
-        ..CHANGING
+        ..MANAGING
     },
     Spec {
         name: "store|unlink",
@@ -292,7 +295,7 @@ fn entries(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
     }
     let (mut entries, mut bytes) = (Vec::new(), 0);
-    let (cursor, reflects) = page.visit(call, store, &mut |row| {
+    let (cursor, reflects) = page.visit(call, store, Access::READ, &mut |row| {
         let Some(record) = row.record()? else { return Ok(ControlFlow::Continue(())) };
         let plain_bytes = row.key().len() + record.value.len();
         bytes += plain_bytes;

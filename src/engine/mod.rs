@@ -287,7 +287,7 @@ impl Engine {
             self.listening.tell_or_keep(state, 0, news);
             return Ok(None);
         }
-        news.add_changes(&changes.effects);
+        news.add_changes(&state.catalog, &changes.effects);
         let seq = match &mut state.group {
             Some(group) => {
                 group.extend_from_slice(&changes.effects);

@@ -180,8 +180,8 @@ pub struct News {
     /// Who did it: the number of a connection, 0 for the server itself.
     pub origin: u64,
     pub events: Vec<Told>,
-    /// Keys at which something was put or removed, if [`Classes::CHANGED`] is wanted.
-    pub changed: Vec<Bytes>,
+    /// Where something was put or removed, if [`Classes::CHANGED`] is wanted.
+    pub changed: Vec<Key>,
     /// Whole stores were emptied, swapped or dropped.
     pub stores_changed: bool,
     /// What changed in followed stores, if [`Classes::VALUES`] are wanted: all that the journal's entry tells, in order.
@@ -217,13 +217,17 @@ impl News {
     }
 
     /// Adds which records the effects change.
-    pub(super) fn add_changes(&mut self, effects: &[Effect]) {
+    pub(super) fn add_changes(&mut self, catalog: &Catalog, effects: &[Effect]) {
         if !self.wanted.contains(Classes::CHANGED) {
             return;
         }
         for effect in effects {
             match effect {
-                Effect::Put { key, .. } | Effect::Remove { key, .. } => self.changed.push(kept(key)),
+                Effect::Put { generation, key, .. } | Effect::Remove { generation, key, .. } => {
+                    // what no store holds any more, nobody can have read since
+                    let store = catalog.holding(*generation).map(|store| store.id);
+                    self.changed.extend(store.map(|store| Key { store, name: kept(key) }));
+                }
                 Effect::Drop { .. } | Effect::Flush { .. } | Effect::Swap { .. } => {
                     self.stores_changed = true;
                 }
@@ -365,7 +369,7 @@ mod tests {
         fn told(&self, seq: Seq, _: &Catalog, news: &News) {
             let mut notes = self.0.lock();
             for key in &news.changed {
-                notes.push((seq, format!("changed {}", key.escape_ascii())));
+                notes.push((seq, format!("changed {}", key.name.escape_ascii())));
             }
             if news.stores_changed {
                 notes.push((seq, "stores".into()));
@@ -509,7 +513,7 @@ mod tests {
         let mut news = News::new(Classes::STRING);
         news.note(&key, Event::NEW);
         news.note(&key, Event::SET);
-        news.add_changes(&[Effect::Remove { generation: 1, key: key.name.clone() }]);
+        news.add_changes(&Catalog::default(), &[Effect::Remove { generation: 1, key: key.name.clone() }]);
         assert_eq!(news.events.len(), 1);
         assert!(news.changed.is_empty() && !news.is_empty());
     }

@@ -58,8 +58,9 @@ pub async fn difference(ask: Ask) -> Answer {
 }
 
 fn of_here(talk: &mut Talk, here: &[u8], there: &[u8], cursor: &[u8], page: &Page) -> Result<Part, Problem> {
-    let (entries, next) = entries_page(talk, here, cursor, &page.pattern, page.limit)?;
+    let (mut entries, next) = entries_page(talk, here, cursor, &page.pattern, page.limit)?;
     talk.enter(there, Entry::Existing)?;
+    entries.retain(|entry| talk.may_read(&entry.key));
     let mut found = Vec::new();
     if !entries.is_empty() {
         let mut command = words([b"MGET"]);
@@ -90,6 +91,9 @@ fn only_there(
     talk.enter(here, Entry::Existing)?;
     let mut found = Vec::new();
     for key in keys.iter().map(bulk) {
+        if !talk.may_read(key) {
+            continue;
+        }
         if integer(&talk.command(words([b"EXISTS", key]))?)? == 0 {
             found.push((Bytes::copy_from_slice(key), Difference::OnlyThere));
         }

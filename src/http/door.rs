@@ -198,6 +198,56 @@ mod tests {
         }
     }
 
+    /// Every route that returns keys or values which its caller did not name.
+    #[tokio::test]
+    async fn no_route_shows_what_a_user_may_not_read() {
+        let api = Api::new();
+        let admin = |line: &str| _ = crate::command::testing::type_in(&api.server, line);
+        for line in [
+            "STORE CREATE hidden-store",
+            "CONFIG SET slowlog-log-slower-than 0 max-keys 3",
+            "MSET app:1 '\"shown\"' hidden:1 '\"hidden-value\"' wo:1 '\"hidden-value\"'",
+            "ACL SETUSER reader on >pw ~app:* %W~wo:* +@all store=0 store=1",
+        ] {
+            admin(line);
+        }
+        let authorization = format!("Bearer {}", STANDARD.encode("reader:pw"));
+        for (path, shown) in [
+            ("stores", "\"records\":3"),
+            ("stores/0/keys", "[\"app:1\",\"wo:1\"]"),
+            ("stores/0/keys?cursor=0&limit=100", "[\"app:1\",\"wo:1\"]"),
+            ("stores/0/entries", "\"app:1\""),
+            ("stores/0/entries?cursor=0&preview=99", "\"app:1\""),
+            ("stores/0/search?contains=d", "\"looked_at\":1,"),
+            ("stores/0/search?contains=d&prefix=hidden", "\"looked_at\":0,"),
+            ("stores/0/export", "\"app:1\""),
+            ("stores/0/difference/1", "{\"key\":\"app:1\",\"difference\":\"only_here\"}],"),
+            ("stores/1/difference/0?cursor=t0", "{\"key\":\"app:1\",\"difference\":\"only_there\"}],"),
+            ("stores/0/links", "\"clients\""),
+            ("slowlog", "... (6 more arguments)"),
+            ("clients", "clients"),
+            ("usage", "\"records\":3"),
+            ("stats", "figures"),
+            ("session", "reader"),
+            ("../../metrics", "larder_records 3"),
+        ] {
+            let line = format!("GET /api/v1/{path}").replace("api/v1/../../", "");
+            let told = api.send(&line, &[("authorization", &authorization)], "").await;
+            let text = String::from_utf8_lossy(&told.body);
+            assert_eq!(told.status, 200, "{line}: {text}");
+            assert!(text.contains(shown) && !text.contains("hidden"), "{line}: {text}");
+        }
+        for line in [
+            "GET /api/v1/stores/16/entries",
+            "GET /api/v1/stores/16",
+            "GET /api/v1/stores/0/records/hidden:1",
+        ] {
+            let told = api.send(line, &[("authorization", &authorization)], "").await;
+            let text = String::from_utf8_lossy(&told.body);
+            assert!(told.status == 403 && !text.contains("hidden"), "{line}: {text}");
+        }
+    }
+
     #[tokio::test]
     async fn pages_of_other_origins_and_rebound_names_are_refused() {
         let api = Api::new();

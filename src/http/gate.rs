@@ -148,6 +148,12 @@ impl Talk {
         Ok(())
     }
 
+    /// Whether the caller may read a key of the store that it is in.
+    pub fn may_read(&self, key: &[u8]) -> bool {
+        let store = self.server.store_label(self.session.store);
+        permission::may_read(&self.session, &store, Some(key))
+    }
+
     /// Runs commands as one transaction, of which other clients see nothing in between. None: a watched key changed.
     pub fn together(&mut self, commands: Vec<Vec<Bytes>>) -> Result<Option<(Vec<Reply>, Seq)>, Problem> {
         self.command(words([b"MULTI"]))?;

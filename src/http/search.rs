@@ -72,16 +72,19 @@ type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
 fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
     let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
     let mut cursor = page.start();
+    // what the caller may not read counts, too: it has to be passed over
+    let mut left = HTTP_SEARCH_RECORDS_MAX;
     loop {
         // no step may find more than the page has room for, since cursors are only between steps
-        let step = STEP.min(page.limit - found.len()).min(HTTP_SEARCH_RECORDS_MAX - looked_at);
+        let step = STEP.min(page.limit - found.len()).min(left);
+        left -= step;
         let (entries, next) = entries_page(talk, store, &cursor, &page.pattern, step)?;
         looked_at += entries.len();
         bytes += entries.iter().map(Found::bytes).sum::<usize>();
         found.extend(entries.into_iter().filter(|entry| wanted.is(&entry.value)));
         let is_full = found.len() >= page.limit;
         match next {
-            Some(next) if !is_full && looked_at < HTTP_SEARCH_RECORDS_MAX && bytes < HTTP_SEARCH_BYTES => {
+            Some(next) if !is_full && left > 0 && bytes < HTTP_SEARCH_BYTES => {
                 cursor = next;
             }
             next => return Ok((found, looked_at, next)),

@@ -153,11 +153,10 @@ pub async fn usage(ask: Ask) -> Answer {
 }
 
 fn nearly_reached(talk: &Talk) -> Vec<Value> {
-    let told = talk.server.engine.nearly_full().into_iter().filter_map(|fill| {
-        let store = fill.store.map(|id| talk.server.store_label(id));
-        let is_shown = store.as_ref().is_none_or(|label| permission::may_use_store(&talk.session, label));
-        is_shown.then(|| json!({"store": store, "limit": fill.setting, "used": fill.used, "max": fill.max}))
-    });
+    let fills = permission::nearly_full(&talk.server, &talk.session).into_iter();
+    let told = fills.map(
+        |(store, fill)| json!({"store": store, "limit": fill.setting, "used": fill.used, "max": fill.max}),
+    );
     told.collect()
 }
 

@@ -39,6 +39,13 @@ pub enum Position {
     At(Bytes),
 }
 
+/// Whether a cursor may hold a piece of its position. Without one, a scan whose ticket is lost begins again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    Shown,
+    Hidden,
+}
+
 /// The positions of running scans.
 pub struct Cursors {
     ring: Mutex<Ring>,
@@ -53,6 +60,7 @@ struct Entry {
     ticket: u64,
     generation: Generation,
     key: Bytes,
+    piece: Piece,
 }
 
 impl Default for Cursors {
@@ -63,8 +71,8 @@ impl Default for Cursors {
 
 impl Cursors {
     /// The cursor of a scan that looked at keys up to `key`, with a pattern of that literal prefix.
-    pub fn remember(&self, generation: Generation, prefix: &[u8], key: Bytes) -> u64 {
-        let piece = piece_of(prefix, &key);
+    pub fn remember(&self, generation: Generation, prefix: &[u8], key: Bytes, piece: Piece) -> u64 {
+        let shown = piece_of(prefix, &key, piece);
         let mut ring = self.ring.lock();
         // a cursor of 0 would mean the end
         ring.tickets += 1;
@@ -76,8 +84,8 @@ impl Cursors {
         if ring.entries.len() <= slot {
             ring.entries.resize_with(slot + 1, || None);
         }
-        ring.entries[slot] = Some(Entry { ticket, generation, key });
-        ticket_of(ticket) << PIECE_BITS | piece
+        ring.entries[slot] = Some(Entry { ticket, generation, key, piece });
+        ticket_of(ticket) << PIECE_BITS | shown
     }
 
     /// Where the scan of a cursor goes on.
@@ -94,7 +102,7 @@ impl Cursors {
             let entry = ring.entries.get((ticket as usize) % REMEMBERED)?.as_ref()?;
             let fits = entry.ticket == ticket
                 && entry.generation == generation
-                && piece_of(prefix, &entry.key) == piece;
+                && piece_of(prefix, &entry.key, entry.piece) == piece;
             fits.then(|| entry.key.clone())
         });
         match entry {
@@ -113,8 +121,11 @@ fn ticket_of(number: u64) -> u64 {
 }
 
 /// The four bytes behind the prefix; fewer are filled up with zeros, which sort before everything.
-fn piece_of(prefix: &[u8], key: &[u8]) -> u64 {
+fn piece_of(prefix: &[u8], key: &[u8], kind: Piece) -> u64 {
     let mut piece = [0; 4];
+    if kind == Piece::Hidden {
+        return 0;
+    }
     let rest = key.strip_prefix(prefix).unwrap_or_default();
     let length = rest.len().min(4);
     piece[..length].copy_from_slice(&rest[..length]);
@@ -128,7 +139,7 @@ mod tests {
     #[test]
     fn a_remembered_cursor_goes_on_behind_its_key() {
         let cursors = Cursors::default();
-        let cursor = cursors.remember(1, b"user:", Bytes::from_static(b"user:12345678"));
+        let cursor = cursors.remember(1, b"user:", Bytes::from_static(b"user:12345678"), Piece::Shown);
         assert!(cursor != 0 && cursor < 1 << 53);
         assert_eq!(
             cursors.recall(1, b"user:", cursor),
@@ -140,15 +151,15 @@ mod tests {
     #[test]
     fn a_forgotten_cursor_goes_on_no_later_than_its_key() {
         let key = Bytes::from_static(b"user:12345678");
-        let cursor = Cursors::default().remember(1, b"user:", key.clone());
+        let cursor = Cursors::default().remember(1, b"user:", key.clone(), Piece::Shown);
         assert_eq!(
             Cursors::default().recall(1, b"user:", cursor),
             Position::At(Bytes::from_static(b"user:1234"))
         );
         let cursors = Cursors::default();
-        let cursor = cursors.remember(1, b"user:", key);
+        let cursor = cursors.remember(1, b"user:", key, Piece::Shown);
         for at in 0..=REMEMBERED {
-            cursors.remember(1, b"", Bytes::from(at.to_string()));
+            cursors.remember(1, b"", Bytes::from(at.to_string()), Piece::Shown);
         }
         assert_eq!(cursors.recall(1, b"user:", cursor), Position::At(Bytes::from_static(b"user:1234")));
         assert_eq!(cursors.ring.lock().entries.len(), REMEMBERED);
@@ -159,7 +170,7 @@ mod tests {
         let cursors = Cursors::default();
         cursors.ring.lock().tickets = (1 << TICKET_BITS) - 2;
         for _ in 0..4 {
-            let cursor = cursors.remember(7, b"", Bytes::from_static(b""));
+            let cursor = cursors.remember(7, b"", Bytes::from_static(b""), Piece::Shown);
             assert_ne!(cursor, 0);
             assert_eq!(cursors.recall(7, b"", cursor), Position::After(Bytes::new()));
         }
@@ -168,7 +179,7 @@ mod tests {
     #[test]
     fn a_cursor_of_another_store_or_out_of_thin_air_is_harmless() {
         let cursors = Cursors::default();
-        let cursor = cursors.remember(1, b"", Bytes::from_static(b"abcdef"));
+        let cursor = cursors.remember(1, b"", Bytes::from_static(b"abcdef"), Piece::Shown);
         assert_eq!(cursors.recall(2, b"", cursor), Position::At(Bytes::from_static(b"abcd")));
         assert!(matches!(cursors.recall(1, b"", u64::MAX), Position::At(_)));
     }

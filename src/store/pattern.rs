@@ -103,6 +103,11 @@ impl Pattern {
         self.literal_prefix.is_empty() && *self.rest == *b"*"
     }
 
+    /// Whether everything that starts with its literal prefix matches.
+    pub fn is_prefix(&self) -> bool {
+        *self.rest == *b"*"
+    }
+
     /// Whether nothing in the pattern is special: only its literal prefix matches.
     pub fn is_literal(&self) -> bool {
         self.rest.is_empty()

@@ -75,6 +75,20 @@ pub struct Publication {
     pub channel: Bytes,
     pub payload: Bytes,
     pub shard: bool,
+    /// What it tells of, if the server itself publishes it: only those who may know of that get it.
+    pub about: Option<About>,
+}
+
+/// A key of a store, by what the store is called.
+pub struct About {
+    pub store: String,
+    pub key: Bytes,
+}
+
+impl Publication {
+    fn is_for(&self, client: &Client) -> bool {
+        self.about.as_ref().is_none_or(|About { store, key }| client.may_know(store, key))
+    }
 }
 
 impl Channels {
@@ -229,7 +243,7 @@ impl Subscribers {
     /// Calls `visit` with each receiver and its message, which is made only once for all subscribers of a name. One
     /// after the other, so that at most one message is in memory that no mailbox has taken.
     fn for_each_receiver(&self, publication: &Publication, visit: &mut dyn FnMut(&Client, &mut Message)) {
-        let Publication { channel: name, payload, shard } = publication;
+        let Publication { channel: name, payload, shard, .. } = publication;
         let mut tell = |receivers: Option<&Receivers>, kind: &'static str, pattern: Option<&Bytes>| {
             let Some(receivers) = receivers else { return };
             let words = [Some(Bytes::from_static(kind.as_bytes())), pattern.cloned()].into_iter().flatten();
@@ -237,7 +251,7 @@ impl Subscribers {
             let mut message = Message::new(Reply::Push(words.collect()));
             for client in receivers.values() {
                 // one that is being disconnected receives nothing more
-                if !client.kill.is_raised() {
+                if !client.kill.is_raised() && publication.is_for(client) {
                     visit(client, &mut message);
                 }
             }

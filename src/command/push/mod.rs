@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 
-use self::channels::{Channels, Publication};
+use self::channels::{About, Channels, Publication};
 use self::followers::Followers;
 use self::monitors::Monitors;
 use self::tracking::Tracking;
@@ -68,7 +68,7 @@ impl Tap for Push {
 
     fn told(&self, seq: Seq, catalog: &Catalog, news: &News) {
         if !news.changed.is_empty() || news.stores_changed {
-            self.tracking.invalidate(&self.post, seq, news);
+            self.tracking.invalidate(&self.post, seq, catalog, news);
         }
         if !news.values.is_empty() {
             self.followers.deliver(&self.post, seq, &news.values);
@@ -80,15 +80,18 @@ impl Tap for Push {
         for told in &news.events {
             let Some(store) = catalog.get(told.store) else { continue };
             let (label, name) = (store.label(), told.event.name.as_bytes());
+            let about = || Some(About { store: label.clone(), key: told.key.clone() });
             if by.contains(Classes::KEYSPACE) {
                 let channel = [b"__keyspace@", label.as_bytes(), b"__:", &told.key].concat().into();
                 let payload = Bytes::from_static(name);
-                self.channels.publish(&self.post, seq, Publication { channel, payload, shard: false });
+                let publication = Publication { channel, payload, shard: false, about: about() };
+                self.channels.publish(&self.post, seq, publication);
             }
             if by.contains(Classes::KEYEVENT) {
                 let channel = [b"__keyevent@", label.as_bytes(), b"__:", name].concat().into();
                 let payload = told.key.clone();
-                self.channels.publish(&self.post, seq, Publication { channel, payload, shard: false });
+                let publication = Publication { channel, payload, shard: false, about: about() };
+                self.channels.publish(&self.post, seq, publication);
             }
         }
     }

@@ -43,7 +43,10 @@ impl Monitors {
     /// Shows a request: who sent it, or `lua`, the store it was for, and its words, of which passwords are hidden.
     pub fn show(&self, post: &Post, source: &str, store: StoreId, args: &[Bytes]) {
         let line = Bytes::from(line(clock::now_us(), source, store, args));
-        self.watching.lock().values().for_each(|client| post.send(client, line.clone(), 0));
+        let watching = self.watching.lock();
+        // their rules may have changed since they began to watch
+        let allowed = watching.values().filter(|client| client.may_see_everything());
+        allowed.for_each(|client| post.send(client, line.clone(), 0));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::command::clients::Client;
 use crate::engine::tap::{Classes, News};
 use crate::engine::{Engine, Seq};
 use crate::resp::Reply;
+use crate::store::{Catalog, Key};
 
 /// Where RESP2 clients that others redirect to are told.
 const CHANNEL: &str = "__redis__:invalidate";
@@ -151,15 +152,15 @@ impl Tracking {
     }
 
     /// Tells whoever may have cached what changed.
-    pub fn invalidate(&self, post: &Post, seq: Seq, news: &News) {
+    pub fn invalidate(&self, post: &Post, seq: Seq, catalog: &Catalog, news: &News) {
         let mut table = self.table.lock();
         if table.clients.is_empty() {
             return;
         }
         for key in &news.changed {
-            table.invalidate(post, seq, news.origin, key);
+            table.invalidate(post, seq, news.origin, &key.name, |tracker| tracker.may_know(catalog, key));
         }
-        table.broadcast(post, seq, news);
+        table.broadcast(post, seq, catalog, news);
         if news.stores_changed {
             table.invalidate_all(post, seq);
         }
@@ -194,44 +195,79 @@ impl Table {
         while keys_max > 0 && self.readers.len() > keys_max {
             let Some((_, key)) = self.oldest.first_key_value() else { break };
             let key = key.clone();
-            self.invalidate(post, 0, 0, &key);
+            // who is told is told of what it read itself
+            self.invalidate(post, 0, 0, &key, |_| true);
         }
     }
 
-    /// Tells those who read the key, and forgets that they did.
-    fn invalidate(&mut self, post: &Post, seq: Seq, origin: u64, key: &Bytes) {
-        let Some(readers) = self.readers.remove(key) else { return };
-        self.oldest.remove(&readers.number);
+    /// Tells those who read the key and may know of the change, and forgets that they did. Others have read the key of
+    /// another store, and go on being remembered.
+    fn invalidate(
+        &mut self,
+        post: &Post,
+        seq: Seq,
+        origin: u64,
+        key: &Bytes,
+        may_know: impl Fn(&Tracker) -> bool,
+    ) {
+        let Some(mut readers) = self.readers.remove(key) else { return };
         self.items -= readers.ids.len();
         let mut messages = Messages::new(Reply::Array(vec![Reply::Bulk(key.clone())]));
-        for id in readers.ids {
-            let Some(tracker) = self.clients.get_mut(&id) else { continue };
-            let is_own = tracker.options.no_loop && id == origin;
+        readers.ids.retain(|id| {
+            let Some(tracker) = self.clients.get_mut(id) else { return false };
+            if !may_know(tracker) {
+                return true;
+            }
+            let is_own = tracker.options.no_loop && *id == origin;
             if !tracker.options.broadcast && !is_own {
                 tracker.tell(post, seq, &mut messages);
             }
+            false
+        });
+        if readers.ids.is_empty() {
+            self.oldest.remove(&readers.number);
+        } else {
+            self.items += readers.ids.len();
+            self.readers.insert(key.clone(), readers);
         }
     }
 
-    /// Tells broadcasting clients the keys with their prefixes: one message for each prefix.
-    fn broadcast(&mut self, post: &Post, seq: Seq, news: &News) {
+    /// Tells broadcasting clients the keys with their prefixes that they may know of: one message for each prefix, which
+    /// all share who may know of every key.
+    fn broadcast(&mut self, post: &Post, seq: Seq, catalog: &Catalog, news: &News) {
         if self.prefixes.is_empty() {
             return;
         }
-        let changed: BTreeSet<&Bytes> = news.changed.iter().collect();
-        let mut told: BTreeMap<&Bytes, (Vec<Reply>, &BTreeSet<u64>)> = BTreeMap::new();
-        for key in changed {
-            for_each_prefix(&self.prefixes, key, |prefix, clients| {
-                let (keys, _) = told.entry(prefix).or_insert_with(|| (Vec::new(), clients));
-                keys.push(Reply::Bulk(key.clone()));
+        let mut changed: BTreeMap<&Bytes, Vec<&Key>> = BTreeMap::new();
+        for key in &news.changed {
+            changed.entry(&key.name).or_default().push(key);
+        }
+        let mut told: BTreeMap<&Bytes, (Vec<&Bytes>, &BTreeSet<u64>)> = BTreeMap::new();
+        for name in changed.keys() {
+            for_each_prefix(&self.prefixes, name, |prefix, clients| {
+                let (names, _) = told.entry(prefix).or_insert_with(|| (Vec::new(), clients));
+                names.push(name);
             });
         }
-        for (keys, clients) in told.into_values() {
-            let mut messages = Messages::new(Reply::Array(keys));
+        for (names, clients) in told.into_values() {
+            let known_names = |known: &dyn Fn(&Key) -> bool| -> Vec<Reply> {
+                let is_known =
+                    |name: &Bytes| changed.get(name).is_some_and(|keys| keys.iter().any(|key| known(key)));
+                names.iter().filter(|name| is_known(name)).map(|name| Reply::Bulk((*name).clone())).collect()
+            };
+            let mut messages = Messages::new(Reply::Array(known_names(&|_| true)));
             for id in clients {
                 let Some(tracker) = self.clients.get_mut(id) else { continue };
-                if !(tracker.options.no_loop && *id == news.origin) {
+                if tracker.options.no_loop && *id == news.origin {
+                    continue;
+                }
+                if tracker.may_know_all() {
                     tracker.tell(post, seq, &mut messages);
+                    continue;
+                }
+                let known = known_names(&|key| tracker.may_know(catalog, key));
+                if !known.is_empty() {
+                    tracker.tell(post, seq, &mut Messages::new(Reply::Array(known)));
                 }
             }
         }
@@ -290,6 +326,24 @@ impl Messages {
 }
 
 impl Tracker {
+    /// Who is told.
+    fn target(&self) -> &Client {
+        self.options.redirect.as_ref().unwrap_or(&self.client)
+    }
+
+    /// Whether who tracks and who is told may know that there is such a key.
+    fn may_know(&self, catalog: &Catalog, key: &Key) -> bool {
+        if self.may_know_all() {
+            return true;
+        }
+        let label = catalog.get(key.store).map_or_else(|| key.store.to_string(), |store| store.label());
+        self.client.may_know(&label, &key.name) && self.target().may_know(&label, &key.name)
+    }
+
+    fn may_know_all(&self) -> bool {
+        self.client.is_unrestricted() && self.target().is_unrestricted()
+    }
+
     fn tell(&mut self, post: &Post, seq: Seq, messages: &mut Messages) {
         let target = self.options.redirect.as_ref().unwrap_or(&self.client);
         if target.is_gone() {
