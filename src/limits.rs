@@ -143,6 +143,8 @@ pub const COMPILED_SCRIPTS_MAX: usize = 2 * EVAL_SCRIPTS_MAX;
 pub const SCRIPT_WRITES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Largest reply of a script. Its tables may hold one another, so that few of them stand for many.
 pub const SCRIPT_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What of a line that a script logs is written (as in Redis).
+pub const SCRIPT_LOG_BYTES_MAX: usize = 1024;
 /// Deepest nesting of a script's reply.
 pub const SCRIPT_REPLY_DEPTH_MAX: usize = 256;
 /// Deepest nesting that `cjson` reads and writes, and `cmsgpack` reads.

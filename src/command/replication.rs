@@ -57,7 +57,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Generic,
         since: "3.0.0",
         arity: 3,
-        flags: Flags::NOSCRIPT.union(Flags::CONNECTION),
+        flags: Flags::CONNECTION,
         plan: wait,
         ..Spec::DEFAULT
     },
@@ -68,7 +68,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Generic,
         since: "7.2.0",
         arity: 4,
-        flags: Flags::NOSCRIPT.union(Flags::CONNECTION).union(Flags::LONG),
+        flags: Flags::CONNECTION.union(Flags::LONG),
         plan: wait_durable,
         ..Spec::DEFAULT
     },

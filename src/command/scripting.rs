@@ -301,6 +301,9 @@ impl Host for Commands<'_> {
 
     fn may_run(&mut self, args: &[Bytes]) -> Result<bool, Error> {
         match table::lookup(args) {
+            Lookup::Command(spec) if !spec.takes(args.len()) => {
+                Err(Error::other("ERR Wrong number of args for redis.acl_check_cmd()"))
+            }
             Lookup::Command(spec) => {
                 let user = self.session.account.user();
                 Ok(permission::dry_run(self.server, &user, spec, args, self.session.store).is_none())

@@ -1,4 +1,5 @@
-//! Inline requests: a line of words, as a person types it into a bare connection.
+//! Inline requests: a line of words, as a person types it into a bare connection. The first line of a script is split in
+//! the same way.
 //!
 //! Pure. The rules are those of Redis's `sdssplitargs`: words are separated by blanks; a word may be quoted, whole or
 //! from somewhere inside it to its end. In double quotes `\n \r \t \b \a` and `\xHH` mean a byte, and any other escaped
@@ -7,7 +8,7 @@
 use bytes::Bytes;
 
 /// The words of `line`; `None` if a quote is not closed, or is closed in the middle of a word.
-pub(super) fn split_arguments(line: &[u8]) -> Option<Vec<Bytes>> {
+pub fn split_arguments(line: &[u8]) -> Option<Vec<Bytes>> {
     let mut args = Vec::new();
     let mut rest = line;
     loop {

@@ -8,5 +8,6 @@ pub mod request;
 
 pub use double::format_double;
 pub use encode::{Protocol, encode};
+pub use inline::split_arguments;
 pub use reply::Reply;
 pub use request::{Parser, ProtocolError, Request, RequestLimits};

@@ -8,10 +8,12 @@ use mlua::{Function, Lua, MultiValue, Scope, Table, Value};
 
 use super::Host;
 use super::convert::{as_number, as_text, as_word, to_lua};
+use super::format::parse_number;
 use super::library::Bounds;
 use super::raised::{command_error, reply_error};
 use super::source::sha1_hex;
 use crate::error::Error;
+use crate::limits::SCRIPT_LOG_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
 
 const LOG_LEVELS: [(&str, i64); 4] =
@@ -48,7 +50,7 @@ pub fn add_commands<'scope, 'env: 'scope>(
 ) -> mlua::Result<()> {
     let call: Function = scope.create_function(|lua, args: MultiValue| {
         bounds.look()?;
-        let (reply, protocol) = run(host, &args);
+        let (reply, protocol) = run(host, &args, bounds);
         match reply {
             Reply::Error(error) => Err(command_error(&error)),
             reply => to_lua(lua, &reply, protocol),
@@ -57,12 +59,12 @@ pub fn add_commands<'scope, 'env: 'scope>(
     redis.raw_set("call", call)?;
     let pcall = scope.create_function(|lua, args: MultiValue| {
         bounds.look()?;
-        let (reply, protocol) = run(host, &args);
+        let (reply, protocol) = run(host, &args, bounds);
         to_lua(lua, &reply, protocol)
     })?;
     redis.raw_set("pcall", pcall)?;
     let acl_check_cmd = scope.create_function(|_, args: MultiValue| {
-        let allowed = words(&args).and_then(|words| host.borrow_mut().may_run(&words));
+        let allowed = words(&args, bounds).and_then(|words| host.borrow_mut().may_run(&words));
         allowed.map_err(|error| reply_error(error.to_string()))
     })?;
     redis.raw_set("acl_check_cmd", acl_check_cmd)?;
@@ -73,19 +75,24 @@ pub fn add_commands<'scope, 'env: 'scope>(
     redis.raw_set("setresp", setresp)
 }
 
-fn run(host: &RefCell<&mut dyn Host>, args: &MultiValue) -> (Reply, Protocol) {
+fn run(host: &RefCell<&mut dyn Host>, args: &MultiValue, bounds: &Bounds) -> (Reply, Protocol) {
     let mut host = host.borrow_mut();
-    let reply = match words(args) {
+    let reply = match words(args, bounds) {
         Ok(words) => host.call(words),
         Err(error) => Reply::Error(error),
     };
     (reply, host.protocol())
 }
 
-/// A command as a script wrote it.
-fn words(args: &MultiValue) -> Result<Vec<Bytes>, Error> {
+/// A command as a script wrote it. The same string may be in it thousands of times.
+fn words(args: &MultiValue, bounds: &Bounds) -> Result<Vec<Bytes>, Error> {
     if args.is_empty() {
         return Err(Error::other("ERR Please specify at least one argument for this redis lib call"));
+    }
+    let bytes: usize = args.iter().filter_map(Value::as_string).map(|text| text.as_bytes().len()).sum();
+    if bytes > bounds.memory_bytes() {
+        let why = format!("ERR the command has {bytes} bytes, which is more than lua-memory-limit");
+        return Err(Error::other(why));
     }
     let words: Option<Vec<Bytes>> = args.iter().map(as_word).collect();
     words.ok_or(Error::other("ERR Lua redis lib command arguments must be strings or integers"))
@@ -94,7 +101,7 @@ fn words(args: &MultiValue) -> Result<Vec<Bytes>, Error> {
 /// The number at a position, as `lua_tonumber` reads it.
 fn number(args: &MultiValue, at: usize) -> Option<f64> {
     match args.get(at)? {
-        Value::String(text) => text.to_string_lossy().trim().parse().ok(),
+        Value::String(text) => parse_number(&text.as_bytes()),
         value => as_number(value),
     }
 }
@@ -137,18 +144,23 @@ fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     let Some(level) = number(&args, 0) else {
         return Err(reply_error("ERR First argument must be a number (log level)."));
     };
-    let words: Vec<String> = args
-        .iter()
-        .skip(1)
-        .filter_map(as_text)
-        .map(|word| String::from_utf8_lossy(&word).into_owned())
-        .collect();
-    let text = words.join(" ");
+    let mut text = Vec::new();
+    for word in args.iter().skip(1).filter_map(as_text) {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        text.extend_from_slice(&word[..word.len().min(SCRIPT_LOG_BYTES_MAX)]);
+        if text.len() >= SCRIPT_LOG_BYTES_MAX {
+            text.truncate(SCRIPT_LOG_BYTES_MAX);
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
     match level as i64 {
         0 | 1 => tracing::debug!(target: "script", "{text}"),
         2 => tracing::info!(target: "script", "{text}"),
         3 => tracing::warn!(target: "script", "{text}"),
-        _ => return Err(reply_error("ERR Invalid debug level.")),
+        _ => return Err(reply_error("ERR Invalid log level.")),
     }
     Ok(())
 }

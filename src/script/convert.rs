@@ -4,7 +4,7 @@
 //! Tables with one telling field stand for what Lua has no type for: `{ok=…}`, `{err=…}`, `{double=…}` and so on.
 
 use bytes::Bytes;
-use mlua::{Lua, Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
 use super::Running;
 use super::format::format_g;
@@ -93,40 +93,59 @@ fn to_bounded_reply(
     running: &Running,
     bytes_max: usize,
 ) -> Result<Reply, mlua::Error> {
-    let mut made = Made { protocol, running, values: 0, bytes: 0, bytes_max };
-    let reply = made.reply(value, 0)?;
-    if made.is_full() {
-        let why = format!("ERR the script's reply is longer than {bytes_max} bytes");
-        return Ok(Reply::Error(Error::other(why)));
+    let mut conversion = Conversion { protocol, running, values: 0, bytes: 0, bytes_max };
+    match conversion.reply(value, 0) {
+        Ok(reply) => Ok(reply),
+        Err(Failure::TooLong) => {
+            let why = format!("ERR the script's reply is longer than {bytes_max} bytes");
+            Ok(Reply::Error(Error::other(why)))
+        }
+        Err(Failure::Machine(error)) => Err(error),
     }
-    Ok(reply)
 }
 
-/// A reply in the making.
-struct Made<'r> {
+/// The conversion of one result.
+///
+/// Tables may hold one another, so a few of them may stand for more than there is memory. Therefore everything that
+/// becomes a part of the reply comes from [`reply`](Conversion::reply), which counts it before it is made.
+struct Conversion<'r> {
     protocol: Protocol,
     running: &'r Running,
     /// How many values have been converted.
     values: u32,
-    /// What it takes so far. Tables that hold one another may stand for more than there is memory.
+    /// What the reply takes so far.
     bytes: usize,
     bytes_max: usize,
 }
 
-impl Made<'_> {
-    fn reply(&mut self, value: &Value, depth: usize) -> Result<Reply, mlua::Error> {
-        const REPLY_BYTES: usize = size_of::<Reply>();
+/// Why there is no reply.
+enum Failure {
+    TooLong,
+    /// The script was stopped, or memory ran out.
+    Machine(mlua::Error),
+}
+
+impl From<mlua::Error> for Failure {
+    fn from(error: mlua::Error) -> Failure {
+        Failure::Machine(error)
+    }
+}
+
+impl Conversion<'_> {
+    fn reply(&mut self, value: &Value, depth: usize) -> Result<Reply, Failure> {
+        const TOO_DEEP: &str = "ERR reached lua stack limit";
         const VALUES_BETWEEN_LOOKS: u32 = 4096;
-        if depth > SCRIPT_REPLY_DEPTH_MAX {
-            return Ok(Reply::Error(Error::other("ERR reached lua stack limit")));
-        }
-        self.bytes += REPLY_BYTES;
+        self.count(size_of::<Reply>())?;
         self.values += 1;
         if self.values.is_multiple_of(VALUES_BETWEEN_LOOKS) && self.running.is_stopped() {
-            return Err(stopped());
+            return Err(Failure::Machine(stopped()));
+        }
+        if depth > SCRIPT_REPLY_DEPTH_MAX {
+            self.count(TOO_DEEP.len())?;
+            return Ok(Reply::Error(Error::other(TOO_DEEP)));
         }
         Ok(match value {
-            Value::String(text) => Reply::Bulk(self.copy(&text.as_bytes())),
+            Value::String(text) => Reply::Bulk(self.bytes_of(text)?),
             Value::Integer(number) => Reply::Integer(*number),
             Value::Number(number) => Reply::Integer(truncated(*number)),
             Value::Boolean(value) if self.protocol == Protocol::Resp3 => Reply::Boolean(*value),
@@ -136,7 +155,7 @@ impl Made<'_> {
         })
     }
 
-    fn table(&mut self, table: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+    fn table(&mut self, table: &Table, depth: usize) -> Result<Reply, Failure> {
         if let Some(reply) = self.scalar(table)? {
             return Ok(reply);
         }
@@ -150,9 +169,9 @@ impl Made<'_> {
     }
 
     /// What a table stands for that is not a list of others.
-    fn scalar(&mut self, table: &Table) -> Result<Option<Reply>, mlua::Error> {
+    fn scalar(&mut self, table: &Table) -> Result<Option<Reply>, Failure> {
         if let Value::String(text) = table.raw_get("err")? {
-            let text = text.to_string_lossy();
+            let text = self.text_of(&text)?;
             let is_counted = table.raw_get(COUNTED)?;
             return Ok(Some(Reply::Error(if is_counted {
                 Error::Counted(text)
@@ -161,70 +180,75 @@ impl Made<'_> {
             })));
         }
         if let Value::String(text) = table.raw_get("ok")? {
-            return Ok(Some(Reply::Status(self.copy(&text.as_bytes()))));
+            return Ok(Some(Reply::Status(self.bytes_of(&text)?)));
         }
         if let Some(number) = as_number(&table.raw_get("double")?) {
             return Ok(Some(Reply::Double(number)));
         }
         if let Value::String(digits) = table.raw_get("big_number")? {
-            let digits = digits.to_string_lossy().replace(['\r', '\n'], " ");
+            let digits = self.text_of(&digits)?.replace(['\r', '\n'], " ");
             return Ok(Some(Reply::BigNumber(digits.into())));
         }
         if let Value::Table(verbatim) = table.raw_get("verbatim_string")?
             && let Value::String(_) = verbatim.raw_get("format")?
             && let Value::String(text) = verbatim.raw_get("string")?
         {
-            return Ok(Some(Reply::Verbatim(self.copy(&text.as_bytes()))));
+            return Ok(Some(Reply::Verbatim(self.bytes_of(&text)?)));
         }
         Ok(None)
     }
 
-    fn map(&mut self, map: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+    fn map(&mut self, map: &Table, depth: usize) -> Result<Reply, Failure> {
         let mut pairs = Vec::new();
         for pair in map.pairs::<Value, Value>() {
             let (key, value) = pair?;
             pairs.push((self.reply(&key, depth + 1)?, self.reply(&value, depth + 1)?));
-            if self.is_full() {
-                break;
-            }
         }
         Ok(Reply::Map(pairs))
     }
 
-    fn set(&mut self, set: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+    fn set(&mut self, set: &Table, depth: usize) -> Result<Reply, Failure> {
         let mut items = Vec::new();
         for pair in set.pairs::<Value, Value>() {
             items.push(self.reply(&pair?.0, depth + 1)?);
-            if self.is_full() {
-                break;
-            }
         }
         Ok(Reply::Set(items))
     }
 
-    fn array(&mut self, table: &Table, depth: usize) -> Result<Reply, mlua::Error> {
+    fn array(&mut self, table: &Table, depth: usize) -> Result<Reply, Failure> {
         let mut items = Vec::new();
-        while !self.is_full() {
+        loop {
             match table.raw_get(items.len() + 1)? {
-                Value::Nil => break,
+                Value::Nil => return Ok(Reply::Array(items)),
                 value => items.push(self.reply(&value, depth + 1)?),
             }
         }
-        Ok(Reply::Array(items))
     }
 
-    fn copy(&mut self, text: &[u8]) -> Bytes {
-        self.bytes = self.bytes.saturating_add(text.len());
-        if self.is_full() { Bytes::new() } else { Bytes::copy_from_slice(text) }
+    fn bytes_of(&mut self, text: &LuaString) -> Result<Bytes, Failure> {
+        let text = text.as_bytes();
+        self.count(text.len())?;
+        Ok(Bytes::copy_from_slice(&text))
     }
 
-    fn is_full(&self) -> bool {
-        self.bytes > self.bytes_max
+    /// A text for a part of a reply that is not binary. Bytes that are none of UTF-8 grow to three.
+    fn text_of(&mut self, text: &LuaString) -> Result<String, Failure> {
+        let bytes = text.as_bytes();
+        self.count(bytes.len())?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.count(text.len().saturating_sub(bytes.len()))?;
+        Ok(text)
+    }
+
+    /// Counts what is going to be a part of the reply, and fails if that is too much.
+    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.bytes_max { Err(Failure::TooLong) } else { Ok(()) }
     }
 }
 
 /// As C converts on the machines Redis runs on: what is out of range, and what is no number, is the smallest integer.
-fn truncated(number: f64) -> i64 {
+pub fn truncated(number: f64) -> i64 {
     const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
     if (-TOO_LARGE..TOO_LARGE).contains(&number) { number as i64 } else { i64::MIN }
 }
@@ -304,17 +328,47 @@ mod tests {
         assert_eq!(reply, Reply::Error(Error::other("ERR reached lua stack limit")));
     }
 
+    /// Whatever a table stands for counts, and what is refused was never made.
     #[test]
     fn a_reply_that_would_never_end_is_refused() {
+        const TEXT: &str = "local s = string.rep('\\255', 1e5); local t = {}; for i = 1, 100 do t[i] =";
         for code in [
             "local t = {}; t[1] = t; t[2] = t; return t",
+            "local t = {}; for i = 1, 1000 do t[i] = t end return t",
             "local t = {}; t.map = {t, t}; return t",
-            "local s = string.rep('x', 1e5); local t = {}; for i = 1, 100 do t[i] = s end return t",
+            "local t = {}; local m = {map = t}; for i = 1, 1000 do t[i] = m end return t",
+            "local t = {}; t[t] = 1; t[{set = t}] = 1; t[{set = t}] = 1; return {set = t}",
+            "local t = {}; for i = 1, 1e5 do t[i] = {} end return t",
+            "local t = {}; for i = 1, 1e5 do t[i] = false end return t",
+            &format!("{TEXT} s end return t"),
+            &format!("{TEXT} {{err = s}} end return t"),
+            &format!("{TEXT} {{ok = s}} end return t"),
+            &format!("{TEXT} {{big_number = s}} end return t"),
+            &format!("{TEXT} {{verbatim_string = {{format = 'txt', string = s}}}} end return t"),
+            &format!("{TEXT} {{map = {{[s] = s}}}} end return t"),
+            &format!("{TEXT} {{set = {{[s] = true}}}} end return t"),
         ] {
             let lua = Lua::new();
             let value: Value = lua.load(code).eval().unwrap();
+            let mut made = Conversion {
+                protocol: Protocol::Resp2,
+                running: &Running::default(),
+                values: 0,
+                bytes: 0,
+                bytes_max: 1 << 20,
+            };
+            assert!(matches!(made.reply(&value, 0), Err(Failure::TooLong)), "{code}");
+            assert!(
+                made.values <= (1 << 20) / size_of::<Reply>() as u32 + 1,
+                "{code}: {} values",
+                made.values
+            );
             let reply = to_bounded_reply(&value, Protocol::Resp2, &Running::default(), 1 << 20).unwrap();
-            assert!(matches!(reply, Reply::Error(_)), "{code}");
+            assert_eq!(
+                reply,
+                Reply::Error(Error::other("ERR the script's reply is longer than 1048576 bytes")),
+                "{code}"
+            );
         }
     }
 

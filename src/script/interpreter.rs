@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
-use super::convert::to_reply;
+use super::convert::{as_text, to_reply};
 use super::library::Bounds;
 use super::raised::{COUNTED, PRELUDE, raised, seen, stopped};
 use super::{Host, Running, Script, api, library};
@@ -198,8 +198,6 @@ fn build(
     let lua = Lua::new_with(libraries, LuaOptions::default())?;
     lua.set_memory_limit(memory_bytes)?;
     let globals = lua.globals();
-    globals.get::<Table>("math")?.get::<Function>("randomseed")?.call::<()>(seed)?;
-
     let bounds = Arc::new(Bounds::new(running.clone(), memory_bytes));
     let redis = api::table(&lua, version, &bounds)?;
     let native = lua.create_table()?;
@@ -210,6 +208,7 @@ fn build(
     native.raw_set("text_bytes_max", SCRIPT_TEXT_BYTES_MAX)?;
     native.raw_set("string", library::string::library(&lua, &globals.get("string")?, &bounds)?)?;
     native.raw_set("table", library::table::library(&lua, &globals.get("table")?, &bounds)?)?;
+    native.raw_set("math", library::random::library(&lua, seed, &bounds)?)?;
     let looking = bounds.clone();
     native.raw_set("look", lua.create_function(move |_, ()| looking.look())?)?;
     native.raw_set("seen", lua.create_function(seen)?)?;
@@ -267,11 +266,11 @@ fn handle(lua: &Lua, error: Value, running: &Running) -> mlua::Result<Value> {
             None => return Ok(error),
         },
         Value::Table(table) => match table.raw_get("err")? {
-            Value::String(text) => {
+            text @ (Value::String(_) | Value::Integer(_) | Value::Number(_)) => {
                 is_counted = table.raw_get(COUNTED)?;
-                text.to_string_lossy()
+                String::from_utf8_lossy(&as_text(&text).unwrap_or_default()).into_owned()
             }
-            _ => "ERR the error is a table without 'err'".to_owned(),
+            _ => "ERR unknown error".to_owned(),
         },
         other => format!("ERR {}", other.to_string()?),
     };
@@ -683,6 +682,83 @@ mod tests {
         )]);
     }
 
+    /// What Redis 7.0 gives.
+    #[test]
+    fn random_numbers_are_those_of_redis() {
+        const MANY: &str =
+            "local t = {} for i = 1, 6 do t[i] = math.random(LIMITS) end return table.concat(t, ',')";
+        for (seed, limits, numbers) in
+            [("1", "1000", "42,455,835,336,566,2"), ("123456789", "-5, 1000", "47,20,94,433,324,821")]
+        {
+            let code = format!("math.randomseed({seed}) {}", MANY.replace("LIMITS", limits));
+            expect(&[(&code, numbers)]);
+        }
+        for (seed, number) in [
+            ("-7", "75212"),
+            ("2 ^ 31", "670829"),
+            ("1e300", "170829"),
+            ("3.7", "783235"),
+            ("'12'", "620456"),
+        ] {
+            expect(&[(&format!("math.randomseed({seed}) return math.random(1000000)"), number)]);
+        }
+        expect(&[
+            ("math.randomseed(1) return ('%.17g'):format(math.random())", "0.041630344484760586"),
+            ("return math.random(-2147483648, 2147483647)", "-2147483648"),
+            (
+                "math.random(0)",
+                "-ERR user_script:1: bad argument #1 to 'random' (interval is empty) script: SHA, on @user_script:1.",
+            ),
+            (
+                "math.random(3e9)",
+                "-ERR user_script:1: bad argument #1 to 'random' (interval is empty) script: SHA, on @user_script:1.",
+            ),
+            (
+                "math.random(1, 2, 3)",
+                "-ERR user_script:1: wrong number of arguments script: SHA, on @user_script:1.",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn json_is_read_and_written_as_in_redis() {
+        expect(&[
+            ("return cjson.decode('0x10')", "16"),
+            ("return tostring(cjson.decode('[1e5,0x1F]')[2])", "31"),
+            ("return tostring(cjson.decode('-0x10'))", "-16"),
+            ("return tostring(cjson.decode('0xfFp-1'))", "127.5"),
+            ("return tostring(cjson.decode('+1'))", "1"),
+            ("return tostring(cjson.decode('010'))", "10"),
+            ("return tostring(cjson.decode('-inf'))", "-inf"),
+            ("return tostring(cjson.decode('1.'))", "1"),
+            (
+                "return select(2, pcall(cjson.decode, '.5'))",
+                "user_script:1: Expected value but found invalid token at character 1",
+            ),
+            (
+                "return select(2, pcall(cjson.decode, '0x'))",
+                "user_script:1: Expected the end but found invalid token at character 2",
+            ),
+            (
+                "return select(2, pcall(cjson.decode, '1e'))",
+                "user_script:1: Expected the end but found invalid token at character 2",
+            ),
+            (
+                "cjson.decode_invalid_numbers(false) return select(2, pcall(cjson.decode, '-0x10'))",
+                "user_script:1: Expected value but found invalid number at character 1",
+            ),
+            ("return cjson.encode(cjson.decode('{\"a\":[]}'))", "{\"a\":{}}"),
+            ("return tostring(cjson.decode_array_with_array_mt())", "false"),
+            (
+                "cjson.decode_array_with_array_mt(true) return cjson.encode(cjson.decode('{\"a\":[],\"b\":{}}'))",
+                "{\"a\":[],\"b\":{}}",
+            ),
+            ("local t = cjson.decode('[]') t[1] = 5 return cjson.encode(t)", "[5]"),
+            ("return cjson.encode(setmetatable({}, {__is_cjson_array = true}))", "[]"),
+            ("cjson.decode_array_with_array_mt(false) return cjson.encode(cjson.decode('[]'))", "{}"),
+        ]);
+    }
+
     #[test]
     fn sorting_is_that_of_lua() {
         expect(&[
@@ -732,7 +808,13 @@ mod tests {
             ("local _, err = pcall(error, {1}) return err[1]", "1"),
             ("redis.call('fail')", "-MY failure script: SHA, on @user_script:1."),
             ("\n\nreturn redis.call('fail')", "-MY failure script: SHA, on @user_script:3."),
-            ("error(redis)", "-ERR the error is a table without 'err' script: SHA, on @user_script:1."),
+            ("error({})", "-ERR unknown error script: SHA, on @user_script:1."),
+            ("error({err = {}})", "-ERR unknown error script: SHA, on @user_script:1."),
+            ("error({err = 5})", "-5 script: SHA, on @user_script:1."),
+            ("error({err = 'MY text'})", "-MY text script: SHA, on @user_script:1."),
+            ("redis.log(9, 'x')", "-ERR Invalid log level. script: SHA, on @user_script:1."),
+            ("redis.log(-1, 'x')", "-ERR Invalid log level. script: SHA, on @user_script:1."),
+            ("error(redis)", "-ERR unknown error script: SHA, on @user_script:1."),
         ]);
     }
 

@@ -199,6 +199,7 @@ end
 for _, name in next, { "dump", "find", "format", "lower", "match", "rep", "reverse", "upper" } do
     real.string[name] = native.string[name]
 end
+real.math.random, real.math.randomseed = native.math.random, native.math.randomseed
 real.table.concat, real.table.maxn = native.table.concat, native.table.maxn
 
 function real.table.foreach(t, call)

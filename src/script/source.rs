@@ -8,6 +8,7 @@ use sha1::{Digest, Sha1};
 
 use crate::error::Error;
 use crate::limits::SCRIPT_TEXT_BYTES_MAX;
+use crate::resp::split_arguments;
 
 bitflags! {
     /// What a first line like `#!lua flags=no-writes` says.
@@ -85,21 +86,27 @@ fn first_line(text: &[u8]) -> Result<Option<Declared>, Error> {
         return Ok(None);
     }
     let Some(end) = line_end(text) else { return Err(Error::other("ERR Invalid script shebang")) };
-    let line = String::from_utf8_lossy(&text[..end]);
-    let mut parts = line.split(' ');
-    let engine = parts.next().unwrap_or_default();
+    // words as in an inline request, quoted ones included
+    let Some(words) = split_arguments(&text[..end]) else {
+        return Err(Error::other("ERR Invalid engine in script shebang"));
+    };
+    let mut words = words.iter().map(|word| String::from_utf8_lossy(word));
+    let engine = words.next().unwrap_or_default();
     if engine != "#!lua" {
         return Err(Error::other(format!("ERR Unexpected engine in script shebang: {engine}")));
     }
     let mut declared = Declared::default();
-    for part in parts {
-        let Some(flags) = part.strip_prefix("flags=") else {
-            return Err(Error::other(format!("ERR Unknown lua shebang option: {part}")));
+    for word in words {
+        let Some(flags) = word.strip_prefix("flags=") else {
+            return Err(Error::other(format!("ERR Unknown lua shebang option: {word}")));
         };
-        for word in flags.split(',').filter(|word| !word.is_empty()) {
-            match FLAGS.iter().find(|(name, _)| *name == word) {
+        if flags.is_empty() {
+            continue;
+        }
+        for name in flags.split(',') {
+            match FLAGS.iter().find(|(known, _)| *known == name) {
                 Some((_, flag)) => declared |= *flag,
-                None => return Err(Error::other(format!("ERR Unexpected flag in script shebang: {word}"))),
+                None => return Err(Error::other(format!("ERR Unexpected flag in script shebang: {name}"))),
             }
         }
     }
@@ -123,15 +130,54 @@ mod tests {
         assert_eq!(Script::parse(b"#!lua\n").unwrap().declared, Some(Declared::empty()));
     }
 
+    /// As Redis takes and refuses it.
+    #[test]
+    fn a_first_line_is_split_into_words_as_a_request_is() {
+        const NO_WRITES: Declared = Declared::NO_WRITES;
+        for (text, declared) in [
+            ("#!lua flags=no-writes\r\nreturn 1", NO_WRITES),
+            ("#!lua\tflags=no-writes\nreturn 1", NO_WRITES),
+            ("#!lua  flags=no-writes  \nreturn 1", NO_WRITES),
+            ("#!lua flags=\"no-writes\"\nreturn 1", NO_WRITES),
+            ("#!lua flags='no-writes'\nreturn 1", NO_WRITES),
+            ("#!lua \"flags=no-writes\"\nreturn 1", NO_WRITES),
+            ("#!\"lua\" flags=no-writes\nreturn 1", NO_WRITES),
+            ("#!lua flags=\"no-writes,allow-oom\"\nreturn 1", NO_WRITES.union(Declared::ALLOW_OOM)),
+            ("#!lua flags=no-writes flags=allow-oom\nreturn 1", NO_WRITES.union(Declared::ALLOW_OOM)),
+            ("#!lua flags=\nreturn 1", Declared::empty()),
+            ("#!lua \nreturn 1", Declared::empty()),
+            ("#!lua\r\nreturn 1", Declared::empty()),
+        ] {
+            let script = Script::parse(text.as_bytes()).unwrap();
+            assert_eq!(script.declared, Some(declared), "{text:?}");
+            assert_eq!(script.code(), b"\nreturn 1", "{text:?}");
+        }
+    }
+
     #[test]
     fn a_first_line_of_another_kind_is_refused() {
         for (text, why) in [
             ("#!python\nx", "ERR Unexpected engine in script shebang: #!python"),
+            ("#!LUA\nx", "ERR Unexpected engine in script shebang: #!LUA"),
+            ("#! lua\nx", "ERR Unexpected engine in script shebang: #!"),
+            ("#!\nx", "ERR Unexpected engine in script shebang: #!"),
             ("#!lua name=x\nx", "ERR Unknown lua shebang option: name=x"),
+            ("#!lua Flags=no-writes\nx", "ERR Unknown lua shebang option: Flags=no-writes"),
+            ("#!lua flags = no-writes\nx", "ERR Unknown lua shebang option: flags"),
+            ("#!lua flags= no-writes\nx", "ERR Unknown lua shebang option: no-writes"),
+            ("#!lua flags=no-writes allow-oom\nx", "ERR Unknown lua shebang option: allow-oom"),
+            ("#!lua ''\nx", "ERR Unknown lua shebang option: "),
+            ("#!lua flags=no-writes\rreturn 1\nx", "ERR Unknown lua shebang option: return"),
             ("#!lua flags=fast\nx", "ERR Unexpected flag in script shebang: fast"),
+            ("#!lua flags=NO-WRITES\nx", "ERR Unexpected flag in script shebang: NO-WRITES"),
+            ("#!lua flags=no-writes,,allow-oom\nx", "ERR Unexpected flag in script shebang: "),
+            ("#!lua flags=no-writes,\nx", "ERR Unexpected flag in script shebang: "),
+            ("#!lua flags=,no-writes\nx", "ERR Unexpected flag in script shebang: "),
+            ("#!lua flags=\"no-writes\nx", "ERR Invalid engine in script shebang"),
+            ("#!lua flags=\"no-writes\"x\nx", "ERR Invalid engine in script shebang"),
             ("#!lua", "ERR Invalid script shebang"),
         ] {
-            assert_eq!(Script::parse(text.as_bytes()).unwrap_err().to_string(), why);
+            assert_eq!(Script::parse(text.as_bytes()).unwrap_err().to_string(), why, "{text:?}");
         }
     }
 }

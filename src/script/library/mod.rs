@@ -4,6 +4,7 @@ mod bit;
 mod cjson;
 mod msgpack;
 mod pattern;
+pub mod random;
 pub mod string;
 mod structs;
 pub mod table;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Running;
+use super::format::parse_number;
 use super::raised::{library_error, stopped};
 use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
@@ -40,6 +42,10 @@ impl Bounds {
 
     pub fn set_memory_bytes(&self, memory_bytes: usize) {
         self.memory_bytes.store(memory_bytes, Ordering::Relaxed);
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Fails if the script should end.
@@ -134,7 +140,7 @@ impl Arguments<'_> {
 
     /// Fails if a text that is being built can't become a string of the script any more.
     fn fits(&self, bytes: usize) -> Result<(), Failure> {
-        if bytes > self.bounds.memory_bytes.load(Ordering::Relaxed) {
+        if bytes > self.bounds.memory_bytes() {
             return Err(Failure::Machine(mlua::Error::MemoryError("not enough memory".to_owned())));
         }
         Ok(())
@@ -165,7 +171,7 @@ impl Arguments<'_> {
         let number = match self.get(at) {
             Value::Integer(number) => Some(*number as f64),
             Value::Number(number) => Some(*number),
-            Value::String(text) => text.to_string_lossy().trim().parse().ok(),
+            Value::String(text) => parse_number(&text.as_bytes()),
             _ => None,
         };
         number.ok_or_else(|| self.wrong(at, "number"))

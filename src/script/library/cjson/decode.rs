@@ -3,7 +3,8 @@
 use mlua::{Lua, Value};
 
 use super::super::{Arguments, Failure};
-use super::{Settings, VALUE_STEPS};
+use super::{ARRAY_MARK, Settings, VALUE_STEPS};
+use crate::script::format::parse_prefix;
 
 /// The JSON of the first argument as a value.
 pub fn decode(lua: &Lua, args: &Arguments, settings: &Settings) -> Result<Value, Failure> {
@@ -121,6 +122,12 @@ impl Parser<'_> {
         let table = self.lua.create_table()?;
         let (mut token, mut place) = self.next();
         if matches!(token, Token::ArrayEnd) {
+            if self.settings.decode_array_with_array_mt {
+                // one for each: scripts may change it
+                let mark = self.lua.create_table_with_capacity(0, 1)?;
+                mark.raw_set(ARRAY_MARK, true)?;
+                table.set_metatable(Some(mark))?;
+            }
             return Ok(Value::Table(table));
         }
         for index in 1.. {
@@ -172,41 +179,38 @@ impl Parser<'_> {
                 return token;
             }
         }
-        let invalid_numbers = [("infinity", f64::INFINITY), ("inf", f64::INFINITY), ("nan", f64::NAN)];
-        for (word, number) in invalid_numbers {
-            let begin = self.text[self.at..].get(..word.len());
-            if self.settings.decode_invalid_numbers
-                && begin.is_some_and(|begin| begin.eq_ignore_ascii_case(word.as_bytes()))
-            {
-                self.at += word.len();
-                return Token::Number(number);
-            }
+        if self.settings.decode_invalid_numbers && self.is_invalid_number() {
+            return self.number();
         }
         Token::Wrong("invalid token")
     }
 
-    fn number(&mut self) -> Token {
+    /// Whether what follows begins like a number that JSON has not.
+    fn is_invalid_number(&self) -> bool {
         let rest = &self.text[self.at..];
-        let end =
-            rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-        let mut word = &rest[..end.unwrap_or(rest.len())];
-        let is_strict = || {
-            let digits = word.strip_prefix(b"-").unwrap_or(word);
-            digits.first().is_some_and(u8::is_ascii_digit)
-                && !(digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit())
-        };
-        if !self.settings.decode_invalid_numbers && !is_strict() {
+        if rest.first() == Some(&b'+') {
+            return true;
+        }
+        match rest.strip_prefix(b"-").unwrap_or(rest) {
+            [b'0', next, ..] => next.eq_ignore_ascii_case(&b'x') || next.is_ascii_digit(),
+            rest => {
+                let begin = rest.get(..3).unwrap_or_default();
+                begin.eq_ignore_ascii_case(b"inf") || begin.eq_ignore_ascii_case(b"nan")
+            }
+        }
+    }
+
+    fn number(&mut self) -> Token {
+        if !self.settings.decode_invalid_numbers && self.is_invalid_number() {
             return Token::Wrong("invalid number");
         }
-        // the longest beginning that is a number, as strtod reads it
-        while !word.is_empty() {
-            if let Some(number) = std::str::from_utf8(word).ok().and_then(|word| word.parse::<f64>().ok()) {
-                self.at += word.len();
-                return Token::Number(number);
+        match parse_prefix(&self.text[self.at..]) {
+            Some((number, length)) => {
+                self.at += length;
+                Token::Number(number)
             }
-            word = &word[..word.len() - 1];
+            None => Token::Wrong("invalid number"),
         }
-        Token::Wrong("invalid number")
     }
 
     /// A string, or what is wrong with it and where.

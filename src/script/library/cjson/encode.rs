@@ -3,7 +3,7 @@
 use mlua::{Table, Value};
 
 use super::super::{Arguments, Failure};
-use super::{Invalid, Settings, VALUE_STEPS};
+use super::{ARRAY_MARK, Invalid, Settings, VALUE_STEPS};
 use crate::script::convert::as_number;
 use crate::script::format::format_g;
 
@@ -82,6 +82,10 @@ impl Encoder<'_> {
         }
         match self.array_length(table)? {
             Some(length) if length > 0 => self.array(table, length, depth),
+            Some(_) if is_marked_array(table)? => {
+                self.out.extend_from_slice(b"[]");
+                Ok(())
+            }
             _ => self.object(table, depth),
         }
     }
@@ -143,6 +147,12 @@ impl Encoder<'_> {
         self.out.push(b'}');
         Ok(())
     }
+}
+
+/// Whether an empty table was decoded from an array, or says so.
+fn is_marked_array(table: &Table) -> Result<bool, Failure> {
+    let Some(metatable) = table.metatable() else { return Ok(false) };
+    Ok(!matches!(metatable.raw_get(ARRAY_MARK)?, Value::Nil | Value::Boolean(false)))
 }
 
 fn cannot(value: &Value, why: &str) -> Failure {

@@ -26,7 +26,12 @@ struct Settings {
     encode_number_precision: usize,
     encode_invalid_numbers: Invalid,
     decode_invalid_numbers: bool,
+    /// Marks empty arrays, so that they are encoded as arrays again.
+    decode_array_with_array_mt: bool,
 }
+
+/// The field of a metatable that says that an empty table is an array. Redis's name.
+const ARRAY_MARK: &str = "__is_cjson_array";
 
 /// What becomes of numbers that JSON has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,7 @@ impl Default for Settings {
             encode_number_precision: 14,
             encode_invalid_numbers: Invalid::Refused,
             decode_invalid_numbers: true,
+            decode_array_with_array_mt: false,
         }
     }
 }
@@ -120,6 +126,12 @@ fn add_settings(library: &Library<'_>, settings: &Shared) -> mlua::Result<()> {
         let mut settings = shared.lock();
         switch(args, 0, &mut settings.decode_invalid_numbers)?;
         Ok(settings.decode_invalid_numbers)
+    })?;
+    let shared = settings.clone();
+    library.add("decode_array_with_array_mt", move |_, args| {
+        let mut settings = shared.lock();
+        switch(args, 0, &mut settings.decode_array_with_array_mt)?;
+        Ok(settings.decode_array_with_array_mt)
     })?;
     // the buffer is never kept
     library.add("encode_keep_buffer", |_, args| {
