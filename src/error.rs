@@ -25,6 +25,14 @@ pub enum Error {
     KeyTooLong { bytes: usize, limit: usize },
     #[error("ERR pattern is {bytes} bytes, longer than the limit of {limit}")]
     PatternTooLong { bytes: usize, limit: usize },
+    #[error(
+        "ERR the reply would take more than {} bytes of memory; ask for less at once",
+        crate::limits::REPLY_BYTES_MAX
+    )]
+    ReplyTooLong,
+    /// Never told to a client: the command is to run again on a thread that may block.
+    #[error("ERR the command takes too long for this thread")]
+    Aside,
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     ValueTooLong,
     #[error("NOTJSON {what} at line {line} column {column}")]

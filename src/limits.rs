@@ -39,6 +39,20 @@ pub const CLOCK_SETTINGS_MAX: usize = 8;
 /// No right clock has shown a time before this: 2026-11-01, before this was written.
 pub const CLOCK_EARLIEST_MS: u64 = 1_793_491_200_000;
 
+/// Most memory that one reply may take beside what memory holds anyway: values that are decompressed or put together for
+/// it. That of a transaction is one reply. One value always fits.
+pub const REPLY_BYTES_MAX: usize = VALUE_BYTES_MAX;
+/// Most bytes of documents that one JSON.MSET may write.
+pub const DOCUMENT_WRITES_BYTES_MAX: usize = VALUE_BYTES_MAX;
+/// Most bytes of values that one request to `many/get` is answered with.
+pub const HTTP_VALUES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What all clients together may hold in memory, their queues, requests and replies: the default of `maxmemory-clients`.
+pub const CLIENTS_BYTES: u64 = 2 * REQUEST_BYTES_MAX as u64;
+/// From so many bytes on that a command has to go through, it runs aside, on a thread that may block.
+pub const ASIDE_BYTES: usize = 1024 * 1024;
+/// Queued commands from which on EXEC runs aside.
+pub const ASIDE_COMMANDS: usize = 256;
+
 /// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 

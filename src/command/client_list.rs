@@ -207,7 +207,7 @@ fn write_line(
     write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
-         qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
+         qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
          events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
@@ -224,7 +224,8 @@ fn write_line(
         subscriptions(Kind::Shard),
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
-        size_of::<Client>() + query_bytes + output_bytes,
+        client.session_bytes.load(Ordering::Relaxed),
+        client.memory_bytes(),
         client.last_command(),
         client.user(),
         redirect,

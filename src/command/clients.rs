@@ -45,6 +45,10 @@ pub struct Client {
     pub query_buffer: AtomicUsize,
     /// Bytes of replies not yet sent.
     pub output_buffer: AtomicUsize,
+    /// Of those, what memory they take that nobody else holds.
+    pub own_output: AtomicUsize,
+    /// What its queued commands, watched keys and subscriptions take.
+    pub session_bytes: AtomicUsize,
     /// Commands queued since MULTI; negative: there is no transaction.
     pub queued: AtomicI64,
     /// Keys that it watches.
@@ -86,6 +90,8 @@ impl Client {
             bytes_out: AtomicU64::new(0),
             query_buffer: AtomicUsize::new(0),
             output_buffer: AtomicUsize::new(0),
+            own_output: AtomicUsize::new(0),
+            session_bytes: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             watched: AtomicUsize::new(0),
             subscriptions: Default::default(),
@@ -130,6 +136,13 @@ impl Client {
         self.query_buffer.load(Ordering::Relaxed) + self.output_buffer.load(Ordering::Relaxed)
     }
 
+    /// About what it takes in memory: what `maxmemory-clients` counts.
+    pub fn memory_bytes(&self) -> usize {
+        let parts = [&self.query_buffer, &self.own_output, &self.session_bytes];
+        let parts = parts.map(|bytes| bytes.load(Ordering::Relaxed)).into_iter().sum::<usize>();
+        size_of::<Client>() + parts + self.mailbox.size().1
+    }
+
     /// Whether it is not connected any more.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
@@ -158,6 +171,8 @@ pub struct Clients {
     /// Whether there may be a pause: what every request asks.
     paused: AtomicBool,
     pause: Mutex<Pause>,
+    /// Connections that were ended at `maxmemory-clients`.
+    pub evicted: AtomicU64,
 }
 
 /// Which commands wait, and until when (CLIENT PAUSE).
@@ -196,6 +211,38 @@ impl Clients {
         let (spared, others): (Vec<_>, Vec<_>) = of_user.partition(|client| client.id == spared);
         others.iter().for_each(|client| self.kill(client));
         !spared.is_empty()
+    }
+
+    /// Ends the connections that hold most until all together hold at most `bytes_max` (0: any). Not those that were
+    /// marked with CLIENT NO-EVICT.
+    pub fn evict(&self, bytes_max: u64) {
+        if bytes_max == 0 {
+            return;
+        }
+        let mut bytes = self.by_id.read().values().map(|client| client.memory_bytes() as u64).sum::<u64>();
+        if bytes <= bytes_max {
+            return;
+        }
+        let mut by_size: Vec<_> =
+            self.all().into_iter().map(|client| (client.memory_bytes(), client)).collect();
+        by_size.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        for (held, client) in by_size {
+            if bytes <= bytes_max {
+                break;
+            }
+            if client.no_evict.load(Ordering::Relaxed) {
+                continue;
+            }
+            tracing::warn!(
+                id = client.id,
+                address = client.address,
+                bytes = held,
+                "the clients hold more than maxmemory-clients; the one that holds most is disconnected"
+            );
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            self.kill(&client);
+            bytes = bytes.saturating_sub(held as u64);
+        }
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {

@@ -1,6 +1,7 @@
 //! The gate: every request of every connection passes here, and nothing is checked twice.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::session::Replies;
 use super::table::{self, Lookup};
-use super::{Call, Flags, Plan, Server, Session, Spec, login, permission};
+use super::{Call, Flags, Group, Plan, Server, Session, Spec, login, permission};
 use super::{compatibility, monitor, pubsub, slow, transaction};
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Seq, Weighed};
@@ -23,6 +24,15 @@ pub struct Answer {
     pub reply: Option<Reply>,
     /// The journal sequence number that the reply reflects: it is not sent before that is durable.
     pub reflects: Seq,
+    /// Nothing has happened: the request is too much work for a thread that has others to serve, and is to run on one that
+    /// may block ([`Session::may_block`]).
+    pub postponed: Option<Request>,
+}
+
+impl Answer {
+    fn new(reply: Option<Reply>, reflects: Seq) -> Answer {
+        Answer { reply, reflects, postponed: None }
+    }
 }
 
 /// Runs one request.
@@ -46,13 +56,14 @@ pub fn dispatch_found(
             "a request looks like HTTP: a browser may have been tricked into sending it; closed"
         );
         session.closing = true;
-        return Answer { reply: None, reflects: 0 };
+        return Answer::new(None, 0);
     }
     let now_ms = watch.now_ms();
     session.client.active_ms.store(watch.steady_ms(), Ordering::Relaxed);
     // nobody else counts here, so it need not be one step
     let commands = &session.client.commands;
     commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    session.reply_bytes = 0;
     let mut request = request;
     let (reply, reflects) = match admit(server, session, found, &request.args) {
         Ok(spec) => {
@@ -65,6 +76,9 @@ pub fn dispatch_found(
                 run(server, session, spec, &mut request.args, now_ms)
             };
             let took_ns = watch.lap_ns();
+            if matches!(outcome, Err(Error::Aside)) {
+                return Answer { postponed: Some(request), ..Answer::new(None, 0) };
+            }
             match &outcome {
                 _ if !is_queued => server.stats.command(command, took_ns, outcome.is_err()),
                 // EXEC counts it when it runs it
@@ -90,7 +104,7 @@ pub fn dispatch_found(
     if session.caching.is_given {
         session.caching.forget_given(found, session.queue.is_some());
     }
-    Answer { reply: wanted(session, reply), reflects }
+    Answer::new(wanted(session, reply), reflects)
 }
 
 /// Refuses what is unknown, has the wrong number of words, or may not be sent now or by this user.
@@ -160,6 +174,9 @@ pub(super) fn run_unseen(
 /// gone.
 fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Error> {
     let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
+    let goes_through_values = spec.group == Group::Json || spec.is(Flags::WHOLE_VALUE);
+    let may_block = call.session.may_block;
+    let spent = &Cell::new(call.session.reply_bytes);
     let named = keys.len();
     let mut weighed = Weighed::default();
     loop {
@@ -167,19 +184,30 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
             Plan::Reply(reply) => return Ok((reply, 0)),
             Plan::Reflecting(reply, reflects) => return Ok((reply, reflects)),
             Plan::Read(run) => {
-                return server.engine.read(now_ms, keys, |txn| {
+                let done = server.engine.read(now_ms, keys, |txn| {
+                    if !may_block && txn.is_long(goes_through_values) {
+                        return Err(Error::Aside);
+                    }
+                    txn.spend(spent.get())?;
                     server.stats.lookups.count(txn.hits_and_misses());
                     // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
                     if !spec.name.contains('|') {
                         txn.tell_misses();
                     }
-                    run(txn)
+                    let reply = run(txn);
+                    spent.set(txn.spent_bytes());
+                    reply
                 });
+                call.session.reply_bytes = spent.get();
+                return done;
             }
             Plan::Write(run, more) => {
                 keys.truncate(named);
                 keys.extend(more);
                 let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
+                    if !may_block && txn.is_long(goes_through_values) {
+                        return Err(Error::Aside);
+                    }
                     txn.set_origin(client_id);
                     run(txn)
                 });

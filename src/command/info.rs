@@ -300,7 +300,7 @@ fn stats(server: &Server, fields: &mut Fields<'_>) {
     fields.add("sync_partial_err", 0);
     fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
     fields.add("evicted_keys", 0);
-    fields.add("evicted_clients", 0);
+    fields.add("evicted_clients", server.clients.evicted.load(Relaxed));
     fields.add("evicted_scripts", server.scripts.cache_status().evicted);
     let (hits, misses) = stats.lookups.hits_and_misses();
     fields.add("keyspace_hits", hits);

@@ -10,6 +10,7 @@ use super::json_get::Format;
 use super::{Call, Plan, Spec};
 use crate::document::{Edits, Entries, Kind, Node, Path, scan};
 use crate::error::Error;
+use crate::limits::REPLY_BYTES_MAX;
 use crate::resp::Reply;
 
 pub static COMMANDS: &[Spec] = &[
@@ -101,7 +102,7 @@ fn arrpop(call: &mut Call<'_>) -> Result<Plan, Error> {
             let Some(entry) = Entries::of(text, node.start).nth(index) else { return Ok(Reply::Null) };
             let popped = Bytes::from(edits.text_of(entry.value..scan::end(text, entry.value)));
             edits.remove_entries(node.start, |at, _| at == index).map_err(too_long)?;
-            Ok(format.reply(&popped, 0))
+            format.reply(&popped, 0, &mut { REPLY_BYTES_MAX })
         })
     })
 }

@@ -8,7 +8,7 @@ use super::json::{self, JSON_READ, count, document, find, look, no_such_path, pa
 use super::{Call, Keys, Plan, Spec, read, reply};
 use crate::document::{Entries, Kind, Layout, Node, Number, Path, Work, layout, scan};
 use crate::error::Error;
-use crate::limits::LAYOUT_BYTES_MAX;
+use crate::limits::{LAYOUT_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::resp::{Protocol, Reply};
 
 pub static COMMANDS: &[Spec] = &[
@@ -75,25 +75,32 @@ impl Format {
         Ok(format)
     }
 
-    /// A value that begins at `start`.
-    pub fn reply(self, text: &Bytes, start: usize) -> Reply {
+    /// A value that begins at `start`. Fails when the reply takes more memory than there is `room` for.
+    pub fn reply(self, text: &Bytes, start: usize, room: &mut usize) -> Result<Reply, Error> {
         let value = scan::value(text, start);
-        let expand = |entry: usize| self.reply(text, entry);
-        match scan::kind(text, start) {
+        let kind = scan::kind(text, start);
+        let is_expanded = self == Format::Expand && matches!(kind, Kind::Array | Kind::Object);
+        let bytes = size_of::<Reply>() + if is_expanded { 0 } else { value.len() };
+        *room = room.checked_sub(bytes).ok_or(Error::ReplyTooLong)?;
+        let mut expand = |entry: usize| self.reply(text, entry, room);
+        Ok(match kind {
             _ if self == Format::Text => Reply::Bulk(layout::compacted(text, start)),
             Kind::Null => Reply::Null,
             Kind::Boolean => Reply::Boolean(value == b"true"),
             Kind::Number => number(value),
             _ if self == Format::Expand1 => Reply::Bulk(layout::compacted(text, start)),
             Kind::String => Reply::text(scan::unescaped(value)),
-            Kind::Array => Reply::Array(Entries::of(text, start).map(|entry| expand(entry.value)).collect()),
+            Kind::Array => {
+                let elements = Entries::of(text, start).map(|entry| expand(entry.value));
+                Reply::Array(elements.collect::<Result<_, Error>>()?)
+            }
             Kind::Object => {
                 let member = |entry: crate::document::scan::Entry| {
-                    (Reply::text(scan::unescaped(&text[entry.key])), expand(entry.value))
+                    Ok((Reply::text(scan::unescaped(&text[entry.key])), expand(entry.value)?))
                 };
-                Reply::Map(Entries::of(text, start).map(member).collect())
+                Reply::Map(Entries::of(text, start).map(member).collect::<Result<_, Error>>()?)
             }
-        }
+        })
     }
 }
 
@@ -159,9 +166,11 @@ fn answer(question: &Question, text: &Bytes) -> Result<Reply, Error> {
     let Question { paths, layout, format } = question;
     let mut work = Work::on(text.len());
     if *format != Format::Text {
+        let mut room = REPLY_BYTES_MAX;
         let found = |path: &Path| {
             let nodes = find(path, text, &mut work)?;
-            Ok(Reply::Array(nodes.iter().map(|node| format.reply(text, node.start)).collect()))
+            let values = nodes.iter().map(|node| format.reply(text, node.start, &mut room));
+            Ok(Reply::Array(values.collect::<Result<_, Error>>()?))
         };
         return Ok(Reply::Array(paths.iter().map(found).collect::<Result<_, Error>>()?));
     }
@@ -238,7 +247,9 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
                     if path.is_legacy() && nodes.is_empty() {
                         Reply::Null
                     } else {
-                        one(&path, &layout, &text, &nodes)?
+                        let value = one(&path, &layout, &text, &nodes)?;
+                        txn.spend(value.own_bytes())?;
+                        value
                     }
                 }
             });

@@ -10,6 +10,7 @@ use super::{Call, Keys, Plan, Spec, write};
 use crate::document::{Edits, Entries, Kind, Node, Number, Path, Work, edit, merge, path::Last, scan};
 use crate::engine::WriteTxn;
 use crate::error::Error;
+use crate::limits::DOCUMENT_WRITES_BYTES_MAX;
 use crate::resp::Reply;
 use crate::store::Key;
 
@@ -140,9 +141,16 @@ fn mset(call: &mut Call<'_>) -> Result<Plan, Error> {
                 return Err(not_at_the_root());
             }
         }
-        let mut are_all_set = true;
+        let (mut are_all_set, mut bytes) = (true, 0_usize);
         for (key, assignment) in &triplets {
             are_all_set &= assign(txn, key, assignment, bytes_max, event)?;
+            // each change of a document is a new one, also of the same
+            bytes = bytes.saturating_add(txn.peek(key)?.map_or(0, |meta| meta.value_bytes));
+            if bytes > DOCUMENT_WRITES_BYTES_MAX {
+                return Err(Error::other(format!(
+                    "ERR the documents are more than {DOCUMENT_WRITES_BYTES_MAX} bytes together; change fewer at once"
+                )));
+            }
         }
         Ok(if are_all_set { Reply::OK } else { Reply::Null })
     })

@@ -219,6 +219,7 @@ fn subscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<Pla
         server.push.channels.subscribe(client, subscriptions, kind, name.clone())?;
         confirmations.push(confirmation(event, Reply::Bulk(name), subscriptions.counted_with(kind)));
     }
+    session.show_memory();
     reply(Reply::Sequence(confirmations))
 }
 
@@ -237,6 +238,7 @@ fn unsubscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<P
     if confirmations.is_empty() {
         confirmations.push(confirmation(event, Reply::Null, subscriptions.counted_with(kind)));
     }
+    session.show_memory();
     // no message may come behind the end of its subscription
     session.messages_first = session.client.mailbox.size().0;
     reply(Reply::Sequence(confirmations))

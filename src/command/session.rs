@@ -28,12 +28,18 @@ pub struct Session {
     pub queue: Option<Queue>,
     /// What EXEC compares first.
     pub watched: WatchedKeys,
+    /// What the watched keys take in memory.
+    pub watched_bytes: usize,
     pub subscriptions: Subscriptions,
     pub monitoring: bool,
     /// Which of the keys it reads are remembered (CLIENT TRACKING).
     pub caching: Caching,
     /// The latest change that the connection has made or seen: what it publishes may tell of it.
     pub seen: Seq,
+    /// What it runs may take long: it runs on a thread that serves nobody else meanwhile.
+    pub may_block: bool,
+    /// Memory that the reply takes which is being put together: only EXEC has one of several parts.
+    pub reply_bytes: usize,
     /// It is that of a script, not of a connection.
     pub is_script: bool,
     /// Messages in its mailbox that are sent before the reply: those of a subscription that has ended.
@@ -63,10 +69,13 @@ impl Session {
             closing: false,
             queue: None,
             watched: WatchedKeys::default(),
+            watched_bytes: 0,
             subscriptions: Subscriptions::default(),
             monitoring: false,
             caching: Caching::default(),
             seen: 0,
+            may_block: true,
+            reply_bytes: 0,
             is_script: false,
             messages_first: 0,
         }
@@ -87,7 +96,7 @@ impl Session {
     pub fn reset(&mut self, account: Arc<Account>, authenticated: bool) {
         self.become_user(account, authenticated);
         self.queue = None;
-        self.watched.clear();
+        self.unwatch();
         self.show_transaction();
         self.select(0);
         self.set_protocol(Protocol::Resp2);
@@ -102,6 +111,20 @@ impl Session {
         let queued = self.queue.as_ref().map_or(-1, |queue| queue.len() as i64);
         self.client.queued.store(queued, Ordering::Relaxed);
         self.client.watched.store(self.watched.len(), Ordering::Relaxed);
+        self.show_memory();
+    }
+
+    /// Lets others see what the session keeps for its client.
+    pub fn show_memory(&self) {
+        let queued = self.queue.as_ref().map_or(0, Queue::bytes);
+        let kept = queued + self.watched_bytes + self.subscriptions.bytes();
+        self.client.session_bytes.store(kept, Ordering::Relaxed);
+    }
+
+    /// Forgets all watched keys.
+    pub fn unwatch(&mut self) -> WatchedKeys {
+        self.watched_bytes = 0;
+        std::mem::take(&mut self.watched)
     }
 
     pub fn become_user(&mut self, account: Arc<Account>, authenticated: bool) {

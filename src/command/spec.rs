@@ -154,6 +154,8 @@ bitflags! {
         const CONNECTION = 1 << 17;
         /// @admin, of a command that anyone may use.
         const ADMINISTRATION = 1 << 18;
+        /// Goes through all of a value or makes a new one, which takes long if it is long. All commands on documents do.
+        const WHOLE_VALUE = 1 << 19;
         /// Of channels, not keys; also @pubsub.
         const PUBSUB = 1 << 24;
         const SKIP_MONITOR = 1 << 27;

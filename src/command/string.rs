@@ -12,10 +12,11 @@ use super::key::delete;
 use super::{Call, Flags, Group, Keys, Plan, Spec, read, read_key, write_key};
 use crate::engine::{Event, Expiry, Record};
 use crate::error::Error;
+use crate::limits::ASIDE_BYTES;
 use crate::record::digest::digest;
 use crate::record::lcs::{Lcs, Match, lcs};
 use crate::resp::Reply;
-use crate::store::Value;
+use crate::store::{Kind, Value};
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -109,7 +110,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::String,
         since: "2.0.0",
         arity: 3,
-        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST).union(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         plan: append,
         ..Spec::DEFAULT
@@ -122,7 +123,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(N) where N is the length of the whole value",
         arity: 4,
-        flags: Flags::WRITE.union(Flags::DENYOOM),
+        flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         plan: setrange,
         ..Spec::DEFAULT
@@ -135,7 +136,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "8.4.0",
         complexity: "O(N) where N is the length of the value",
         arity: 2,
-        flags: Flags::READONLY.union(Flags::FAST),
+        flags: Flags::READONLY.union(Flags::FAST).union(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
         plan: digest_of,
         ..Spec::DEFAULT
@@ -260,6 +261,9 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
     let offset = call.integer(2)?;
     let offset = usize::try_from(offset).map_err(|_| Error::other("ERR offset is out of range"))?;
     let patch = call.word(3);
+    if offset > ASIDE_BYTES && !call.session.may_block {
+        return Err(Error::Aside);
+    }
     let bytes_max = call.server.config.proto_max_bulk_len();
     write_key(move |txn, key| {
         if patch.is_empty() {
@@ -268,6 +272,10 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
         let end =
             offset.checked_add(patch.len()).filter(|end| *end <= bytes_max).ok_or(Error::ValueTooLong)?;
         let old = txn.get(key)?.map_or(Bytes::new(), |record| record.value);
+        if offset > old.len() && txn.kind(key.store)? == Kind::Json {
+            // the gap would be filled with zeros, and the first of them is no JSON: refused before there are many
+            Value::unchecked([&old[..], b"\0"].concat()).admit(Kind::Json)?;
+        }
         let length = old.len().max(end);
         let mut value = Vec::with_capacity(length);
         value.extend_from_slice(&old);

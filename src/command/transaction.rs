@@ -16,7 +16,7 @@ use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, sl
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Seq, Watch};
 use crate::error::Error;
-use crate::limits::REQUEST_BYTES_MAX;
+use crate::limits::{ASIDE_BYTES, ASIDE_COMMANDS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::resp::Reply;
 use crate::store::Key;
 
@@ -97,6 +97,13 @@ impl Queue {
         self.flags.intersects(flags)
     }
 
+    /// Whether EXEC may take long.
+    pub fn is_long(&self) -> bool {
+        self.has(Flags::LONG | Flags::SCRIPT | Flags::WHOLE_VALUE)
+            || self.requests.len() > ASIDE_COMMANDS
+            || self.bytes > ASIDE_BYTES
+    }
+
     /// How many commands are queued.
     pub fn len(&self) -> usize {
         self.requests.len()
@@ -163,6 +170,9 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     }
     queue.bytes += bytes;
     queue.flags |= spec.flags;
+    if spec.group == Group::Json {
+        queue.flags |= Flags::WHOLE_VALUE;
+    }
     queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
@@ -178,7 +188,7 @@ pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
     match found {
         Lookup::Command(spec) if spec.name == "exec" => {
             session.queue = None;
-            session.watched.clear();
+            session.unwatch();
             session.show_transaction();
             let why = error.to_string();
             let why = why.strip_prefix("ERR ").unwrap_or(&why);
@@ -201,10 +211,13 @@ fn discard(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.take().is_none() {
         return Err(Error::other("ERR DISCARD without MULTI"));
     }
-    call.session.watched.clear();
+    call.session.unwatch();
     call.session.show_transaction();
     reply(Reply::OK)
 }
+
+/// What a watched key costs beside its bytes.
+const WATCHED_BYTES: usize = 256;
 
 fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
@@ -220,6 +233,7 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (standings, reflects) = standings(call, &keys)?;
     for ((key, was), puts) in keys.into_iter().zip(standings).zip(watches) {
         let puts = (was.version == 0).then_some(puts);
+        call.session.watched_bytes += key.name.len() + WATCHED_BYTES;
         call.session.watched.insert(key, Watched { was, puts });
     }
     call.session.show_transaction();
@@ -227,48 +241,65 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn unwatch(call: &mut Call<'_>) -> Result<Plan, Error> {
-    call.session.watched.clear();
+    call.session.unwatch();
     call.session.show_transaction();
     reply(Reply::OK)
 }
 
 fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     let Some(queue) = call.session.queue.take() else { return Err(Error::other("ERR EXEC without MULTI")) };
-    let watched = std::mem::take(&mut call.session.watched);
+    let watched = call.session.unwatch();
     call.session.show_transaction();
     if queue.refused {
         return Err(Error::other("EXECABORT Transaction discarded because of previous errors."));
     }
+    let may_block = std::mem::replace(&mut call.session.may_block, true);
     let engine = call.server.engine.clone();
-    let ((reply, read), written) = engine.alone(|| {
-        if is_changed(call, &watched) {
-            return (Reply::NullArray, 0);
-        }
-        let mut replies = Vec::with_capacity(queue.requests.len());
-        let mut reflects = 0;
-        let mut watch = Stopwatch::start();
-        for (spec, mut args) in queue.requests {
-            let outcome = permission::check_again(call.server, call.session, spec, &args)
-                .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
-            let took_ns = watch.lap_ns();
-            call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
-            if call.server.slow.is_notable(took_ns) {
-                slow::note(call.server, call.session, spec, &args, took_ns);
-            }
-            replies.push(match outcome {
-                Ok((reply, seq)) => {
-                    reflects = reflects.max(seq);
-                    reply
-                }
-                Err(error) => {
-                    call.server.stats.error(&error);
-                    Reply::Error(error)
-                }
-            });
-        }
-        (Reply::Array(replies), reflects)
-    })?;
+    let done = engine.alone(|| run_queued(call, queue, &watched));
+    call.session.may_block = may_block;
+    let ((reply, read), written) = done?;
     Ok(Plan::Reflecting(reply, read.max(written)))
+}
+
+/// Runs what was queued, with the engine to itself. Gives the reply, and what it reflects.
+fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Reply, Seq) {
+    if is_changed(call, watched) {
+        return (Reply::NullArray, 0);
+    }
+    let mut replies = Vec::with_capacity(queue.requests.len());
+    let mut reflects = 0;
+    let mut watch = Stopwatch::start();
+    for (spec, mut args) in queue.requests {
+        let outcome = check_reply(call.session, spec)
+            .and_then(|()| permission::check_again(call.server, call.session, spec, &args))
+            .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
+        let took_ns = watch.lap_ns();
+        call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
+        if call.server.slow.is_notable(took_ns) {
+            slow::note(call.server, call.session, spec, &args, took_ns);
+        }
+        replies.push(match outcome {
+            Ok((reply, seq)) => {
+                reflects = reflects.max(seq);
+                call.session.reply_bytes = call.session.reply_bytes.saturating_add(reply.own_bytes());
+                reply
+            }
+            Err(error) => {
+                call.server.stats.error(&error);
+                Reply::Error(error)
+            }
+        });
+    }
+    (Reply::Array(replies), reflects)
+}
+
+/// Refuses to add more to a reply that is as long as it may be. A command that writes is not refused: its reply is what it
+/// took out of memory.
+fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
+    if session.reply_bytes > REPLY_BYTES_MAX && spec.is(Flags::READONLY) {
+        return Err(Error::ReplyTooLong);
+    }
+    Ok(())
 }
 
 /// Whether something happened at a watched key, or its store is gone.

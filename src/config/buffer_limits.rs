@@ -1,7 +1,8 @@
 //! `client-output-buffer-limit`: how much may wait to be sent, by class of client.
 //!
-//! Only that of `pubsub` matters here, and it is for all that is pushed, to whomever. Replies need none: nothing more is
-//! read from a client while it does not read them. There are no replicas.
+//! That of `pubsub` is for all that is pushed, to whomever, and for the replies of those who subscribe; that of `normal` for
+//! the replies of all others. By default there is none for them: nothing more is read from a client while it does not read
+//! its replies, and `maxmemory-clients` bounds what all hold together. There are no replicas.
 
 use std::fmt::{self, Display};
 

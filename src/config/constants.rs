@@ -34,7 +34,6 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("list-max-listpack-size", "-2"),
     // memory is bounded by overlay-memory and cache-memory, and nothing is ever evicted
     ("maxmemory", "0"),
-    ("maxmemory-clients", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
     ("replica-read-only", "yes"),

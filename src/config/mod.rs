@@ -30,6 +30,8 @@ pub struct Config {
     max_keys_per_query: AtomicUsize,
     proto_max_bulk_len: AtomicUsize,
     client_query_buffer_limit: AtomicUsize,
+    normal_output: [AtomicU64; 3],
+    maxmemory_clients: AtomicU64,
     timeout_s: AtomicU64,
     auto_create_stores: AtomicBool,
     lua_memory_limit: AtomicUsize,
@@ -50,6 +52,8 @@ impl Config {
             max_keys_per_query: AtomicUsize::default(),
             proto_max_bulk_len: AtomicUsize::default(),
             client_query_buffer_limit: AtomicUsize::default(),
+            normal_output: Default::default(),
+            maxmemory_clients: AtomicU64::default(),
             timeout_s: AtomicU64::default(),
             auto_create_stores: AtomicBool::default(),
             lua_memory_limit: AtomicUsize::default(),
@@ -92,6 +96,11 @@ impl Config {
         self.max_keys_per_query.store(changed.max_keys_per_query, Ordering::Relaxed);
         self.proto_max_bulk_len.store(changed.proto_max_bulk_len, Ordering::Relaxed);
         self.client_query_buffer_limit.store(changed.client_query_buffer_limit, Ordering::Relaxed);
+        let Limit { hard_bytes, soft_bytes, soft_s } = changed.client_output_buffer_limit.normal;
+        for (kept, limit) in self.normal_output.iter().zip([hard_bytes, soft_bytes, soft_s]) {
+            kept.store(limit, Ordering::Relaxed);
+        }
+        self.maxmemory_clients.store(changed.maxmemory_clients, Ordering::Relaxed);
         self.timeout_s.store(changed.timeout_s, Ordering::Relaxed);
         self.auto_create_stores.store(changed.auto_create_stores, Ordering::Relaxed);
         self.lua_memory_limit.store(changed.lua_memory_limit, Ordering::Relaxed);
@@ -110,6 +119,18 @@ impl Config {
 
     pub fn client_query_buffer_limit(&self) -> usize {
         self.client_query_buffer_limit.load(Ordering::Relaxed)
+    }
+
+    /// How much of its replies may wait for a client that does not subscribe.
+    pub fn normal_output(&self) -> Limit {
+        let [hard_bytes, soft_bytes, soft_s] =
+            [0, 1, 2].map(|at| self.normal_output[at].load(Ordering::Relaxed));
+        Limit { hard_bytes, soft_bytes, soft_s }
+    }
+
+    /// What all clients may hold in memory together; 0: any.
+    pub fn maxmemory_clients(&self) -> u64 {
+        self.maxmemory_clients.load(Ordering::Relaxed)
     }
 
     /// Seconds of silence after which a connection is closed; 0: never.

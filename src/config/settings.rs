@@ -51,6 +51,8 @@ pub struct Settings {
     pub client_query_buffer_limit: usize,
     pub io_threads: usize,
     pub client_output_buffer_limit: BufferLimits,
+    /// What all clients may hold in memory together; 0: any.
+    pub maxmemory_clients: u64,
     pub notify_keyspace_events: Classes,
     pub tracking_table_max_keys: usize,
     pub overlay_memory: u64,
@@ -108,6 +110,7 @@ impl Default for Settings {
             io_threads: io_threads_default(),
             overlay_memory: 128 << 20,
             client_output_buffer_limit: BufferLimits::default(),
+            maxmemory_clients: limits::CLIENTS_BYTES,
             notify_keyspace_events: Classes::empty(),
             tracking_table_max_keys: limits::TRACKED_KEYS,
             cache_memory: 64 << 20,
@@ -488,6 +491,18 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| {
             let bytes = parse_bytes_between(text, 1 << 20, limits::VALUE_BYTES_MAX as u64)?;
             s.proto_max_bulk_len = bytes as usize;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "maxmemory-clients",
+        value: "BYTES",
+        help: "What all clients may hold together of requests, queued commands and replies; beyond it, the one that holds most \
+               is disconnected; 0: any",
+        when: When::Any,
+        get: |s| s.maxmemory_clients.to_string(),
+        set: |s, text| {
+            s.maxmemory_clients = parse_bytes_between(text, 0, 1 << 50)?;
             Ok(())
         },
     },

@@ -19,7 +19,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rustix::time::ClockId;
@@ -200,12 +200,14 @@ fn ahead(wall_us: u64, steady_us: u64) -> i64 {
 /// Time for many short steps, one reading of the clock a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch {
+    started_ns: u64,
     lap_began_ns: u64,
 }
 
 impl Stopwatch {
     pub fn start() -> Stopwatch {
-        Stopwatch { lap_began_ns: steady_ns() }
+        let started_ns = steady_ns();
+        Stopwatch { started_ns, lap_began_ns: started_ns }
     }
 
     /// The server's own time at the end of the last lap, in milliseconds since 1970.
@@ -216,6 +218,11 @@ impl Stopwatch {
     /// The steady clock at the end of the last lap.
     pub fn steady_ms(&self) -> u64 {
         self.lap_began_ns / 1_000_000
+    }
+
+    /// How long it has run up to the end of the last lap. Reads no clock.
+    pub fn ran(&self) -> Duration {
+        Duration::from_nanos(self.lap_began_ns.saturating_sub(self.started_ns))
     }
 
     /// Ends a lap and begins the next; says how long it was, in nanoseconds.

@@ -5,7 +5,7 @@
 //! engine possible: an embedded one answers from its memory map, a remote one can fetch the declared keys in one round
 //! trip, run the same function, and submit its effects.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::state::State;
 use super::tap::{Classes, Event, Listening, News, kept};
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
-use crate::limits::VALUE_BYTES_MAX;
+use crate::limits::{ASIDE_BYTES, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
@@ -235,6 +235,16 @@ impl<'t> DeclaredKeys<'t> {
         self.keys.push(declared);
     }
 
+    /// Whether there is much to decompress or, if a command goes through values, to look at.
+    fn are_long(&self, goes_through_values: bool) -> bool {
+        let bytes = |declared: &Declared<'t>| match &declared.found {
+            Found::Memory { value, .. } if goes_through_values => value.bytes().len(),
+            Found::Disk(record) => record.view.plain_len,
+            Found::Memory { .. } | Found::Absent => 0,
+        };
+        self.keys.iter().map(bytes).sum::<usize>() > ASIDE_BYTES
+    }
+
     fn get(&self, generation: Generation, name: &[u8]) -> Result<&Declared<'t>, Error> {
         let is_it = |declared: &Declared<'_>| declared.generation == generation && declared.name == name;
         let next = self.next.get();
@@ -265,7 +275,14 @@ pub struct ReadTxn<'t> {
     engine: &'t Engine,
     /// When LMDB was looked at.
     epoch: u64,
+    /// Bytes that were decompressed for this reply.
+    decompressed_bytes: Cell<usize>,
+    /// Long values that were decompressed, for when their key is declared again.
+    decompressed: RefCell<HashMap<(Generation, &'t [u8]), Record>>,
 }
+
+/// Values from this length on are not decompressed twice for one command.
+const KEPT_VALUE_BYTES: usize = 64 * 1024;
 
 impl<'t> ReadTxn<'t> {
     pub(super) fn new(
@@ -276,7 +293,8 @@ impl<'t> ReadTxn<'t> {
         engine: &'t Engine,
         epoch: u64,
     ) -> ReadTxn<'t> {
-        ReadTxn { now_ms, stores, keys, declared, engine, epoch }
+        let (decompressed_bytes, decompressed) = (Cell::new(0), RefCell::default());
+        ReadTxn { now_ms, stores, keys, declared, engine, epoch, decompressed_bytes, decompressed }
     }
 
     /// The first declared key.
@@ -293,10 +311,20 @@ impl<'t> ReadTxn<'t> {
     pub fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         let declared = self.declared(key)?;
         let found = declared.found.clone().unexpired(self.now_ms);
-        let read_bytes =
-            if let Found::Disk(record) = &found { Some(record.weight(&key.name).stored_bytes) } else { None };
+        let Found::Disk(on_disk) = &found else { return Ok(found.record(declared.generation, &key.name)?) };
+        let (stored_bytes, plain_bytes) = (on_disk.weight(&key.name).stored_bytes, on_disk.view.plain_len);
+        let place = (declared.generation, &declared.name[..]);
+        if plain_bytes >= KEPT_VALUE_BYTES
+            && let Some(record) = self.decompressed.borrow().get(&place)
+        {
+            return Ok(Some(record.clone()));
+        }
+        self.spend(plain_bytes)?;
         let record = found.record(declared.generation, &key.name)?;
-        if let (Some(record), Some(stored_bytes)) = (&record, read_bytes) {
+        if let Some(record) = &record {
+            if plain_bytes >= KEPT_VALUE_BYTES && self.declared.keys.len() > 1 {
+                self.decompressed.borrow_mut().insert(place, record.clone());
+            }
             self.engine.remember(
                 self.epoch,
                 declared.generation,
@@ -305,6 +333,26 @@ impl<'t> ReadTxn<'t> {
             );
         }
         Ok(record)
+    }
+
+    /// Counts bytes that are decompressed or made for the reply; fails when they are too many.
+    pub fn spend(&self, bytes: usize) -> Result<(), Error> {
+        let all = self.decompressed_bytes.get().saturating_add(bytes);
+        if all > REPLY_BYTES_MAX {
+            return Err(Error::ReplyTooLong);
+        }
+        self.decompressed_bytes.set(all);
+        Ok(())
+    }
+
+    /// The bytes that were [spent](ReadTxn::spend) on the reply.
+    pub fn spent_bytes(&self) -> usize {
+        self.decompressed_bytes.get()
+    }
+
+    /// Whether a command on these keys is too much work for a thread that has others to serve.
+    pub fn is_long(&self, goes_through_values: bool) -> bool {
+        self.declared.are_long(goes_through_values)
     }
 
     /// What is known of the record at a key without reading its value.
@@ -461,6 +509,11 @@ impl<'t> WriteTxn<'t> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
         Ok(found.record(generation, &key.name)?)
+    }
+
+    /// Whether a command on these keys is too much work for a thread that has others to serve.
+    pub fn is_long(&self, goes_through_values: bool) -> bool {
+        self.declared.are_long(goes_through_values)
     }
 
     /// Reads the value at a key, where it lies.

@@ -12,6 +12,7 @@ use super::ask::{Ask, given};
 use super::gate::{Entry, integer, items, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
+use crate::limits::HTTP_VALUES_BYTES_MAX;
 use crate::resp::Reply;
 
 /// A key in a body: text, or `{"base64":"…"}`.
@@ -58,6 +59,13 @@ pub async fn get(ask: Ask) -> Answer {
             Ok((keys, values))
         })
         .await?;
+    let bytes = |value: &Reply| if let Reply::Bulk(value) = value { value.len() } else { 0 };
+    let all_bytes: usize = values.iter().map(bytes).sum();
+    if all_bytes > HTTP_VALUES_BYTES_MAX {
+        return Err(Problem::bad(format!(
+            "the values are {all_bytes} bytes together, more than the limit of {HTTP_VALUES_BYTES_MAX}; ask for fewer at once"
+        )));
+    }
     let mut writer = Writer::new();
     writer.raw("{\"records\":[").each(keys.iter().zip(&values), |writer, (Key(key), value)| {
         writer.raw("{\"key\":").key(key);

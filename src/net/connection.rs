@@ -19,10 +19,12 @@ use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
 use crate::command::{Flags, Server, Session, Spec, login};
+use crate::config::Limit;
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
-use crate::resp::{Parser, ProtocolError, Reply, Request, RequestLimits, encode};
+use crate::limits::ASIDE_BYTES;
+use crate::resp::{Output, Parser, ProtocolError, Reply, Request, RequestLimits, encode_sharing};
 
 /// Requests that are taken from what was received before the first of them runs.
 const REQUESTS_AT_ONCE: usize = 32;
@@ -33,6 +35,11 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 /// From so many requests on that were received together, their replies leave by the delivery thread. Where two cores serve
 /// the clients as well, that costs a tenth to a fifth with pipelines of 4, is even with 12, and gains with longer ones.
 const DELIVERED_FROM: usize = 12;
+/// How long a connection runs requests before it lets others run theirs. The request that is running then is not cut off,
+/// but what may be long runs [aside](Connection::run_aside).
+const TURN: Duration = Duration::from_millis(2);
+/// Replies that are shorter are not compared with `client-output-buffer-limit`, as in Redis.
+const UNLIMITED_OUTPUT_BYTES: usize = 16 * 1024;
 /// A paused connection looks again whether it may go on.
 const PAUSE_STEP: Duration = Duration::from_millis(10);
 /// How long replies wait for a client that has not authenticated and doesn't read them.
@@ -63,10 +70,12 @@ pub async fn run<R: AsyncRead + Unpin>(
     let client = Arc::new(new_client(&server, peer));
     server.stats.connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
-    let Some(session) = begin(&server, &round, client.clone()).await else {
+    let Some(mut session) = begin(&server, &round, client.clone()).await else {
         server.clients.remove(client.id);
         return;
     };
+    // commands run on a thread that serves others, too
+    session.may_block = false;
     let mut connection = Connection {
         session,
         server: server.clone(),
@@ -78,7 +87,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         },
         input: BytesMut::new(),
         requests: VecDeque::new(),
-        output: BytesMut::new(),
+        output: Output::default(),
         parser: Parser::new(),
         reflects: 0,
         answered: 0,
@@ -116,7 +125,7 @@ struct Connection<R> {
     /// Understood and not yet run.
     requests: VecDeque<(Lookup, Request)>,
     /// Replies not yet sent.
-    output: BytesMut,
+    output: Output,
     parser: Parser,
     /// The change that the replies in `output` must not overtake.
     reflects: Seq,
@@ -231,6 +240,10 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 if self.output.len() >= OUTPUT_BYTES {
                     self.flush().await?;
                     self.watch = Stopwatch::start();
+                } else if self.watch.ran() >= TURN {
+                    // others' turn; the rest of what was received waits behind them
+                    tokio::task::yield_now().await;
+                    self.watch = Stopwatch::start();
                 } else if let Some((found, request)) = self.requests.pop_front() {
                     self.run_request(found, request).await?;
                 } else {
@@ -245,7 +258,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 }
                 Err(error) => {
                     self.server.stats.error(&Error::from(error));
-                    encode(&Reply::Error(error.into()), self.session.protocol, &mut self.output);
+                    encode_sharing(&Reply::Error(error.into()), self.session.protocol, &mut self.output);
                     return Ok(false);
                 }
             }
@@ -284,17 +297,23 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
         let bytes = self.requests.iter().map(|(_, request)| room_for(request)).sum();
         let has_room = server.engine.has_room(bytes);
-        while let Some((Lookup::Command(spec), _)) = self.requests.front()
+        while let Some((Lookup::Command(spec), request)) = self.requests.front()
             && self.session.queue.is_none()
             && !spec.is(Flags::LONG)
             && !spec.is(Flags::SCRIPT)
             && (has_room || !spec.is(Flags::WRITE))
             && !server.clients.holds_up(spec, clock::steady_ms)
+            && (bytes <= ASIDE_BYTES || room_for(request) <= ASIDE_BYTES)
             && self.output.len() < OUTPUT_BYTES
+            && self.watch.ran() < TURN
             && !self.session.closing
             && let Some((found, request)) = self.requests.pop_front()
         {
             let answer = dispatch_found(&server, &mut self.session, &mut self.watch, found, request);
+            if let Some(request) = answer.postponed {
+                // the first that may have to wait
+                return self.requests.push_front((found, request));
+            }
             self.take_answer(&answer);
         }
     }
@@ -309,16 +328,25 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             if (self.will(Flags::WRITE, spec) || self.will(Flags::SCRIPT, spec))
                 && let Err(error) = self.wait_for_room(&request).await
             {
-                encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+                encode_sharing(&Reply::Error(error), self.session.protocol, &mut self.output);
                 return Ok(());
             }
         }
         let answer = match spec {
-            Some(spec) if self.will(Flags::LONG, spec) => {
+            Some(spec) if self.is_long(spec, &request) => {
                 self.wait_for_script(spec).await?;
                 self.run_aside(found, request, self.will(Flags::SCRIPT, spec)).await?
             }
-            Some(spec) => self.run_here(spec, found, request).await?,
+            Some(spec) => {
+                let answer = self.run_here(spec, found, request).await?;
+                match answer.postponed {
+                    Some(request) => {
+                        self.wait_for_script(spec).await?;
+                        self.run_aside(found, request, false).await?
+                    }
+                    None => answer,
+                }
+            }
             None => dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request),
         };
         self.take_answer(&answer);
@@ -332,7 +360,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let first = std::mem::take(&mut self.session.messages_first);
         self.take_messages(first, usize::MAX);
         if let Some(reply) = &answer.reply {
-            encode(reply, self.session.protocol, &mut self.output);
+            encode_sharing(reply, self.session.protocol, &mut self.output);
         }
         self.take_messages(usize::MAX, OUTPUT_BYTES);
     }
@@ -379,6 +407,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let server = self.server.clone();
         let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
+        session.may_block = true;
         let running = tokio::task::spawn_blocking(move || {
             // none while the server is busy, as the gate says then
             let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
@@ -397,19 +426,30 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         };
         let (session, answer) = ended?;
         self.session = session;
+        self.session.may_block = false;
         self.watch = Stopwatch::start();
         Ok(answer)
     }
 
     /// Adds what others have for this client to its replies.
     fn take_messages(&mut self, count_max: usize, bytes_max: usize) {
-        let reflects = self.session.client.mailbox.take(&mut self.output, count_max, bytes_max);
+        let reflects = self.session.client.mailbox.take(self.output.tail(), count_max, bytes_max);
         self.reflects = self.reflects.max(reflects);
     }
 
     /// Whether a command does such a thing, or may have a transaction do it.
     fn will(&self, flags: Flags, spec: &Spec) -> bool {
         spec.is(flags) || self.session.queue.as_ref().is_some_and(|queue| queue.has(flags))
+    }
+
+    /// Whether a request may take long on its thread: by what it is, by its size, or by what a transaction has queued. One
+    /// that is only queued does not.
+    fn is_long(&self, spec: &Spec, request: &Request) -> bool {
+        match &self.session.queue {
+            Some(queue) if spec.name == "exec" => queue.is_long(),
+            Some(_) => false,
+            None => spec.is(Flags::LONG) || room_for(request) > ASIDE_BYTES,
+        }
     }
 
     /// Waits until a write of this size finds room in memory and in the journal.
@@ -455,8 +495,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && answered >= DELIVERED_FROM
             && self.session.authenticated
             && !self.session.closing
+            && !self.output.is_shared()
         {
-            outbox.hand_in(&mut self.output, self.reflects);
+            outbox.hand_in(self.output.tail(), self.reflects);
             self.round.hand_over(outbox.clone());
             self.is_delivering = true;
             return Ok(());
@@ -477,7 +518,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
         match outbox.settled().await {
             Settled::Sent => {}
-            Settled::Unsent(rest) => drop(self.send(rest).await?),
+            Settled::Unsent(rest) => drop(self.send(rest.into()).await?),
             Settled::Refused(error) => self.refuse_replies(error),
         }
         Ok(())
@@ -487,29 +528,84 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     fn refuse_replies(&mut self, error: Error) {
         self.output.clear();
         self.session.closing = true;
-        encode(&Reply::Error(error), self.session.protocol, &mut self.output);
+        encode_sharing(&Reply::Error(error), self.session.protocol, &mut self.output);
     }
 
-    /// Sends replies from here, as fast as the client takes them; gives their buffer back.
-    async fn send(&mut self, replies: BytesMut) -> io::Result<BytesMut> {
-        let client = &self.session.client;
-        client.output_buffer.store(replies.len(), Ordering::Relaxed);
+    /// Sends replies from here, as fast as the client takes them, and lets go of each piece that has left; gives their
+    /// buffer back.
+    async fn send(&mut self, mut replies: Output) -> io::Result<Output> {
+        let (client, bytes) = (&self.session.client, replies.len());
+        client.output_buffer.store(bytes, Ordering::Relaxed);
+        client.own_output.store(replies.own_bytes(), Ordering::Relaxed);
+        let limit = self.limit_on(bytes);
+        if limit.hard_bytes > 0 && bytes as u64 > limit.hard_bytes {
+            return Err(self.refuse_to_wait());
+        }
         let is_stranger = !self.session.authenticated;
+        let writer = &mut self.writer;
+        let sending = async {
+            let mut next_look = bytes / 2;
+            while replies.is_shared() {
+                let piece = replies.front();
+                let sent = piece.len();
+                writer.send(piece).await?;
+                replies.advance(sent);
+                client.output_buffer.store(replies.len(), Ordering::Relaxed);
+                // looks at all pieces, so not after each of them
+                if replies.len() <= next_look {
+                    client.own_output.store(replies.own_bytes(), Ordering::Relaxed);
+                    next_look = replies.len() / 2;
+                }
+            }
+            writer.send(replies.front()).await
+        };
         let sent = tokio::select! {
             biased;
-            sent = self.writer.send(&replies) => sent,
+            sent = sending => sent,
             // nobody who has not said who he is may have us keep replies for him
             () = tokio::time::sleep(STRANGER_PATIENCE), if is_stranger => {
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
+            () = waited_too_long(client, limit) => Err(self.refuse_to_wait()),
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
         };
         sent?;
         client.output_buffer.store(0, Ordering::Relaxed);
-        client.bytes_out.fetch_add(replies.len() as u64, Ordering::Relaxed);
-        self.server.stats.sent(replies.len());
-        Ok(emptied(replies))
+        client.own_output.store(0, Ordering::Relaxed);
+        client.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.server.stats.sent(bytes);
+        Ok(emptied(std::mem::take(replies.tail())).into())
+    }
+
+    /// What `client-output-buffer-limit` says of so many bytes of replies.
+    fn limit_on(&self, bytes: usize) -> Limit {
+        if bytes <= UNLIMITED_OUTPUT_BYTES {
+            return Limit::default();
+        }
+        if self.session.subscriptions.are_any() {
+            return self.server.push.post.limit();
+        }
+        self.server.config.normal_output()
+    }
+
+    /// The client has too much to read.
+    fn refuse_to_wait(&self) -> io::Error {
+        let client = &self.session.client;
+        self.server.push.post.note_overflow(client);
+        io::ErrorKind::ConnectionAborted.into()
+    }
+}
+
+/// Ready when more than the soft limit has waited for as long as it may.
+async fn waited_too_long(client: &Client, limit: Limit) {
+    let waits = || client.output_buffer.load(Ordering::Relaxed) as u64 > limit.soft_bytes;
+    if limit.soft_bytes == 0 || !waits() {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(Duration::from_secs(limit.soft_s)).await;
+    if !waits() {
+        std::future::pending().await
     }
 }
 

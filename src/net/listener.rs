@@ -93,7 +93,10 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
     loop {
         tokio::select! {
             () = server.shutdown.raised() => break,
-            _ = tick.tick() => server.stats.sample(clock::steady_ms()),
+            _ = tick.tick() => {
+                server.stats.sample(clock::steady_ms());
+                server.clients.evict(server.config.maxmemory_clients());
+            }
             Some(one) = accepted.recv() => guests.receive(one).await,
         }
     }

@@ -31,6 +31,8 @@ use crate::error::Error;
 /// A buffer that grew beyond this for one large reply is given back afterwards.
 pub const KEPT_BYTES: usize = 256 * 1024;
 
+/// Bytes that are sent to one client before others have their turn.
+const SENT_AT_ONCE_BYTES: usize = 1024 * 1024;
 /// How often a connection looks whether its client is still there, while a command runs.
 const PRESENCE_STEP: Duration = Duration::from_millis(100);
 /// How long a command goes on whose client has closed its side.
@@ -118,10 +120,19 @@ impl Outbox {
 
     /// Sends from the connection's own task, waiting for the client. Nothing may be under way.
     pub async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut sent_here = 0;
         while !bytes.is_empty() {
+            // one that reads as fast as this sends is not the only one to be served
+            if sent_here > SENT_AT_ONCE_BYTES {
+                tokio::task::yield_now().await;
+                sent_here = 0;
+            }
             match self.outlet.try_send(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(sent) => bytes = &bytes[sent..],
+                Ok(sent) => {
+                    bytes = &bytes[sent..];
+                    sent_here += sent;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.outlet.writable().await?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -5,8 +5,9 @@
 
 use std::fmt::Write;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use super::output::{Chunks, Output, SHARED_BYTES};
 use super::{Reply, double::format_double};
 use crate::error::Error;
 
@@ -30,14 +31,37 @@ impl Protocol {
 
 /// Appends `reply` to `out`. What RESP2 has no type for is written as its nearest there: see [`Reply`].
 pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
+    write(reply, protocol, &mut Out { tail: out, chunks: None });
+}
+
+/// Like [`encode`], but long values are not copied: they become chunks of the output, which share them.
+pub fn encode_sharing(reply: &Reply, protocol: Protocol, out: &mut Output) {
+    let Output { chunks, tail, .. } = out;
+    write(reply, protocol, &mut Out { tail, chunks: Some(chunks) });
+}
+
+/// Where replies are written.
+struct Out<'o> {
+    tail: &'o mut BytesMut,
+    /// What goes before the tail. None: long values are copied, too.
+    chunks: Option<&'o mut Chunks>,
+}
+
+impl Out<'_> {
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+}
+
+fn write(reply: &Reply, protocol: Protocol, out: &mut Out<'_>) {
     use Protocol::{Resp2, Resp3};
 
     match (reply, protocol) {
-        (Reply::Simple(text), _) => write_line(b'+', text.as_bytes(), out),
+        (Reply::Simple(text), _) => write_line(b'+', text.as_bytes(), out.tail),
         (Reply::Status(text), _) => write_status(text, out),
         (Reply::Error(error), _) => write_error(error, out),
         (Reply::Integer(number), _) => write_number(b':', *number, out),
-        (Reply::Bulk(data), _) => write_bulk(data, out),
+        (Reply::Bulk(data), _) => write_value(data, out),
         (Reply::Null, Resp2) => out.extend_from_slice(b"$-1\r\n"),
         (Reply::NullArray, Resp2) => out.extend_from_slice(b"*-1\r\n"),
         (Reply::Null | Reply::NullArray, Resp3) => out.extend_from_slice(b"_\r\n"),
@@ -46,26 +70,26 @@ pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
         (Reply::Set(items), Resp2) => write_items(b'*', items, protocol, out),
         (Reply::Set(items), Resp3) => write_items(b'~', items, protocol, out),
         (Reply::Double(value), Resp2) => write_bulk(format_double(*value).as_bytes(), out),
-        (Reply::Double(value), Resp3) => write_line(b',', format_double(*value).as_bytes(), out),
+        (Reply::Double(value), Resp3) => write_line(b',', format_double(*value).as_bytes(), out.tail),
         (Reply::Boolean(value), Resp2) => write_number(b':', i64::from(*value), out),
-        (Reply::Boolean(value), Resp3) => write_line(b'#', if *value { b"t" } else { b"f" }, out),
+        (Reply::Boolean(value), Resp3) => write_line(b'#', if *value { b"t" } else { b"f" }, out.tail),
         (Reply::Verbatim(text), Resp2) => write_bulk(text, out),
         (Reply::Verbatim(text), Resp3) => write_verbatim(text, out),
         (Reply::Push(items), Resp2) => write_items(b'*', items, protocol, out),
         (Reply::Push(items), Resp3) => write_items(b'>', items, protocol, out),
         (Reply::BigNumber(digits), Resp2) => write_bulk(digits.as_bytes(), out),
-        (Reply::BigNumber(digits), Resp3) => write_line(b'(', digits.as_bytes(), out),
-        (Reply::Attributed(_, reply), Resp2) => encode(reply, protocol, out),
+        (Reply::BigNumber(digits), Resp3) => write_line(b'(', digits.as_bytes(), out.tail),
+        (Reply::Attributed(_, reply), Resp2) => write(reply, protocol, out),
         (Reply::Attributed(attributes, reply), Resp3) => {
             write_length(b'|', attributes.len(), out);
             write_pairs(attributes, protocol, out);
-            encode(reply, protocol, out);
+            write(reply, protocol, out);
         }
-        (Reply::Sequence(replies), _) => replies.iter().for_each(|reply| encode(reply, protocol, out)),
+        (Reply::Sequence(replies), _) => replies.iter().for_each(|reply| write(reply, protocol, out)),
     }
 }
 
-fn write_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
+fn write_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut Out<'_>) {
     match protocol {
         Protocol::Resp2 => write_length(b'*', pairs.len() * 2, out),
         Protocol::Resp3 => write_length(b'%', pairs.len(), out),
@@ -73,24 +97,24 @@ fn write_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
     write_pairs(pairs, protocol, out);
 }
 
-fn write_pairs(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
+fn write_pairs(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut Out<'_>) {
     for (key, value) in pairs {
-        encode(key, protocol, out);
-        encode(value, protocol, out);
+        write(key, protocol, out);
+        write(value, protocol, out);
     }
 }
 
-fn write_items(prefix: u8, items: &[Reply], protocol: Protocol, out: &mut BytesMut) {
+fn write_items(prefix: u8, items: &[Reply], protocol: Protocol, out: &mut Out<'_>) {
     write_length(prefix, items.len(), out);
     for item in items {
-        encode(item, protocol, out);
+        write(item, protocol, out);
     }
 }
 
 /// An error is one line, so line ends inside it become spaces, and those at its end go; a name that a client chose
 /// may be part of the text.
-fn write_error(error: &Error, out: &mut BytesMut) {
-    let start = out.len();
+fn write_error(error: &Error, out: &mut Out<'_>) {
+    let (start, out) = (out.tail.len(), &mut *out.tail);
     // Writing to memory cannot fail.
     let _ = write!(out, "-{error}");
     while let Some(b'\r' | b'\n') = out.last() {
@@ -99,8 +123,8 @@ fn write_error(error: &Error, out: &mut BytesMut) {
     end_line(start, out);
 }
 
-fn write_status(text: &[u8], out: &mut BytesMut) {
-    let start = out.len();
+fn write_status(text: &[u8], out: &mut Out<'_>) {
+    let (start, out) = (out.tail.len(), &mut *out.tail);
     out.extend_from_slice(b"+");
     out.extend_from_slice(text);
     end_line(start, out);
@@ -116,7 +140,7 @@ fn end_line(start: usize, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_verbatim(text: &[u8], out: &mut BytesMut) {
+fn write_verbatim(text: &[u8], out: &mut Out<'_>) {
     const FORMAT: &[u8] = b"txt:";
     write_length(b'=', FORMAT.len() + text.len(), out);
     out.extend_from_slice(FORMAT);
@@ -124,18 +148,30 @@ fn write_verbatim(text: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_bulk(data: &[u8], out: &mut BytesMut) {
+fn write_value(data: &Bytes, out: &mut Out<'_>) {
+    match &mut out.chunks {
+        Some(chunks) if data.len() >= SHARED_BYTES => {
+            write_line(b'$', itoa::Buffer::new().format(data.len()).as_bytes(), out.tail);
+            chunks.push(out.tail.split().freeze());
+            chunks.push(data.clone());
+            out.tail.extend_from_slice(b"\r\n");
+        }
+        _ => write_bulk(data, out),
+    }
+}
+
+fn write_bulk(data: &[u8], out: &mut Out<'_>) {
     write_length(b'$', data.len(), out);
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_length(prefix: u8, length: usize, out: &mut BytesMut) {
-    write_line(prefix, itoa::Buffer::new().format(length).as_bytes(), out);
+fn write_length(prefix: u8, length: usize, out: &mut Out<'_>) {
+    write_line(prefix, itoa::Buffer::new().format(length).as_bytes(), out.tail);
 }
 
-fn write_number(prefix: u8, number: i64, out: &mut BytesMut) {
-    write_line(prefix, itoa::Buffer::new().format(number).as_bytes(), out);
+fn write_number(prefix: u8, number: i64, out: &mut Out<'_>) {
+    write_line(prefix, itoa::Buffer::new().format(number).as_bytes(), out.tail);
 }
 
 fn write_line(prefix: u8, text: &[u8], out: &mut BytesMut) {
@@ -147,7 +183,6 @@ fn write_line(prefix: u8, text: &[u8], out: &mut BytesMut) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
     use redis_protocol::{
         resp2::{decode::decode as decode_resp2, types::OwnedFrame as Resp2Frame},

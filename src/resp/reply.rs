@@ -49,6 +49,26 @@ impl Reply {
         value.map_or(Reply::Null, Reply::Bulk)
     }
 
+    /// About how much memory it takes that nobody else holds.
+    pub fn own_bytes(&self) -> usize {
+        let all = |replies: &[Reply]| replies.iter().map(Reply::own_bytes).sum::<usize>();
+        let pairs = |pairs: &[(Reply, Reply)]| {
+            pairs.iter().map(|(key, value)| key.own_bytes() + value.own_bytes()).sum::<usize>()
+        };
+        let held = match self {
+            Reply::Bulk(bytes) | Reply::Status(bytes) | Reply::Verbatim(bytes) if bytes.is_unique() => {
+                bytes.len()
+            }
+            Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Sequence(items) => {
+                all(items)
+            }
+            Reply::Map(items) => pairs(items),
+            Reply::Attributed(attributes, reply) => pairs(attributes) + reply.own_bytes(),
+            _ => 0,
+        };
+        held + size_of::<Reply>()
+    }
+
     /// A bulk string of text made here.
     pub fn text(text: impl Into<String>) -> Reply {
         Reply::Bulk(Bytes::from(text.into()))

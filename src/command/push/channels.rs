@@ -36,6 +36,17 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     names: [BTreeSet<Bytes>; 3],
+    bytes: usize,
+}
+
+/// What a subscription costs beside the bytes of its name.
+const SUBSCRIPTION_BYTES: usize = 256;
+/// What a pattern takes once it is compiled, for each of its bytes at the most.
+const COMPILED_BYTES: usize = 40;
+
+fn bytes_of(kind: Kind, name: &[u8]) -> usize {
+    let per_byte = if kind == Kind::Pattern { COMPILED_BYTES } else { 1 };
+    SUBSCRIPTION_BYTES + name.len() * per_byte
 }
 
 impl Subscriptions {
@@ -45,6 +56,11 @@ impl Subscriptions {
 
     pub fn of(&self, kind: Kind) -> &BTreeSet<Bytes> {
         &self.names[kind as usize]
+    }
+
+    /// About what they take in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// What a confirmation counts: channels and patterns together, shard channels alone.
@@ -103,7 +119,10 @@ impl Channels {
         let mut subscribers = self.subscribers.lock();
         subscribers.of(kind, &name)?.insert(client.id, client.clone());
         self.names.store(subscribers.names(), Ordering::Relaxed);
-        own.names[kind as usize].insert(name);
+        let bytes = bytes_of(kind, &name);
+        if own.names[kind as usize].insert(name) {
+            own.bytes += bytes;
+        }
         client.subscriptions[kind as usize].store(own.of(kind).len(), Ordering::Relaxed);
         Ok(())
     }
@@ -113,6 +132,7 @@ impl Channels {
         if !own.names[kind as usize].remove(name) {
             return false;
         }
+        own.bytes -= bytes_of(kind, name);
         client.subscriptions[kind as usize].store(own.of(kind).len(), Ordering::Relaxed);
         let mut subscribers = self.subscribers.lock();
         subscribers.remove(kind, name, client.id);

@@ -108,17 +108,27 @@ pub struct Post {
 impl Post {
     /// Sends a message that must not overtake `seq`. A client that leaves too much unread is disconnected.
     pub fn send(&self, to: &Client, message: Bytes, seq: Seq) {
-        let limit = *self.limit.read();
+        let limit = self.limit();
         if to.mailbox.put(message, seq, &limit, clock::steady_ms) {
             return;
         }
+        self.note_overflow(to);
+        to.kill.raise();
+    }
+
+    /// What may wait for one client.
+    pub fn limit(&self) -> Limit {
+        *self.limit.read()
+    }
+
+    /// A client is disconnected because it did not take what it was sent.
+    pub fn note_overflow(&self, client: &Client) {
         self.overflows.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
-            id = to.id,
-            address = to.address,
+            id = client.id,
+            address = client.address,
             "a client does not read what it is sent; disconnected at client-output-buffer-limit"
         );
-        to.kill.raise();
     }
 }
 
