@@ -30,6 +30,17 @@ pub const NAMES_PER_QUESTION: usize = 1_024;
 /// of each.
 pub const ACL_RULES_MAX: usize = 4_096;
 
+/// Wrong passwords of one address after which the next has to wait; before, people mistype.
+pub const WRONG_PASSWORDS_FREE: u32 = 5;
+/// How long the first of those waits; each further one twice as long.
+pub const WRONG_PASSWORD_DELAY_MS: u64 = 100;
+/// The longest wait, which right passwords from the same address share: shorter than clients wait for a connection.
+pub const WRONG_PASSWORD_DELAY_MS_MAX: u64 = 1_000;
+/// After so long without another one, wrong passwords are forgotten.
+pub const WRONG_PASSWORDS_FORGOTTEN_MS: u64 = 60_000;
+/// Addresses whose wrong passwords are counted; those that were wrong last.
+pub const WRONG_PASSWORD_ADDRESSES_MAX: usize = 4_096;
+
 /// Steps of the system's clock that the server's own time follows at once: leap seconds and small corrections.
 pub const CLOCK_STEP_FOLLOWED_MS: u64 = 1_000;
 /// How long the system's clock has to keep to a longer step before the server's own time follows it.

@@ -132,19 +132,34 @@ impl Acl {
     /// Has a user follow rules; a new one if there is none of this name. Fails with the rule that is refused, and
     /// changes nothing then.
     pub fn set_user(&self, name: &str, rules: &[Vec<u8>]) -> Result<(), (Vec<u8>, RuleError)> {
-        let grammar = self.grammar();
         let mut accounts = self.accounts.write();
         let known = accounts.get(name).cloned();
-        let mut user = known.as_ref().map_or_else(|| User::new(grammar), |account| (*account.user()).clone());
-        for rule in rules {
-            user.apply(rule, grammar).map_err(|why| (rule.clone(), why))?;
-        }
+        let user = self.following(known.as_deref(), rules)?;
         match known {
             Some(account) => account.change(user),
             None => drop(accounts.insert(name.to_owned(), Arc::new(Account::new(name, user)))),
         }
         self.look_at_default();
         Ok(())
+    }
+
+    /// Whether everybody could come in without a password, who can't now, if a user followed rules. Fails as
+    /// [`set_user`](Acl::set_user) would.
+    pub fn would_open(&self, name: &str, rules: &[Vec<u8>]) -> Result<bool, (Vec<u8>, RuleError)> {
+        if name != DEFAULT_USER || !self.asks_for_password() {
+            return Ok(false);
+        }
+        Ok(self.following(Some(&self.default), rules)?.needs_no_password())
+    }
+
+    /// What becomes of a user, or of a new one, that follows rules.
+    fn following(&self, known: Option<&Account>, rules: &[Vec<u8>]) -> Result<User, (Vec<u8>, RuleError)> {
+        let grammar = self.grammar();
+        let mut user = known.map_or_else(|| User::new(grammar), |account| (*account.user()).clone());
+        for rule in rules {
+            user.apply(rule, grammar).map_err(|why| (rule.clone(), why))?;
+        }
+        Ok(user)
     }
 
     /// Gives the default user this one password, or none.
@@ -208,7 +223,7 @@ impl Acl {
     /// Called with the accounts locked, whenever the default user may have changed.
     fn look_at_default(&self) {
         let user = self.default.user();
-        self.asks_for_password.store(!user.enabled || !user.nopass, Ordering::Release);
+        self.asks_for_password.store(!user.needs_no_password(), Ordering::Release);
     }
 }
 

@@ -107,6 +107,11 @@ impl User {
         self.enabled && (self.nopass || is_right)
     }
 
+    /// Whether everybody may be this user.
+    pub fn needs_no_password(&self) -> bool {
+        self.enabled && self.nopass
+    }
+
     /// Whether a request may be run: if one of the selectors has all it takes.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Denied> {
         let mut told = Denied { reason: Reason::Command, at: 0 };

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::reach::Stores;
 use super::table::{self, Lookup, help};
 use super::{Call, Flags, Plan, Server, Spec, login, permission, reply};
-use crate::acl::{Access, DEFAULT_USER, Entry, Reason, Selector, file, has_spaces, join_selectors};
+use crate::acl::{
+    Access, DEFAULT_USER, Entry, Reason, RuleError, Selector, User, file, has_spaces, join_selectors,
+};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
@@ -175,10 +177,15 @@ fn set_user(call: &mut Call<'_>) -> Result<Plan, Error> {
         let start = String::from_utf8_lossy(start);
         Error::other(format!("ERR Unmatched parenthesis in acl selector starting at '{start}'."))
     })?;
-    call.server.acl.set_user(name, &rules).map_err(|(rule, why)| {
+    let refused = |(rule, why): (Vec<u8>, RuleError)| {
         let rule = String::from_utf8_lossy(&rule);
         Error::other(format!("ERR Error in ACL SETUSER modifier '{rule}': {why}"))
-    })?;
+    };
+    if call.server.acl.would_open(name, &rules).map_err(refused)? {
+        let settings = call.server.config.settings();
+        settings.check_door(true).map_err(|why| Error::other(format!("ERR {why}")))?;
+    }
+    call.server.acl.set_user(name, &rules).map_err(refused)?;
     let name = name.to_owned();
     tracing::info!(user = name, client = call.session.client.id, "rules of a user changed");
     login::end_subscriptions(call.server, call.session, &name);
@@ -336,15 +343,20 @@ fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
 /// Gives the names of users who are gone or changed.
 fn load_file(server: &Server) -> Result<Vec<String>, String> {
     let settings = server.config.settings();
-    let path = settings.aclfile.ok_or(NO_FILE)?;
+    let path = settings.aclfile.as_ref().ok_or(NO_FILE)?;
     let shown = path.display().to_string();
-    let text = std::fs::read(&path)
+    let text = std::fs::read(path)
         .map_err(|error| format!("Error loading ACLs, opening file '{shown}': {error}"))?;
     let users = file::parse(&text, &shown, server.acl.grammar()).map_err(|errors| {
         format!(
             "{errors}WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
         )
     })?;
+    let default = users.get(DEFAULT_USER);
+    let opens = default.map_or(settings.requirepass.is_none(), User::needs_no_password);
+    if opens && server.acl.asks_for_password() {
+        settings.check_door(true)?;
+    }
     Ok(server.acl.replace(users, settings.requirepass.as_deref()))
 }
 
@@ -621,6 +633,28 @@ mod tests {
         h.expect(&[("CONFIG SET requirepass \"\"", "OK")]);
         h.swap(&mut stranger);
         h.expect(&[("PING", "PONG"), ("ACL WHOAMI", r#""default""#)]);
+    }
+
+    /// What CONFIG SET requirepass "" refuses must not be possible in another way.
+    #[test]
+    fn rules_open_no_server_that_is_reachable_from_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.acl");
+        std::fs::write(&path, "user default on nopass ~* &* +@all\n").unwrap();
+        let mut h = Harness::new();
+        h.expect(&[("CONFIG SET requirepass a", "OK")]);
+        h.server.config.update(|settings| {
+            settings.bind = vec!["0.0.0.0".into()];
+            settings.aclfile = Some(path);
+        });
+        for line in ["ACL SETUSER default nopass", "ACL SETUSER default reset on nopass", "ACL LOAD"] {
+            let told = shown(&h.run(line));
+            assert!(told.starts_with("-ERR bind 0.0.0.0 would let others"), "{line}: {told}");
+            assert!(h.server.acl.asks_for_password(), "{line}");
+        }
+        h.expect(&[("ACL SETUSER default off nopass", "OK"), ("ACL SETUSER ada on nopass", "OK")]);
+        h.server.config.update(|settings| settings.protected_mode = false);
+        h.expect(&[("ACL SETUSER default on", "OK")]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::clients::Client;
 use super::push::channels::Kind;
 use super::{Server, Session};
 use crate::acl::Account;
+use crate::engine::clock;
 use crate::error::Error;
 use crate::store::StoreId;
 
@@ -34,7 +35,10 @@ pub fn authenticate(
     user: &[u8],
     password: &[u8],
 ) -> Result<(), Error> {
-    let account = server.acl.authenticate(user, password).ok_or(Error::WrongPass)?;
+    let Some(account) = server.acl.authenticate(user, password) else {
+        server.guesses.note(&session.client.address, user, clock::steady_ms());
+        return Err(Error::WrongPass);
+    };
     if let Some(store) = first_store(server, &account)? {
         session.select(store);
     }

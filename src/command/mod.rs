@@ -30,6 +30,7 @@ pub mod debug;
 pub mod dispatch;
 pub mod dump;
 pub mod expiry;
+pub mod guesses;
 pub mod increx;
 pub mod info;
 pub mod info_constants;

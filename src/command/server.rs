@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clients::Clients;
+use super::guesses::Guesses;
 use super::permission::VOCABULARY;
 use super::push::Push;
 use super::signal::Signal;
@@ -32,6 +33,7 @@ pub struct Server {
     pub config: Config,
     pub clients: Clients,
     pub acl: Acl,
+    pub guesses: Guesses,
     pub push: Arc<Push>,
     pub cursors: Cursors,
     pub stats: Stats,
@@ -72,6 +74,7 @@ impl Server {
             config,
             clients: Clients::default(),
             acl,
+            guesses: Guesses::default(),
             push,
             cursors: Cursors::default(),
             stats,

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::limits::{STORE_LINKS_MAX, STORE_NAME_BYTES_MAX};
 use crate::resp::Reply;
 use crate::store::{Store, StoreId};
+use crate::text;
 
 /// Users of a store that a refusal names; of further ones it gives the number.
 const USERS_NAMED_MAX: usize = 8;
@@ -108,7 +109,9 @@ fn connections(call: &Call<'_>, wanted: impl Fn(&super::clients::Client) -> bool
 fn check_workflow(name: &[u8]) -> Result<String, Error> {
     match std::str::from_utf8(name) {
         Ok(text)
-            if (1..=STORE_NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) =>
+            if text.len() <= STORE_NAME_BYTES_MAX
+                && !text.chars().any(text::is_control)
+                && text::is_visible(text) =>
         {
             Ok(text.to_owned())
         }
@@ -145,7 +148,7 @@ mod tests {
             ("STORE LINK again billing", "1"),
             ("STORE DROP again FORCE", "OK"),
         ]);
-        for name in ["''", &"x".repeat(129), r#""a\nb""#, r#""\xff""#] {
+        for name in ["''", &"x".repeat(129), r#""a\nb""#, r#""\xff""#, "\u{200b}", "a\u{202e}"] {
             h.expect(&[(
                 &format!("STORE LINK 0 {name}"),
                 "-ERR invalid workflow name: it takes 1 to 128 bytes of printable UTF-8",

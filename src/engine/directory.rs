@@ -3,7 +3,7 @@
 //! | name | what |
 //! |---|---|
 //! | `larder` | one line, `larder data directory, format N` |
-//! | `lock` | locked by the server that runs on it |
+//! | `lock` | locked by the server that runs on it, as is the directory itself |
 //! | `lmdb/` | the LMDB environment; `lmdb.new/` while it is being made |
 //! | `journal/` | the journal's segments |
 
@@ -36,7 +36,12 @@ pub enum DirectoryError {
 
 /// The right to use a directory, for as long as it is kept.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock {
+    #[allow(dead_code)]
+    file: File,
+    #[allow(dead_code)]
+    dir: File,
+}
 
 /// Makes the directory if it is missing, checks that it is Larder's, and locks it.
 pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
@@ -100,9 +105,16 @@ fn lock(dir: &Path) -> Result<Lock, DirectoryError> {
     let file =
         File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(DirectoryError::Locked(dir.to_owned())),
+        Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // the file can be deleted, and its successor be locked by another server; the directory can't while it is in use
+    let itself = File::open(dir).map_err(failed)?;
+    match itself.try_lock() {
         Err(fs::TryLockError::WouldBlock) => Err(DirectoryError::Locked(dir.to_owned())),
-        Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+        // some network file systems lock files, but no directories
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Lock { file, dir: itself }),
     }
 }
 
@@ -148,6 +160,9 @@ mod tests {
         let path = dir.path().join("data");
         let lock = claim(&path).unwrap();
         assert!(matches!(claim(&path), Err(DirectoryError::Locked(_))));
+        fs::remove_file(path.join("lock")).unwrap();
+        assert!(matches!(claim(&path), Err(DirectoryError::Locked(_))), "without the file");
+        assert!(matches!(claim_existing(&path), Err(DirectoryError::Locked(_))), "without the file");
         drop(lock);
         claim(&path).unwrap();
     }

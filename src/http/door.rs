@@ -5,6 +5,7 @@
 //!
 //! * A page of another origin: browsers name it in `Origin`, and it is refused unless it is `http-cors-origin`'s. Bodies
 //!   must be of a type that a form can't send (`ask`).
+//!   Where it names none (images, frames, links), it says in `Sec-Fetch-Site` that the page is a foreign one.
 //! * DNS rebinding: the page's own host name points to this server, so its requests are of one origin. While no password
 //!   is asked for and `protected-mode` is on, `Host` must therefore be an address or `localhost`.
 
@@ -68,7 +69,9 @@ fn host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 fn refuse_other_origins(server: &Server, headers: &HeaderMap, host: Option<&str>) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return if is_of_foreign_page(headers) { Err(foreign_page()) } else { Ok(()) };
+    };
     let origin = origin.to_str().unwrap_or_default();
     let settings = server.config.settings();
     let is_allowed = settings.http_cors_origin.is_some_and(|allowed| allowed.eq_ignore_ascii_case(origin));
@@ -77,8 +80,20 @@ fn refuse_other_origins(server: &Server, headers: &HeaderMap, host: Option<&str>
     if is_allowed || is_own {
         return Ok(());
     }
+    Err(foreign_page())
+}
+
+/// Whether a browser says that a page of another origin had it send this: as an image or a frame, or by following a link,
+/// for which it names no origin. The page sees no answer, but it could start one search after another.
+fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    headers.get(FETCH_SITE).is_some_and(|site| !["same-origin", "none"].iter().any(|own| site == own))
+}
+
+const FETCH_SITE: header::HeaderName = header::HeaderName::from_static("sec-fetch-site");
+
+fn foreign_page() -> Problem {
     let detail = "requests from pages of other origins are refused; http-cors-origin can allow one";
-    Err(Problem::new(StatusCode::FORBIDDEN, "NOPERM", detail))
+    Problem::new(StatusCode::FORBIDDEN, "NOPERM", detail)
 }
 
 /// Whether no web page can have this host: an address, or `localhost`.
@@ -123,6 +138,7 @@ fn client(server: &Server, peer: Option<Peer>) -> Client {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::http::testing::Api;
@@ -169,6 +185,25 @@ mod tests {
             let told = api.send(line, &[("authorization", authorization)], "").await;
             assert_eq!(told.status, status, "{authorization}");
         }
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_are_counted() {
+        let api = Api::new();
+        api.server.acl.set_default_password(Some("pw"));
+        let peer =
+            Peer { address: "10.0.0.1:1".parse().unwrap(), local_address: "10.0.0.2:2".parse().unwrap() };
+        let enter = |authorization: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+            super::enter(&api.server, &headers, Some(peer)).map(drop)
+        };
+        for _ in 0..5 {
+            assert!(api.server.guesses.delay("10.0.0.1:9", clock::steady_ms()).is_zero());
+            assert!(enter("Basic Ong=").is_err());
+        }
+        assert!(!api.server.guesses.delay("10.0.0.1:9", clock::steady_ms()).is_zero());
+        assert!(enter("Basic OnB3").is_ok());
     }
 
     #[tokio::test]
@@ -257,12 +292,20 @@ mod tests {
             (&[("host", "127.0.0.1:8379"), ("origin", "http://evil.example")], 403),
             (&[("host", "127.0.0.1:8379"), ("origin", "null")], 403),
             (&[("origin", "http://localhost")], 403),
+            (&[("sec-fetch-site", "cross-site")], 403),
+            (&[("sec-fetch-site", "same-site")], 403),
+            (&[("sec-fetch-site", "same-origin")], 200),
+            (&[("sec-fetch-site", "none")], 200),
             (&[("host", "evil.example"), ("origin", "http://evil.example")], 403),
             (&[("host", "evil.example")], 403),
             (&[("host", "127.0.0.1"), ("host", "evil.example")], 400),
         ] {
             assert_eq!(api.send(line, headers, "").await.status, status, "{headers:?}");
         }
+        api.server.config.update(|settings| settings.http_cors_origin = Some("http://ui.example".into()));
+        let allowed =
+            [("host", "127.0.0.1"), ("origin", "http://ui.example"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(api.send(line, &allowed, "").await.status, 200);
         api.server.config.update(|settings| settings.protected_mode = false);
         assert_eq!(api.send(line, &[("host", "larder:8379")], "").await.status, 200);
     }

@@ -50,6 +50,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 pub use server::{Running, start};
 
 use crate::command::Server;
+use crate::engine::clock;
 use crate::limits::HTTP_REQUESTS_MAX;
 use problem::Problem;
 
@@ -127,11 +128,19 @@ async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Resp
 
 /// What every request gets: an end, a count, and the headers of every answer.
 async fn attend(State(app): State<App>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<door::Peer>().map(|peer| peer.address.to_string());
+    let guesser = peer.filter(|_| request.headers().contains_key(header::AUTHORIZATION));
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         let why = "the request took too long; a write may or may not have happened";
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "ERR", why).into_response()
     });
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Some(address) = guesser
+    {
+        // every request shows its password, and all who come through a proxy share its address: right ones never wait
+        tokio::time::sleep(app.server.guesses.delay(&address, clock::steady_ms())).await;
+    }
     app.server.stats.http_requests.fetch_add(1, Ordering::Relaxed);
     if response.status().is_client_error() || response.status().is_server_error() {
         app.server.stats.http_errors.fetch_add(1, Ordering::Relaxed);

@@ -301,6 +301,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && self.session.queue.is_none()
             && !spec.is(Flags::LONG)
             && !spec.is(Flags::SCRIPT)
+            // a password may have to wait
+            && !spec.is(Flags::NO_AUTH)
             && (has_room || !spec.is(Flags::WRITE))
             && !server.clients.holds_up(spec, clock::steady_ms)
             && (bytes <= ASIDE_BYTES || room_for(request) <= ASIDE_BYTES)
@@ -325,6 +327,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         };
         if let Some(spec) = spec {
             self.wait_for_pause(spec).await?;
+            if spec.is(Flags::NO_AUTH) {
+                self.wait_after_guesses(spec, &request).await?;
+            }
             if (self.will(Flags::WRITE, spec) || self.will(Flags::SCRIPT, spec))
                 && let Err(error) = self.wait_for_room(&request).await
             {
@@ -463,6 +468,19 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         while self.server.clients.holds_up(spec, clock::steady_ms) && !self.session.client.kill.is_raised() {
             self.flush().await?;
             tokio::time::sleep(PAUSE_STEP).await;
+            self.watch = Stopwatch::start();
+        }
+        Ok(())
+    }
+
+    /// Waits before a password is looked at, if several from its address were wrong.
+    async fn wait_after_guesses(&mut self, spec: &Spec, request: &Request) -> io::Result<()> {
+        let has_password = spec.name == "auth" || spec.name == "hello" && request.args.len() > 2;
+        let server = &self.server;
+        let delay = server.guesses.delay(&self.session.client.address, clock::steady_ms());
+        if has_password && !delay.is_zero() {
+            self.flush().await?;
+            tokio::time::sleep(delay).await;
             self.watch = Stopwatch::start();
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Generation, Kind, Quota, StoreId, Usage};
 use crate::error::Error;
 use crate::limits::{DATABASES_MAX, STORE_NAME_BYTES_MAX};
+use crate::text;
 
 /// A store: a namespace with its own records, counters and settings.
 #[derive(Debug, Clone)]
@@ -144,15 +145,19 @@ impl Catalog {
     }
 }
 
-/// Checks a name for a store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, no space at its ends, not a number.
+/// Checks a name for a new store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, no space at its ends, not a number,
+/// and something in it that a reader sees. Stores that earlier versions gave other names are found by them nevertheless.
 pub fn check_name(name: &[u8]) -> Result<&str, Error> {
     let refuse = |why: &str| Err(Error::other(format!("ERR invalid store name: {why}")));
     let Ok(text) = std::str::from_utf8(name) else { return refuse("it is not UTF-8") };
     if text.is_empty() || text.len() > STORE_NAME_BYTES_MAX {
         return refuse(&format!("it has {} bytes, allowed are 1 to {STORE_NAME_BYTES_MAX}", text.len()));
     }
-    if text.chars().any(char::is_control) {
-        return refuse("it has a character that can't be printed");
+    if text.chars().any(text::is_control) {
+        return refuse("it has a character that can't be printed, or that changes the direction of writing");
+    }
+    if !text::is_visible(text) {
+        return refuse("none of its characters can be seen");
     }
     if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
         return refuse("it begins or ends with a space");
@@ -221,10 +226,24 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["orders", "a b", "größe", "17x", "_"] {
+        for good in ["orders", "\u{200b}a", "a b", "größe", "17x", "_"] {
             assert!(check_name(good.as_bytes()).is_ok(), "{good}");
         }
-        for bad in [&b""[..], b"17", b"-3", b"+3", b" a", b"a ", b"a\n", b"\xff", &[b'x'; 129]] {
+        for bad in [
+            &b""[..],
+            b"17",
+            b"-3",
+            b"+3",
+            b" a",
+            b"a ",
+            b"a\n",
+            b"\xff",
+            &[b'x'; 129],
+            "a\u{202e}b".as_bytes(),
+            "\u{200b}\u{200d}".as_bytes(),
+            "\u{2028}".as_bytes(),
+            "\u{2066}a".as_bytes(),
+        ] {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::limits::{LOG_QUEUE_BYTES_MAX, LOG_QUEUE_LINES_MAX};
+use crate::text;
 
 /// How long an orderly end waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -29,14 +30,17 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// time.
 pub fn start(level: &str, json: bool) -> Result<Log, String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let (queue, log) = queue(io::stderr()).map_err(|error| format!("the log can't be started: {error}"))?;
+    let (mut queue, log) =
+        queue(io::stderr()).map_err(|error| format!("the log can't be started: {error}"))?;
+    queue.has_colors = !json && io::stderr().is_terminal();
+    let has_colors = queue.has_colors;
     // errors of the log would be written to standard error, by the thread that logs
     let format =
         tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(queue);
     let started = if json {
         format.json().flatten_event(true).try_init()
     } else {
-        format.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+        format.with_ansi(has_colors).with_target(false).try_init()
     };
     started.map_err(|error| format!("the log can't be started: {error}"))?;
     std::panic::set_hook(Box::new(log_panic));
@@ -92,6 +96,8 @@ enum Item {
 struct Queue {
     items: SyncSender<Item>,
     counts: Arc<Counts>,
+    /// Whether the subscriber writes for a terminal.
+    has_colors: bool,
 }
 
 #[derive(Default)]
@@ -107,7 +113,7 @@ fn queue(destination: impl Write + Send + 'static) -> io::Result<(Queue, Log)> {
     let counts = Arc::new(Counts::default());
     let counted = counts.clone();
     thread::Builder::new().name("log".to_owned()).spawn(move || write_all(destination, &taken, &counted))?;
-    Ok((Queue { items: items.clone(), counts }, Log(items)))
+    Ok((Queue { items: items.clone(), counts, has_colors: false }, Log(items)))
 }
 
 impl Queue {
@@ -125,13 +131,23 @@ impl Queue {
 /// Each event is one call.
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line.to_vec());
+        self.put(one_line(line, self.has_colors).into_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// An event as one line, whatever texts of others are in it (keys, paths, what scripts log): what could forge another line
+/// is escaped. The escapes of colours are the subscriber's own, which escapes those in texts.
+fn one_line(event: &[u8], has_colors: bool) -> String {
+    let event = String::from_utf8_lossy(event);
+    let line = event.strip_suffix('\n').unwrap_or(&event);
+    let mut line = text::escaped(line, |c| c == '\t' || has_colors && c == '\u{1b}');
+    line.push('\n');
+    line
 }
 
 impl<'a> MakeWriter<'a> for Queue {
@@ -230,6 +246,13 @@ mod tests {
 
     fn lost(queue: &Queue) -> u64 {
         queue.counts.lost.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let forged = b"WARN a\nINFO forged\r\x1b[1m\xe2\x80\xa8x\xff\n";
+        assert_eq!(one_line(forged, false), "WARN a\\nINFO forged\\r\\u{1b}[1m\\u{2028}x\u{fffd}\n");
+        assert_eq!(one_line(b"\x1b[33mWARN\x1b[0m a\tb\n", true), "\u{1b}[33mWARN\u{1b}[0m a\tb\n");
     }
 
     #[test]

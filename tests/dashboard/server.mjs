@@ -73,7 +73,11 @@ await inBrowser(async (open) => {
   await page.getByRole("button", { name: "Try again" }).click();
   await row(page, "orders").waitFor();
 
-  // an address that is none
-  await page.goto(new URL("#/nonsense", page.url()).href);
-  await page.getByRole("heading", { name: "There is nothing here" }).waitFor();
+  // addresses that are none, that of what every object has among them
+  for (const name of ["nonsense", "constructor", "__proto__"]) {
+    await page.goto(new URL("#/", page.url()).href);
+    await row(page, "orders").waitFor();
+    await page.goto(new URL(`#/${name}`, page.url()).href);
+    await page.getByRole("heading", { name: "There is nothing here" }).waitFor();
+  }
 });

@@ -18,8 +18,9 @@ let session = null;
 /** Ends what the current view does in the background. */
 let leave = null;
 
-const VIEWS = { "": storesView, store: recordsView, activity: activityView, slowlog: slowLogView, clients: clientsView };
-const TITLES = { "": "Stores", activity: "Activity", slowlog: "Slow log", clients: "Clients" };
+// maps, since an object also has what all objects have: `constructor` is no view
+const VIEWS = new Map([["", storesView], ["store", recordsView], ["activity", activityView], ["slowlog", slowLogView], ["clients", clientsView]]);
+const TITLES = new Map([["", "Stores"], ["activity", "Activity"], ["slowlog", "Slow log"], ["clients", "Clients"]]);
 
 function show() {
   leave?.();
@@ -31,8 +32,8 @@ function show() {
   } catch {
     name = "nowhere";
   }
-  const view = VIEWS[name];
-  document.title = `${name === "store" ? argument : TITLES[name] ?? "Nothing here"} · Larder`;
+  const view = VIEWS.get(name);
+  document.title = `${name === "store" ? argument : TITLES.get(name) ?? "Nothing here"} · Larder`;
   for (const link of bar.querySelectorAll("nav a")) {
     const isHere = link.hash === `#/${name}` || (name === "store" && link.hash === "#/");
     if (isHere) link.setAttribute("aria-current", "page");
