@@ -137,7 +137,7 @@ pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes, and most headers, that an HTTP request may have before its body.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 64;
-/// Most connections to the HTTP port; further ones wait to be accepted.
+/// Most connections to the HTTP port, where the process may open enough descriptors; further ones wait to be accepted.
 pub const HTTP_CONNECTIONS_MAX: usize = 512;
 /// Most HTTP requests that are worked on at once; further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 32;
@@ -177,6 +177,26 @@ pub const SCRIPT_JSON_DEPTH_MAX: usize = 1000;
 /// How deep the items of a pattern nest, each repetition and group in the one before (as Lua since 5.2).
 pub const PATTERN_DEPTH_MAX: usize = 200;
 
+/// Highest `maxclients`.
+pub const CLIENTS_MAX: usize = 1_000_000;
+/// Highest `io-threads`.
+pub const IO_THREADS_MAX: usize = 128;
+/// Commands that run aside at once, over all network threads; further ones wait.
+pub const LONG_COMMANDS_MAX: usize = 256;
+/// How long a connection may take to authenticate, where a password is asked for, and to send its first byte.
+pub const STRANGER_S: u64 = 30;
+
+/// File descriptors that are kept for everything but clients: LMDB, segments of the journal, a checkpoint, a backup, files
+/// that are read again, connections that are about to be refused.
+pub const OWN_DESCRIPTORS: usize = 160;
+/// Descriptors that a network thread has for itself, and that an address takes on which the server listens.
+pub const THREAD_DESCRIPTORS: usize = 8;
+pub const ADDRESS_DESCRIPTORS: usize = 8;
+/// Of the descriptors that are left for connections, HTTP gets one in so many at the most.
+pub const HTTP_DESCRIPTORS_SHARE: usize = 4;
+/// A server that could serve fewer clients than this does not start.
+pub const CLIENTS_MIN: usize = 8;
+
 /// Stack of a thread that runs what may take long, scripts among it. The deepest thing on it are the calls of a script: Lua nests 200 calls
 /// through C, each of which may hold a buffer of 8 KB, and `cjson` its levels.
 pub const THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -192,6 +212,9 @@ pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 
+/// Most read transactions of LMDB at once.
+pub const LMDB_READERS_MAX: usize = 1_022;
+
 /// Bytes in front of a key in LMDB: a generation (48 bits), and for the expiry index a deadline (48 bits).
 pub const GENERATION_BYTES: usize = 6;
 /// Bytes of a deadline in the expiry index.
@@ -202,5 +225,8 @@ const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
+// A command holds two read transactions at the most, and so does a network thread; the engine's own threads have the rest.
+const _: () = assert!(2 * (LONG_COMMANDS_MAX + HTTP_REQUESTS_MAX + IO_THREADS_MAX) + 64 <= LMDB_READERS_MAX);
+const _: () = assert!(LONG_COMMANDS_MAX >= IO_THREADS_MAX);
 const _: () = assert!(FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(UNREAD_BYTES_SOFT <= UNREAD_BYTES_MAX);

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::notify;
 use crate::command::{Server, acl};
-use crate::config::{self, Config, DebugAccess, Loaded, Settings};
+use crate::config::{self, Config, DebugAccess, Loaded, Room, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::http;
@@ -18,10 +18,19 @@ use crate::telemetry::log;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
-    let Loaded { settings, file } = config::load(arguments)?;
+    let Loaded { mut settings, file } = config::load(arguments)?;
     // dropped last: what ends the server is in the log
     let _log = log::start(&settings.loglevel, settings.json_log)?;
     settings.check()?;
+    let room = Room::make(&settings)?;
+    if room.clients < settings.maxclients {
+        tracing::warn!(
+            asked = settings.maxclients,
+            maxclients = room.clients,
+            "the limit on open files (ulimit -n) is too low for so many clients; maxclients is lowered"
+        );
+        settings.maxclients = room.clients;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,7 +52,10 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     acl::load_at_start(&server)?;
     let http = match http_port {
         0 => None,
-        port => Some(http::start(server.clone(), &listen.bind, port).map_err(|error| error.to_string())?),
+        port => Some(
+            http::start(server.clone(), &listen.bind, port, room.http_connections)
+                .map_err(|error| error.to_string())?,
+        ),
     };
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;

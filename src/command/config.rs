@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::server::text;
 use super::table::help;
 use super::{Call, Flags, Plan, Server, Spec, reply};
-use crate::config::{self, SETTINGS, Setting, Settings, When};
+use crate::config::{self, Room, SETTINGS, Setting, Settings, When};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Pattern;
@@ -123,6 +123,12 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .and_then(|()| settings.check())
                 .map_err(|why| refused(name, &why))?;
         }
+        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.eq_ignore_ascii_case("maxclients")) {
+            let clients = Room::make(settings).map_err(|why| refused(name, &why))?.clients;
+            if clients < settings.maxclients {
+                return Err(refused(name, &too_many_clients(clients)));
+            }
+        }
         // files that belong together are looked at together
         if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.to_lowercase().starts_with("tls-")) {
             server.reload_tls(settings).map_err(|why| refused(name, &why))?;
@@ -158,6 +164,11 @@ fn change(settings: &mut Settings, target: &Target, value: &str) -> Result<(), S
         Target::Constant(constant) if value.eq_ignore_ascii_case(constant.value) => Ok(()),
         Target::Constant(constant) => Err(format!("it can't be changed here from '{}'", constant.value)),
     }
+}
+
+/// As Redis says it.
+fn too_many_clients(possible: usize) -> String {
+    format!("The operating system is not able to handle the specified number of clients, try with {possible}")
 }
 
 fn refused(name: &str, why: &str) -> Error {

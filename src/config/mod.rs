@@ -5,6 +5,7 @@
 
 mod buffer_limits;
 mod constants;
+mod descriptors;
 mod load;
 mod rewrite;
 mod settings;
@@ -18,6 +19,7 @@ use parking_lot::RwLock;
 
 pub use buffer_limits::{BufferLimits, Limit};
 pub use constants::{Constant, constant, constants};
+pub use descriptors::Room;
 pub use load::{Loaded, command_line, load};
 pub use rewrite::rewrite;
 pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};

@@ -456,7 +456,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "Most connections at once",
         when: When::Any,
         get: |s| s.maxclients.to_string(),
-        set: |s, text| Ok(s.maxclients = parse_number(text, 1, 1_000_000)?),
+        set: |s, text| Ok(s.maxclients = parse_number(text, 1, limits::CLIENTS_MAX)?),
     },
     Setting {
         name: "timeout",
@@ -524,7 +524,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "Threads that serve connections; unless set, one less than the machine has cores",
         when: When::Start,
         get: |s| s.io_threads.to_string(),
-        set: |s, text| Ok(s.io_threads = parse_number(text, 1, 128)?),
+        set: |s, text| Ok(s.io_threads = parse_number(text, 1, limits::IO_THREADS_MAX)?),
     },
     Setting {
         name: "client-output-buffer-limit",

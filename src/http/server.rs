@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::door::Peer;
 use crate::command::Server;
-use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_REQUESTS_MAX};
+use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_REQUESTS_MAX};
 
 /// How long a client may take for the head of a request, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl Running {
 
 /// Listens on a port of all these addresses, and serves until the server's shutdown signal. Fails if an address can't be
 /// bound.
-pub fn start(server: Arc<Server>, bind: &[String], port: u16) -> io::Result<Running> {
+pub fn start(server: Arc<Server>, bind: &[String], port: u16, connections_max: usize) -> io::Result<Running> {
     let listeners = bind.iter().map(|host| listen(host, port)).collect::<io::Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(HTTP_REQUESTS_MAX)
@@ -52,7 +52,7 @@ pub fn start(server: Arc<Server>, bind: &[String], port: u16) -> io::Result<Runn
         .enable_all()
         .build()?;
     let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-        if let Err(error) = runtime.block_on(serve(server, listeners)) {
+        if let Err(error) = runtime.block_on(serve(server, listeners, connections_max)) {
             tracing::error!(%error, "the HTTP API can't be served");
         }
         runtime.shutdown_timeout(LAST_ANSWERS);
@@ -74,9 +74,9 @@ fn listen(host: &str, port: u16) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-async fn serve(server: Arc<Server>, listeners: Vec<StdListener>) -> io::Result<()> {
+async fn serve(server: Arc<Server>, listeners: Vec<StdListener>, connections_max: usize) -> io::Result<()> {
     let router = super::router(server.clone());
-    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut listening = JoinSet::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;

@@ -23,7 +23,7 @@ use crate::config::Limit;
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
-use crate::limits::ASIDE_BYTES;
+use crate::limits::{ASIDE_BYTES, STRANGER_S};
 use crate::resp::{Output, Parser, ProtocolError, Reply, Request, RequestLimits, encode_sharing};
 
 /// Requests that are taken from what was received before the first of them runs.
@@ -94,6 +94,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         is_delivering: false,
         has_left: false,
         watch: Stopwatch::start(),
+        strange_since_ms: None,
     };
     if let Err(error) = connection.serve().await {
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
@@ -137,6 +138,8 @@ struct Connection<R> {
     has_left: bool,
     /// Runs through the requests that were received together.
     watch: Stopwatch,
+    /// Since when, by the steady clock, it has not said who it is, or anything at all.
+    strange_since_ms: Option<u64>,
 }
 
 enum Writer {
@@ -202,13 +205,13 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_BYTES);
-        let idle = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
+        let patience = self.patience();
         let client = self.session.client.clone();
         let read = self.reader.read_buf(&mut self.input);
         let received = tokio::select! {
             biased;
             () = client.kill.raised() => return Ok(false),
-            received = within(idle, read) => received?,
+            received = within(patience, read) => received?,
             () = client.mailbox.filled() => return Ok(true),
             () = self.writer.returned(), if self.is_delivering => {
                 self.settle_delivery().await?;
@@ -218,6 +221,22 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
         self.server.stats.received(received);
         Ok(received > 0)
+    }
+
+    /// How long it may be silent from now on; None: for ever. A stranger's time is counted from its beginning, whatever
+    /// it sends, so that nobody can keep places from others without a password, or without a word.
+    fn patience(&mut self) -> Option<Duration> {
+        let idle_s = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
+        let idle = (idle_s > 0).then(|| Duration::from_secs(idle_s));
+        let has_spoken = self.session.client.bytes_in.load(Ordering::Relaxed) > 0;
+        if has_spoken && !login::is_stranger(&self.server, &self.session) {
+            self.strange_since_ms = None;
+            return idle;
+        }
+        let since_ms = *self.strange_since_ms.get_or_insert_with(clock::steady_ms);
+        let left = Duration::from_secs(STRANGER_S)
+            .saturating_sub(Duration::from_millis(clock::steady_ms().saturating_sub(since_ms)));
+        Some(idle.map_or(left, |idle| idle.min(left)))
     }
 
     /// Runs every complete request that was received; false: the connection is to end.
@@ -640,11 +659,12 @@ async fn stalled(client: &Client) {
     tokio::time::sleep(LAST_CHANCE).await;
 }
 
-async fn within(seconds: u64, read: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
-    if seconds == 0 {
-        return read.await;
-    }
-    match tokio::time::timeout(Duration::from_secs(seconds), read).await {
+async fn within(
+    patience: Option<Duration>,
+    read: impl Future<Output = io::Result<usize>>,
+) -> io::Result<usize> {
+    let Some(patience) = patience else { return read.await };
+    match tokio::time::timeout(patience, read).await {
         Ok(received) => received,
         // silence is an end, not an error
         Err(_) => Ok(0),
@@ -654,4 +674,67 @@ async fn within(seconds: u64, read: impl Future<Output = io::Result<usize>>) -> 
 fn new_client(server: &Server, peer: Peer) -> Client {
     let Peer { address, local_address, unix } = peer;
     Client { unix, ..Client::new(server.clients.next_id(), address, local_address, clock::steady_ms()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Engine, Options};
+    use crate::net::delivery::Delivery;
+
+    /// A connection, which tells when it has ended, and its client's side.
+    fn connect(server: &Arc<Server>) -> (tokio::task::JoinHandle<()>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let (reader, writer) = tokio::io::split(ours);
+        let server = server.clone();
+        let delivery = Arc::new(Delivery::default());
+        let round = Arc::new(Round::new(delivery, server.scripts.turnstile.slot()));
+        let (settled, engine) = (round.clone(), server.engine.clone());
+        let peer = Peer { address: String::new(), local_address: String::new(), unix: false };
+        let task = tokio::spawn(async move {
+            let settling = tokio::spawn(async move { settled.settle_all(&engine).await });
+            run(server, round, reader, Link::Sealed(Box::new(writer)), peer).await;
+            settling.abort();
+        });
+        (task, theirs)
+    }
+
+    /// Sends, and reads a reply of so many bytes.
+    async fn ask(client: &mut DuplexStream, words: &str, reply: &str) {
+        client.write_all(words.as_bytes()).await.unwrap();
+        let mut read = vec![0; reply.len()];
+        client.read_exact(&mut read).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&read), reply);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_have_a_deadline_and_others_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::new(dir.path())).unwrap();
+        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
+        let (ended, _silent) = connect(&server);
+        let (known, mut client) = connect(&server);
+        ask(&mut client, "PING\r\n", "+PONG\r\n").await;
+        // the clock is the test's: it goes on when nobody has anything to do
+        ended.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(100 * STRANGER_S)).await;
+        ask(&mut client, "PING\r\n", "+PONG\r\n").await;
+        assert!(!known.is_finished());
+
+        server.acl.set_default_password(Some("pw"));
+        let (ended, mut stranger) = connect(&server);
+        let (known, mut client) = connect(&server);
+        ask(&mut stranger, "PING\r\n", "-NOAUTH Authentication required.\r\n").await;
+        ask(&mut client, "AUTH pw\r\n", "+OK\r\n").await;
+        ended.await.unwrap();
+        tokio::time::sleep(Duration::from_secs(100 * STRANGER_S)).await;
+        // RESET makes it a stranger again, from now on
+        ask(&mut client, "RESET\r\n", "+RESET\r\n").await;
+        ask(&mut client, "AUTH pw\r\n", "+OK\r\n").await;
+        assert!(!known.is_finished());
+    }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 
@@ -21,6 +20,10 @@ use crate::telemetry::stats::SAMPLE_EVERY_MS;
 
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the network threads may take to end. Their connections get the time for their last replies; a thread that is
+/// in a long command gets some more.
+const THREADS_END: Duration = Duration::from_secs(15);
 
 /// Where to listen.
 #[derive(Debug, Clone)]
@@ -64,31 +67,34 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
     server.stats.set_port(if port == 0 { listen.tls_port } else { port });
     let unix = listen.unixsocket.as_deref().map(bind_unix).transpose()?;
     let threads = Threads::start(&server, server.config.settings().io_threads)?;
+    let guests =
+        Arc::new(Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() });
     let mut accepting = JoinSet::new();
-    let (sender, mut accepted) = tokio::sync::mpsc::channel(64);
     for (listener, kind) in listeners {
-        let sender = sender.clone();
+        let guests = guests.clone();
         accepting.spawn(async move {
+            let mut troubles = Troubles::default();
             loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => drop(sender.send(kind(stream, peer)).await),
-                    Err(error) => accept_failed(&error).await,
+                let accepted = listener.accept().await;
+                if let Some((stream, peer)) = troubles.look(accepted).await {
+                    guests.receive(kind(stream, peer));
                 }
             }
         });
     }
     if let Some(listener) = unix {
+        let guests = guests.clone();
         accepting.spawn(async move {
+            let mut troubles = Troubles::default();
             loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => drop(sender.send(Accepted::Unix(stream)).await),
-                    Err(error) => accept_failed(&error).await,
+                let accepted = listener.accept().await;
+                if let Some((stream, _)) = troubles.look(accepted).await {
+                    guests.receive(Accepted::Unix(stream));
                 }
             }
         });
     }
     listening();
-    let guests = Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() };
     let mut tick = tokio::time::interval(Duration::from_millis(SAMPLE_EVERY_MS));
     loop {
         tokio::select! {
@@ -97,7 +103,6 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
                 server.stats.sample(clock::steady_ms());
                 server.clients.evict(server.config.maxmemory_clients());
             }
-            Some(one) = accepted.recv() => guests.receive(one).await,
         }
     }
     accepting.shutdown().await;
@@ -107,7 +112,12 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
     }
     server.clients.all().iter().for_each(|client| client.kill.raise());
     server.scripts.running.end();
-    guests.threads.end().await;
+    // the tasks that accept have ended, so nobody else has them
+    if let Some(guests) = Arc::into_inner(guests)
+        && !guests.threads.end(THREADS_END).await
+    {
+        tracing::error!("a network thread is stuck in a command; the server ends without waiting for it");
+    }
     Ok(())
 }
 
@@ -139,9 +149,29 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept_failed(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Connections that can't be accepted, for want of descriptors or memory. Those that wait are accepted later, so trying
+/// goes on, but with pauses, and the log has one line for all failures in a row.
+#[derive(Default)]
+struct Troubles {
+    are_told: bool,
+}
+
+impl Troubles {
+    async fn look<T>(&mut self, accepted: io::Result<T>) -> Option<T> {
+        match accepted {
+            Ok(accepted) => {
+                self.are_told = false;
+                Some(accepted)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.are_told, true) {
+                    tracing::warn!(%error, "connections can't be accepted at the moment");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
 }
 
 /// What is needed to begin a connection.
@@ -153,17 +183,16 @@ struct Guests {
 }
 
 impl Guests {
-    async fn receive(&self, accepted: Accepted) {
+    /// Hands a connection to a thread, or refuses it. Waits for nothing.
+    fn receive(&self, accepted: Accepted) {
         let server = &self.server;
-        let places = server.config.settings().maxclients;
-        let full = server.clients.len() >= places;
-        // a handshake that is not done takes a place, too
-        let full_for_tls = full || self.threads.connections() >= places;
+        // whatever has a descriptor takes a place: a handshake that is not done, too, and whoever was killed and is not gone
+        let full = self.threads.connections() >= server.config.settings().maxclients;
         let (stream, peer) = match accepted {
-            Accepted::Tcp(stream, _) if full => return refuse(server, stream).await,
-            Accepted::Unix(stream) if full => return refuse(server, stream).await,
+            Accepted::Tcp(stream, _) if full => return refuse(server, |words| stream.try_write(words)),
+            Accepted::Unix(stream) if full => return refuse(server, |words| stream.try_write(words)),
             // before its handshake it would not understand a word
-            Accepted::Tls(..) if full_for_tls => return count_refused(server),
+            Accepted::Tls(..) if full => return count_refused(server),
             Accepted::Tcp(stream, peer) => {
                 let peer = greet(server, &stream, peer);
                 (stream.into_std().map(Stream::Tcp), peer)
@@ -182,7 +211,11 @@ impl Guests {
             }
         };
         match stream {
-            Ok(stream) => self.threads.take(Arrival { stream, peer }).await,
+            Ok(stream) => {
+                if !self.threads.take(Arrival { stream, peer }) {
+                    count_refused(server);
+                }
+            }
             Err(error) => tracing::warn!(%error, "a connection can't be served"),
         }
     }
@@ -205,9 +238,10 @@ fn greet(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Peer {
     Peer { address: peer.to_string(), local_address: local, unix: false }
 }
 
-async fn refuse(server: &Server, mut stream: impl AsyncWriteExt + Unpin) {
+fn refuse(server: &Server, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
     count_refused(server);
-    let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+    // a socket that was just accepted has room for it
+    let _ = write(b"-ERR max number of clients reached\r\n");
 }
 
 fn count_refused(server: &Server) {

@@ -25,8 +25,9 @@ use super::tls::Tls;
 use crate::command::Server;
 use crate::limits;
 
-/// Connections that were accepted and that their thread has not taken yet.
-const ARRIVALS_MAX: usize = 64;
+/// A thread that has not taken so many accepted connections is given more only if all others are like that: it is stuck in
+/// a long command, or has too much to do.
+const ARRIVALS_MANY: usize = 64;
 /// How long connections may take to send their last replies at shutdown.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
 
@@ -56,17 +57,26 @@ struct Thread {
 impl Threads {
     /// Starts so many.
     pub fn start(server: &Arc<Server>, count: usize) -> io::Result<Threads> {
-        (0..count.max(1)).map(|at| Thread::start(server.clone(), at)).collect::<io::Result<_>>().map(Threads)
+        let count = count.max(1);
+        // each may read, and LMDB has room for a number of readers that is fixed
+        let long_commands_max = (limits::LONG_COMMANDS_MAX / count).max(1);
+        let thread = |at| Thread::start(server.clone(), at, long_commands_max);
+        (0..count).map(thread).collect::<io::Result<_>>().map(Threads)
     }
 
-    /// Gives a connection to the thread that has the fewest.
-    pub async fn take(&self, arrival: Arrival) {
-        let idlest = self.0.iter().min_by_key(|thread| thread.connections.load(Ordering::Relaxed));
-        if let Some(thread) = idlest {
-            thread.connections.fetch_add(1, Ordering::Relaxed);
-            // a thread that is gone drops its connection
-            let _ = thread.arrivals.send(arrival).await;
+    /// Gives a connection to the thread that has the fewest. Waits for nobody: a thread that is stuck must not keep the
+    /// others' connections from them, nor the server from its end. False: the thread is gone.
+    pub fn take(&self, arrival: Arrival) -> bool {
+        let idlest = self.0.iter().min_by_key(|thread| {
+            (thread.untaken() >= ARRIVALS_MANY, thread.connections.load(Ordering::Relaxed))
+        });
+        let Some(thread) = idlest else { return false };
+        thread.connections.fetch_add(1, Ordering::Relaxed);
+        let is_taken = thread.arrivals.try_send(arrival).is_ok();
+        if !is_taken {
+            thread.connections.fetch_sub(1, Ordering::Relaxed);
         }
+        is_taken
     }
 
     /// How many they serve, and have yet to serve.
@@ -74,20 +84,28 @@ impl Threads {
         self.0.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes no more, lets every connection finish what it has received, and ends.
-    pub async fn end(self) {
+    /// Takes no more, lets every connection finish what it has received, and ends. False: a thread did not end in time.
+    pub async fn end(self, patience: Duration) -> bool {
+        const STEP: Duration = Duration::from_millis(2);
+        // without the senders of their channels, they have nothing more to wait for
         let handles: Vec<_> = self.0.into_iter().flat_map(|thread| thread.handles).collect();
-        let join = move || handles.into_iter().for_each(|handle| drop(handle.join()));
-        let _ = tokio::task::spawn_blocking(join).await;
+        let ended = async {
+            while !handles.iter().all(JoinHandle::is_finished) {
+                tokio::time::sleep(STEP).await;
+            }
+        };
+        tokio::time::timeout(patience, ended).await.is_ok()
     }
 }
 
 impl Thread {
-    fn start(server: Arc<Server>, at: usize) -> io::Result<Thread> {
-        let (sender, arrivals) = mpsc::channel(ARRIVALS_MAX);
+    fn start(server: Arc<Server>, at: usize, long_commands_max: usize) -> io::Result<Thread> {
+        // `maxclients` bounds it, and it takes memory only for what is in it
+        let (sender, arrivals) = mpsc::channel(limits::CLIENTS_MAX);
         let connections = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(long_commands_max)
             .thread_stack_size(limits::THREAD_STACK_BYTES)
             .build()?;
         let spawn =
@@ -102,6 +120,11 @@ impl Thread {
             )?,
         ];
         Ok(Thread { arrivals: sender, connections, handles })
+    }
+
+    /// Connections on their way to it.
+    fn untaken(&self) -> usize {
+        self.arrivals.max_capacity() - self.arrivals.capacity()
     }
 }
 
@@ -176,5 +199,60 @@ struct EndOnDrop<'d>(&'d Delivery);
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.end();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn arrival() -> Arrival {
+        let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let peer = Peer { address: String::new(), local_address: String::new(), unix: true };
+        Arrival { stream: Stream::Unix(ours), peer }
+    }
+
+    /// A thread that takes no connection until it is let go.
+    fn stuck(channel: &mut Vec<mpsc::Receiver<Arrival>>, let_go: &Arc<std::sync::Barrier>) -> Thread {
+        let (sender, arrivals) = mpsc::channel(limits::CLIENTS_MAX);
+        channel.push(arrivals);
+        let wait = || {
+            let let_go = let_go.clone();
+            std::thread::spawn(move || drop(let_go.wait()))
+        };
+        Thread { arrivals: sender, connections: Arc::default(), handles: [wait(), wait()] }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_stuck_thread() {
+        let (mut channels, let_go) = (Vec::new(), Arc::new(std::sync::Barrier::new(5)));
+        let threads = Threads(vec![stuck(&mut channels, &let_go), stuck(&mut channels, &let_go)]);
+        // the second thread works, and has more connections
+        let mut taken = Vec::new();
+        threads.0[1].connections.store(1_000, Ordering::Relaxed);
+        for _ in 0..3 * ARRIVALS_MANY {
+            assert!(threads.take(arrival()));
+            taken.extend(std::iter::from_fn(|| channels[1].try_recv().ok()));
+        }
+        assert_eq!((channels[0].len(), taken.len()), (ARRIVALS_MANY, 2 * ARRIVALS_MANY));
+        // both are stuck
+        for _ in 0..4 * ARRIVALS_MANY {
+            assert!(threads.take(arrival()));
+        }
+        assert_eq!(threads.connections(), 1_000 + 7 * ARRIVALS_MANY);
+        assert!(!threads.end(Duration::from_millis(10)).await);
+        let_go.wait();
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_gone_takes_nobody() {
+        let (mut channels, let_go) = (Vec::new(), Arc::new(std::sync::Barrier::new(3)));
+        let threads = Threads(vec![stuck(&mut channels, &let_go)]);
+        channels.clear();
+        assert!(!threads.take(arrival()));
+        assert_eq!(threads.connections(), 0);
+        let_go.wait();
+        assert!(threads.end(Duration::from_secs(60)).await);
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine says of this process: memory and processor time. Linux's `/proc` and the allocator's counters; where
+//! What the machine says of this process: memory, processor time and file descriptors. Linux's `/proc` and the allocator's counters; where
 //! either is missing, numbers are 0.
 
 use std::fs;
@@ -78,6 +78,20 @@ fn parse_stat(stat: &str) -> Cpu {
     };
     // fields 14 and 15 of proc(5), which counts from 1 and begins before the name
     Cpu { user: seconds(11), system: seconds(12) }
+}
+
+/// Has the system let this process open so many files and sockets at once, or as many as its hard limit allows (`ulimit
+/// -Hn`). Gives how many that are now; lowers nothing.
+pub fn allow_descriptors(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (now, most) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    let raised = wanted.min(most);
+    if raised > now && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
+        return raised;
+    }
+    now
 }
 
 /// `Linux 6.1.0-13-amd64 x86_64`.

@@ -61,6 +61,14 @@ impl Server {
         Server::place(Kind::Larder, flags, folder, data, launcher)
     }
 
+    /// A Larder of which a process may have only so many files and sockets open at once.
+    pub fn larder_with_descriptors(limit: &str, flags: &[&str]) -> Server {
+        let launcher = ["sh", "-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")].map(str::to_owned);
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        Server::place(Kind::Larder, flags, folder, data, launcher.into())
+    }
+
     fn place(kind: Kind, flags: &[&str], folder: TempDir, data: PathBuf, launcher: Vec<String>) -> Server {
         let flags = flags.iter().map(ToString::to_string).collect();
         let mut server = Server { kind, flags, port: free_port(), process: None, folder, data, launcher };
@@ -95,6 +103,11 @@ impl Server {
     /// For the next start.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(ToString::to_string).collect();
+    }
+
+    /// What runs the program, from the next start on.
+    pub fn set_launcher(&mut self, launcher: &[&str]) {
+        self.launcher = launcher.iter().map(ToString::to_string).collect();
     }
 
     pub fn process_id(&self) -> u32 {

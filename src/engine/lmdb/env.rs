@@ -9,6 +9,7 @@ use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTl
 
 use super::pages;
 use super::tables::Tables;
+use crate::limits::LMDB_READERS_MAX;
 
 /// The format of tables and keys in which an environment begins.
 const FORMAT: u32 = 1;
@@ -22,8 +23,6 @@ pub const DATA_FILE: &str = "data.mdb";
 const MAP_BYTES: usize = 1 << 40;
 /// Less than this is refused: a server that stops at the first gigabyte helps nobody.
 const MAP_BYTES_MIN: usize = 1 << 30;
-/// Read transactions at once: a worker holds one for the length of a look-up.
-const READERS_MAX: u32 = 1_022;
 
 /// Why the environment can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +162,7 @@ fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, Ope
     let mut map_bytes = map_bytes.unwrap_or(MAP_BYTES);
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(map_bytes).max_dbs(8).max_readers(READERS_MAX);
+        options.map_size(map_bytes).max_dbs(8).max_readers(LMDB_READERS_MAX as u32);
         // SAFETY: "the underlying file is [not] subsequently modified, in or out of process": the data directory is
         // locked against a second server before this is called, and nothing in this process writes the file but LMDB.
         // No flag that weakens syncing or locking is set.

@@ -1,0 +1,72 @@
+//! How many connections fit into what the system lets the process open.
+//!
+//! Every connection takes a file descriptor, and so does every segment of the journal. If connections could take them
+//! all, whoever opens enough of them, saying nothing, would stop all writes. So the server raises its limit as far as it
+//! needs to and may, keeps descriptors for itself, and serves as many clients as fit into the rest.
+
+use super::Settings;
+use crate::limits::{
+    ADDRESS_DESCRIPTORS, CLIENTS_MIN, HTTP_CONNECTIONS_MAX, HTTP_DESCRIPTORS_SHARE, OWN_DESCRIPTORS,
+    THREAD_DESCRIPTORS,
+};
+use crate::telemetry::process;
+
+/// What fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub clients: usize,
+    pub http_connections: usize,
+}
+
+impl Room {
+    /// Raises the limit of the process as far as these settings need it and the system allows it. Fails with a sentence
+    /// if what is left is of no use.
+    pub fn make(settings: &Settings) -> Result<Room, String> {
+        let own = own(settings);
+        let wanted = own + settings.maxclients + HTTP_CONNECTIONS_MAX;
+        let limit = usize::try_from(process::allow_descriptors(wanted as u64)).unwrap_or(usize::MAX);
+        let room = Room::within(limit, settings);
+        if room.clients < CLIENTS_MIN {
+            let least = own + CLIENTS_MIN * HTTP_DESCRIPTORS_SHARE;
+            return Err(format!(
+                "this process may open {limit} files and sockets (ulimit -n), which is not enough; let it open {least}"
+            ));
+        }
+        Ok(room)
+    }
+
+    fn within(limit: usize, settings: &Settings) -> Room {
+        let left = limit.saturating_sub(own(settings));
+        let http_connections = match settings.http_port {
+            0 => 0,
+            _ => HTTP_CONNECTIONS_MAX.min(left / HTTP_DESCRIPTORS_SHARE),
+        };
+        Room { clients: left - http_connections, http_connections }
+    }
+}
+
+/// Descriptors that are not for connections.
+fn own(settings: &Settings) -> usize {
+    OWN_DESCRIPTORS + settings.io_threads * THREAD_DESCRIPTORS + settings.bind.len() * ADDRESS_DESCRIPTORS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_keeps_what_it_needs_and_clients_get_the_rest() {
+        let settings = |http_port| Settings { io_threads: 1, http_port, ..Settings::default() };
+        for (limit, http_port, clients, http_connections) in [
+            (1_024, 8379, 636, 212),
+            (1_024, 0, 848, 0),
+            (256, 8379, 60, 20),
+            (176, 8379, 0, 0),
+            (0, 8379, 0, 0),
+            (20_000, 8379, 19_312, 512),
+        ] {
+            let room = Room::within(limit, &settings(http_port));
+            assert_eq!(room, Room { clients, http_connections }, "{limit}");
+        }
+    }
+}
