@@ -55,6 +55,8 @@ pub enum Error {
     WrongPass,
     #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
     Busy,
+    #[error("ERR a script may write no more than {limit} bytes")]
+    ScriptWrites { limit: usize },
     /// A whole error line of one command, code included.
     #[error("{0}")]
     Other(Cow<'static, str>),

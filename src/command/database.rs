@@ -99,8 +99,7 @@ fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
         (_, Err(Error::NotInteger)) => return Err(Error::other("ERR invalid second DB index")),
         (a, b) => (a?, b?),
     };
-    let watches = call.server.engine.watches().clone();
-    let mut names = watches.names_in([a, b]);
+    let mut names = call.server.engine.watches().names_in([a, b]);
     let in_both = move |name: &Bytes| [a, b].map(|store| Key { store, name: name.clone() });
     write_also(names.iter().flat_map(in_both).collect(), move |txn| {
         let (kind_a, kind_b) = (txn.kind(a)?, txn.kind(b)?);
@@ -121,8 +120,7 @@ fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
                 names.insert(name);
             }
         }
-        txn.swap(a, b)?;
-        watches.note_swap([a, b], &names);
+        txn.swap(a, b, names)?;
         Ok(Reply::OK)
     })
 }

@@ -141,9 +141,12 @@ fn mset(call: &mut Call<'_>) -> Result<Plan, Error> {
                 return Err(not_at_the_root());
             }
         }
-        let (mut are_all_set, mut bytes) = (true, 0_usize);
+        let mut bytes = 0_usize;
         for (key, assignment) in &triplets {
-            are_all_set &= assign(txn, key, assignment, bytes_max, event)?;
+            if !assign(txn, key, assignment, bytes_max, event)? {
+                txn.take_back();
+                return Ok(Reply::Null);
+            }
             // each change of a document is a new one, also of the same
             bytes = bytes.saturating_add(txn.peek(key)?.map_or(0, |meta| meta.value_bytes));
             if bytes > DOCUMENT_WRITES_BYTES_MAX {
@@ -152,7 +155,7 @@ fn mset(call: &mut Call<'_>) -> Result<Plan, Error> {
                 )));
             }
         }
-        Ok(if are_all_set { Reply::OK } else { Reply::Null })
+        Ok(Reply::OK)
     })
 }
 
@@ -344,4 +347,69 @@ fn not_at_the_root() -> Error {
 
 fn not_static() -> Error {
     Error::other("Err wrong static path")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::testing::Harness;
+
+    /// Whatever answers without an error that it does nothing has done nothing, of several keys to none of them.
+    #[test]
+    fn what_is_answered_with_nil_or_zero_changes_nothing() {
+        let mut h = Harness::json();
+        h.expect(&[
+            ("JSON.SET a $ '{\"n\":1,\"o\":{}}'", "OK"),
+            ("MSET s '\"x\"' n 5 t '[1,2]'", "OK"),
+            ("PEXPIRE s 1000000", "1"),
+        ]);
+        for (line, answer) in [
+            ("JSON.MSET a $.x.y 1 b $ 2", "nil"),
+            ("JSON.MSET b $ 2 a $.x.y 1", "nil"),
+            ("JSON.MSET a $.n 2 c $ 1 a $.n.deep 3 b $ 2", "nil"),
+            ("JSON.MSET a $.o.new 2 a $.x.y 1", "nil"),
+            ("JSON.SET a $.x.y 1", "nil"),
+            ("JSON.SET a $.n 1 NX", "nil"),
+            ("JSON.SET a $.m 1 XX", "nil"),
+            ("JSON.SET b $ 1 XX", "nil"),
+            ("JSON.MERGE a $.x.y 1", "nil"),
+            ("JSON.DEL a $.x", "0"),
+            ("JSON.DEL b", "0"),
+            ("JSON.CLEAR a $.x", "0"),
+            ("JSON.NUMINCRBY a $.o 1", "\"[null]\""),
+            ("JSON.ARRAPPEND a $.n 1", "[nil]"),
+            ("JSON.ARRPOP a $.n", "[nil]"),
+            ("JSON.TOGGLE a $.n", "[nil]"),
+            ("MSETNX b 1 a 2", "0"),
+            ("MSETEX 2 b 1 a 2 NX", "0"),
+            ("MSETEX 2 a 1 b 2 XX EX 10", "0"),
+            ("SETNX a 1", "0"),
+            ("SET a 1 NX", "nil"),
+            ("SET b 1 XX", "nil"),
+            ("SET a 1 IFEQ 7", "nil"),
+            ("COPY a n", "0"),
+            ("COPY b c", "0"),
+            ("RENAMENX a n", "0"),
+            ("MOVE b 1", "0"),
+            ("DEL b c", "0"),
+            ("DELEX a IFEQ 7", "0"),
+            ("PERSIST a", "0"),
+            ("EXPIRE b 10", "0"),
+            ("PEXPIRE s 1 GT", "0"),
+            ("GETDEL b", "nil"),
+            ("GETEX b EX 10", "nil"),
+        ] {
+            let before = h.server.engine.last_seq();
+            h.expect(&[(line, answer)]);
+            assert_eq!(h.server.engine.last_seq(), before, "{line}");
+        }
+        h.expect(&[("EXISTS b c", "0"), ("JSON.GET a $", r#""[{\"n\":1,\"o\":{}}]""#)]);
+        // and nothing of it is told
+        h.expect(&[
+            ("MULTI", "OK"),
+            ("JSON.MSET b $ 2 a $.x.y 1", "QUEUED"),
+            ("INCR n", "QUEUED"),
+            ("EXEC", "[nil, 6]"),
+        ]);
+        h.expect(&[("EXISTS b", "0")]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Lua scripts: EVAL, EVALSHA, their read-only forms, and SCRIPT.
 //!
 //! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends it
-//! and undoes nothing. Its commands pass the checks of the gate that apply to them ([`Commands`]); the session they
+//! and undoes nothing; only if the journal refuses its entry, nothing of it has happened. Its commands pass the checks of the gate that apply to them ([`Commands`]); the session they
 //! run in is the script's own, so that a SELECT ends with it.
 //!
 //! While a script runs, others wait; once it runs for longer than `busy-reply-threshold`, the gate answers them with
@@ -174,8 +174,6 @@ fn run_script(call: &mut Call<'_>, named: Named, access: Access) -> Result<Plan,
         reads_only: access == Access::ReadOnly || script.only_reads(),
         now_ms: call.now_ms,
         reflects: 0,
-        effects: 0,
-        written_bytes: 0,
     };
     let outcome = run_alone(&mut commands, &script, &keys, &args, memory_bytes);
     // the script's session shares its client with the caller's
@@ -193,9 +191,11 @@ fn run_alone(
 ) -> Result<Plan, Error> {
     let server = commands.server;
     let (reply, written) = server.engine.alone(|| {
-        // within a transaction others have written before
-        commands.effects = server.engine.written_alone(0).0;
-        server.scripts.run(script, keys, args, memory_bytes, commands)
+        server.engine.allow_writes(Some(SCRIPT_WRITES_BYTES_MAX));
+        let reply = server.scripts.run(script, keys, args, memory_bytes, commands);
+        // within a transaction others may write behind it
+        server.engine.allow_writes(None);
+        reply
     })?;
     Ok(Plan::Reflecting(reply?, commands.reflects.max(written)))
 }
@@ -226,9 +226,6 @@ struct Commands<'a> {
     now_ms: u64,
     /// What its replies reflect.
     reflects: Seq,
-    /// How many effects have been counted in `written_bytes`, or were there before.
-    effects: usize,
-    written_bytes: usize,
 }
 
 impl Commands<'_> {
@@ -254,13 +251,6 @@ impl Commands<'_> {
     fn admit_write(&mut self) -> Result<(), Error> {
         if self.reads_only {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
-        }
-        let (effects, bytes) = self.server.engine.written_alone(self.effects);
-        self.effects = effects;
-        self.written_bytes += bytes;
-        if self.written_bytes > SCRIPT_WRITES_BYTES_MAX {
-            let why = format!("ERR a script may write no more than {SCRIPT_WRITES_BYTES_MAX} bytes");
-            return Err(Error::other(why));
         }
         self.server.scripts.running.note_write();
         Ok(())

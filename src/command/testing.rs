@@ -30,8 +30,13 @@ impl Harness {
     }
 
     fn of(kind: Kind) -> Harness {
+        Harness::with(|options| Options { default_kind: kind, ..options })
+    }
+
+    /// With an engine that is opened with other options than the defaults.
+    pub fn with(options: impl FnOnce(Options) -> Options) -> Harness {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(Options { default_kind: kind, ..Options::new(dir.path()) }).unwrap();
+        let engine = Engine::open(options(Options::new(dir.path()))).unwrap();
         let server = Server::new(engine, Config::default(), clock::steady_ms());
         let session = session(&server);
         Harness { server, session, _dir: dir }

@@ -2,7 +2,8 @@
 //!
 //! Between MULTI and EXEC requests are checked and queued ([`queue`]); EXEC runs them as one: nobody sees or writes
 //! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As in
-//! Redis, a command that fails while it runs does not stop the others.
+//! Redis, a command that fails while it runs does not stop the others. If the journal does not take their entry, EXEC
+//! fails, and nothing has happened.
 //!
 //! WATCH remembers the version of each record, and what gave its store its contents; EXEC compares. A key without a record
 //! has no version, so puts are counted there ([`Watch`]).
@@ -190,9 +191,7 @@ pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
             session.queue = None;
             session.unwatch();
             session.show_transaction();
-            let why = error.to_string();
-            let why = why.strip_prefix("ERR ").unwrap_or(&why);
-            Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
+            discarded_because(&error)
         }
         _ => error,
     }
@@ -257,7 +256,7 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     let engine = call.server.engine.clone();
     let done = engine.alone(|| run_queued(call, queue, &watched));
     call.session.may_block = may_block;
-    let ((reply, read), written) = done?;
+    let ((reply, read), written) = done.map_err(discarded)?;
     Ok(Plan::Reflecting(reply, read.max(written)))
 }
 
@@ -286,6 +285,9 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
             }
             Err(error) => {
                 call.server.stats.error(&error);
+                if call.server.engine.is_group_refused() {
+                    break;
+                }
                 Reply::Error(error)
             }
         });
@@ -300,6 +302,20 @@ fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
         return Err(Error::ReplyTooLong);
     }
     Ok(())
+}
+
+/// As Redis words it, for what is the client's own fault; what is the machine's keeps its code.
+fn discarded(error: Error) -> Error {
+    match error {
+        Error::Storage(_) => error,
+        error => discarded_because(&error),
+    }
+}
+
+fn discarded_because(error: &Error) -> Error {
+    let why = error.to_string();
+    let why = why.strip_prefix("ERR ").unwrap_or(&why);
+    Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 /// Whether something happened at a watched key, or its store is gone.
@@ -328,7 +344,9 @@ fn standings(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Standing>, Seq), Erro
 
 #[cfg(test)]
 mod tests {
-    use crate::command::testing::{Harness, session};
+    use crate::command::testing::{Harness, session, shown};
+    use crate::engine::Options;
+    use crate::store::Kind;
 
     #[test]
     fn queued_commands_run_as_one() {
@@ -396,6 +414,45 @@ mod tests {
             ("MULTI", "OK"),
             ("EXEC", "nil"),
         ]);
+    }
+
+    /// A transaction whose entry is longer than the journal takes: by one command or by all of them, in EXEC, in a script,
+    /// and in a script within EXEC.
+    #[test]
+    fn what_is_too_large_for_one_entry_has_not_happened() {
+        let mut h = Harness::with(|options| Options {
+            default_kind: Kind::Any,
+            journal_entry_bytes_max: 4_000,
+            ..options
+        });
+        let limit = "EXECABORT Transaction discarded because of: the change takes";
+        let value = "v".repeat(1_000);
+        h.expect(&[(&format!("SET a {value}"), "OK"), ("SET n 1", "OK"), ("WATCH b", "OK")]);
+        let before = (h.server.engine.last_seq(), h.meta("n"));
+        let copies: Vec<String> = (0..5).map(|at| format!("COPY a copy{at}")).collect();
+        let mut groups = vec![
+            [&["INCR n".to_owned()], &copies[..], &["INCR n".to_owned()]].concat(),
+            vec!["FLUSHALL".into(), "SET b 1".into(), format!("SET c {}", "c".repeat(5_000))],
+            vec![
+                r#"EVAL "for i = 1, 5 do redis.pcall('COPY', KEYS[1], 'copy' .. i) end return 1" 1 a"#.into(),
+            ],
+        ];
+        groups.push([&["SWAPDB 1 2".to_owned()], &copies[..]].concat());
+        for group in groups {
+            h.expect(&[("MULTI", "OK")]);
+            group.iter().for_each(|line| h.expect(&[(line, "QUEUED")]));
+            let answer = shown(&h.run("EXEC"));
+            assert!(answer.contains(limit) && answer.ends_with("make it in parts"), "{answer}");
+            assert_eq!((h.server.engine.last_seq(), h.meta("n")), before);
+            h.expect(&[("DBSIZE", "2"), ("EXISTS a b c copy1", "1"), ("GET n", "\"1\"")]);
+        }
+        let script = r#"EVAL "for i = 1, 5 do redis.pcall('COPY', KEYS[1], 'copy' .. i) end return 1" 1 a"#;
+        let answer = shown(&h.run(script));
+        assert!(answer.starts_with("-ERR the change takes"), "{answer}");
+        h.expect(&[("DBSIZE", "2"), ("WATCH b", "OK")]);
+        // what fits goes on, with the next number
+        h.expect(&[("MULTI", "OK"), ("INCR n", "QUEUED"), ("COPY a b", "QUEUED"), ("EXEC", "[2, 1]")]);
+        assert_eq!(h.server.engine.last_seq(), before.0 + 1);
     }
 
     #[test]

@@ -1,9 +1,18 @@
-//! Several commands as one: what EXEC needs.
+//! Several commands as one: what EXEC and scripts need.
 //!
-//! While somebody runs [`alone`](Engine::alone), nobody else reads or writes, and no checkpoint begins: who takes the
-//! engine's lock looks whether a group is open, and waits at the gate if so. What is written goes into memory as usual,
-//! and its effects are collected; at the end they become one journal entry. So others see all of it or nothing, a crash
-//! leaves all of it or nothing, and the commands themselves need not know.
+//! While somebody runs [`alone`](Engine::alone), nobody else reads or writes, and no checkpoint begins: whoever acquires the
+//! engine's lock looks whether a group is open, and waits at the gate if so. What the group writes goes into memory as
+//! usual, so that its own commands see it, and its effects are collected. At the end they become one journal entry:
+//!
+//! ```text
+//!  open ──▶ commands: admitted, applied, undo kept ──▶ entry taken ──▶ told to listeners and watchers, gate opens
+//!                        │                                  │
+//!                        │ too large, or a command panics   │ no room, disk full, journal failed
+//!                        └──────────────────────────────────┴──▶ everything taken back ([`super::undo`]), gate opens
+//! ```
+//!
+//! So others see all of it or nothing, a crash leaves all of it or nothing, and memory never holds what the journal has
+//! refused. The commands themselves need not know.
 //!
 //! The thread that is alone may take the lock; a flag of the thread says so.
 
@@ -11,9 +20,15 @@ use std::cell::Cell;
 
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 
+#[cfg(test)]
+use super::atomicity_tests;
 use super::effect::Effect;
-use super::state::State;
-use super::{Engine, Seq};
+use super::journal;
+use super::state::{Leftovers, State};
+use super::tap::Untold;
+use super::undo::Undo;
+use super::watch::Noted;
+use super::{Engine, Fault, Seq, whole};
 use crate::error::Error;
 
 thread_local! {
@@ -25,15 +40,117 @@ pub fn is_alone() -> bool {
     ALONE.get()
 }
 
-/// Opens the gate again, whatever happened.
-struct Reopen<'e>(&'e Engine);
+/// What is going to be one journal entry.
+pub struct Group {
+    effects: Vec<Effect>,
+    /// Bytes of the entry so far.
+    bytes: usize,
+    bytes_max: usize,
+    /// What a part of the group may still write, and how much that was.
+    allowance: Option<(usize, usize)>,
+    /// Why the group will be refused as a whole; nothing more is written then.
+    refusal: Option<journal::Fault>,
+    pub undo: Undo,
+    /// What the group's end tells those who listen.
+    pub untold: Vec<Untold>,
+    /// What it tells those who watch keys.
+    pub noted: Vec<Noted>,
+}
 
-impl Drop for Reopen<'_> {
+impl Group {
+    /// Takes the effects of a command before they are applied, unless the entry would become too large: then the group is
+    /// refused as a whole. What is over the allowance is refused by itself.
+    pub fn admit(&mut self, effects: &[Effect]) -> Result<(), Error> {
+        if let Some(refusal) = &self.refusal {
+            return Err(Fault::Journal(refusal.clone()).into());
+        }
+        let added: usize = effects.iter().map(Effect::encoded_bytes).sum();
+        if let Some((left, limit)) = &mut self.allowance {
+            *left = left.checked_sub(added).ok_or(Error::ScriptWrites { limit: *limit })?;
+        }
+        let bytes = self.bytes.saturating_add(added);
+        if bytes > self.bytes_max {
+            let refusal = journal::Fault::TooLarge { bytes, limit: self.bytes_max };
+            self.refusal = Some(refusal.clone());
+            return Err(Fault::Journal(refusal).into());
+        }
+        self.bytes = bytes;
+        self.effects.extend_from_slice(effects);
+        Ok(())
+    }
+}
+
+/// The group that this thread runs. Unless it is closed, dropping it takes everything back: a command has panicked then.
+struct Open<'e>(&'e Engine);
+
+impl<'e> Open<'e> {
+    fn new(engine: &'e Engine) -> Open<'e> {
+        let mut state = engine.state.write();
+        let group = Group {
+            effects: Vec::new(),
+            bytes: 0,
+            bytes_max: engine.journal.entry_bytes_max(),
+            allowance: None,
+            refusal: None,
+            undo: Undo::new(&state),
+            untold: Vec::new(),
+            noted: Vec::new(),
+        };
+        state.group = Some(Box::new(group));
+        ALONE.set(true);
+        Open(engine)
+    }
+
+    /// Makes the journal's entry of what was written; without one, takes it back.
+    fn close(self) -> Result<Seq, Error> {
+        let engine = self.0;
+        let bytes = engine.state.read().group.as_ref().map_or(0, |group| group.bytes);
+        if bytes > 0 {
+            // Before the lock is taken, for it may take as long as making a segment. Nobody else takes entries
+            // meanwhile. If there is no room, the append says why.
+            let _ = engine.journal.wait_room(bytes);
+        }
+        // dropped after the lock is given back
+        let mut leftovers = Leftovers::default();
+        // Under one lock: a writer that came between the group's end and its entry would take the entry's number, and
+        // be undone by it when the journal is replayed.
+        let mut state = engine.state.write();
+        let Some(mut group) = state.group.take() else { return Ok(0) };
+        #[cfg(test)]
+        tests::between_group_and_entry(engine);
+        let taken = whole::change(|| {
+            let taken = match group.refusal.take() {
+                Some(refusal) => Err(Fault::Journal(refusal)),
+                None if group.effects.is_empty() => Ok(0),
+                None => engine.append(&group.effects),
+            };
+            #[cfg(test)]
+            atomicity_tests::half_way();
+            match &taken {
+                Ok(seq) => {
+                    engine.listening.tell_kept(&state, *seq, std::mem::take(&mut group.untold));
+                    group.noted.iter().for_each(|noted| state.watches.note(noted));
+                }
+                Err(_) => engine.take_back(&mut state, &mut group),
+            }
+            taken
+        });
+        leftovers.take_group(group);
+        drop(state);
+        Ok(taken?)
+    }
+}
+
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         ALONE.set(false);
+        let mut leftovers = Leftovers::default();
         let mut state = self.0.state.write();
-        state.group = None;
-        state.untold.clear();
+        if let Some(mut group) = state.group.take() {
+            whole::change(|| self.0.take_back(&mut state, &mut group));
+            leftovers.take_group(group);
+        }
+        drop(state);
     }
 }
 
@@ -62,40 +179,39 @@ impl Engine {
         }
     }
 
-    /// What has been written so far by who is alone, behind the first `from` effects: how many effects there are, and how
-    /// many bytes those behind take.
-    pub fn written_alone(&self, from: usize) -> (usize, usize) {
-        let state = self.read_state();
-        let written = state.group.as_deref().unwrap_or_default();
-        let new = written.get(from..).unwrap_or_default();
-        (written.len(), new.iter().map(Effect::encoded_bytes_max).sum())
+    /// From now on the group that this thread runs may write so many bytes more; none: as many as an entry takes. A
+    /// command that would write more is refused, and the group goes on.
+    pub fn allow_writes(&self, bytes_max: Option<usize>) {
+        if let Some(group) = &mut self.write_state().group {
+            group.allowance = bytes_max.map(|bytes| (bytes, bytes));
+        }
+    }
+
+    /// Whether the group that this thread runs can only be refused as a whole.
+    pub fn is_group_refused(&self) -> bool {
+        self.read_state().group.as_ref().is_some_and(|group| group.refusal.is_some())
     }
 
     /// Runs several commands as one. Gives their result, and the journal sequence number of what they wrote, 0 if they
     /// wrote nothing.
     ///
-    /// Fails if the journal takes the entry no more; what was written is in memory then, whole, and the next checkpoint
-    /// decides whether it lasts. Within another such call it is part of that one.
+    /// Fails if the journal does not take their entry, and if it would be too large. Then nothing has happened: what was
+    /// written is taken back before anyone else sees it. Within another such call it is part of that one.
     pub fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<(R, Seq), Error> {
         if is_alone() {
             return Ok((run(), 0));
         }
         let _gate = self.gate.lock();
-        ALONE.set(true);
-        let reopen = Reopen(self);
-        self.state.write().group = Some(Vec::new());
+        let open = Open::new(self);
         let result = run();
-        // Under one lock: a writer that came between the group's end and its entry would take the entry's number, and
-        // be undone by it when the journal is replayed.
-        let mut state = self.state.write();
-        let effects: Vec<Effect> = state.group.take().unwrap_or_default();
-        #[cfg(test)]
-        tests::between_group_and_entry(self);
-        let seq = if effects.is_empty() { 0 } else { self.append(&effects)? };
-        self.listening.tell_kept(&mut state, seq);
-        drop(state);
-        drop(reopen);
+        let seq = open.close()?;
         Ok((result, seq))
+    }
+
+    fn take_back(&self, state: &mut State, group: &mut Group) {
+        let nothing = Undo::new(state);
+        state.take_back(std::mem::replace(&mut group.undo, nothing));
+        self.note_overlay_bytes(state);
     }
 }
 

@@ -280,9 +280,9 @@ mod tests {
         scene.engine.write(1, &[], |txn| txn.define(None, named("orders"))).unwrap();
         scene.engine.write(1, &[], |txn| txn.define(Some(16), named("orders"))).unwrap();
         scene.engine.write(1, &[], |txn| txn.define(Some(16), named("sales"))).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(16, 3)).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(3, 16)).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(16, 16)).unwrap();
+        scene.engine.write(1, &[], |txn| txn.swap(16, 3, Default::default())).unwrap();
+        scene.engine.write(1, &[], |txn| txn.swap(3, 16, Default::default())).unwrap();
+        scene.engine.write(1, &[], |txn| txn.swap(16, 16, Default::default())).unwrap();
         scene.engine.write(1, &[], |txn| txn.flush(16)).unwrap();
         scene.engine.write(1, &[], |txn| txn.drop_store(16)).unwrap();
         scene.expect(&["rename sales", "swap", "swap", "flush", "drop"]);

@@ -31,7 +31,8 @@ use super::effect::Definition;
 use super::lmdb::{LmdbError, Snapshot};
 use super::overlay::Overlay;
 use super::press::{Press, Pressed};
-use super::{Engine, Fault, Seq, clock, priority};
+use super::state::State;
+use super::{Engine, Fault, Seq, clock, priority, whole};
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
@@ -126,6 +127,12 @@ impl Control {
 
     pub fn status(&self) -> CheckpointStatus {
         self.status.lock().clone()
+    }
+
+    /// Lets no checkpoint run as long as the guard lives.
+    #[cfg(test)]
+    pub fn hold(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.running.lock()
     }
 
     /// Waits until a checkpoint is due; false: to stop.
@@ -250,7 +257,7 @@ impl Engine {
     }
 
     /// Takes the changes so far; none if there are none.
-    fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
+    pub(super) fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
         let mut state = self.write_state();
         if let Some(unfinished) = &state.frozen {
             return Some(unfinished.clone());
@@ -395,38 +402,18 @@ impl Engine {
     fn settle_commit(&self, commit: &[Pressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 64;
         for some in commit.chunks(SETTLED_AT_ONCE) {
-            // by generation, in their order
-            let mut changes: Vec<(Generation, i64)> = Vec::new();
             let mut state = self.write_state();
-            for Pressed { generation, key, entry, record } in some {
-                let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
-                    state.cache.remove(*generation, key);
-                    continue;
-                };
-                let stored_bytes = (key.len() + record.len()) as u64;
-                let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
-                match changes.last_mut().filter(|(of, _)| of == generation) {
-                    Some((_, sum)) => *sum += change,
-                    None => changes.push((*generation, change)),
-                }
-                live.settle(stored_bytes);
-                let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
-                let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
-                state.cache.put(*generation, key, cached);
-            }
-            for (generation, change) in changes {
-                state.catalog.change_usage(generation, |usage| {
-                    usage.stored_bytes = usage.stored_bytes.saturating_add_signed(change);
-                });
-            }
+            whole::change(|| settle_some(&mut state, some));
         }
     }
 
     /// LMDB has it all: lets go of the frozen overlay.
     fn finish(&self) {
         let mut state = self.write_state();
-        let frozen = state.frozen.take();
-        state.epoch += 1;
+        let frozen = whole::change(|| {
+            state.epoch += 1;
+            state.frozen.take()
+        });
         self.note_overlay_bytes(&state);
         drop(state);
         drop(frozen);
@@ -461,5 +448,32 @@ impl Engine {
             self.tables.commit(batch)?;
         }
         Ok(())
+    }
+}
+
+/// What [`Engine::settle_commit`] does in one step.
+fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
+    // by generation, in their order
+    let mut changes: Vec<(Generation, i64)> = Vec::new();
+    for Pressed { generation, key, entry, record } in some {
+        let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
+            state.cache.remove(*generation, key);
+            continue;
+        };
+        let stored_bytes = (key.len() + record.len()) as u64;
+        let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
+        match changes.last_mut().filter(|(of, _)| of == generation) {
+            Some((_, sum)) => *sum += change,
+            None => changes.push((*generation, change)),
+        }
+        live.settle(stored_bytes);
+        let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
+        let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
+        state.cache.put(*generation, key, cached);
+    }
+    for (generation, change) in changes {
+        state.catalog.change_usage(generation, |usage| {
+            usage.stored_bytes = usage.stored_bytes.saturating_add_signed(change);
+        });
     }
 }

@@ -130,16 +130,16 @@ impl Effect {
         }
     }
 
-    /// At least as many bytes as [`encode`](Effect::encode) appends.
-    pub fn encoded_bytes_max(&self) -> usize {
-        const FIELDS: usize = 32;
-        FIELDS
-            + match self {
-                Effect::Put { key, value, .. } => key.len() + value.len(),
-                Effect::Remove { key, .. } => key.len(),
-                Effect::Define { definition, .. } => definition.encode().len(),
-                Effect::Drop { .. } | Effect::Flush { .. } | Effect::Swap { .. } => 0,
-            }
+    /// How many bytes [`encode`](Effect::encode) appends.
+    pub fn encoded_bytes(&self) -> usize {
+        match self {
+            Effect::Put { key, value, .. } => PUT_FIELDS_BYTES + key.len() + value.len(),
+            Effect::Remove { key, .. } => 9 + key.len(),
+            Effect::Define { definition, .. } => 15 + definition.encode().len(),
+            Effect::Drop { .. } => 5,
+            Effect::Flush { .. } => 11,
+            Effect::Swap { .. } => 9,
+        }
     }
 
     /// Reads the effects of a journal entry.
@@ -286,7 +286,7 @@ mod tests {
         for effect in effects() {
             let before = entry.len();
             effect.encode(&mut entry);
-            assert!(entry.len() - before <= effect.encoded_bytes_max());
+            assert_eq!(entry.len() - before, effect.encoded_bytes());
         }
         assert_eq!(Effect::decode_all(&entry).unwrap(), effects());
     }

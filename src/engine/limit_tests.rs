@@ -102,7 +102,7 @@ fn swapped_contents_are_judged_by_what_both_take() {
     // uncompressed, the first is the larger one, and holds less
     put_all(&engine, &[(key(0, 0), value(1000, true)), (key(2, 0), value(900, false))]).unwrap();
     set_quota(&engine, 0, Quota { max_bytes: Some(50), ..Quota::default() });
-    assert!(matches!(write(&engine, &[], |txn| txn.swap(0, 2)), Err(Error::Quota(_))));
+    assert!(matches!(write(&engine, &[], |txn| txn.swap(0, 2, Default::default())), Err(Error::Quota(_))));
     engine.close().unwrap();
 }
 
@@ -193,7 +193,7 @@ proptest! {
                 }
                 Step::Swap(a, b) => {
                     after.stores.swap((*a).into(), (*b).into());
-                    Some(write(&engine, &[], |txn| txn.swap((*a).into(), (*b).into())))
+                    Some(write(&engine, &[], |txn| txn.swap((*a).into(), (*b).into(), Default::default())))
                 }
                 Step::Remove(store, name) => {
                     after.stores[usize::from(*store)].remove(name);

@@ -24,6 +24,8 @@ pub mod tap;
 pub mod txn;
 
 mod alone;
+#[cfg(test)]
+mod atomicity_tests;
 mod cache;
 mod checkpoint;
 mod directory;
@@ -45,8 +47,10 @@ mod state;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod watch;
 mod weigh;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -95,6 +99,9 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         match fault {
             Fault::Damaged(what) => Error::Damaged(what),
+            Fault::Journal(journal::Fault::TooLarge { bytes, limit }) => Error::other(format!(
+                "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
+            )),
             fault => Error::Storage(fault.to_string()),
         }
     }
@@ -290,32 +297,38 @@ impl Engine {
         news.add_changes(&state.catalog, &changes.effects);
         let seq = match &mut state.group {
             Some(group) => {
-                group.extend_from_slice(&changes.effects);
+                group.admit(&changes.effects)?;
                 self.journal.last() + 1
             }
             None => self.append(&changes.effects)?,
         };
-        self.listening.tell_or_keep(state, seq, news);
-        for (effect, replaced) in changes.effects.drain(..).zip(changes.replaced.drain(..)) {
-            state.apply(seq, effect, replaced, leftovers);
-        }
-        for (generation, key, stored_bytes) in settled {
-            state.settle(generation, &key, seq, stored_bytes);
-        }
-        self.note_overlay_bytes(state);
+        whole::change(|| {
+            #[cfg(test)]
+            atomicity_tests::half_way();
+            self.listening.tell_or_keep(state, seq, news);
+            for (effect, replaced) in changes.effects.drain(..).zip(changes.replaced.drain(..)) {
+                state.apply(seq, effect, replaced, leftovers);
+            }
+            changes.swapped.drain(..).for_each(|noted| state.note_for_watchers(noted));
+            for (generation, key, stored_bytes) in settled {
+                state.settle(generation, &key, seq, stored_bytes);
+            }
+            self.note_overlay_bytes(state);
+        });
         Ok(Some(seq))
     }
 
     /// Takes a journal entry. Whoever writes has made sure of room for the request ([`Engine::poll_room`]); an entry that
     /// is much longer than its request (the copy of a large value) may find none yet, and waits for it here.
     fn append(&self, effects: &[Effect]) -> Result<Seq, Fault> {
+        let bytes = effects.iter().map(Effect::encoded_bytes).sum();
+        self.journal.check_entry(bytes)?;
         loop {
             let taken =
                 self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)));
             if !matches!(taken, Err(journal::Fault::NoRoomYet)) {
                 return Ok(taken?);
             }
-            let bytes = effects.iter().map(Effect::encoded_bytes_max).sum();
             self.journal.wait_room(bytes)?;
         }
     }

@@ -38,6 +38,8 @@ pub struct Options {
     pub checkpoint_interval: Duration,
     /// Size of the journal's segments.
     pub journal_segment_bytes: u64,
+    /// Most bytes that one transaction may write.
+    pub journal_entry_bytes_max: usize,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
     /// Open a journal that lacks entries, and go on without them and all that followed.
@@ -60,6 +62,7 @@ impl Options {
             cache_bytes_max: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(10),
             journal_segment_bytes: 16 * 1024 * 1024,
+            journal_entry_bytes_max: journal::ENTRY_BYTES_MAX,
             map_bytes: None,
             salvage: false,
             disk: Arc::new(RealDisk),
@@ -171,6 +174,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let journal_options = journal::Options {
         fsync: options.fsync,
         segment_bytes: options.journal_segment_bytes,
+        entry_bytes_max: options.journal_entry_bytes_max,
         salvage: options.salvage,
         disk: options.disk.clone(),
         ..journal::Options::default()

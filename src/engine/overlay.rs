@@ -32,6 +32,15 @@ pub struct Entry {
     pub live: Option<Live>,
 }
 
+#[cfg(test)]
+impl Entry {
+    fn told(&self) -> String {
+        let live = self.live.as_ref();
+        let live = live.map(|live| (&live.value, live.expires_at_ms, live.is_outdated()));
+        format!("{} {live:?}", self.version)
+    }
+}
+
 /// A record in memory, not compressed.
 #[derive(Debug)]
 pub struct Live {
@@ -57,6 +66,11 @@ impl Live {
     /// The record has changed again.
     pub fn outdate(&self) {
         self.is_outdated.store(true, Ordering::Relaxed);
+    }
+
+    /// The change that had outdated it was taken back.
+    pub fn renew(&self) {
+        self.is_outdated.store(false, Ordering::Relaxed);
     }
 
     pub fn is_outdated(&self) -> bool {
@@ -127,31 +141,42 @@ impl Layer {
         self.deadlines.iter().take_while(move |(deadline, _)| *deadline <= now_ms)
     }
 
-    /// Says whether it knew nothing of the key before.
-    fn insert(&mut self, key: &[u8], entry: Entry) -> bool {
+    /// Gives what it knew of the key before.
+    fn insert(&mut self, key: &[u8], entry: Entry) -> Option<Entry> {
         use std::collections::hash_map::Entry as Slot;
         let key = Name::from_slice(key);
-        self.move_deadline(&key, &entry);
-        let value_bytes = |entry: &Entry| entry.live.as_ref().map_or(0, |live| live.value.len());
+        self.move_deadline(&key, Some(&entry));
         self.bytes += value_bytes(&entry);
         match self.entries.entry(key) {
             Slot::Occupied(mut slot) => {
                 self.bytes -= value_bytes(slot.get());
-                slot.insert(entry);
-                false
+                Some(slot.insert(entry))
             }
             Slot::Vacant(slot) => {
                 self.bytes += slot.key().len() + ENTRY_OVERHEAD_BYTES;
                 self.unordered.push(slot.key().clone());
                 slot.insert(entry);
-                true
+                None
             }
         }
     }
 
-    fn move_deadline(&mut self, key: &Name, entry: &Entry) {
+    /// Knows nothing of the key from now on; gives what it knew.
+    fn forget(&mut self, key: &[u8]) -> Option<Entry> {
+        self.move_deadline(&Name::from_slice(key), None);
+        let (key, entry) = self.entries.remove_entry(key)?;
+        self.bytes -= key.len() + ENTRY_OVERHEAD_BYTES + value_bytes(&entry);
+        if !self.ordered.remove(&key)
+            && let Some(at) = self.unordered.iter().rposition(|waiting| *waiting == key)
+        {
+            self.unordered.swap_remove(at);
+        }
+        Some(entry)
+    }
+
+    fn move_deadline(&mut self, key: &Name, entry: Option<&Entry>) {
         let deadline_of = |entry: &Entry| entry.live.as_ref().and_then(|live| live.expires_at_ms);
-        let after = deadline_of(entry);
+        let after = entry.and_then(deadline_of);
         if after.is_none() && self.deadlines.is_empty() {
             return;
         }
@@ -165,6 +190,10 @@ impl Layer {
             }
         }
     }
+}
+
+fn value_bytes(entry: &Entry) -> usize {
+    entry.live.as_ref().map_or(0, |live| live.value.len())
 }
 
 /// The changes of all stores, by generation.
@@ -194,13 +223,34 @@ impl Overlay {
         layers
     }
 
-    /// Takes the place of whatever the overlay knew of the key; says whether that was nothing.
-    pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) -> bool {
+    /// Takes the place of whatever the overlay knew of the key; gives that.
+    pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) -> Option<Entry> {
         let layer = self.layers.entry(generation).or_default();
         self.bytes -= layer.bytes;
-        let is_new = layer.insert(key, entry);
+        let before = layer.insert(key, entry);
         self.bytes += layer.bytes;
-        is_new
+        before
+    }
+
+    /// Takes an [`insert`](Overlay::insert) back, given what that gave; gives what it had inserted.
+    pub fn take_back(&mut self, generation: Generation, key: &[u8], before: Option<Entry>) -> Option<Entry> {
+        if let Some(before) = before {
+            return self.insert(generation, key, before);
+        }
+        let layer = self.layers.get_mut(&generation)?;
+        self.bytes -= layer.bytes;
+        let inserted = layer.forget(key);
+        self.bytes += layer.bytes;
+        if layer.entries.is_empty() {
+            self.layers.remove(&generation);
+        }
+        inserted
+    }
+
+    /// Takes a [`remove_layer`](Overlay::remove_layer) back.
+    pub fn restore_layer(&mut self, generation: Generation, layer: Layer) {
+        self.bytes += layer.bytes;
+        self.layers.insert(generation, layer);
     }
 
     /// Forgets a generation that was flushed or dropped. The caller drops what it gets where that may take time.
@@ -217,6 +267,22 @@ impl Overlay {
     /// An estimate of the memory it takes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Everything that it says, in one order for all that say the same, but for what has been weighed.
+    #[cfg(test)]
+    pub fn told(&self) -> Vec<String> {
+        let mut told = vec![format!("{} bytes", self.bytes)];
+        for (generation, layer) in self.layers() {
+            let mut entries: Vec<String> =
+                layer.entries.iter().map(|(key, entry)| format!("{key:?} {}", entry.told())).collect();
+            entries.sort();
+            let mut keys: Vec<&Name> = layer.ordered.iter().chain(&layer.unordered).collect();
+            keys.sort();
+            told.push(format!("{generation}: {} bytes, {keys:?}, due {:?}", layer.bytes, layer.deadlines));
+            told.extend(entries);
+        }
+        told
     }
 }
 
@@ -244,6 +310,35 @@ mod tests {
             layer.range(Bound::Excluded(b"a")).map(|(key, entry)| (&key[..], entry.version)).collect();
         assert_eq!(keys, [(&b"b"[..], 2), (b"c", 1)]);
         assert_eq!(layer.sorted().len(), 3);
+    }
+
+    #[test]
+    fn inserts_that_are_taken_back_leave_nothing() {
+        let mut overlay = Overlay::default();
+        overlay.insert(1, b"kept", live("1", Some(10)));
+        let bytes = overlay.bytes();
+        let changes = [
+            (1, "kept", live("22", Some(20))),
+            (1, "new", live("1", Some(30))),
+            (1, "ordered", live("1", None)),
+            (2, "new layer", live("1", None)),
+            (1, "kept", Entry { version: 2, live: None }),
+        ];
+        let mut taken = Vec::new();
+        for (generation, key, entry) in changes {
+            taken.push((generation, key, overlay.insert(generation, key.as_bytes(), entry)));
+            if let Some(layer) = overlay.layer_mut(1).filter(|_| key == "ordered") {
+                layer.order(1);
+            }
+        }
+        for (generation, key, before) in taken.into_iter().rev() {
+            assert!(overlay.take_back(generation, key.as_bytes(), before).is_some());
+        }
+        assert_eq!((overlay.bytes(), overlay.layers().len()), (bytes, 1));
+        let layer = overlay.layer_mut(1).expect("layer");
+        assert_eq!((layer.due(u64::MAX).count(), layer.unordered()), (1, 1));
+        layer.order(9);
+        assert_eq!(layer.range(Bound::Unbounded).count(), 1);
     }
 
     #[test]

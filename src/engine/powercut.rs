@@ -392,7 +392,7 @@ fn change(engine: &Engine, writer: u64, random: &mut SplitMix) -> Option<(Seq, V
         }
         84..88 => {
             let (a, b) = (random.below(NUMBERED) as StoreId, random.below(NUMBERED) as StoreId);
-            let (_, seq) = engine.write(NOW_MS, &[], |txn| txn.swap(a, b)).ok()?;
+            let (_, seq) = engine.write(NOW_MS, &[], |txn| txn.swap(a, b, Default::default())).ok()?;
             (a != b).then(|| one((seq, Change::Swap(a, b))))
         }
         88..94 => {

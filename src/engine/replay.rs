@@ -180,7 +180,7 @@ mod tests {
         (0..300).step_by(3).for_each(|at| remove(&engine, 0, at));
         engine.write(0, &[], |txn| txn.flush(1)).unwrap();
         (0..30).for_each(|at| put(&engine, 1, at, 40, Expiry::Never));
-        engine.write(0, &[], |txn| txn.swap(0, 2)).unwrap();
+        engine.write(0, &[], |txn| txn.swap(0, 2, Default::default())).unwrap();
         (95..105).for_each(|at| put(&engine, 2, at, 1, Expiry::Never));
         let definition = Definition { name: Some("orders".into()), ..Definition::default() };
         let orders = engine.write(0, &[], |txn| txn.define(None, definition)).unwrap().0;

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Seq;
+use super::alone::Group;
 use super::cache::RecordCache;
 use super::checkpoint::Frozen;
 use super::effect::{Definition, Effect};
-use super::overlay::{Entry, Live, Overlay};
-use super::tap::Untold;
-use super::watch::Watches;
+use super::overlay::{Entry, Live, Name, Overlay};
+use super::undo::Step;
+use super::watch::{Noted, Watches};
 use super::weigh::Tight;
 use crate::store::usage::Weight;
 use crate::store::{Catalog, Generation, Kind, ServerQuota, Store, StoreId, Usage};
@@ -42,16 +43,25 @@ pub struct State {
     /// Where limits are so close that compressed sizes matter.
     pub tight: Tight,
     /// Effects that are going to be one journal entry: see [`super::alone`].
-    pub group: Option<Vec<Effect>>,
-    /// What the group's end tells.
-    pub untold: Vec<Untold>,
+    pub group: Option<Box<Group>>,
     pub watches: Arc<Watches>,
 }
+
+/// Values from this size on are dropped outside the lock.
+const LARGE_VALUE_BYTES: usize = 64 * 1024;
 
 /// Something large that a change made superfluous; dropped outside the lock.
 #[derive(Default)]
 pub struct Leftovers {
     layers: Vec<super::overlay::Layer>,
+    entries: Vec<Entry>,
+    group: Option<Box<Group>>,
+}
+
+impl Leftovers {
+    pub fn take_group(&mut self, group: Box<Group>) {
+        self.group = Some(group);
+    }
 }
 
 impl State {
@@ -70,7 +80,6 @@ impl State {
             is_bounded: false,
             tight: Tight::default(),
             group: None,
-            untold: Vec::new(),
             watches: Arc::default(),
         }
     }
@@ -100,7 +109,8 @@ impl State {
         self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
     }
 
-    /// Makes an effect visible. `replaced` is the weight of the record that lay at the key of a put or a remove.
+    /// Makes an effect visible. `replaced` is the weight of the record that lay at the key of a put or a remove. While a
+    /// group is open, what it takes to take the effect back is kept with the group.
     pub fn apply(&mut self, seq: Seq, effect: Effect, replaced: Option<Weight>, leftovers: &mut Leftovers) {
         match effect {
             Effect::Put { generation, key, value, expires_at_ms } => {
@@ -112,27 +122,30 @@ impl State {
                 if self.watches.any()
                     && let Some(store) = self.catalog.holding(generation)
                 {
-                    self.watches.note_put(store.id, &key);
+                    self.note_for_watchers(Noted::Put(store.id, key.clone()));
                 }
-                self.enter(generation, &key, Entry { version: seq, live: Some(live) });
+                let entry = Entry { version: seq, live: Some(live) };
+                self.enter(generation, &key, entry, replaced, leftovers);
             }
             Effect::Remove { generation, key } => {
                 self.catalog.change_usage(generation, |usage| {
                     replaced.into_iter().for_each(|weight| usage.subtract(weight));
                 });
-                self.enter(generation, &key, Entry { version: seq, live: None });
+                self.enter(generation, &key, Entry { version: seq, live: None }, replaced, leftovers);
             }
             Effect::Define { store, generation, definition } => {
+                let before = self.catalog.get(store).cloned().map(Box::new);
+                self.keep_undo(Step::Define { store, before });
                 self.define(seq, store, generation, &definition, Usage::default());
             }
             Effect::Drop { store } => {
                 if let Some(store) = self.catalog.remove(store) {
-                    self.retire(store.generation, leftovers);
+                    self.retire(store, leftovers);
                 }
             }
             Effect::Flush { store, generation } => {
                 if let Some(mut store) = self.catalog.get(store).cloned() {
-                    self.retire(store.generation, leftovers);
+                    self.retire(store.clone(), leftovers);
                     store.generation = generation;
                     store.usage = Usage::default();
                     store.born = seq;
@@ -141,26 +154,62 @@ impl State {
                 }
             }
             Effect::Swap { a, b } => {
-                if let (Some(mut a), Some(mut b)) =
-                    (self.catalog.get(a).cloned(), self.catalog.get(b).cloned())
-                {
-                    std::mem::swap(&mut a.generation, &mut b.generation);
-                    std::mem::swap(&mut a.usage, &mut b.usage);
-                    (a.born, b.born) = (seq, seq);
-                    self.catalog.insert(a);
-                    self.catalog.insert(b);
+                if let Some(born) = self.swap([a, b], [seq, seq]) {
+                    self.keep_undo(Step::Swap { stores: [a, b], born });
                 }
             }
         }
     }
 
+    /// Swaps what two stores hold, if both are there; gives what had given them their contents before.
+    pub fn swap(&mut self, [a, b]: [StoreId; 2], born: [Seq; 2]) -> Option<[Seq; 2]> {
+        let (mut a, mut b) = (self.catalog.get(a)?.clone(), self.catalog.get(b)?.clone());
+        let before = [a.born, b.born];
+        std::mem::swap(&mut a.generation, &mut b.generation);
+        std::mem::swap(&mut a.usage, &mut b.usage);
+        [a.born, b.born] = born;
+        self.catalog.insert(a);
+        self.catalog.insert(b);
+        Some(before)
+    }
+
     /// Notes the last change of a key. What a checkpoint is about to write of it is outdated then.
-    fn enter(&mut self, generation: Generation, key: &[u8], entry: Entry) {
-        if self.active.insert(generation, key, entry)
+    fn enter(
+        &mut self,
+        generation: Generation,
+        key: &[u8],
+        entry: Entry,
+        replaced: Option<Weight>,
+        leftovers: &mut Leftovers,
+    ) {
+        let before = self.active.insert(generation, key, entry);
+        if before.is_none()
             && let Some(frozen) = &self.frozen
             && let Some(Entry { live: Some(live), .. }) = frozen.overlay.get(generation, key)
         {
             live.outdate();
+        }
+        if let Some(group) = &mut self.group {
+            let key = Name::from_slice(key);
+            group.undo.keep(Step::Record { generation, key, before, replaced });
+        } else if let Some(before) = before
+            && before.live.as_ref().is_some_and(|live| live.value.len() >= LARGE_VALUE_BYTES)
+        {
+            leftovers.entries.push(before);
+        }
+    }
+
+    fn keep_undo(&mut self, step: Step) {
+        if let Some(group) = &mut self.group {
+            group.undo.keep(step);
+        }
+    }
+
+    /// Tells watchers at once or, while a group is open, once it is sure that the group happens.
+    pub fn note_for_watchers(&mut self, noted: Noted) {
+        match &mut self.group {
+            Some(group) => group.noted.push(noted),
+            None => self.watches.note(&noted),
         }
     }
 
@@ -197,7 +246,7 @@ impl State {
         self.note_bounds();
     }
 
-    fn note_bounds(&mut self) {
+    pub fn note_bounds(&mut self) {
         self.is_bounded =
             self.server_quota.is_bounded() || self.catalog.iter().any(|store| store.quota.is_bounded());
         if !self.is_bounded {
@@ -223,9 +272,14 @@ impl State {
         }
     }
 
-    fn retire(&mut self, generation: Generation, leftovers: &mut Leftovers) {
-        self.retired.push(generation);
-        leftovers.layers.extend(self.active.remove_layer(generation));
+    /// Gives up what a store holds.
+    fn retire(&mut self, store: Store, leftovers: &mut Leftovers) {
+        self.retired.push(store.generation);
+        let layer = self.active.remove_layer(store.generation);
+        match &mut self.group {
+            Some(group) => group.undo.keep(Step::Retire { store: Box::new(store), layer }),
+            None => leftovers.layers.extend(layer),
+        }
     }
 }
 

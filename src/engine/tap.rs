@@ -207,6 +207,11 @@ impl News {
         }
     }
 
+    /// What somebody wants to know.
+    pub(super) fn wanted(&self) -> Classes {
+        self.wanted
+    }
+
     /// Whether changes of followed stores are to be noted.
     pub(super) fn wants_values(&self) -> bool {
         self.wanted.contains(Classes::VALUES)
@@ -285,16 +290,15 @@ impl Listening {
 
     /// Tells now or, while a group is open, when it ends.
     pub(super) fn tell_or_keep(&self, state: &mut State, seq: Seq, news: News) {
-        if state.group.is_none() {
-            self.tell(seq, &state.catalog, &news);
-        } else if !news.is_empty() {
-            state.untold.push(Untold::News(news));
+        match &mut state.group {
+            None => self.tell(seq, &state.catalog, &news),
+            Some(group) if !news.is_empty() => group.untold.push(Untold::News(news)),
+            Some(_) => {}
         }
     }
 
     /// Tells what a group kept: first what it changed, all together, then what happened, in its order.
-    pub(super) fn tell_kept(&self, state: &mut State, seq: Seq) {
-        let mut untold = std::mem::take(&mut state.untold);
+    pub(super) fn tell_kept(&self, state: &State, seq: Seq, mut untold: Vec<Untold>) {
         let mut changes = News::default();
         for one in &mut untold {
             if let Untold::News(news) = one {
@@ -339,13 +343,17 @@ impl Engine {
     /// Says something at the end of the group that this thread runs, between the news of its commands. It is told the
     /// sequence number that it must not overtake.
     pub fn say_at_end(&self, say: impl FnOnce(Seq) + Send + Sync + 'static) {
-        self.write_state().untold.push(Untold::Said(Box::new(say)));
+        if let Some(group) = &mut self.write_state().group {
+            group.untold.push(Untold::Said(Box::new(say)));
+        }
     }
 
     /// Tells of a transaction that changed nothing.
     pub(super) fn tell_of_reading(&self, news: News) {
         if is_alone() {
-            self.write_state().untold.push(Untold::News(news));
+            if let Some(group) = &mut self.write_state().group {
+                group.untold.push(Untold::News(news));
+            }
         } else {
             self.listening.tell(0, &self.read_state().catalog, &news);
         }

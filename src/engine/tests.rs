@@ -182,7 +182,7 @@ proptest! {
                 }
                 Step::Swap(a, b) => {
                     let (a, b) = (StoreId::from(a), StoreId::from(b));
-                    engine.write(now_ms, &[], |txn| txn.swap(a, b)).unwrap();
+                    engine.write(now_ms, &[], |txn| txn.swap(a, b, Default::default())).unwrap();
                     let swapped = |store| if store == a { b } else if store == b { a } else { store };
                     model = model.into_iter().map(|((store, name), value)| ((swapped(store), name), value)).collect();
                 }

@@ -6,7 +6,7 @@
 //! trip, run the same function, and submit its effects.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -18,6 +18,7 @@ use super::lmdb::DiskRecord;
 use super::overlay::Entry;
 use super::state::State;
 use super::tap::{Classes, Event, Listening, News, kept};
+use super::watch::Noted;
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
 use crate::limits::{ASIDE_BYTES, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -415,6 +416,8 @@ pub(super) struct Changes {
     /// Positions of the effects that put a record as it is, but for its expiry.
     redated: SmallVec<[usize; 1]>,
     pub(super) news: News,
+    /// What those have to know who watch a key in a store that is swapped.
+    pub(super) swapped: Vec<Noted>,
     /// What records take that have been weighed already, by the position of their effects, in rising order.
     pub(super) weights: Vec<(usize, u64)>,
 }
@@ -541,6 +544,14 @@ impl<'t> WriteTxn<'t> {
     /// Says that all records are gone, even if there were none.
     pub fn notify_flush(&mut self) {
         self.changes.news.note_stores_changed();
+    }
+
+    /// Takes back everything that the command has done so far: for a command that answers without an error that it does
+    /// nothing after all.
+    pub fn take_back(&mut self) {
+        let origin = self.changes.news.origin;
+        *self.changes = Changes::new(self.changes.news.wanted());
+        self.changes.news.origin = origin;
     }
 
     /// Says which connection the transaction is for.
@@ -672,9 +683,11 @@ impl<'t> WriteTxn<'t> {
         filled.map(|store| store.id).collect()
     }
 
-    /// Swaps the contents of two stores.
-    pub fn swap(&mut self, a: StoreId, b: StoreId) -> Result<(), Error> {
+    /// Swaps the contents of two stores. `untouched` are the watched names that have a record in neither of them: for all
+    /// others a swap is a change.
+    pub fn swap(&mut self, a: StoreId, b: StoreId, untouched: HashSet<Bytes>) -> Result<(), Error> {
         let (generation_a, generation_b) = (self.generation(a)?, self.generation(b)?);
+        self.changes.swapped.push(Noted::Swap([a, b], untouched));
         if a != b {
             [a, b].into_iter().for_each(|store| self.tell_followers(store, || Some(What::Swap)));
             self.changes.push(Effect::Swap { a, b }, None);

@@ -22,7 +22,7 @@ use crate::store::{Key, StoreId};
 /// Who watches which key.
 #[derive(Debug, Default)]
 pub struct Watches {
-    /// Watchers. Who takes the engine's lock after one has had it sees him.
+    /// Watchers. A thread that acquires the engine's lock after a watcher has had it is guaranteed to see that watcher.
     count: AtomicUsize,
     keys: Mutex<HashMap<(StoreId, Bytes), Watched>>,
 }
@@ -31,6 +31,15 @@ pub struct Watches {
 struct Watched {
     watchers: usize,
     puts: u64,
+}
+
+/// What watchers have to know of a change.
+#[derive(Debug)]
+pub enum Noted {
+    /// A record was put at a key.
+    Put(StoreId, Bytes),
+    /// Two stores swapped what they hold; with the names without a record in both.
+    Swap([StoreId; 2], HashSet<Bytes>),
 }
 
 /// Someone's watch on a key; it ends when this is dropped.
@@ -57,8 +66,16 @@ impl Watches {
         self.count.load(Ordering::Relaxed) > 0
     }
 
+    /// Tells whoever watches a key that is concerned.
+    pub fn note(&self, noted: &Noted) {
+        match noted {
+            Noted::Put(store, key) => self.note_put(*store, key),
+            Noted::Swap(stores, untouched) => self.note_swap(*stores, untouched),
+        }
+    }
+
     /// A record is put.
-    pub fn note_put(&self, store: StoreId, key: &Bytes) {
+    fn note_put(&self, store: StoreId, key: &Bytes) {
         if let Some(watched) = self.keys.lock().get_mut(&(store, key.clone())) {
             watched.puts += 1;
         }
@@ -71,7 +88,7 @@ impl Watches {
     }
 
     /// Two stores swap what they hold. `untouched`: names without a record in both.
-    pub fn note_swap(&self, stores: [StoreId; 2], untouched: &HashSet<Bytes>) {
+    fn note_swap(&self, stores: [StoreId; 2], untouched: &HashSet<Bytes>) {
         for ((store, name), watched) in self.keys.lock().iter_mut() {
             if stores.contains(store) && !untouched.contains(name) {
                 watched.puts += 1;

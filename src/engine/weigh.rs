@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::effect::Effect;
+use super::overlay::Entry;
 use super::quota::{Excess, Scope, judge};
 use super::state::State;
 use super::txn::Changes;
@@ -117,17 +118,39 @@ impl State {
         // what became tight with the server before has been weighed as it came
         layers.retain(|generation| !self.tight.holds(*generation));
         for generation in layers {
-            let mut keys = Vec::new();
-            for overlay in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.overlay)] {
-                let layer = overlay.and_then(|overlay| overlay.layer(generation));
-                let entries = layer.into_iter().flat_map(|layer| layer.iter());
-                let unsettled = entries
-                    .filter(|(_, entry)| entry.live.as_ref().is_some_and(|live| live.settled().is_none()));
-                keys.extend(unsettled.map(|(key, _)| Bytes::copy_from_slice(key)));
-            }
+            let keys = self.unsettled(generation);
             self.tight.unweighed.insert(generation, keys);
         }
         self.tight.server |= scope == Scope::Server;
+    }
+
+    /// Keys in memory whose records have not been weighed.
+    fn unsettled(&self, generation: Generation) -> Vec<Bytes> {
+        let mut keys = Vec::new();
+        for overlay in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.overlay)] {
+            let layer = overlay.and_then(|overlay| overlay.layer(generation));
+            let entries = layer.into_iter().flat_map(|layer| layer.iter());
+            let unsettled =
+                entries.filter(|(_, entry)| entry.live.as_ref().is_some_and(|live| live.settled().is_none()));
+            keys.extend(unsettled.map(|(key, _)| Bytes::copy_from_slice(key)));
+        }
+        keys
+    }
+
+    /// The records of a generation are there again: the notes on them may have been dropped meanwhile.
+    pub(super) fn weigh_anew(&mut self, generation: Generation) {
+        if self.tight.holds(generation) {
+            let keys = self.unsettled(generation);
+            self.tight.unweighed.insert(generation, keys);
+        }
+    }
+
+    /// The same for the record at one key.
+    pub(super) fn weigh_key_anew(&mut self, generation: Generation, key: &[u8]) {
+        let is_unsettled = |entry: &Entry| entry.live.as_ref().is_some_and(|live| live.settled().is_none());
+        if self.tight.holds(generation) && self.entry(generation, key).is_some_and(is_unsettled) {
+            self.tight.unweighed.entry(generation).or_default().push(Bytes::copy_from_slice(key));
+        }
     }
 
     /// Some of what is not weighed; forgets what is, or has gone.

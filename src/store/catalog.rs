@@ -117,6 +117,11 @@ impl Catalog {
         self.next_id = self.next_id.max(next_id);
     }
 
+    /// Takes back which number the next named store gets: the stores that had got one since were taken back, too.
+    pub fn restore_next_id(&mut self, next_id: StoreId) {
+        self.next_id = next_id;
+    }
+
     /// Adds a store or replaces the one of that number.
     pub fn insert(&mut self, store: Store) {
         self.remove(store.id);

@@ -104,6 +104,7 @@ use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
 pub use self::failing::FailingDisk;
+pub use self::format::ENTRY_BYTES_MAX;
 pub use self::inspect::{Inspection, SegmentReport, inspect};
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
@@ -136,6 +137,8 @@ pub struct Options {
     pub spares_min: usize,
     /// Segments kept for reuse once they are released.
     pub spares_max: usize,
+    /// Longest entry that is taken, up to [`ENTRY_BYTES_MAX`].
+    pub entry_bytes_max: usize,
     /// Let the log end where entries are lost, instead of refusing to open. What follows them is destroyed.
     pub salvage: bool,
     pub disk: Arc<dyn Disk>,
@@ -148,6 +151,7 @@ impl Default for Options {
             segment_bytes: 16 * 1024 * 1024,
             spares_min: 2,
             spares_max: 8,
+            entry_bytes_max: ENTRY_BYTES_MAX,
             salvage: false,
             disk: Arc::new(RealDisk),
         }
@@ -229,7 +233,8 @@ impl Journal {
 
         let mut settled = settle(survey, &disk, dir, options.segment_bytes)?;
         let (spares, discarded) = (take(&mut settled.spares), take(&mut settled.discarded));
-        let plan = Plan::new(last, Stock { spares, discarded, ..Stock::default() });
+        let stock = Stock { spares, discarded, ..Stock::default() };
+        let plan = Plan::new(last, stock, options.entry_bytes_max.min(ENTRY_BYTES_MAX));
         let core = Arc::new(Core::new(dir.to_owned(), options, last, plan, settled));
         core.begin(last)?;
         let journal = Journal { core, threads: Mutex::default() };
@@ -242,6 +247,17 @@ impl Journal {
     /// number, one more than the last. Copies memory and nothing else. A refused entry leaves nothing.
     pub fn append(&self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
         self.core.append(encode)
+    }
+
+    /// Longest entry that is taken.
+    pub fn entry_bytes_max(&self) -> usize {
+        self.core.options.entry_bytes_max.min(ENTRY_BYTES_MAX)
+    }
+
+    /// Refuses an entry that would be too long, before anybody makes it.
+    pub fn check_entry(&self, bytes: usize) -> Result<(), Fault> {
+        let limit = self.entry_bytes_max();
+        if bytes > limit { Err(Fault::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
     /// The last entry taken.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::format::{ENTRY_BYTES_MAX, ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+use super::format::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
 use super::segment::Segment;
 use super::waiters::Identity;
 use super::{Fault, Seq};
@@ -43,16 +43,21 @@ impl Batch {
     }
 
     /// Writes an entry, with its length, behind the others. It belongs to the batch once it is accepted.
-    fn encode(&mut self, seq: Seq, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<&mut Self, Fault> {
+    fn encode(
+        &mut self,
+        seq: Seq,
+        bytes_max: usize,
+        encode: impl FnOnce(Seq, &mut Vec<u8>),
+    ) -> Result<&mut Self, Fault> {
         self.frame.truncate(self.end);
         self.frame.extend([0; ENTRY_HEADER_BYTES]);
         let start = self.frame.len();
         encode(seq, &mut self.frame);
         assert!(self.frame.len() >= start, "an encoder only appends");
         let bytes = self.frame.len() - start;
-        if bytes > ENTRY_BYTES_MAX {
+        if bytes > bytes_max {
             self.frame.truncate(self.end);
-            return Err(Fault::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+            return Err(Fault::TooLarge { bytes, limit: bytes_max });
         }
         self.frame[start - ENTRY_HEADER_BYTES..start].copy_from_slice(&(bytes as u32).to_be_bytes());
         Ok(self)
@@ -98,6 +103,7 @@ pub struct Plan {
     pub stock: Stock,
     /// Why nothing is taken any more.
     pub refusal: Option<Fault>,
+    entry_bytes_max: usize,
     last: Seq,
     /// Bytes that the segment of the current batch still takes.
     room: u64,
@@ -108,8 +114,9 @@ pub struct Plan {
 
 impl Plan {
     /// The first entry gets the number after `last`, and goes to the first spare.
-    pub fn new(last: Seq, stock: Stock) -> Plan {
-        Plan { stock, refusal: None, last, room: 0, full: Vec::new(), current: Batch::new(None, Vec::new()) }
+    pub fn new(last: Seq, stock: Stock, entry_bytes_max: usize) -> Plan {
+        let current = Batch::new(None, Vec::new());
+        Plan { stock, refusal: None, entry_bytes_max, last, room: 0, full: Vec::new(), current }
     }
 
     /// Takes an entry, or refuses it and keeps nothing of it.
@@ -119,7 +126,7 @@ impl Plan {
         }
         let seq = self.last + 1;
         let start = self.current.end;
-        let entry_bytes = self.current.encode(seq, encode)?.frame.len() - start;
+        let entry_bytes = self.current.encode(seq, self.entry_bytes_max, encode)?.frame.len() - start;
         let cost = cost(entry_bytes);
         if cost > self.room
             && let Err(fault) = self.next_segment(cost, start)
@@ -139,8 +146,8 @@ impl Plan {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
-        if bytes > ENTRY_BYTES_MAX {
-            return Err(Fault::TooLarge { bytes, limit: ENTRY_BYTES_MAX });
+        if bytes > self.entry_bytes_max {
+            return Err(Fault::TooLarge { bytes, limit: self.entry_bytes_max });
         }
         let fits = self.fits(bytes);
         match &self.stock.shortage {
@@ -241,7 +248,7 @@ fn cost(entry_bytes: usize) -> u64 {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::super::disk::DiskFile;
-    use super::super::format::FRAMES_AT;
+    use super::super::format::{ENTRY_BYTES_MAX, FRAMES_AT};
     use super::super::segment::Name;
     use super::*;
 
@@ -263,7 +270,7 @@ mod tests {
             let name = Name { id, salt: 0 };
             Arc::new(Segment { name, bytes: FRAMES_AT + capacity, file: Arc::new(NoFile) })
         });
-        Plan::new(0, Stock { spares: spares.collect(), ..Stock::default() })
+        Plan::new(0, Stock { spares: spares.collect(), ..Stock::default() }, ENTRY_BYTES_MAX)
     }
 
     fn push(plan: &mut Plan, bytes: usize) -> Result<Seq, Fault> {
