@@ -14,6 +14,7 @@ pub mod config;
 pub mod document;
 pub mod engine;
 pub mod error;
+mod files;
 pub mod http;
 pub mod limits;
 pub mod net;

@@ -1,13 +1,12 @@
 //! The file of users: one line each, `user NAME rules…`, as ACL LIST shows them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use super::selector::has_spaces;
 use super::{Grammar, User, join_selectors};
+use crate::files;
 
 /// Reads users. Fails with everything that is wrong, in Redis's words, each with `path` and the number of its line.
 pub fn parse(text: &[u8], path: &str, grammar: Grammar) -> Result<BTreeMap<String, User>, String> {
@@ -45,38 +44,16 @@ pub fn parse_line(line: &[u8], grammar: Grammar) -> Result<Option<(String, User)
     if errors.is_empty() { Ok(Some((name.to_owned(), user))) } else { Err(errors) }
 }
 
-/// Writes lines in the place of what a file holds, all or nothing, and makes them durable. Only its owner may read a new
-/// file; one that is there keeps its permissions.
+/// Writes lines in the place of what a file holds.
 pub fn save(path: &Path, lines: &[Vec<u8>]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
-    let beside = path.with_file_name(name);
-    let outcome = write_and_rename(path, &beside, lines);
-    if outcome.is_err() {
-        // the file itself is untouched; what was begun beside it is of no use
-        let _ = fs::remove_file(&beside);
-    }
-    outcome
-}
-
-fn write_and_rename(path: &Path, beside: &PathBuf, lines: &[Vec<u8>]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
-    if let Ok(current) = fs::metadata(path) {
-        file.set_permissions(current.permissions())?;
-    }
-    for line in lines {
-        file.write_all(line)?;
-        file.write_all(b"\n")?;
-    }
-    file.sync_all()?;
-    fs::rename(beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    let text: Vec<u8> = lines.iter().flat_map(|line| line.iter().copied().chain([b'\n'])).collect();
+    files::replace(path, &text)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::vocabulary::tests::SOME;

@@ -213,6 +213,12 @@ impl Selector {
             self.remember(words.name(id), allowed);
             return Ok(());
         }
+        if let Some(absent) = std::str::from_utf8(name).ok().map(str::to_ascii_lowercase)
+            && words.is_absent(&absent)
+        {
+            self.remember(&absent, allowed);
+            return Ok(());
+        }
         // a first argument, which can only be allowed
         let bar = name.iter().rposition(|&byte| byte == b'|').filter(|_| allowed);
         let (command, argument) = name.split_at(bar.ok_or(RuleError::UnknownCommand)?);
@@ -443,12 +449,20 @@ mod tests {
             ("store=a STORE=b* store=a", "resetchannels store=a store=b* -@all"),
             ("store=a allstores", "resetchannels -@all"),
             ("resetstores", "resetchannels resetstores -@all"),
+            // commands that only Redis has
+            ("+@all -HSET +cluster|info -hset", "resetchannels +@all +cluster|info -hset"),
         ] {
             let made = selector(rules);
             assert_eq!(made.description().escape_ascii().to_string(), shown, "{rules}");
             assert_eq!(selector(shown).description(), made.description(), "{rules}");
             assert_eq!(selector(shown).commands, made.commands, "{rules}");
         }
+    }
+
+    #[test]
+    fn rules_about_absent_commands_change_nothing_that_there_is() {
+        assert!(selector("~* &* +@all -hset").is_unrestricted());
+        assert_eq!(selector("+get +hset").commands, selector("+get").commands);
     }
 
     #[test]

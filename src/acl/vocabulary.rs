@@ -1,6 +1,6 @@
 //! The commands that rules can name, told once by whoever has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The number of a command or subcommand: from 0, without gaps.
 pub type CommandId = usize;
@@ -35,6 +35,8 @@ pub struct Vocabulary {
     /// By number. A subcommand (`config|get`) stands behind its container.
     names: Vec<&'static str>,
     by_name: HashMap<&'static str, CommandId>,
+    /// Commands of Redis's that there aren't here. Rules may name them, as those written for a Redis do, to no effect.
+    absent: HashSet<&'static str>,
     /// Those of [`CATEGORIES`], and behind them those that only we have.
     categories: Vec<(&'static str, Vec<CommandId>)>,
 }
@@ -55,13 +57,23 @@ impl Vocabulary {
             }
         }
         let by_name = names.iter().enumerate().map(|(id, name)| (*name, id)).collect();
-        Vocabulary { names, by_name, categories }
+        Vocabulary { names, by_name, absent: HashSet::new(), categories }
     }
 
     /// The command or subcommand of a full name, in any case.
     pub fn find(&self, name: &[u8]) -> Option<CommandId> {
         let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
         self.by_name.get(name.as_str()).copied()
+    }
+
+    /// The same, and these commands that rules may name although they are absent.
+    pub fn with_absent(self, absent: impl Iterator<Item = &'static str>) -> Vocabulary {
+        Vocabulary { absent: absent.collect(), ..self }
+    }
+
+    /// Whether a full name in lower case is that of an absent command or subcommand.
+    pub fn is_absent(&self, name: &str) -> bool {
+        self.absent.contains(name)
     }
 
     pub fn name(&self, id: CommandId) -> &'static str {
@@ -144,7 +156,9 @@ pub mod tests {
             ("select", &["fast", "connection"]),
             ("set", &["write", "string", "slow"]),
         ];
-        Vocabulary::new(all.into_iter().map(|(name, categories)| (name, categories.to_vec())))
+        let vocabulary =
+            Vocabulary::new(all.into_iter().map(|(name, categories)| (name, categories.to_vec())));
+        vocabulary.with_absent(["hset", "cluster|info"].into_iter())
     });
 
     #[test]

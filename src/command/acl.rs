@@ -570,6 +570,36 @@ mod tests {
     }
 
     #[test]
+    fn the_log_tells_the_command_that_the_client_sent() {
+        let (mut h, mut administrator) = with_user("~a +get +multi +exec +eval");
+        h.run(r#"EVAL "return redis.call('get', 'b')" 0"#);
+        h.expect(&[("MULTI", "OK"), ("GET a", "QUEUED")]);
+        h.swap(&mut administrator);
+        let log = shown(&h.run("ACL LOG 1"));
+        assert!(log.contains(r#""context": "lua""#) && log.contains(" cmd=eval "), "{log}");
+        h.expect(&[("ACL SETUSER ada resetkeys", "OK")]);
+        h.swap(&mut administrator);
+        h.run("EXEC");
+        h.swap(&mut administrator);
+        let log = shown(&h.run("ACL LOG 1"));
+        assert!(log.contains(r#""context": "multi""#) && log.contains(" cmd=exec "), "{log}");
+    }
+
+    /// Rules that were written for a Redis.
+    #[test]
+    fn rules_may_name_commands_that_only_redis_has() {
+        let mut h = Harness::new();
+        let rules = "on nopass ~* +@all -hset +cluster|info +readonly +fcall -xadd";
+        h.expect(&[(&format!("ACL SETUSER ada {rules}"), "OK")]);
+        let list = shown(&h.run("ACL LIST"));
+        assert!(list.contains("+@all -hset +cluster|info +readonly +fcall -xadd"), "{list}");
+        h.expect(&[(
+            "ACL SETUSER ada +nonsense",
+            "-ERR Error in ACL SETUSER modifier '+nonsense': Unknown command or category name in ACL",
+        )]);
+    }
+
+    #[test]
     fn dry_runs() {
         let (mut h, mut administrator) = with_user("%R~r +get +set +select store=orders");
         h.swap(&mut administrator);

@@ -44,6 +44,11 @@ static ABSENT: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| 
         .collect()
 });
 
+/// The full names of Redis's commands and subcommands that are absent.
+pub fn absent() -> impl Iterator<Item = &'static str> {
+    ABSENT.keys().copied()
+}
+
 /// What a client hears that sends a command of Redis's which is absent; none for a command that Redis doesn't have
 /// either. The beginning is that of Redis's own answer, since clients look for it.
 pub fn refusal(name: &str) -> Option<String> {

@@ -4,14 +4,13 @@
 //! at its default. Users are described as ACL LIST describes them. Comments, order and spelling of everything else stay.
 //! The new file is complete and on disk before it takes the place of the old one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use super::{SETTINGS, Settings};
+use crate::files;
 
 /// Rewrites a settings file; `users` are lines for its `user`, none if another file has them. Fails with a sentence, and
 /// the file is as it was.
@@ -21,7 +20,7 @@ pub fn rewrite(path: &Path, settings: &Settings, users: Option<&[String]>) -> Re
     if rewritten == text {
         return Ok(());
     }
-    replace(path, rewritten.as_bytes()).map_err(|error| error.to_string())
+    files::replace(path, rewritten.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// The text of the file with the settings as they are now.
@@ -82,31 +81,6 @@ fn written(text: &str, before: Option<&Value>) -> Value {
             _ => Value::from(text),
         },
     }
-}
-
-/// Puts a file in the place of another, whole or not at all, with its permissions.
-fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    // where a link points to, so that it stays one
-    let path = fs::canonicalize(path)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".rewritten");
-    let beside: PathBuf = path.with_file_name(name);
-    let outcome = write_durably(&beside, &path, contents);
-    if outcome.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    outcome
-}
-
-fn write_durably(beside: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {
-    // it may hold a password: nobody else reads it, not even while it is new
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
-    file.set_permissions(fs::metadata(path)?.permissions())?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    fs::rename(beside, path)?;
-    // the rename itself lasts once the folder is synced
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -9,10 +9,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The format of the directory that this version writes.
 const FORMAT: u32 = 1;
+/// Only the owner has anything to do with what is in a directory.
+const PRIVATE: u32 = 0o700;
 const MARK: &str = "larder data directory, format ";
 
 /// Why a directory can't be used.
@@ -50,7 +53,10 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     check_mark(dir)?;
     let lock = lock(dir)?;
     write_mark(dir).map_err(failed)?;
-    create_durably(&dir.join("journal")).map_err(failed)?;
+    let journal = dir.join("journal");
+    create_durably(&journal).map_err(failed)?;
+    // earlier versions let everybody read what is in it
+    fs::set_permissions(&journal, fs::Permissions::from_mode(PRIVATE)).map_err(failed)?;
     sync(dir).map_err(failed)?;
     Ok(lock)
 }
@@ -83,7 +89,7 @@ fn create_durably(dir: &Path) -> io::Result<()> {
     }
     let parent = dir.parent().unwrap_or(Path::new(""));
     create_durably(parent)?;
-    fs::create_dir(dir)?;
+    fs::DirBuilder::new().mode(PRIVATE).create(dir)?;
     sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
@@ -153,6 +159,27 @@ fn write_mark(dir: &Path) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_reads_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        drop(claim(&path).unwrap());
+        fs::set_permissions(path.join("journal"), fs::Permissions::from_mode(0o755)).unwrap();
+        drop(claim(&path).unwrap());
+        assert_eq!((mode(&path), mode(&path.join("journal"))), (0o700, 0o700));
+        drop(begin(&dir.path().join("backup")).unwrap());
+        assert_eq!(mode(&dir.path().join("backup")), 0o700);
+        crate::engine::Engine::open(crate::engine::Options::new(&path)).unwrap().close().unwrap();
+        for folder in ["journal", "lmdb"] {
+            assert_eq!(mode(&path.join(folder)), 0o700, "{folder}");
+            for file in fs::read_dir(path.join(folder)).unwrap() {
+                let file = file.unwrap().path();
+                assert_eq!(mode(&file), 0o600, "{}", file.display());
+            }
+        }
+    }
 
     #[test]
     fn a_directory_is_claimed_once() {

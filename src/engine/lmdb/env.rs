@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use heed::types::Bytes as Raw;
@@ -69,7 +70,9 @@ impl Tables {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             cleared => cleared,
         };
-        cleared.and_then(|()| fs::create_dir(&unfinished)).map_err(heed::Error::Io)?;
+        cleared
+            .and_then(|()| fs::DirBuilder::new().mode(0o700).create(&unfinished))
+            .map_err(heed::Error::Io)?;
         drop(Tables::open(&unfinished, map_bytes)?);
         let sync = |dir: &Path| File::open(dir)?.sync_all();
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
