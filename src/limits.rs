@@ -137,10 +137,17 @@ pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes, and most headers, that an HTTP request may have before its body.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 64;
-/// Most connections to the HTTP port, where the process may open enough descriptors; further ones wait to be accepted.
+/// Most connections to the HTTP port, where the process may open enough descriptors; further ones are refused, but for health
+/// checks.
 pub const HTTP_CONNECTIONS_MAX: usize = 512;
+/// Of the connections to the HTTP port, so many in a hundred may come from one address.
+pub const HTTP_ADDRESS_PERCENT: usize = 75;
+/// Connections beyond those, which are let in for health checks and figures only; when there are more, the oldest goes.
+pub const HTTP_CROWDED_MAX: usize = 32;
 /// Most HTTP requests that are worked on at once; further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 32;
+/// Threads that run them, and that make figures, for which requests need not wait.
+pub const HTTP_THREADS_MAX: usize = HTTP_REQUESTS_MAX + 4;
 /// Most streams of changes at once, fewer than there may be connections.
 pub const FOLLOWERS_MAX: usize = 256;
 /// Most bytes that a stream of changes puts together before it sends them, but for its last event.
@@ -226,7 +233,7 @@ const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES
 const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
 // A command holds two read transactions at the most, and so does a network thread; the engine's own threads have the rest.
-const _: () = assert!(2 * (LONG_COMMANDS_MAX + HTTP_REQUESTS_MAX + IO_THREADS_MAX) + 64 <= LMDB_READERS_MAX);
+const _: () = assert!(2 * (LONG_COMMANDS_MAX + HTTP_THREADS_MAX + IO_THREADS_MAX) + 64 <= LMDB_READERS_MAX);
 const _: () = assert!(LONG_COMMANDS_MAX >= IO_THREADS_MAX);
-const _: () = assert!(FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);
+const _: () = assert!(HTTP_CROWDED_MAX + FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);
 const _: () = assert!(UNREAD_BYTES_SOFT <= UNREAD_BYTES_MAX);

@@ -224,3 +224,55 @@ fn the_api_is_as_its_openapi_file_says() {
     run(&mut command);
     assert_eq!(api.ask("GET /healthz", &[], "").status, 200);
 }
+
+#[test]
+fn while_a_script_keeps_everybody_waiting_http_says_so_and_health_goes_on() {
+    let (server, port) = larder_with_http(&["--busy-reply-threshold", "50"]);
+    let get = |path: &str| exchange(port, &format!("GET {path} HTTP/1.0\r\n\r\n"));
+    assert!(get("/metrics").contains("\nlarder_records "));
+    let mut script = server.connect();
+    script.send(&support::request(&["EVAL", "while true do end", "0"]));
+    support::wait_for(|| get("/readyz").starts_with("HTTP/1.0 503").then_some(()))
+        .expect("the server is busy");
+    assert!(get("/readyz").contains("a script keeps everybody waiting"));
+    assert!(get("/healthz").starts_with("HTTP/1.0 200"));
+    // more than there are places for requests
+    for _ in 0..40 {
+        let told = get("/api/v1/stores/0/records/key");
+        assert!(told.starts_with("HTTP/1.0 503") && told.contains("\"BUSY\""), "{told}");
+    }
+    let figures = get("/metrics");
+    assert!(
+        figures.starts_with("HTTP/1.0 200") && figures.contains("\nlarder_command_calls_total"),
+        "{figures}"
+    );
+    assert!(!figures.contains("\nlarder_records "));
+    assert_eq!(server.connect().ask("SCRIPT KILL"), support::Reply::ok());
+    support::wait_for(|| get("/readyz").starts_with("HTTP/1.0 200").then_some(()))
+        .expect("the server is ready");
+    assert!(get("/api/v1/stores/0/records/key").starts_with("HTTP/1.0 404"));
+    assert!(get("/metrics").contains("\nlarder_records "));
+}
+
+#[test]
+fn connections_that_keep_all_places_do_not_keep_health_checks_out() {
+    let (_server, port) = larder_with_http(&[]);
+    let get = |path: &str| exchange(port, &format!("GET {path} HTTP/1.0\r\n\r\n"));
+    let mut half_sent: Vec<_> = (0..600).map(|_| support::connect_http(port)).collect();
+    for stream in &mut half_sent {
+        // those that came first among the last may have been ended for the others
+        let _ = stream.write_all(b"GET /api/v1/stores HTTP/1.1\r\nHost: local");
+    }
+    assert!(get("/healthz").starts_with("HTTP/1.0 200"));
+    assert!(get("/readyz").starts_with("HTTP/1.0 200"));
+    let told = get("/api/v1/stores");
+    assert!(told.starts_with("HTTP/1.0 503") && told.contains("too many connections"), "{told}");
+    // it was answered while they were there, not after their time was over
+    let first = &half_sent[0];
+    first.set_nonblocking(true).unwrap();
+    let still_open = first.peek(&mut [0]).unwrap_err();
+    assert_eq!(still_open.kind(), std::io::ErrorKind::WouldBlock);
+    drop(half_sent);
+    support::wait_for(|| get("/api/v1/stores").starts_with("HTTP/1.0 200").then_some(()))
+        .expect("places are free");
+}

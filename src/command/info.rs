@@ -32,26 +32,33 @@ struct Section {
     title: &'static str,
     /// Whether it is shown without being asked for.
     by_default: bool,
+    /// Whether it can be written while a script has the engine.
+    without_engine: bool,
     write: fn(&Server, &mut Fields<'_>),
 }
 
 /// In the order in which they are shown.
 static SECTIONS: &[Section] = &[
-    Section { title: "Server", by_default: true, write: server },
-    Section { title: "Clients", by_default: true, write: clients },
-    Section { title: "Memory", by_default: true, write: memory },
-    Section { title: "Persistence", by_default: true, write: persistence },
-    Section { title: "Stats", by_default: true, write: stats },
-    Section { title: "Replication", by_default: true, write: replication },
-    Section { title: "CPU", by_default: true, write: cpu },
-    Section { title: "Modules", by_default: true, write: |_, _| () },
-    Section { title: "Commandstats", by_default: false, write: command_stats },
-    Section { title: "Errorstats", by_default: true, write: error_stats },
-    Section { title: "Latencystats", by_default: false, write: latency_stats },
-    Section { title: "Cluster", by_default: true, write: |_, fields| fields.add("cluster_enabled", 0) },
-    Section { title: "Keyspace", by_default: true, write: keyspace },
-    Section { title: "Limits", by_default: true, write: limits },
-    Section { title: "Stores", by_default: true, write: stores },
+    Section { title: "Server", by_default: true, without_engine: true, write: server },
+    Section { title: "Clients", by_default: true, without_engine: true, write: clients },
+    Section { title: "Memory", by_default: true, without_engine: true, write: memory },
+    Section { title: "Persistence", by_default: true, without_engine: true, write: persistence },
+    Section { title: "Stats", by_default: true, without_engine: true, write: stats },
+    Section { title: "Replication", by_default: true, without_engine: true, write: replication },
+    Section { title: "CPU", by_default: true, without_engine: true, write: cpu },
+    Section { title: "Modules", by_default: true, without_engine: true, write: |_, _| () },
+    Section { title: "Commandstats", by_default: false, without_engine: true, write: command_stats },
+    Section { title: "Errorstats", by_default: true, without_engine: true, write: error_stats },
+    Section { title: "Latencystats", by_default: false, without_engine: true, write: latency_stats },
+    Section {
+        title: "Cluster",
+        by_default: true,
+        without_engine: true,
+        write: |_, fields| fields.add("cluster_enabled", 0),
+    },
+    Section { title: "Keyspace", by_default: true, without_engine: false, write: keyspace },
+    Section { title: "Limits", by_default: true, without_engine: false, write: limits },
+    Section { title: "Stores", by_default: true, without_engine: false, write: stores },
 ];
 
 fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -61,13 +68,24 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     let shown = SECTIONS
         .iter()
         .filter(|section| all || (default && section.by_default) || asked(section.title))
-        .map(|section| {
-            let mut fields = Fields { text: format!("# {}\r\n", section.title), reader: call.session };
-            (section.write)(call.server, &mut fields);
-            constants(section.title).for_each(|(name, value)| fields.add(name, value));
-            fields.text
-        });
+        .map(|section| written(call.server, call.session, section));
     reply(Reply::Verbatim(shown.collect::<Vec<_>>().join("\r\n").into()))
+}
+
+/// What INFO tells while a script keeps others from the engine: all but what counts records.
+pub fn text_without_engine(server: &Server, reader: &Session) -> String {
+    SECTIONS
+        .iter()
+        .filter(|section| section.without_engine)
+        .map(|section| written(server, reader, section))
+        .collect()
+}
+
+fn written(server: &Server, reader: &Session, section: &Section) -> String {
+    let mut fields = Fields { text: format!("# {}\r\n", section.title), reader };
+    (section.write)(server, &mut fields);
+    constants(section.title).for_each(|(name, value)| fields.add(name, value));
+    fields.text
 }
 
 /// The lines of a section.

@@ -428,7 +428,8 @@ impl Engine {
     }
 
     pub fn status(&self) -> Status {
-        let state = self.read_state();
+        // sizes only, so whoever is alone with the engine need not be waited for
+        let state = self.state.read();
         Status {
             journal: self.journal.status(),
             checkpoint: self.checkpoint.status(),

@@ -37,7 +37,13 @@ impl FromRequest<App> for Ask {
     async fn from_request(request: Request, app: &App) -> Result<Ask, Problem> {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
-        let session = door::enter(&app.server, &parts.headers, peer)?;
+        let session = loop {
+            app.wait_for_script().await?;
+            // a script begins only once this thread has left the engine
+            if let Some(_inside) = app.server.scripts.turnstile.enter(&app.slot) {
+                break door::enter(&app.server, &parts.headers, peer)?;
+            }
+        };
         // inside a nested router the path lacks what was matched already
         let whole = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
         let path = whole.path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;

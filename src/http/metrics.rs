@@ -5,15 +5,21 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::time::Duration;
 
+use axum::extract::{FromRequest, Request, State};
 use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::App;
 use super::ask::Ask;
+use super::door::{self, Peer};
 use super::gate::words;
 use super::problem::{Answer, Problem};
+use crate::command::{info, permission, table};
+use crate::error::Error;
 use crate::resp::Reply;
 
 #[derive(Clone, Copy)]
@@ -179,14 +185,40 @@ static FAMILIES: &[Family] = &[
     },
 ];
 
-pub async fn metrics(ask: Ask) -> Answer {
+/// While a script keeps others from the engine, figures about records are left out.
+pub async fn metrics(State(app): State<App>, request: Request) -> Answer {
+    if app.wait_for_script().await.is_err() {
+        return metrics_without_engine(app, request).await;
+    }
+    let ask = Ask::from_request(request, &app).await?;
     ask.params(&[])?;
     let info = match ask.gate.read(|talk| talk.command(words([b"INFO", b"everything"]))).await? {
         Reply::Verbatim(info) | Reply::Bulk(info) => info,
         _ => return Err(Problem::ours("INFO gave no text")),
     };
+    Ok(told(&String::from_utf8_lossy(&info)))
+}
+
+async fn metrics_without_engine(app: App, request: Request) -> Answer {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let entering = tokio::task::spawn_blocking(move || {
+        let peer = request.extensions().get::<Peer>().copied();
+        let session = door::enter(&app.server, request.headers(), peer)?;
+        let info = table::find(b"info").ok_or(Error::Busy)?;
+        permission::check(&app.server, &session, info, &words([b"INFO"]), permission::context(&session))?;
+        Ok::<String, Problem>(info::text_without_engine(&app.server, &session))
+    });
+    // whose first store has to be looked up in the engine has to wait
+    match tokio::time::timeout(PATIENCE, entering).await {
+        Ok(Ok(info)) => Ok(told(&info?)),
+        Ok(Err(_)) => Err(Problem::ours("the request ended in a panic; the log says more")),
+        Err(_) => Err(Error::Busy.into()),
+    }
+}
+
+fn told(info: &str) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, rendered(&String::from_utf8_lossy(&info))).into_response())
+    (kind, rendered(info)).into_response()
 }
 
 /// The figures of the whole server, by the names that Prometheus knows them by.

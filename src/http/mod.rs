@@ -51,8 +51,11 @@ pub use server::{Running, start};
 
 use crate::command::Server;
 use crate::engine::clock;
+use crate::error::Error;
 use crate::limits::HTTP_REQUESTS_MAX;
+use crate::script::turnstile::Slot;
 use problem::Problem;
+use server::Crowded;
 
 /// How long a request may take from its first byte to the first byte of its answer, its turn included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,12 +66,32 @@ struct App {
     server: Arc<Server>,
     /// A place for each request that is worked on.
     places: Arc<Semaphore>,
+    /// Says whether the HTTP thread asks the engine for something.
+    slot: Arc<Slot>,
+}
+
+impl App {
+    /// Waits as long as a script keeps others from the engine, at most until it makes the server busy.
+    async fn wait_for_script(&self) -> Result<(), Problem> {
+        const STEP: Duration = Duration::from_millis(100);
+        let turnstile = &self.server.scripts.turnstile;
+        while turnstile.is_closed() {
+            if self.server.is_busy() {
+                return Err(Error::Busy.into());
+            }
+            let patience = self.server.busy_in().unwrap_or(STEP).min(STEP);
+            // open or not, the loop looks again
+            let _ = tokio::time::timeout(patience, turnstile.opened()).await;
+        }
+        Ok(())
+    }
 }
 
 /// All routes. `Extension(door::Peer)` says where a request comes from.
 pub fn router(server: Arc<Server>) -> Router {
     let cors = cors(server.config.settings().http_cors_origin.as_deref());
-    let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)) };
+    let slot = server.scripts.turnstile.slot();
+    let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)), slot };
     let store = Router::new()
         .route("/", get(stores::info).patch(stores::set).delete(stores::drop_store))
         .route("/rename", post(stores::rename))
@@ -91,7 +114,6 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/records/{key}/increment", post(records::increment))
         .route("/records/{key}/ttl", put(records::set_ttl));
     let api = Router::new()
-        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/session", get(activity::session))
         .route("/api/v1/stats", get(activity::stats))
         .route("/api/v1/slowlog", get(activity::slow_log).delete(activity::clear_slow_log))
@@ -106,11 +128,13 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/openapi.json", get(openapi))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .merge(api)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "ERR", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "ERR", "this path does not take this method")
         })
+        .layer(middleware::from_fn(refuse_if_crowded))
         .layer(middleware::from_fn_with_state(app.clone(), attend))
         .layer(CompressionLayer::new());
     let router = match cors {
@@ -122,8 +146,28 @@ pub fn router(server: Arc<Server>) -> Router {
 
 /// Lets a bounded number of requests work at once.
 async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
-    let _place = app.places.acquire().await;
-    next.run(request).await
+    const STEP: Duration = Duration::from_millis(100);
+    // one place in the queue, however often it is looked at
+    let mut place = std::pin::pin!(app.places.acquire());
+    loop {
+        if let Ok(_place) = tokio::time::timeout(STEP, place.as_mut()).await {
+            return next.run(request).await;
+        }
+        // those that have the places may wait for a script
+        if app.server.is_busy() {
+            return Problem::from(Error::Busy).into_response();
+        }
+    }
+}
+
+/// A connection beyond the most there may be: whoever watches the server is answered, all others are refused.
+async fn refuse_if_crowded(request: Request, next: Next) -> Response {
+    let is_crowded = request.extensions().get::<Crowded>().is_some();
+    if !is_crowded || matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
+        return next.run(request).await;
+    }
+    let why = "there are too many connections, in all or from this address; try again later";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ERR", why).into_response()
 }
 
 /// What every request gets: an end, a count, and the headers of every answer.

@@ -2,26 +2,36 @@
 //! nothing. HTTP/1.1; what a client may send before its body is bounded in bytes, headers and time, and so are
 //! connections.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{TcpListener as StdListener, ToSocketAddrs};
+use std::net::{IpAddr, TcpListener as StdListener, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::door::Peer;
 use crate::command::Server;
-use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_REQUESTS_MAX};
+use crate::limits::{
+    HTTP_ADDRESS_PERCENT, HTTP_CROWDED_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_THREADS_MAX,
+};
 
-/// How long a client may take for the head of a request, and be silent between two.
+/// How long a client may take for the head of a request, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take for the head of its first request: until then nobody knows that it wants anything.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// And a client beyond the most that there may be.
+const CROWDED_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long what was sent may lie unread at the other end, or unacknowledged, before the connection is given up.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -47,7 +57,7 @@ impl Running {
 pub fn start(server: Arc<Server>, bind: &[String], port: u16, connections_max: usize) -> io::Result<Running> {
     let listeners = bind.iter().map(|host| listen(host, port)).collect::<io::Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .max_blocking_threads(HTTP_REQUESTS_MAX)
+        .max_blocking_threads(HTTP_THREADS_MAX)
         .thread_name("http-request")
         .enable_all()
         .build()?;
@@ -76,7 +86,7 @@ fn listen(host: &str, port: u16) -> io::Result<StdListener> {
 
 async fn serve(server: Arc<Server>, listeners: Vec<StdListener>, connections_max: usize) -> io::Result<()> {
     let router = super::router(server.clone());
-    let places = Arc::new(Semaphore::new(connections_max));
+    let places = Arc::new(Places::new(connections_max));
     let mut listening = JoinSet::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)?;
@@ -87,25 +97,106 @@ async fn serve(server: Arc<Server>, listeners: Vec<StdListener>, connections_max
     Ok(())
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, places: Arc<Semaphore>) {
+/// A mark of a connection beyond the most there may be, in all or from one address. It is let in all the same, so that
+/// health checks come through whoever keeps all places; what else it asks for is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowded;
+
+/// Who is connected.
+struct Places {
+    connections_max: usize,
+    connections_per_address_max: usize,
+    crowded_max: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+    /// Connections beyond the most there may be, oldest first, some of which have ended.
+    crowded: Mutex<VecDeque<AbortHandle>>,
+}
+
+/// The place of a connection, for as long as it lives.
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    fn new(descriptors: usize) -> Places {
+        let crowded_max = HTTP_CROWDED_MAX.min(descriptors / 4).max(1);
+        let connections_max = descriptors.saturating_sub(crowded_max).max(1);
+        Places {
+            connections_max,
+            connections_per_address_max: (connections_max * HTTP_ADDRESS_PERCENT / 100).max(1),
+            crowded_max,
+            taken: Mutex::default(),
+            crowded: Mutex::default(),
+        }
+    }
+
+    /// A place for a connection from this address, if there is one.
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut taken = self.taken.lock();
+        let all: usize = taken.values().sum();
+        let of_address = taken.get(&address).copied().unwrap_or(0);
+        if all >= self.connections_max || of_address >= self.connections_per_address_max {
+            return None;
+        }
+        taken.insert(address, of_address + 1);
+        Some(Place { places: self.clone(), address })
+    }
+
+    /// Keeps a connection that has no place. When there are too many of them, the one that is there longest ends.
+    fn crowd(&self, connection: AbortHandle) {
+        let mut crowded = self.crowded.lock();
+        crowded.retain(|connection| !connection.is_finished());
+        if crowded.len() >= self.crowded_max
+            && let Some(oldest) = crowded.pop_front()
+        {
+            oldest.abort();
+        }
+        crowded.push_back(connection);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock();
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, places: Arc<Places>) {
     let mut connections = JoinSet::new();
+    let mut is_trouble_told = false;
     loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
         tokio::select! {
             () = server.shutdown.raised() => break,
-            (accepted, place) = next => match accepted {
-                Ok((stream, _)) => {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    is_trouble_told = false;
                     let (server, router) = (server.clone(), router.clone());
-                    connections.spawn(async move {
-                        connection(&server, stream, router).await;
-                        drop(place);
-                    });
+                    match places.take(peer.ip()) {
+                        Some(place) => {
+                            connections.spawn(async move {
+                                connection(&server, stream, router, FIRST_HEAD_TIMEOUT).await;
+                                drop(place);
+                            });
+                        }
+                        None => {
+                            let router = router.layer(Extension(Crowded));
+                            places.crowd(connections.spawn(async move {
+                                connection(&server, stream, router, CROWDED_HEAD_TIMEOUT).await;
+                            }));
+                        }
+                    }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    if !std::mem::replace(&mut is_trouble_told, true) {
+                        tracing::warn!(%error, "HTTP connections can't be accepted at the moment");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -119,13 +210,20 @@ async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, plac
     }
 }
 
-async fn connection(server: &Server, stream: TcpStream, router: Router) {
+async fn connection(server: &Server, stream: TcpStream, router: Router, first_head: Duration) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let _ = stream.set_nodelay(true);
     // who stops reading in the middle of an answer is not waited for without end
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
-    let service = TowerToHyperService::new(router.layer(Extension(Peer { address, local_address })));
+    let heard = Arc::new(AtomicBool::new(false));
+    let hears = heard.clone();
+    let hear = move |request: Request, next: Next| {
+        hears.store(true, Ordering::Relaxed);
+        next.run(request)
+    };
+    let router = router.layer(middleware::from_fn(hear)).layer(Extension(Peer { address, local_address }));
+    let service = TowerToHyperService::new(router);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -133,8 +231,15 @@ async fn connection(server: &Server, stream: TcpStream, router: Router) {
         .max_headers(HTTP_HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
+    let is_silent = async {
+        tokio::time::sleep(first_head).await;
+        if heard.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let outcome = tokio::select! {
         outcome = serving.as_mut() => outcome,
+        () = is_silent => return,
         () = server.shutdown.raised() => {
             serving.as_mut().graceful_shutdown();
             serving.await
