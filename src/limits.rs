@@ -99,8 +99,12 @@ pub const LAYOUT_BYTES_MAX: usize = 1024;
 /// Largest compiled regular expression of a filter.
 pub const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
-/// Most arguments of one request, as in Redis up to 6.2; later ones take more than anyone sends.
-pub const REQUEST_ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Most arguments of one request (as Redis). What really bounds them is `client-query-buffer-limit`: see the next one.
+pub const REQUEST_ARGUMENTS_MAX: usize = i32::MAX as usize;
+/// From so many arguments on, each counts with [`ARGUMENT_BYTES`] as well as with its bytes: a request of empty ones would
+/// take many times its length in memory.
+pub const PLAIN_ARGUMENTS: usize = 1024 * 1024;
+pub const ARGUMENT_BYTES: usize = 64;
 /// Most arguments, and longest argument, of a request before authentication (as Redis).
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 /// Longest argument of a request before authentication (as Redis).

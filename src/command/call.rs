@@ -44,17 +44,17 @@ impl Call<'_> {
     }
 
     /// The key at a position, in the selected store; shared with the read buffer.
-    pub fn key(&self, at: usize) -> Result<Key, Error> {
+    pub fn key(&self, at: usize) -> Key {
         self.key_in(self.session.store, at)
     }
 
     /// The key at a position, in a store.
-    pub fn key_in(&self, store: StoreId, at: usize) -> Result<Key, Error> {
+    pub fn key_in(&self, store: StoreId, at: usize) -> Key {
         Key::new(store, self.word(at))
     }
 
     /// The keys from a position on, in the selected store.
-    pub fn keys(&self, from: usize) -> Result<Vec<Key>, Error> {
+    pub fn keys(&self, from: usize) -> Vec<Key> {
         (from..self.args.len()).map(|at| self.key(at)).collect()
     }
 

@@ -9,6 +9,7 @@ use super::push::tracking::Options;
 use super::table::Lookup;
 use super::{Call, Plan, reply};
 use crate::error::Error;
+use crate::limits::KEY_BYTES_MAX;
 use crate::resp::Reply;
 
 /// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
@@ -101,8 +102,12 @@ fn parse(call: &Call<'_>) -> Result<(Options, Vec<Bytes>), Error> {
             return Ok(1);
         }
         if call.is(at, "prefix") && has_more {
-            // checked as a key is: no key begins with a longer one
-            prefixes.push(Bytes::copy_from_slice(&call.key(at + 1)?.name));
+            let bytes = call.arg(at + 1).len();
+            if bytes > KEY_BYTES_MAX {
+                // no key begins with it
+                return Err(Error::KeyTooLong { bytes, limit: KEY_BYTES_MAX });
+            }
+            prefixes.push(Bytes::copy_from_slice(call.arg(at + 1)));
             return Ok(1);
         }
         let flags = [

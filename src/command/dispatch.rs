@@ -156,7 +156,7 @@ pub(super) fn run_unseen(
     let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
     for at in spec.keys.positions(&call.args) {
         // not kept beyond the command, so it need not be copied
-        keys.push(Key::new(call.session.store, call.word(at))?);
+        keys.push(call.key(at));
     }
     // of a script, the keys that it reads, not those it declares
     let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();

@@ -78,7 +78,7 @@ pub fn look(
     missing: Result<Reply, Error>,
     answer: impl FnOnce(&Bytes, &Path, Vec<Node>) -> Result<Reply, Error> + 'static,
 ) -> Result<Plan, Error> {
-    let key = call.key(1)?;
+    let key = call.key(1);
     let kind = call.server.engine.kind(key.store)?;
     read(move |txn| {
         let Some(text) = document(txn.get(&key)?, kind)? else { return missing };
@@ -130,7 +130,7 @@ pub fn change(
     path: Path,
     run: impl FnOnce(&mut Change<'_>, &Path) -> Result<Reply, Error> + 'static,
 ) -> Result<Plan, Error> {
-    let key = call.key(1)?;
+    let key = call.key(1);
     let bytes_max = call.server.config.proto_max_bulk_len();
     let event = call.spec.name;
     write(move |txn| {

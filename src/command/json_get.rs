@@ -113,7 +113,7 @@ struct Question {
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     let question = question(call)?;
-    let key = call.key(1)?;
+    let key = call.key(1);
     let kind = call.server.engine.kind(key.store)?;
     read(move |txn| {
         let Some(text) = document(txn.get(&key)?, kind)? else { return Ok(Reply::Null) };
@@ -232,7 +232,7 @@ fn write_all(
 fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
     let last = call.args.len() - 1;
     let path = path(call, last)?;
-    let keys = (1..last).map(|at| call.key(at)).collect::<Result<Vec<_>, _>>()?;
+    let keys: Vec<_> = (1..last).map(|at| call.key(at)).collect();
     let kind = call.server.engine.kind(call.session.store)?;
     let layout = Layout { bytes_max: call.server.config.proto_max_bulk_len(), ..Layout::default() };
     read(move |txn| {
@@ -311,7 +311,7 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(call.arity_error());
     }
     let path = path_or_root(call, 3)?;
-    let (key, kind) = (call.key(2)?, call.server.engine.kind(call.session.store)?);
+    let (key, kind) = (call.key(2), call.server.engine.kind(call.session.store)?);
     read(move |txn| {
         let Some(text) = document(txn.get(&key)?, kind)? else {
             return Ok(if path.is_legacy() { Reply::Integer(0) } else { Reply::Array(Vec::new()) });

@@ -112,7 +112,7 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         Ok(0)
     })?;
-    let (key, event, bytes_max) = (call.key(1)?, call.spec.name, call.server.config.proto_max_bulk_len());
+    let (key, event, bytes_max) = (call.key(1), call.spec.name, call.server.config.proto_max_bulk_len());
     let assignment = Assignment { path, value, condition };
     write(move |txn| {
         let is_set = assign(txn, &key, &assignment, bytes_max, event)?;
@@ -130,7 +130,7 @@ fn mset(call: &mut Call<'_>) -> Result<Plan, Error> {
             value: whole_or_part(call, at + 1, at + 2)?,
             condition: Condition::Always,
         };
-        Ok((call.key(at)?, assignment))
+        Ok((call.key(at), assignment))
     };
     let triplets = (1..call.args.len()).step_by(3).map(triplet).collect::<Result<Vec<_>, Error>>()?;
     let (event, bytes_max) = (call.spec.name, call.server.config.proto_max_bulk_len());
@@ -235,7 +235,7 @@ fn add(
 fn merge(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (path, patch) = (path(call, 2)?, whole_or_part(call, 2, 3)?);
     call.options(4, |at| format(call, at))?;
-    let (key, event, bytes_max) = (call.key(1)?, call.spec.name, call.server.config.proto_max_bulk_len());
+    let (key, event, bytes_max) = (call.key(1), call.spec.name, call.server.config.proto_max_bulk_len());
     write(move |txn| {
         let kind = txn.kind(key.store)?;
         let Some(text) = document(txn.get(&key)?, kind)? else {
@@ -267,7 +267,7 @@ fn merge(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn del(call: &mut Call<'_>) -> Result<Plan, Error> {
     let path = path_or_root(call, 2)?;
-    let (key, bytes_max) = (call.key(1)?, call.server.config.proto_max_bulk_len());
+    let (key, bytes_max) = (call.key(1), call.server.config.proto_max_bulk_len());
     let event = "json.del";
     write(move |txn| {
         let kind = txn.kind(key.store)?;

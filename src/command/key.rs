@@ -131,7 +131,7 @@ pub static COMMANDS: &[Spec] = &[
 ];
 
 fn remove(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let keys = call.keys(1)?;
+    let keys = call.keys(1);
     write(move |txn| {
         let mut removed = 0;
         for key in &keys {
@@ -142,7 +142,7 @@ fn remove(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn count_existing(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let keys = call.keys(1)?;
+    let keys = call.keys(1);
     read(move |txn| {
         let mut existing = 0;
         for key in &keys {
@@ -157,7 +157,7 @@ fn type_of(_: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (from, to) = (call.key(1)?, call.key(2)?);
+    let (from, to) = (call.key(1), call.key(2));
     write(move |txn| match relocate(txn, &from, &to, true, RENAMED)? {
         Copied::NoSource => Err(Error::NoSuchKey),
         Copied::Yes | Copied::Taken => Ok(Reply::OK),
@@ -165,7 +165,7 @@ fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn rename_to_free(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (from, to) = (call.key(1)?, call.key(2)?);
+    let (from, to) = (call.key(1), call.key(2));
     write(move |txn| match relocate(txn, &from, &to, false, RENAMED)? {
         Copied::NoSource => Err(Error::NoSuchKey),
         outcome => Ok(outcome.as_reply()),
@@ -185,7 +185,7 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
             Err(Error::Syntax)
         }
     })?;
-    let (from, to) = (call.key(1)?, call.key_in(store, 2)?);
+    let (from, to) = (call.key(1), call.key_in(store, 2));
     if from == to {
         return Err(same_object());
     }
@@ -203,7 +203,7 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (from, to) = (call.key(1)?, call.key_in(call.store(2)?, 1)?);
+    let (from, to) = (call.key(1), call.key_in(call.store(2)?, 1));
     if from == to {
         return Err(same_object());
     }

@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::testing::{session, shown};
+use super::testing::{Harness, session, shown};
 use super::{Server, Session, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Options, check, clock};
+use crate::limits::KEY_BYTES_MAX;
 use crate::record::compress::{Compression, compress};
 use crate::record::header;
 use crate::resp::{Reply, Request};
@@ -373,4 +374,52 @@ fn what_has_expired_is_in_nobodys_way() {
         assert_eq!(stage.line(0, "FLUSHDB"), Reply::OK);
     }
     stage.stop();
+}
+
+/// A key that is too long is one without a record, to all commands but those that put one there.
+#[test]
+fn a_key_that_is_too_long_is_not_there() {
+    let mut h = Harness::json();
+    let long = "k".repeat(KEY_BYTES_MAX + 1);
+    h.expect(&[("SET a 1", "OK"), ("SAVE", "OK")]);
+    for (line, answer) in [
+        ("GET K", "nil"),
+        ("MGET a K", "[\"1\", nil]"),
+        ("EXISTS a K", "1"),
+        ("STRLEN K", "0"),
+        ("TTL K", "-2"),
+        ("TYPE K", "none"),
+        ("GETDEL K", "nil"),
+        ("DEL K", "0"),
+        ("UNLINK K", "0"),
+        ("TOUCH K", "0"),
+        ("EXPIRE K 10", "0"),
+        ("PERSIST K", "0"),
+        ("COPY K b", "0"),
+        ("RENAME K b", "-ERR no such key"),
+        ("DUMP K", "nil"),
+        ("JSON.GET K", "nil"),
+        ("JSON.DEL K", "0"),
+        ("WATCH K", "OK"),
+        ("KEYS K", "[]"),
+        ("KEYS K*", "[]"),
+        ("SCAN 0 MATCH K*", "[\"0\", []]"),
+        ("GET a", "\"1\""),
+    ] {
+        h.expect(&[(&line.replace(" K", &format!(" {long}")), answer)]);
+    }
+    let refused = format!("-ERR key is {} bytes, longer than the limit of {KEY_BYTES_MAX}", long.len());
+    for line in [
+        "SET K 1",
+        "SETNX K 1",
+        "MSET b 1 K 1",
+        "INCR K",
+        "APPEND K 1",
+        "COPY a K",
+        "RENAME a K",
+        "JSON.SET K $ 1",
+    ] {
+        h.expect(&[(&line.replace(" K", &format!(" {long}")), &refused)]);
+    }
+    h.expect(&[("GET b", "nil"), ("DBSIZE", "1")]);
 }

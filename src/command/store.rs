@@ -511,7 +511,7 @@ mod tests {
     #[test]
     fn a_page_of_large_entries_ends_early() {
         let mut h = Harness::new();
-        let keys = ["a", "b", "c"].map(|name| Key::new(0, name.into()).unwrap());
+        let keys = ["a", "b", "c"].map(|name| Key::new(0, name.into()));
         let large = bytes::Bytes::from(vec![b'x'; ENTRIES_PAGE_BYTES / 2]);
         let put = |txn: &mut WriteTxn<'_>| {
             keys.iter().try_for_each(|key| txn.put(key, Value::unchecked(large.clone()), Expiry::Never))

@@ -161,7 +161,7 @@ fn get(_: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let keys = call.keys(1)?;
+    let keys = call.keys(1);
     read(move |txn| {
         let value = |key| Ok(Reply::bulk_or_null(txn.get(key)?.map(|record| record.value)));
         Ok(Reply::Array(keys.iter().map(value).collect::<Result<_, Error>>()?))
@@ -314,7 +314,7 @@ fn lcs_of(call: &mut Call<'_>) -> Result<Plan, Error> {
     if len && idx {
         return Err(Error::other("ERR If you want both the length and indexes, please just use IDX."));
     }
-    let (a, b) = (call.key(1)?, call.key(2)?);
+    let (a, b) = (call.key(1), call.key(2));
     read(move |txn| {
         let value = |record: Option<Record>| record.map_or(Bytes::new(), |record| record.value);
         let Lcs { text, matches } = lcs(&value(txn.get(&a)?), &value(txn.get(&b)?))?;

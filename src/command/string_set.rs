@@ -186,7 +186,7 @@ fn set_expiring(call: &mut Call<'_>, timing: Timing) -> Result<Plan, Error> {
 }
 
 fn setnx(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let pair = (call.key(1)?, call.value(2)?);
+    let pair = (call.key(1), call.value(2)?);
     put_all(vec![pair], Condition::NX, Expiry::Never, as_integer)
 }
 
@@ -242,7 +242,7 @@ fn all_pairs(call: &Call<'_>) -> Result<Vec<(Key, Value)>, Error> {
 }
 
 fn pairs(call: &Call<'_>, from: usize, to: usize) -> Result<Vec<(Key, Value)>, Error> {
-    (from..to).step_by(2).map(|at| Ok((call.key(at)?, call.value(at + 1)?))).collect()
+    (from..to).step_by(2).map(|at| Ok((call.key(at), call.value(at + 1)?))).collect()
 }
 
 /// Puts all records if the condition holds for every key, in order, so that of a key given twice the last value stays.

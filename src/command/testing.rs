@@ -78,7 +78,7 @@ impl Harness {
 
     /// What is known of the record at a key of the selected store.
     pub fn meta(&self, key: &str) -> Option<Meta> {
-        let key = Key::new(self.session.store, key.to_owned().into()).unwrap();
+        let key = Key::new(self.session.store, key.to_owned().into());
         let keys = [key.clone()];
         self.server.engine.read(clock::now_ms(), &keys, |txn| txn.peek(&key)).unwrap().0
     }

@@ -222,7 +222,7 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
         return Err(Error::other("ERR WATCH inside MULTI is not allowed"));
     }
-    let named: IndexSet<Key> = call.keys(1)?.into_iter().collect();
+    let named: IndexSet<Key> = call.keys(1).into_iter().collect();
     let new = named.into_iter().filter(|key| !call.session.watched.contains_key(key));
     // kept beyond the command
     let kept = |key: Key| Key { name: Bytes::copy_from_slice(&key.name), ..key };

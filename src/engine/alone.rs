@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn key() -> Key {
-        Key::new(0, Bytes::from_static(b"k")).unwrap()
+        Key::new(0, Bytes::from_static(b"k"))
     }
 
     /// Writes from another thread, if the engine's lock is to be had in that time.

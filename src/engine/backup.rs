@@ -98,7 +98,7 @@ mod tests {
     use crate::store::{Key, Value};
 
     fn key(name: &str) -> Key {
-        Key::new(0, Bytes::copy_from_slice(name.as_bytes())).unwrap()
+        Key::new(0, Bytes::copy_from_slice(name.as_bytes()))
     }
 
     fn put(engine: &Engine, name: &str, value: i64) {

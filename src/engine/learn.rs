@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn key(store: StoreId, at: usize) -> Key {
-        Key::new(store, Bytes::from(format!("user:{at:05}"))).unwrap()
+        Key::new(store, Bytes::from(format!("user:{at:05}")))
     }
 
     fn user(at: usize) -> String {

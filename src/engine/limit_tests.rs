@@ -30,7 +30,7 @@ fn open(dir: &std::path::Path, quota: ServerQuota) -> Arc<Engine> {
 }
 
 fn key(store: StoreId, name: u8) -> Key {
-    Key::new(store, Bytes::from(format!("key:{name}"))).unwrap()
+    Key::new(store, Bytes::from(format!("key:{name}")))
 }
 
 /// A value that shrinks, or one that doesn't.

@@ -275,7 +275,10 @@ impl Engine {
     ) -> Result<OnDisk<'s>, Error> {
         let mut found = Vec::with_capacity(missing.len());
         for (at, generation) in missing {
-            let record = self.tables.record(snapshot, generation, &keys[at].name)?;
+            // LMDB refuses to look for a key that it can't have
+            let is_possible = !keys[at].is_too_long();
+            let record =
+                if is_possible { self.tables.record(snapshot, generation, &keys[at].name)? } else { None };
             found.push((at, generation, Found::of_disk(record)));
         }
         Ok(OnDisk { found, epoch })

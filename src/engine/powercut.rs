@@ -372,7 +372,7 @@ fn change(engine: &Engine, writer: u64, random: &mut SplitMix) -> Option<(Seq, V
     match random.below(100) {
         0..55 => Some(one(put(engine, store, &name, random)?)),
         55..70 => {
-            let key = Key::new(store, name.clone().into()).unwrap();
+            let key = Key::new(store, name.clone().into());
             let removed = engine.write(NOW_MS, std::slice::from_ref(&key), |txn| txn.remove(&key)).ok()?;
             removed.0.then(|| one((removed.1, Change::Remove(store, name))))
         }
@@ -415,7 +415,7 @@ fn one((seq, change): (Seq, Change)) -> (Seq, Vec<Change>) {
 
 /// Nothing if somebody dropped the store meanwhile.
 fn put(engine: &Engine, store: StoreId, name: &str, random: &mut SplitMix) -> Option<(Seq, Change)> {
-    let key = Key::new(store, name.to_owned().into()).unwrap();
+    let key = Key::new(store, name.to_owned().into());
     let size = if random.below(20) == 0 { 5_000 } else { 40 };
     let value = format!(r#"["{}",{}]"#, "text ".repeat(random.below(size)), random.next());
     let deadline = (random.below(4) == 0).then(|| NOW_MS + 1 + random.next() % 1_000_000);

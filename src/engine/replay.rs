@@ -150,13 +150,13 @@ mod tests {
     }
 
     fn put(engine: &Engine, store: StoreId, at: usize, value_bytes: usize, expiry: Expiry) {
-        let key = Key::new(store, format!("key:{at}").into()).unwrap();
+        let key = Key::new(store, format!("key:{at}").into());
         let value = Value::unchecked(format!("\"{}\"", "a".repeat(value_bytes)));
         engine.write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, expiry)).unwrap();
     }
 
     fn remove(engine: &Engine, store: StoreId, at: usize) {
-        let key = Key::new(store, format!("key:{at}").into()).unwrap();
+        let key = Key::new(store, format!("key:{at}").into());
         engine.write(0, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
     }
 

@@ -363,7 +363,7 @@ mod tests {
     }
 
     fn key(name: &'static str) -> Key {
-        Key::new(0, Bytes::from_static(name.as_bytes())).unwrap()
+        Key::new(0, Bytes::from_static(name.as_bytes()))
     }
 
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;

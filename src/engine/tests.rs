@@ -27,7 +27,7 @@ fn open(dir: &std::path::Path) -> Arc<Engine> {
 }
 
 fn key(store: StoreId, name: &str) -> Key {
-    Key::new(store, Bytes::copy_from_slice(name.as_bytes())).unwrap()
+    Key::new(store, Bytes::copy_from_slice(name.as_bytes()))
 }
 
 fn put(engine: &Engine, now_ms: u64, key: &Key, value: &str, expiry: Expiry) -> Seq {

@@ -21,7 +21,7 @@ use super::tap::{Classes, Event, Listening, News, kept};
 use super::watch::Noted;
 use super::{Engine, Fault, Seq};
 use crate::error::Error;
-use crate::limits::{ASIDE_BYTES, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
@@ -559,8 +559,12 @@ impl<'t> WriteTxn<'t> {
         self.changes.news.origin = id;
     }
 
-    /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't.
+    /// Puts a record. Fails with [`Error::NotJson`] where the store takes only JSON and the value isn't, and
+    /// with [`Error::KeyTooLong`].
     pub fn put(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
+        if key.is_too_long() {
+            return Err(Error::KeyTooLong { bytes: key.name.len(), limit: KEY_BYTES_MAX });
+        }
         let store = self.store(key.store)?;
         let kind = self.state.kind(store);
         if value.bytes().len() > VALUE_BYTES_MAX {

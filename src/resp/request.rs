@@ -28,8 +28,8 @@ use super::inline;
 use crate::{
     error::Error,
     limits::{
-        INLINE_BYTES_MAX, REQUEST_ARGUMENTS_MAX, REQUEST_BYTES_MAX, UNAUTHENTICATED_ARGUMENTS_MAX,
-        UNAUTHENTICATED_BULK_BYTES_MAX, VALUE_BYTES_MAX,
+        ARGUMENT_BYTES, INLINE_BYTES_MAX, PLAIN_ARGUMENTS, REQUEST_ARGUMENTS_MAX, REQUEST_BYTES_MAX,
+        UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, VALUE_BYTES_MAX,
     },
 };
 
@@ -108,7 +108,9 @@ pub struct Parser {
     position: usize,
     /// Bytes of the line at `position` that are known not to end it.
     searched: usize,
-    /// Bulks that the request announced and whose length is not read yet.
+    /// Bulks that the request announced.
+    bulks: usize,
+    /// Those of them whose length is not read yet.
     bulks_left: usize,
 }
 
@@ -156,7 +158,8 @@ impl Parser {
             else {
                 return Ok(None);
             };
-            self.bulks_left = checked_count(count, limits)?;
+            self.bulks = checked_count(count, limits)?;
+            self.bulks_left = self.bulks;
         }
         while self.bulks_left > 0 {
             match buf.get(self.position) {
@@ -172,7 +175,9 @@ impl Parser {
             let length = checked_length(length, limits)?;
             self.position = self.position.saturating_add(length + CRLF_BYTES);
             self.bulks_left -= 1;
-            if self.position > limits.request_bytes_max {
+            let beyond = (self.bulks - self.bulks_left).saturating_sub(PLAIN_ARGUMENTS);
+            let bytes = self.position.saturating_add(beyond.saturating_mul(ARGUMENT_BYTES));
+            if bytes > limits.request_bytes_max {
                 return Err(ProtocolError::RequestTooLong(limits.request_bytes_max));
             }
         }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::error::Error;
 use crate::limits::KEY_BYTES_MAX;
 
 /// The number of a store: what `SELECT` takes.
 pub type StoreId = u32;
 
-/// A key in a store; its length is checked where it is made.
+/// A key in a store. It may be of any length: a record has at most [`KEY_BYTES_MAX`] bytes
+/// of key, so there is none at a longer one, and to put one there is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub store: StoreId,
@@ -16,11 +16,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// Fails with [`Error::KeyTooLong`] over [`KEY_BYTES_MAX`]. Any bytes will do, none included.
-    pub fn new(store: StoreId, name: Bytes) -> Result<Key, Error> {
-        if name.len() > KEY_BYTES_MAX {
-            return Err(Error::KeyTooLong { bytes: name.len(), limit: KEY_BYTES_MAX });
-        }
-        Ok(Key { store, name })
+    /// Any bytes will do, none included.
+    pub fn new(store: StoreId, name: Bytes) -> Key {
+        Key { store, name }
+    }
+
+    /// Whether no record can be at this key.
+    pub fn is_too_long(&self) -> bool {
+        self.name.len() > KEY_BYTES_MAX
     }
 }

@@ -21,6 +21,7 @@ use super::{Message, Post, is_resp3};
 use crate::command::clients::Client;
 use crate::engine::tap::{Classes, News};
 use crate::engine::{Engine, Seq};
+use crate::limits::KEY_BYTES_MAX;
 use crate::resp::Reply;
 use crate::store::{Catalog, Key};
 
@@ -169,6 +170,10 @@ impl Tracking {
 
 impl Table {
     fn remember(&mut self, key: &Bytes, id: u64) {
+        if key.len() > KEY_BYTES_MAX {
+            // there never is a record, so nothing changes
+            return;
+        }
         if let Some(readers) = self.readers.get_mut(key) {
             if let Err(at) = readers.ids.binary_search(&id) {
                 if readers.ids.len() > self.clients.len() {

@@ -110,14 +110,27 @@ fn arguments_are_not_copied() {
 #[test]
 fn bad_counts_are_refused() {
     let limits = RequestLimits::default();
-    for count in ["", "x", "+1", "01", "-0", "-", " 1", "1 ", "1x", "9223372036854775808", "1048577"] {
+    for count in ["", "x", "+1", "01", "-0", "-", " 1", "1 ", "1x", "9223372036854775808", "2147483648"] {
         assert_refused(format!("*{count}\r\n"), &limits, "Protocol error: invalid multibulk length");
     }
     assert_refused("*1\rX", &limits, "Protocol error: invalid multibulk length");
-    assert_accepted("*1048576\r\n$1\r\na\r\n", &limits);
+    assert_accepted("*2147483647\r\n$1\r\na\r\n", &limits);
     let long_line = format!("*{}", "1".repeat(INLINE_BYTES_MAX));
     assert_refused(&long_line, &limits, "Protocol error: too big mbulk count string");
     assert_accepted(&long_line[..INLINE_BYTES_MAX], &limits);
+}
+
+#[test]
+fn the_bound_on_words_is_one_on_bytes() {
+    let words = |count: usize| format!("*{count}\r\n{}", "$0\r\n\r\n".repeat(count));
+    let parsed = |text: String, limits: &RequestLimits| {
+        let mut buf = BytesMut::from(text.as_bytes());
+        Parser::new().next(&mut buf, limits).map(|request| request.map(|request| request.args.len()))
+    };
+    assert_eq!(parsed(words(1_200_000), &RequestLimits::default()), Ok(Some(1_200_000)));
+    let limits = RequestLimits { request_bytes_max: 10_000_000, ..RequestLimits::default() };
+    assert_eq!(parsed(words(1_048_576), &limits), Ok(Some(1_048_576)));
+    assert_eq!(parsed(words(1_200_000), &limits), Err(ProtocolError::RequestTooLong(10_000_000)));
 }
 
 #[test]
