@@ -225,6 +225,9 @@ pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 
 /// Most read transactions of LMDB at once.
 pub const LMDB_READERS_MAX: usize = 1_022;
+/// Longest record whose checksum is compared for the sake of another one beside it, or of its deadline alone: a few
+/// microseconds, where LMDB's pages are not in memory.
+pub const CHECKED_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes in front of a key in LMDB: a generation (48 bits), and for the expiry index a deadline (48 bits).
 pub const GENERATION_BYTES: usize = 6;

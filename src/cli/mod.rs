@@ -9,7 +9,7 @@ mod notify;
 mod ready;
 mod serve;
 mod stat;
-mod transfer;
+pub mod transfer;
 
 use std::process::ExitCode;
 

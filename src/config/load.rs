@@ -51,7 +51,8 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
     Ok(Loaded { settings, file })
 }
 
-fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
+/// Puts what a settings file says, in TOML, into `settings`.
+pub fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     for (name, value) in table {
         if name == "user" {

@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 pub use buffer_limits::{BufferLimits, Limit};
 pub use constants::{Constant, constant, constants};
 pub use descriptors::Room;
-pub use load::{Loaded, command_line, load};
+pub use load::{Loaded, command_line, load, read_file};
 pub use rewrite::rewrite;
 pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use super::lmdb::{self, DeadlineRow, RecordRow, Snapshot, Tables, deadline_key};
+use super::lmdb::{self, DeadlineRow, JOURNAL, RecordRow, Snapshot, Tables, deadline_key};
 use super::{Fault, OpenError, Seq, directory, journal};
 use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
@@ -72,7 +72,8 @@ pub fn overview(dir: &Path) -> Result<Overview, OpenError> {
         }
     }
     let checkpoint = tables.checkpoint(&snapshot)?;
-    let journal = journal::inspect(&dir.join("journal"), checkpoint)?;
+    let identity = tables.meta_number(&snapshot, JOURNAL)?;
+    let journal = journal::inspect(&dir.join("journal"), checkpoint, identity)?;
     Ok(Overview { stores, checkpoint, file_bytes: tables.file_bytes(), journal })
 }
 
@@ -97,7 +98,8 @@ pub(super) fn check_claimed(dir: &Path) -> Result<Report, OpenError> {
     let snapshot = tables.snapshot()?;
     check_records(&tables, &snapshot, &mut report)?;
     check_deadlines(&tables, &snapshot, &mut report)?;
-    check_journal(&dir.join("journal"), tables.checkpoint(&snapshot)?, &mut report)?;
+    let (checkpoint, identity) = (tables.checkpoint(&snapshot)?, tables.meta_number(&snapshot, JOURNAL)?);
+    check_journal(&dir.join("journal"), checkpoint, identity, &mut report)?;
     Ok(report)
 }
 
@@ -175,7 +177,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
 
 /// All dictionaries that are sound.
 fn check_dictionaries<'t>(
-    tables: &Tables,
+    tables: &'t Tables,
     snapshot: &'t Snapshot<'_>,
     report: &mut Report,
 ) -> Result<HashMap<(Generation, u32), Dictionary<'t>>, Fault> {
@@ -213,8 +215,13 @@ fn check_deadlines(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report
     Ok(())
 }
 
-fn check_journal(dir: &Path, checkpoint: super::Seq, report: &mut Report) -> Result<(), OpenError> {
-    let inspection = journal::inspect(dir, checkpoint)?;
+fn check_journal(
+    dir: &Path,
+    checkpoint: Seq,
+    identity: Option<u64>,
+    report: &mut Report,
+) -> Result<(), OpenError> {
+    let inspection = journal::inspect(dir, checkpoint, identity)?;
     if let Some(lost) = &inspection.lost {
         report.problem(lost.to_string());
     }

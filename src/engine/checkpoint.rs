@@ -359,6 +359,7 @@ impl Engine {
 
     /// One commit: some records with their usage and, with the last of them, everything else.
     fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
+        self.verify_paths(commit)?;
         let mut batch = self.tables.batch()?;
         let mut usages: HashMap<Generation, Usage> = HashMap::new();
         for Pressed { generation, key, entry, record } in commit {
@@ -373,7 +374,7 @@ impl Engine {
             };
             let usage = match usages.get_mut(generation) {
                 Some(usage) => usage,
-                None => usages.entry(*generation).or_insert(self.tables.usage(&batch, *generation)?),
+                None => usages.entry(*generation).or_insert(self.tables.usage_in(&batch, *generation)?),
             };
             replaced.into_iter().for_each(|weight| usage.subtract(weight));
             added.into_iter().for_each(|weight| usage.add(weight));
@@ -395,6 +396,14 @@ impl Engine {
             self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
         }
         self.tables.commit(batch)
+    }
+
+    /// Looks at the pages that a commit is about to change, since LMDB trusts them: damage would spread, or end the process.
+    fn verify_paths(&self, commit: &[Pressed<'_>]) -> Result<(), Fault> {
+        let snapshot = self.tables.snapshot()?;
+        commit.iter().try_for_each(|Pressed { generation, key, entry, .. }| {
+            self.tables.verify_path(&snapshot, *generation, key, entry.live.is_none())
+        })
     }
 
     /// Counts written records by what they take now, and has them at hand for when the overlay that hides them goes: the

@@ -11,7 +11,7 @@ use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Malformed};
 use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
-use super::lmdb::{self, Snapshot, StoredTimeline as Stored, Tables};
+use super::lmdb::{self, JOURNAL, Snapshot, StoredTimeline as Stored, Tables};
 use super::replay::replay;
 use super::retention::{Timeline, UnknownFormat};
 use super::room::Room;
@@ -97,6 +97,9 @@ impl Engine {
         let tables = Tables::create(&lmdb_dir, options.map_bytes)
             .and_then(|()| Tables::open(&lmdb_dir, options.map_bytes))
             .map_err(|error| OpenError::Tables(lmdb_dir, error))?;
+        if let Err(fault) = tables.upgrade() {
+            tracing::warn!(%fault, "the LMDB tables stay in their older format; the next start tries again");
+        }
         let (state, journal, through) = recover(&tables, &options)?;
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
         let timeline = read_timeline(&tables, journal.last())?;
@@ -176,6 +179,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
         segment_bytes: options.journal_segment_bytes,
         entry_bytes_max: options.journal_entry_bytes_max,
         salvage: options.salvage,
+        identity: tables.meta_number(&snapshot, JOURNAL)?,
         disk: options.disk.clone(),
         ..journal::Options::default()
     };
@@ -186,6 +190,7 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     if let Some(lost) = &recovery.salvaged {
         tracing::error!(%lost, last = recovery.last, "salvaged: what followed this entry is gone");
     }
+    note_journal(tables, &snapshot, &journal);
     if recovery.replayed > 0 {
         tracing::info!(
             entries = recovery.replayed,
@@ -205,6 +210,22 @@ fn read_timeline(tables: &Tables, last: Seq) -> Result<Timeline, OpenError> {
         Stored::ByWallClock(bytes) => Timeline::decode_by_wall_clock(bytes, &reading, last),
         Stored::Own(bytes) => Timeline::decode(bytes, &reading, clock::boot_id(), last)?,
     })
+}
+
+/// Notes which journal belongs to the tables, once there is one: from then on it has to be there.
+fn note_journal(tables: &Tables, snapshot: &Snapshot<'_>, journal: &Journal) {
+    let Some(identity) = journal.identity() else { return };
+    let noted = tables.meta_number(snapshot, JOURNAL).and_then(|known| {
+        if known == Some(identity) {
+            return Ok(());
+        }
+        let mut batch = tables.batch()?;
+        tables.put_meta_number(&mut batch, JOURNAL, identity)?;
+        tables.commit(batch)
+    });
+    if let Err(fault) = noted {
+        tracing::warn!(%fault, "that there is a journal can't be noted; the next start tries again");
+    }
 }
 
 fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<State, Fault> {

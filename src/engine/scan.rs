@@ -122,7 +122,14 @@ impl Engine {
             if !wants(&key) {
                 continue;
             }
-            match found.map(|found| found.unexpired(now_ms)) {
+            let found = match found {
+                // a damaged deadline hides no record: whoever reads it is told
+                Some(Found::Disk(record)) if !record.is_sound(copy.generation, &key, now_ms) => {
+                    Some(Found::Disk(record))
+                }
+                found => found.map(|found| found.unexpired(now_ms)),
+            };
+            match found {
                 None | Some(Found::Absent) => {}
                 Some(found) => {
                     let row = Row { found, generation: copy.generation, key: &key };

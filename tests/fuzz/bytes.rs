@@ -253,11 +253,11 @@ fn journal_segments() {
     let contents: Vec<Vec<u8>> = used.iter().map(|path| std::fs::read(path).unwrap()).collect();
     let longest = |bytes: &Vec<u8>| bytes.iter().rposition(|byte| *byte != 0);
     let active = (0..used.len()).max_by_key(|at| longest(&contents[*at])).unwrap();
-    assert_eq!(journal::inspect(folder.path(), 0).unwrap().replayable, ENTRIES);
+    assert_eq!(journal::inspect(folder.path(), 0, None).unwrap().replayable, ENTRIES);
 
     fuzz("journal segments", &mutated(vec![contents[active].clone()]), |bytes| {
         std::fs::write(&used[active], &bytes).unwrap();
-        if let Ok(seen) = journal::inspect(folder.path(), 0) {
+        if let Ok(seen) = journal::inspect(folder.path(), 0, None) {
             prop_assert!(seen.replayable <= ENTRIES, "{seen:?}");
         }
         Ok(())

@@ -216,7 +216,7 @@ impl Core {
     }
 
     fn remove_damaged(&self, damaged: &[Arc<Segment>]) {
-        let maker = self.maker.lock();
+        let mut maker = self.maker.lock();
         for segment in damaged {
             // What stays is all durable elsewhere, and goes when the journal opens next.
             if let Err(error) = maker.remove(segment.name) {

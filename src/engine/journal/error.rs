@@ -51,6 +51,21 @@ pub enum JournalError {
         "the journal begins with entry {first}, in {file}, but the database holds only entries before {seq}; {ADVICE}"
     )]
     Gap { file: String, first: Seq, seq: Seq },
+    #[error(
+        "journal segment {segment} is missing: entry {seq} and those behind it may have been in it, since the journal's \
+         manifest lists it; {ADVICE}"
+    )]
+    Lost { segment: u64, seq: Seq },
+    #[error(
+        "journal segment {file} has {bytes} bytes instead of {expected}: entry {seq} and those behind it may have been in \
+         what was cut off; {ADVICE}"
+    )]
+    Cut { file: String, bytes: u64, expected: u64, seq: Seq },
+    #[error(
+        "the journal's manifest is {what}: entry {seq} and those behind it may be missing, since nothing says which \
+         segments there have to be; {ADVICE}"
+    )]
+    Manifest { what: &'static str, seq: Seq },
     #[error("entry {seq} is in the journal twice, the second time in {file} at offset {offset}; {ADVICE}")]
     Twice { file: String, offset: u64, seq: Seq },
 }

@@ -9,7 +9,7 @@
 //! | offset | bytes | meaning |
 //! |---|---|---|
 //! | 0 | 8 | magic `LARDERJL` |
-//! | 8 | 4 | format version, 1. Magic, version and checksum keep their places in all versions |
+//! | 8 | 4 | format version, 2. Magic, version and checksum keep their places in all versions |
 //! | 12 | 4 | zero |
 //! | 16 | 8 | segment id, as in the file name |
 //! | 24 | 8 | id of the segment used before this one, 0 for none |
@@ -37,7 +37,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::Seq;
 
 /// The format this build writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The first format whose journals have a [manifest](super::manifest). Nothing else tells it from format 1.
+pub const VERSION_WITH_MANIFEST: u32 = 2;
+const VERSION_MIN: u32 = 1;
 
 /// Where the first frame of a segment stands: the header has a page of its own, written once.
 pub const FRAMES_AT: u64 = 4_096;
@@ -56,6 +59,8 @@ const _: () = assert!(SEGMENT_HEADER_BYTES as u64 <= FRAMES_AT);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// Of the format.
+    pub version: u32,
     pub id: u64,
     /// The segment used before this one, 0 for none.
     pub previous: u64,
@@ -75,7 +80,7 @@ impl SegmentHeader {
     pub fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[0..8].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_be_bytes());
         bytes[16..24].copy_from_slice(&self.id.to_be_bytes());
         bytes[24..32].copy_from_slice(&self.previous.to_be_bytes());
         bytes[32..40].copy_from_slice(&self.first.to_be_bytes());
@@ -93,13 +98,14 @@ impl SegmentHeader {
             return Err(HeaderFault::Invalid);
         }
         match u32_at(bytes, 8) {
-            VERSION => Ok(SegmentHeader {
+            version @ VERSION_MIN..=VERSION => Ok(SegmentHeader {
+                version,
                 id: u64_at(bytes, 16),
                 previous: u64_at(bytes, 24),
                 first: u64_at(bytes, 32),
                 durable_through: u64_at(bytes, 40),
             }),
-            newer => Err(HeaderFault::Newer(newer)),
+            other => Err(HeaderFault::Newer(other)),
         }
     }
 }
@@ -229,7 +235,7 @@ mod tests {
     const SALT: u64 = 0x5eed;
 
     fn segment_with(frames: &[(Seq, &[&[u8]])]) -> Vec<u8> {
-        let header = SegmentHeader { id: 7, previous: 6, first: 1, durable_through: 0 };
+        let header = SegmentHeader { version: VERSION, id: 7, previous: 6, first: 1, durable_through: 0 };
         let mut segment = header.encode(SALT).to_vec();
         segment.resize(FRAMES_AT as usize, 0);
         for (first, entries) in frames {
@@ -295,11 +301,12 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_told_from_damage() {
-        let mut bytes = SegmentHeader { id: 1, previous: 0, first: 1, durable_through: 0 }.encode(SALT);
-        bytes[11] = 2;
+        let header = SegmentHeader { version: VERSION, id: 1, previous: 0, first: 1, durable_through: 0 };
+        let mut bytes = header.encode(SALT);
+        bytes[11] = VERSION as u8 + 1;
         assert_eq!(SegmentHeader::decode(&bytes, SALT), Err(HeaderFault::Invalid));
         let checksum = xxh3_64_with_seed(&bytes[..56], SALT);
         bytes[56..].copy_from_slice(&checksum.to_be_bytes());
-        assert_eq!(SegmentHeader::decode(&bytes, SALT), Err(HeaderFault::Newer(2)));
+        assert_eq!(SegmentHeader::decode(&bytes, SALT), Err(HeaderFault::Newer(VERSION + 1)));
     }
 }

@@ -37,13 +37,19 @@ pub struct SegmentReport {
     pub unreadable: Vec<Range<u64>>,
 }
 
-/// Looks at the journal in `dir` as seen from a database that holds everything up to `after`.
-pub fn inspect(dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
-    inspect_on(&RealDisk, dir, after)
+/// Looks at the journal in `dir` as seen from a database that holds everything up to `after`, and knows the journal by
+/// this identity, if by any.
+pub fn inspect(dir: &Path, after: Seq, identity: Option<u64>) -> Result<Inspection, JournalError> {
+    inspect_on(&RealDisk, dir, after, identity)
 }
 
-pub(super) fn inspect_on(disk: &dyn Disk, dir: &Path, after: Seq) -> Result<Inspection, JournalError> {
-    let survey = Survey::read::<JournalError>(disk, dir, after, &mut |_, _| Ok(()))?;
+pub(super) fn inspect_on(
+    disk: &dyn Disk,
+    dir: &Path,
+    after: Seq,
+    identity: Option<u64>,
+) -> Result<Inspection, JournalError> {
+    let survey = Survey::read::<JournalError>(disk, dir, after, identity, &mut |_, _| Ok(()))?;
     Ok(Inspection {
         segments: survey.files.into_iter().map(SegmentReport::from).collect(),
         replayable: survey.replayed,

@@ -50,6 +50,8 @@
 //! | no next entry, but a durable-through that reaches it | it was lost: refused, naming file, offset and entry |
 //! | a segment that begins behind the next entry, and follows one that is missing | refused: names are durable before they are used, so no crash explains it |
 //! | a segment that begins behind the next entry, and follows none | refused: the database is older than the journal |
+//! | a segment that the [manifest] lists, not older than the newest one in use, that is missing or was cut | refused: it is listed only while it is durable under its name |
+//! | no manifest where there has to be one, or one of another journal | refused |
 //! | the same entry in two frames | refused |
 //! | the log ends before `after` | fine, the database is ahead: goes on behind `after` |
 //! | a newer format version | refused |
@@ -66,7 +68,8 @@
 //! range (frames of different syncs share pages); that a rename is durable once its directory was synced; that writing
 //! again over blocks that are there needs no new ones. Where it does, as on a copy-on-write file system, a full disk fails
 //! the journal instead of refusing entries. It notices
-//! bytes that change later, but damage to the very end of the log, with nothing written after it, looks like a crash.
+//! bytes that change later, but damage to the very end of the log, behind what the manifest's last note covers, looks like a
+//! crash.
 //!
 //! It knows nothing of records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads of
 //! its own sync, and keep the stock.
@@ -78,6 +81,7 @@ mod failing;
 mod format;
 mod inspect;
 mod ledger;
+mod manifest;
 mod plan;
 mod recovery;
 mod segment;
@@ -97,6 +101,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -141,6 +146,10 @@ pub struct Options {
     pub entry_bytes_max: usize,
     /// Let the log end where entries are lost, instead of refusing to open. What follows them is destroyed.
     pub salvage: bool,
+    /// The [identity](Journal::identity) of the journal that has to be there, if the database knows one.
+    pub identity: Option<u64>,
+    /// How often the manifest notes how far entries are durable.
+    pub note_interval: Duration,
     pub disk: Arc<dyn Disk>,
 }
 
@@ -153,6 +162,8 @@ impl Default for Options {
             spares_max: 8,
             entry_bytes_max: ENTRY_BYTES_MAX,
             salvage: false,
+            identity: None,
+            note_interval: Duration::from_secs(1),
             disk: Arc::new(RealDisk),
         }
     }
@@ -221,7 +232,7 @@ impl Journal {
         let disk = Arc::clone(&options.disk);
         disk.create_dir(dir).map_err(|error| JournalError::io("create", dir, error))?;
 
-        let mut survey = Survey::read(&*disk, dir, after, replay)?;
+        let mut survey = Survey::read(&*disk, dir, after, options.identity, replay)?;
         let salvaged = survey.lost.take();
         if !options.salvage
             && let Some(lost) = salvaged
@@ -258,6 +269,12 @@ impl Journal {
     pub fn check_entry(&self, bytes: usize) -> Result<(), Fault> {
         let limit = self.entry_bytes_max();
         if bytes > limit { Err(Fault::TooLarge { bytes, limit }) } else { Ok(()) }
+    }
+
+    /// Which journal this is: a random number that its manifest has, for the database to note. None as long as there is
+    /// no space for a manifest.
+    pub fn identity(&self) -> Option<u64> {
+        self.core.maker.lock().manifest.identity()
     }
 
     /// The last entry taken.
@@ -412,6 +429,11 @@ impl Journal {
         }
         let closed = self.core.wait_durable(self.last()).and_then(|()| self.core.leave_mark());
         self.stop();
+        if closed.is_ok()
+            && let Err(error) = self.core.maker.lock().manifest.note(self.durable(), true)
+        {
+            tracing::warn!(%error, "the journal's manifest does not know its last entries; nothing is lost");
+        }
         closed
     }
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::format::{self, FRAMES_AT, Frame, HeaderFault, SegmentHeader};
 use super::ledger::Used;
-use super::segment::{Maker, Name, Segment, UNFINISHED_SUFFIX};
+use super::manifest::{self, Found, Listed, Manifest};
+use super::segment::{Maker, Name, Segment, UNFINISHED_SUFFIX, random};
 use super::{JournalError, Seq};
 
 /// What the engine does with an entry found. Its errors are the engine's own, and end the opening.
@@ -32,6 +33,9 @@ pub struct Survey {
     pub lost: Option<JournalError>,
     /// Files that were being made.
     unfinished: Vec<String>,
+    manifest: Found,
+    /// Of the manifest, as the database has it.
+    identity: Option<u64>,
 }
 
 /// What one file holds.
@@ -79,17 +83,20 @@ impl SurveyedFile {
 
 impl Survey {
     /// Reads all segments in `dir` and hands every entry behind `after` that is safely there to `replay`, in order.
+    /// `identity` is the journal's, if the database knows it.
     ///
     /// Changes nothing. Losses are reported in the survey, since they may be accepted; everything else is an error.
     pub fn read<E: From<JournalError>>(
         disk: &dyn Disk,
         dir: &Path,
         after: Seq,
+        identity: Option<u64>,
         replay: &mut Replay<'_, E>,
     ) -> Result<Survey, E> {
         let listed = disk.list(dir).map_err(|error| JournalError::io("list", dir, error))?;
         let mut names: Vec<Name> = listed.iter().filter_map(|(name, _)| Name::parse(name)).collect();
         names.sort_unstable();
+        let manifest = Found::read(disk, dir, listed.iter().map(|(name, _)| &name[..]))?;
         let mut walk = Walk {
             after,
             next: after + 1,
@@ -108,6 +115,10 @@ impl Survey {
         }
         let last_found =
             files.iter().filter_map(|file| file.entries).map(|(_, last)| last).max().unwrap_or(0);
+        if let Found::Sound(manifest) = &manifest {
+            walk.prove(manifest.durable_through, Place::manifest());
+        }
+        walk.compare(&files, &manifest, identity);
         let unfinished =
             listed.into_iter().map(|(name, _)| name).filter(|name| name.ends_with(UNFINISHED_SUFFIX));
         Ok(Survey {
@@ -116,6 +127,8 @@ impl Survey {
             replayed: walk.replayed,
             last_found,
             unfinished: unfinished.collect(),
+            manifest,
+            identity,
             lost: walk.verdict(),
         })
     }
@@ -130,10 +143,27 @@ struct Walk {
     /// Of all segments there are.
     ids: BTreeSet<u64>,
     /// Where `next` should be: at the start of a segment, behind a frame, or in a damaged one.
-    expected_at: Option<(Name, u64)>,
+    expected_at: Option<Place>,
     /// The greatest durable-through seen, and where.
-    proof: Option<(Seq, Name, u64)>,
+    proof: Option<(Seq, Place)>,
     lost: Option<JournalError>,
+}
+
+/// A file, and an offset in it.
+#[derive(Clone)]
+struct Place {
+    file: String,
+    offset: u64,
+}
+
+impl Place {
+    fn of(name: Name, offset: u64) -> Place {
+        Place { file: name.to_string(), offset }
+    }
+
+    fn manifest() -> Place {
+        Place { file: manifest::FILE.to_owned(), offset: 0 }
+    }
 }
 
 impl Walk {
@@ -173,9 +203,9 @@ impl Walk {
                 return Err(JournalError::Newer { file, version, supported: format::VERSION });
             }
         };
-        self.prove(header.durable_through, name, 0);
+        self.prove(header.durable_through, Place::of(name, 0));
         if header.first <= self.next {
-            self.expected_at = Some((name, FRAMES_AT));
+            self.expected_at = Some(Place::of(name, FRAMES_AT));
         } else {
             let (file, seq) = (name.to_string(), self.next);
             if header.previous == 0 {
@@ -201,12 +231,12 @@ impl Walk {
         let (first, end) = (frame.header.first, frame.header.end());
         let is_whole = frame.payload.is_some();
         let holds_next = (first..end).contains(&self.next);
-        self.prove(frame.header.durable_through, file.name, frame.offset);
+        self.prove(frame.header.durable_through, Place::of(file.name, frame.offset));
         file.note(frame);
         if is_whole && end == self.next {
-            self.expected_at = Some((file.name, frame.end_offset()));
+            self.expected_at = Some(Place::of(file.name, frame.end_offset()));
         } else if !is_whole && holds_next {
-            self.expected_at = Some((file.name, frame.offset));
+            self.expected_at = Some(Place::of(file.name, frame.offset));
         }
         if end <= self.after + 1 {
             return Ok(()); // the database holds all of it
@@ -218,7 +248,7 @@ impl Walk {
                 self.replayed += 1;
             }
             self.next = end;
-            self.expected_at = Some((file.name, frame.end_offset()));
+            self.expected_at = Some(Place::of(file.name, frame.end_offset()));
             file.replayed_through = Some(end - 1);
             return Ok(());
         }
@@ -230,9 +260,46 @@ impl Walk {
         Ok(())
     }
 
-    fn prove(&mut self, durable_through: Seq, name: Name, offset: u64) {
-        if self.proof.is_none_or(|(greatest, ..)| durable_through > greatest) {
-            self.proof = Some((durable_through, name, offset));
+    fn prove(&mut self, durable_through: Seq, place: Place) {
+        if self.proof.as_ref().is_none_or(|(greatest, _)| durable_through > *greatest) {
+            self.proof = Some((durable_through, place));
+        }
+    }
+
+    /// Compares the files with what the manifest lists. What was used before the newest segment with entries is none of
+    /// its business: the segments say themselves whether one of those is missing.
+    fn compare(&mut self, files: &[SurveyedFile], manifest: &Found, identity: Option<u64>) {
+        let seq = self.next;
+        let has_manifest = |header: &SegmentHeader| header.version >= format::VERSION_WITH_MANIFEST;
+        let contents = match manifest {
+            Found::Nothing => {
+                if identity.is_some()
+                    || files.iter().filter_map(|file| file.header.as_ref()).any(has_manifest)
+                {
+                    self.lose(JournalError::Manifest { what: "missing", seq });
+                }
+                return;
+            }
+            Found::Damaged => return self.lose(JournalError::Manifest { what: "damaged", seq }),
+            Found::Sound(contents) => contents,
+        };
+        if identity.is_some_and(|identity| identity != contents.identity) {
+            return self.lose(JournalError::Manifest { what: "another journal's", seq });
+        }
+        let is_used = |file: &&SurveyedFile| file.header.is_some() || file.frames > 0;
+        let newest = files.iter().rfind(is_used).map_or(0, |file| file.name.id);
+        for listed in contents.listed.iter().filter(|listed| listed.id >= newest) {
+            let file = files.iter().find(|file| [listed.id, listed.before].contains(&file.name.id));
+            match file {
+                None => self.lose(JournalError::Lost { segment: listed.id, seq }),
+                Some(file) if file.bytes < listed.bytes => self.lose(JournalError::Cut {
+                    file: file.name.to_string(),
+                    bytes: file.bytes,
+                    expected: listed.bytes,
+                    seq,
+                }),
+                Some(_) => {}
+            }
         }
     }
 
@@ -243,15 +310,16 @@ impl Walk {
 
     /// Whether the log may end where it does: not if something says that the next entry had been synced.
     fn verdict(self) -> Option<JournalError> {
-        let proven = self.proof.filter(|(durable_through, ..)| *durable_through >= self.next);
+        let proven = self.proof.filter(|(durable_through, _)| *durable_through >= self.next);
         self.lost.or_else(|| {
-            let (durable_through, name, offset) = proven?;
-            let (file, expected_at) = self.expected_at.unwrap_or((name, FRAMES_AT));
+            let (durable_through, proof) = proven?;
+            let proven_by = format!("{} at offset {}", proof.file, proof.offset);
+            let expected_at = self.expected_at.unwrap_or(Place { offset: FRAMES_AT, ..proof });
             Some(JournalError::Damaged {
-                file: file.to_string(),
-                offset: expected_at,
+                file: expected_at.file,
+                offset: expected_at.offset,
                 seq: self.next,
-                proof: format!("{name} at offset {offset}"),
+                proof: proven_by,
                 durable_through,
             })
         })
@@ -281,21 +349,41 @@ pub fn settle(
     dir: &Path,
     segment_bytes: u64,
 ) -> Result<Settled, JournalError> {
-    let next_id = survey.files.last().map_or(1, |file| file.name.id + 1);
+    let found = match &survey.manifest {
+        Found::Sound(contents) => Some(contents),
+        Found::Nothing | Found::Damaged => None,
+    };
+    let last_id = survey.files.last().map_or(0, |file| file.name.id);
+    let last_listed = found.and_then(|found| found.listed.last()).map_or(0, |listed| listed.id);
+    let next_id = last_id.max(last_listed).saturating_add(1);
     let last_used =
         survey.files.iter().filter(|file| !file.is_blank()).map(|file| file.name.id).max().unwrap_or(0);
-    let maker = Maker::new(Arc::clone(disk), dir, next_id);
     let next = survey.next;
     let is_stale = |passed: &PassedOver| passed.end > next || passed.durable_through >= next;
+    let goes = |file: &SurveyedFile| {
+        let belongs_behind =
+            file.header.is_some_and(|header| header.first > next || header.durable_through >= next);
+        file.replayed_through.is_none() && (belongs_behind || file.passed_over.iter().any(is_stale))
+    };
+    // What goes must not be listed any more, and what was noted before must not count for the numbers that come next.
+    let stays = survey.files.iter().filter(|file| !goes(file));
+    let listed = stays.map(|file| Listed { id: file.name.id, before: file.name.id, bytes: file.bytes });
+    let identity = match (survey.identity, found) {
+        (Some(identity), _) => identity,
+        (None, Some(found)) => found.identity,
+        (None, None) => random(dir)?,
+    };
+    let durable_through = found.map_or(0, |found| found.durable_through).min(next - 1);
+    let manifest = Manifest::begin(disk, dir, found, identity, listed, durable_through)?;
+    let has_manifest = manifest.identity().is_some();
+    let mut maker = Maker::new(Arc::clone(disk), dir, next_id, manifest);
 
     let (mut used, mut spares, mut discarded) = (Vec::new(), VecDeque::new(), Vec::new());
     for file in survey.files.iter().rev() {
         let path = dir.join(file.name.to_string());
         let stale: Vec<u64> =
             file.passed_over.iter().filter(|passed| is_stale(passed)).map(|passed| passed.offset).collect();
-        let belongs_behind =
-            file.header.is_some_and(|header| header.first > next || header.durable_through >= next);
-        if file.replayed_through.is_none() && (!stale.is_empty() || belongs_behind) {
+        if goes(file) {
             maker.remove(file.name)?;
             maker.sync_names()?;
             continue;
@@ -308,7 +396,7 @@ pub fn settle(
             let synced = erased.try_for_each(|erased| erased).and_then(|()| segment.file.sync());
             synced.map_err(|error| JournalError::io("write to", &path, error))?;
             used.push(Used { segment, last, dirty: false });
-        } else if file.is_blank() && file.name.id > last_used && file.bytes == segment_bytes {
+        } else if file.is_blank() && file.name.id > last_used && file.bytes == segment_bytes && has_manifest {
             spares.push_front(segment);
         } else {
             discarded.push(segment);

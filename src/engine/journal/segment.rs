@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::JournalError;
 use super::disk::{Disk, DiskFile};
 use super::format::FRAMES_AT;
+use super::manifest::{Listed, Manifest};
 
 /// Ends the name of a file that is not ready yet. Such files are leftovers when the journal opens.
 pub const UNFINISHED_SUFFIX: &str = ".new";
@@ -62,16 +63,42 @@ pub struct Maker {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     next_id: u64,
+    pub manifest: Manifest,
+    /// Made, and perhaps not listed: it may only be used once it is, and only go once it surely is not.
+    unlisted: Option<Segment>,
 }
 
 impl Maker {
-    pub fn new(disk: Arc<dyn Disk>, dir: &Path, next_id: u64) -> Maker {
-        Maker { disk, dir: dir.to_owned(), next_id }
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, next_id: u64, manifest: Manifest) -> Maker {
+        Maker { disk, dir: dir.to_owned(), next_id, manifest, unlisted: None }
     }
 
-    /// A new segment of so many bytes, full of zeros, durably there. What an error leaves behind is cleared
-    /// away when the journal opens.
+    /// A new segment of so many bytes, full of zeros, durably there and listed. What an error leaves behind is used by
+    /// the next call, or cleared away when the journal opens.
     pub fn make(&mut self, bytes: u64) -> Result<Segment, JournalError> {
+        self.manifest.ensure()?;
+        let made = match self.unlisted.take() {
+            Some(segment) if segment.bytes == bytes => Ok(segment),
+            Some(segment) => {
+                let removed = self.remove(segment.name);
+                if let Err(error) = removed {
+                    self.unlisted = Some(segment);
+                    return Err(error);
+                }
+                self.make_unlisted(bytes)
+            }
+            None => self.make_unlisted(bytes),
+        };
+        let segment = made?;
+        let id = segment.name.id;
+        if let Err(error) = self.manifest.list(Listed { id, before: id, bytes }) {
+            self.unlisted = Some(segment);
+            return Err(error);
+        }
+        Ok(segment)
+    }
+
+    fn make_unlisted(&mut self, bytes: u64) -> Result<Segment, JournalError> {
         let name = self.next_name()?;
         let unfinished = self.dir.join(format!("{name}{UNFINISHED_SUFFIX}"));
         let made = self.fill(&unfinished, bytes).and_then(|file| {
@@ -89,7 +116,9 @@ impl Maker {
 
     /// Gives a segment that nobody needs any more a new name, under which nothing in it verifies.
     pub fn recycle(&mut self, old: &Segment) -> Result<Segment, JournalError> {
+        self.manifest.ensure()?;
         let (from, name) = (self.path(old.name), self.next_name()?);
+        self.manifest.list(Listed { id: name.id, before: old.name.id, bytes: old.bytes })?;
         let renamed = self.disk.rename(&from, &self.path(name));
         renamed.map_err(|error| JournalError::io("recycle", &from, error))?;
         // Before its first use: a file that went back to its old name in a crash would take new entries with it.
@@ -97,7 +126,8 @@ impl Maker {
         Ok(Segment { name, bytes: old.bytes, file: Arc::clone(&old.file) })
     }
 
-    pub fn remove(&self, name: Name) -> Result<(), JournalError> {
+    pub fn remove(&mut self, name: Name) -> Result<(), JournalError> {
+        self.manifest.strike(&[name.id])?;
         let path = self.path(name);
         self.disk.remove(&path).map_err(|error| JournalError::io("remove", &path, error))
     }
@@ -120,18 +150,21 @@ impl Maker {
 
     /// Ids are used up even by a failure, so that no id ever names two files.
     fn next_name(&mut self) -> Result<Name, JournalError> {
-        let mut salt = [0; 8];
-        getrandom::fill(&mut salt).map_err(|error| {
-            JournalError::io("draw a salt for", &self.dir, io::Error::other(error.to_string()))
-        })?;
+        let salt = random(&self.dir)?;
         let id = self.next_id;
         self.next_id += 1;
-        Ok(Name { id, salt: u64::from_be_bytes(salt) })
+        Ok(Name { id, salt })
     }
 
     fn path(&self, name: Name) -> PathBuf {
         self.dir.join(name.to_string())
     }
+}
+
+/// A number that nobody can guess, for the journal in `dir`.
+pub fn random(dir: &Path) -> Result<u64, JournalError> {
+    let drawn = getrandom::u64();
+    drawn.map_err(|error| JournalError::io("draw a number for", dir, io::Error::other(error.to_string())))
 }
 
 #[cfg(test)]
@@ -155,7 +188,9 @@ mod tests {
     #[test]
     fn the_maker_fills_recycles_and_removes() {
         let dir = tempfile::tempdir().unwrap();
-        let mut maker = Maker::new(Arc::new(RealDisk), dir.path(), 5);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let manifest = Manifest::begin(&disk, dir.path(), None, 1, std::iter::empty(), 0).unwrap();
+        let mut maker = Maker::new(disk, dir.path(), 5, manifest);
         let segment = maker.make(600_000).unwrap();
         assert_eq!(segment.name.id, 5);
         let path = dir.path().join(segment.name.to_string());
@@ -169,6 +204,8 @@ mod tests {
         assert_eq!(std::fs::read(dir.path().join(again.name.to_string())).unwrap().len(), 600_000);
 
         maker.remove(again.name).unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["manifest"]);
     }
 }

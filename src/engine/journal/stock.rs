@@ -20,7 +20,11 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 enum Job {
     Recycle(Arc<Segment>),
     Remove(Arc<Segment>),
-    Make { bytes: u64 },
+    Make {
+        bytes: u64,
+    },
+    /// Notes in the manifest how far entries are durable.
+    Note,
 }
 
 impl Core {
@@ -54,7 +58,9 @@ impl Core {
                 None => {
                     // Only a wish that nobody has any more could not be granted.
                     plan.stock.shortage = None;
-                    self.stock_changed.wait(&mut plan);
+                    if self.stock_changed.wait_for(&mut plan, self.options.note_interval).timed_out() {
+                        return Some(Job::Note);
+                    }
                 }
             }
         }
@@ -68,6 +74,11 @@ impl Core {
             Job::Recycle(segment) => maker.recycle(segment)?,
             Job::Make { bytes } => maker.make(*bytes)?,
             Job::Remove(segment) => return maker.remove(segment.name).map(|()| false),
+            Job::Note => {
+                // a note is one proof more: without it nothing is wrong, and a disk that fails shows elsewhere
+                let _ = maker.manifest.note(self.durable(), false);
+                return Ok(false);
+            }
         };
         // Still under the maker's mutex, so that the stock is in the order of ids.
         self.plan.lock().add_spare(spare);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
-use super::format::{FRAMES_AT, FrameHeader, SegmentHeader};
+use super::format::{FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
 use super::plan::Batch;
 use super::segment::Segment;
 use super::waiters::wake_all;
@@ -134,6 +134,7 @@ impl Core {
     /// Goes on to a segment from the stock.
     fn activate(&self, writer: &mut Writer, segment: Arc<Segment>) -> Result<(), JournalError> {
         let header = SegmentHeader {
+            version: VERSION,
             id: segment.name.id,
             previous: writer.previous,
             first: self.written() + 1,

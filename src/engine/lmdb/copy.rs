@@ -5,11 +5,13 @@
 //! out. The reader holds on to pages meanwhile, so the file that is copied grows by what is written to it.
 
 use std::collections::HashSet;
+use std::ops::Bound;
 
 use heed::PutFlags;
 
-use super::env::{Snapshot, Table};
-use super::{Tables, split_deadline_key, split_record_key};
+use super::env::{FORMAT_ROW, Snapshot, Table};
+use super::seals::Sealed;
+use super::{JOURNAL, Tables, split_deadline_key, split_record_key};
 use crate::engine::Fault;
 use crate::store::Generation;
 
@@ -21,34 +23,52 @@ impl Tables {
     pub fn copy(&self, snapshot: &Snapshot<'_>, to: &Tables) -> Result<(), Fault> {
         let retired: HashSet<Generation> = self.retired(snapshot)?.into_iter().collect();
         let lives = |generation: Option<Generation>| generation.is_none_or(|of| !retired.contains(&of));
-        let all = |_: &[u8]| true;
         let of_record = |key: &[u8]| lives(split_record_key(key).map(|(generation, _)| generation));
         let of_deadline = |key: &[u8]| lives(split_deadline_key(key).map(|(_, generation, _)| generation));
-        to.take_rows(snapshot, &self.records, &to.records, of_record)?;
-        to.take_rows(snapshot, &self.deadlines, &to.deadlines, of_deadline)?;
-        to.take_rows(snapshot, &self.usage, &to.usage, of_record)?;
-        to.take_rows(snapshot, &self.dictionaries, &to.dictionaries, of_record)?;
-        to.take_rows(snapshot, &self.stores, &to.stores, all)?;
-        to.take_rows(snapshot, &self.meta, &to.meta, all)
+        to.take_rows(snapshot, self, "records", &to.records, of_record)?;
+        to.take_rows(snapshot, self, "deadlines", &to.deadlines, of_deadline)?;
+        to.take_rows(snapshot, self, "dictionaries", &to.dictionaries, of_record)?;
+        to.take_sealed(snapshot, self, Sealed::Usage, of_record)?;
+        to.take_sealed(snapshot, self, Sealed::Stores, |_| true)?;
+        // the copy begins a journal of its own
+        let is_wanted = |name: &[u8]| name != JOURNAL.as_bytes() && name != FORMAT_ROW;
+        to.take_sealed(snapshot, self, Sealed::Meta, is_wanted)
+    }
+
+    /// The rows of a small table, sealed anew: those that are copied may be of an older format.
+    fn take_sealed(
+        &self,
+        snapshot: &Snapshot<'_>,
+        from: &Tables,
+        table: Sealed,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        let mut batch = self.batch()?;
+        for row in from.reader.rows(snapshot, table.name(), Bound::Unbounded, None)? {
+            let (key, row) = row?;
+            if is_wanted(key) {
+                self.put_sealed(&mut batch, table, key, from.unseal(table, key, row)?)?;
+            }
+        }
+        self.commit(batch)
     }
 
     fn take_rows(
         &self,
         snapshot: &Snapshot<'_>,
-        from: &Table,
+        from: &Tables,
+        name: &str,
         to: &Table,
         is_wanted: impl Fn(&[u8]) -> bool,
     ) -> Result<(), Fault> {
         let mut batch = self.batch()?;
-        // a new environment has its format already
-        let flags = if to.is_empty(&batch)? { PutFlags::APPEND } else { PutFlags::empty() };
         let mut bytes = 0;
-        for row in from.iter(snapshot)? {
+        for row in from.reader.rows(snapshot, name, Bound::Unbounded, None)? {
             let (key, value) = row?;
             if !is_wanted(key) {
                 continue;
             }
-            to.put_with_flags(&mut batch, flags, key, value)?;
+            to.put_with_flags(&mut batch, PutFlags::APPEND, key, value)?;
             bytes += key.len() + value.len();
             if bytes >= BYTES_PER_COMMIT {
                 self.commit(batch)?;

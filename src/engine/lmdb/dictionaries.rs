@@ -2,12 +2,14 @@
 
 use std::ops::Bound;
 
-use super::env::{FORMAT_WITH_DICTIONARIES, Snapshot, WriteBatch};
+use super::env::{Snapshot, WriteBatch};
 use super::{TableKey, Tables, record_key};
 use crate::engine::Fault;
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
 use crate::store::Generation;
+
+const DICTIONARIES: &str = "dictionaries";
 
 /// The dictionaries of a generation.
 #[derive(Default)]
@@ -29,7 +31,8 @@ impl Tables {
         id: u32,
     ) -> Result<Result<Dictionary<'t>, Damage>, Fault> {
         let key = dictionary_key(generation, id);
-        Ok(match self.dictionaries.get(txn, &key)? {
+        // that a dictionary is missing is damage, whatever the reason
+        Ok(match self.reader.get(txn, DICTIONARIES, &key, |_, _| true)? {
             Some(row) => Dictionary::parse(id, &key, row),
             None => Err(Damage::UnknownDictionary(id)),
         })
@@ -38,9 +41,8 @@ impl Tables {
     /// What new records of a generation can be compressed with.
     pub fn known_dictionaries(&self, txn: &Snapshot<'_>, generation: Generation) -> Result<Known, Fault> {
         let (start, end) = (dictionary_key(generation, 0), dictionary_key(generation + 1, 0));
-        let range = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
         let mut known = Known::default();
-        for row in self.dictionaries.range(txn, &range)? {
+        for row in self.reader.rows(txn, DICTIONARIES, Bound::Included(&start[..]), Some(&end))? {
             let (key, row) = row?;
             let Some(id) = key.last_chunk().map(|id| u32::from_be_bytes(*id)) else { continue };
             if let Ok(dictionary) = Dictionary::parse(id, key, row) {
@@ -54,10 +56,10 @@ impl Tables {
 
     /// Every row of the table: of which generation, and the dictionary, or what is wrong with it.
     pub fn dictionary_rows<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
     ) -> Result<impl Iterator<Item = Result<(Generation, Dictionary<'t>), Fault>> + use<'t>, Fault> {
-        let rows = self.dictionaries.iter(txn)?;
+        let rows = self.reader.rows(txn, DICTIONARIES, Bound::Unbounded, None)?;
         Ok(rows.map(|row| {
             let (key, row) = row?;
             let (generation, id) = super::split_record_key(key)
@@ -72,7 +74,7 @@ impl Tables {
         }))
     }
 
-    /// From this commit on records may name the dictionary, and only who knows dictionaries may open the environment.
+    /// From this commit on records may name the dictionary.
     pub fn put_dictionary(
         &self,
         batch: &mut WriteBatch<'_>,
@@ -80,7 +82,7 @@ impl Tables {
         dictionary: &Dictionary<'_>,
     ) -> Result<(), Fault> {
         let key = dictionary_key(generation, dictionary.id);
-        self.meta.put(batch, b"format", &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
+        self.note_dictionaries(batch)?;
         Ok(self.dictionaries.put(batch, &key, &dictionary.row(&key))?)
     }
 

@@ -9,13 +9,18 @@ use heed::types::Bytes as Raw;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 
 use super::pages;
+use super::reader::Reader;
 use super::tables::Tables;
 use crate::limits::LMDB_READERS_MAX;
 
-/// The format of tables and keys in which an environment begins.
-const FORMAT: u32 = 1;
-/// The format from the first dictionary on: who knows none could not read what was compressed with it.
+/// The format of tables and keys: with checksums of the rows of small tables. Formats 1 (without dictionaries) and 2 are
+/// read, and [converted](Tables::upgrade).
+pub(super) const FORMAT: u32 = 3;
+const FORMAT_MIN: u32 = 1;
+/// The first format that may have dictionaries.
 pub(super) const FORMAT_WITH_DICTIONARIES: u32 = 2;
+/// The row of `meta` that says which one it is.
+pub(super) const FORMAT_ROW: &[u8] = b"format";
 
 /// LMDB's name for the file that everything is in.
 pub const DATA_FILE: &str = "data.mdb";
@@ -29,7 +34,7 @@ const MAP_BYTES_MIN: usize = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "the data directory has format {found}, newer than {FORMAT_WITH_DICTIONARIES}, which this version knows; use a newer larder"
+        "the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder"
     )]
     NewerFormat { found: u32 },
     #[error(
@@ -92,6 +97,7 @@ impl Tables {
         fill_up(&env)?;
         let found = env.unnamed_database_stat().entries;
         let wtxn = env.write_txn()?;
+        let mut is_sealed = false;
         let opened = env.create_databases_and_commit(wtxn, |opener, wtxn| -> heed::Result<_> {
             let tables = (
                 opener.create_database::<Raw, Raw>(wtxn, Some("records"))?,
@@ -101,25 +107,32 @@ impl Tables {
                 opener.create_database::<Raw, Raw>(wtxn, Some("retired"))?,
                 opener.create_database::<Raw, Raw>(wtxn, Some("dictionaries"))?,
                 opener.create_database::<Raw, Raw>(wtxn, Some("meta"))?,
+                opener.create_database::<Raw, Raw>(wtxn, None)?,
             );
             let meta = &tables.6;
-            let format = match meta.get(wtxn, b"format")? {
+            let format = match meta.get(wtxn, FORMAT_ROW)? {
                 Some(bytes) => bytes.try_into().ok().map(u32::from_be_bytes),
                 None if found == 0 => {
-                    meta.put(wtxn, b"format", &FORMAT.to_be_bytes())?;
+                    meta.put(wtxn, FORMAT_ROW, &FORMAT.to_be_bytes())?;
                     Some(FORMAT)
                 }
                 None => None,
             };
             Ok(match format {
-                Some(FORMAT | FORMAT_WITH_DICTIONARIES) => CommitOrAbort::Commit(tables),
+                Some(format @ FORMAT_MIN..=FORMAT) => {
+                    is_sealed = format == FORMAT;
+                    CommitOrAbort::Commit(tables)
+                }
                 Some(found) => CommitOrAbort::Abort(OpenError::NewerFormat { found }),
                 None => CommitOrAbort::Abort(OpenError::Foreign),
             })
         })?;
         match opened {
-            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, dictionaries, meta)) => {
+            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, dictionaries, meta, list)) => {
+                let reader = Reader::new(&env, list, &env.read_txn()?);
                 Ok(Tables {
+                    reader: reader.map_err(|fault| OpenError::Damaged(fault.to_string()))?,
+                    sealed: is_sealed.into(),
                     env,
                     records,
                     deadlines,

@@ -17,6 +17,8 @@ mod copy;
 mod dictionaries;
 mod env;
 pub mod pages;
+mod reader;
+mod seals;
 mod tables;
 
 pub use dictionaries::Known;
@@ -24,7 +26,7 @@ pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
 #[cfg(test)]
 pub use tables::CommitStep;
-pub use tables::{DeadlineRow, DiskRecord, RecordRow, StoredTimeline, Tables, stored_value};
+pub use tables::{DeadlineRow, DiskRecord, JOURNAL, RecordRow, StoredTimeline, Tables, stored_value};
 
 use smallvec::SmallVec;
 

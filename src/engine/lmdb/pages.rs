@@ -2,10 +2,11 @@
 //!
 //! Reads with plain file reads, changes nothing, and believes nothing it has not checked. [`verify`] walks every tree of
 //! the newest state and the list of free pages: `larder check` does so before LMDB may touch the file. [`verify_entrance`]
-//! looks at the meta pages, the list of tables and the root of each, which is little enough for every start.
+//! looks at the meta pages, the list of tables and the root of each, and the list of free pages, which is little enough for
+//! every start.
 //!
 //! What it can't see: pages have no checksums, so a change that leaves the structure sound (a byte of a key or a value)
-//! passes. Records have checksums of their own; the tables `stores`, `meta`, `usage` don't.
+//! passes. Rows have checksums of their own; [`super::reader`] is what looks at pages while a server runs.
 //!
 //! # The format (LMDB 0.9, data version 1; `mdb.c`), numbers in the byte order of the machine
 //!
@@ -29,26 +30,26 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-const HEADER_BYTES: usize = 16;
-const NODE_HEADER_BYTES: usize = 8;
+pub(super) const HEADER_BYTES: usize = 16;
+pub(super) const NODE_HEADER_BYTES: usize = 8;
 const META_BYTES: usize = 136;
-const TREE_BYTES: usize = 48;
+pub(super) const TREE_BYTES: usize = 48;
 
 const MAGIC: u32 = 0xBEEF_C0DE;
 const VERSION: u32 = 1;
-const BRANCH: u16 = 0x01;
-const LEAF: u16 = 0x02;
-const OVERFLOW: u16 = 0x04;
+pub(super) const BRANCH: u16 = 0x01;
+pub(super) const LEAF: u16 = 0x02;
+pub(super) const OVERFLOW: u16 = 0x04;
 const META: u16 = 0x08;
-const BIG_DATA: u16 = 0x01;
+pub(super) const BIG_DATA: u16 = 0x01;
 const SUB_TREE: u16 = 0x02;
 const INTEGER_KEY: u16 = 0x08;
-const NO_PAGE: u64 = u64::MAX;
+pub(super) const NO_PAGE: u64 = u64::MAX;
 
 const PAGE_BYTES_MIN: usize = 512;
 const PAGE_BYTES_MAX: usize = 32 * 1024;
 /// Pages that LMDB's cursors can be deep in a tree.
-const DEPTH_MAX: u16 = 32;
+pub(super) const DEPTH_MAX: u16 = 32;
 /// Problems that are described; one bad page makes many.
 const DESCRIBED_MAX: usize = 20;
 
@@ -66,11 +67,11 @@ pub fn verify_entrance(path: &Path) -> io::Result<Vec<Damage>> {
 }
 
 #[derive(Debug, Clone)]
-struct Tree {
-    flags: u16,
-    depth: u16,
+pub(super) struct Tree {
+    pub flags: u16,
+    pub depth: u16,
     tally: Tally,
-    root: u64,
+    pub root: u64,
 }
 
 /// What a tree consists of, as noted and as counted.
@@ -166,6 +167,10 @@ impl Walk {
         for (name, tree) in self.list_of_tables(meta) {
             self.tree(&format!("table '{name}'"), &tree, Rows::Records);
         }
+        self.list_of_free_pages(meta);
+    }
+
+    fn list_of_free_pages(&mut self, meta: &Meta) {
         for (key, data) in self.tree("the list of free pages", &meta.free, Rows::Free) {
             if let Err(damage) = self.free_pages(&data) {
                 self.problem(format!("free pages of transaction {}: {damage}", u64_at(&key, 0)));
@@ -174,8 +179,9 @@ impl Walk {
     }
 
     fn entrance(&mut self, meta: &Meta) {
-        let mut trees = self.list_of_tables(meta);
-        trees.push(("free pages".into(), meta.free.clone()));
+        // LMDB writes to the pages that this list says are free
+        self.list_of_free_pages(meta);
+        let trees = self.list_of_tables(meta);
         for (name, tree) in trees.into_iter().filter(|(_, tree)| tree.root != NO_PAGE) {
             let mut page = vec![0; self.page_bytes];
             let read = self.read(tree.root, &mut page).and_then(|()| nodes(&page, tree.depth == 1).map(drop));
@@ -374,7 +380,7 @@ impl Rows {
 }
 
 impl Tree {
-    fn decode(bytes: &[u8]) -> Tree {
+    pub fn decode(bytes: &[u8]) -> Tree {
         let tally = Tally {
             branch_pages: u64_at(bytes, 8),
             leaf_pages: u64_at(bytes, 16),
@@ -464,14 +470,14 @@ fn node(page: &[u8], at: usize, upper: usize, is_leaf: bool) -> Result<Node<'_>,
     Ok(Node { key, data, data_bytes, flags, child: NO_PAGE })
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..at + 2).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_ne_bytes)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }

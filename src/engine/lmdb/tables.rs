@@ -2,20 +2,28 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use heed::{Env, RoTxn, WithoutTls};
+use heed::{Env, WithoutTls};
 
 use super::env::{Snapshot, Table, WriteBatch};
+use super::reader::Reader;
+use super::seals::Sealed;
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
 use crate::engine::effect::Definition;
 use crate::engine::{Fault, Seq};
+use crate::limits::{CHECKED_BYTES_MAX, GENERATION_BYTES};
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
+/// The row of `meta` that says which journal belongs to the tables.
+pub const JOURNAL: &str = "journal";
+const RECORDS: &str = "records";
+const DEADLINES: &str = "deadlines";
 const TIMELINE: &[u8] = b"ages";
 /// The timeline of versions before 0.2, by the wall clock.
 const WALL_CLOCK_TIMELINE: &[u8] = b"timeline";
@@ -30,6 +38,10 @@ pub struct Tables {
     pub(super) retired: Table,
     pub(super) dictionaries: Table,
     pub(super) meta: Table,
+    /// What snapshots are read with.
+    pub(super) reader: Reader,
+    /// Whether the rows of small tables have checksums.
+    pub(super) sealed: AtomicBool,
     #[cfg(test)]
     pub(in crate::engine) watch: CommitWatch,
 }
@@ -99,6 +111,13 @@ impl<'t> DiskRecord<'t> {
         found.map(Some).map_err(|damage| damaged_record(key, damage))
     }
 
+    /// Whether the record can be believed to have expired by now, if it says so.
+    pub fn is_sound(&self, generation: Generation, key: &[u8], now_ms: u64) -> bool {
+        self.view.expires_at_ms.is_none_or(|deadline| deadline > now_ms)
+            || self.bytes.len() > CHECKED_BYTES_MAX
+            || is_sound_record(&record_key(generation, key), self.bytes)
+    }
+
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
         weight(key, &self.view, self.bytes)
@@ -148,18 +167,38 @@ impl Tables {
         generation: Generation,
         key: &[u8],
     ) -> Result<Option<DiskRecord<'t>>, Fault> {
-        match self.records.get(txn, &record_key(generation, key))? {
-            Some(bytes) => self.disk_record(txn, key, bytes).map(Some),
+        let table_key = record_key(generation, key);
+        match self.reader.get(txn, RECORDS, &table_key, is_sound_record)? {
+            Some(bytes) => {
+                let record = self.disk_record(txn, &table_key, bytes)?;
+                // a damaged deadline would make the record absent, and nobody would read its value
+                if record.view.expires_at_ms.is_some() && bytes.len() <= CHECKED_BYTES_MAX {
+                    RecordView::parse(&table_key, bytes).map_err(|damage| damaged_record(key, damage))?;
+                }
+                Ok(Some(record))
+            }
             None => Ok(None),
         }
+    }
+
+    /// Looks at the pages that writing or removing a record would touch, in a snapshot of what is committed.
+    pub fn verify_path(
+        &self,
+        snapshot: &Snapshot<'_>,
+        generation: Generation,
+        key: &[u8],
+        is_removal: bool,
+    ) -> Result<(), Fault> {
+        self.reader.verify_path(snapshot, RECORDS, &record_key(generation, key), is_removal)
     }
 
     fn disk_record<'t>(
         &'t self,
         txn: &'t Snapshot<'_>,
-        key: &[u8],
+        table_key: &[u8],
         bytes: &'t [u8],
     ) -> Result<DiskRecord<'t>, Fault> {
+        let key = &table_key[GENERATION_BYTES.min(table_key.len())..];
         Ok(DiskRecord { view: peek(key, bytes)?, bytes, tables: self, txn })
     }
 
@@ -176,22 +215,21 @@ impl Tables {
             Bound::Unbounded => Bound::Included(record_key(generation, b"")),
         };
         let end = record_key(generation + 1, b"");
-        let range = (start.as_ref().map(|key| &key[..]), Bound::Excluded(&end[..]));
-        let rows = self.records.range(txn, &range)?;
+        let rows = self.reader.rows(txn, RECORDS, start.as_ref().map(|key| &key[..]), Some(&end))?;
         Ok(rows.map(move |row| {
             let (table_key, bytes) = row?;
             let (_, key) =
                 split_record_key(table_key).ok_or(Fault::Damaged("a record's key is too short".into()))?;
-            Ok((key, self.disk_record(txn, key, bytes)?))
+            Ok((key, self.disk_record(txn, table_key, bytes)?))
         }))
     }
 
     /// Every row of the table `records`.
     pub fn record_rows<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
     ) -> Result<impl Iterator<Item = Result<RecordRow<'t>, Fault>> + use<'t>, Fault> {
-        let rows = self.records.iter(txn)?;
+        let rows = self.reader.rows(txn, RECORDS, Bound::Unbounded, None)?;
         Ok(rows.map(|row| {
             let (table_key, bytes) = row?;
             let (generation, key) =
@@ -250,7 +288,7 @@ impl Tables {
 
     /// Deadlines up to now, earliest first, behind a position of an earlier walk.
     pub fn due<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
         after: Option<&[u8]>,
         now_ms: u64,
@@ -259,7 +297,7 @@ impl Tables {
         // a start behind the end is an empty range, which LMDB takes, but Rust's ranges don't
         let start = after.filter(|after| *after < &end[..]).map_or(Bound::Unbounded, Bound::Excluded);
         let nothing_left = after.is_some_and(|after| after >= &end[..]);
-        let rows = self.deadlines.range(txn, &(start, Bound::Excluded(&end[..])))?;
+        let rows = self.reader.rows(txn, DEADLINES, start, Some(&end))?;
         Ok(rows.take_while(move |_| !nothing_left).map(|row| deadline_row(row?.0)))
     }
 
@@ -271,15 +309,16 @@ impl Tables {
         generation: Generation,
         key: &[u8],
     ) -> Result<bool, Fault> {
-        Ok(self.deadlines.get(txn, &deadline_key(deadline, generation, key))?.is_some())
+        let row = self.reader.get(txn, DEADLINES, &deadline_key(deadline, generation, key), |_, _| true)?;
+        Ok(row.is_some())
     }
 
     /// Every row of the table `deadlines`.
     pub fn deadline_rows<'t>(
-        &self,
+        &'t self,
         txn: &'t Snapshot<'_>,
     ) -> Result<impl Iterator<Item = Result<DeadlineRow<'t>, Fault>> + use<'t>, Fault> {
-        let rows = self.deadlines.iter(txn)?;
+        let rows = self.reader.rows(txn, DEADLINES, Bound::Unbounded, None)?;
         Ok(rows.map(|row| deadline_row(row?.0)))
     }
 
@@ -288,8 +327,9 @@ impl Tables {
     pub fn stores(&self, txn: &Snapshot<'_>) -> Result<Vec<(StoreId, Generation, Definition)>, Fault> {
         let damaged = || Fault::Damaged("a row of the table 'stores' is malformed".into());
         let mut stores = Vec::new();
-        for row in self.stores.iter(txn)? {
-            let (id, bytes) = row?;
+        for row in self.reader.rows(txn, Sealed::Stores.name(), Bound::Unbounded, None)? {
+            let (id, row) = row?;
+            let bytes = self.unseal(Sealed::Stores, id, row)?;
             let id = id.try_into().map(StoreId::from_be_bytes).map_err(|_| damaged())?;
             let (generation, definition) = split_record_key(bytes).ok_or_else(damaged)?;
             stores.push((id, generation, Definition::decode(definition).ok_or_else(damaged)?));
@@ -305,25 +345,20 @@ impl Tables {
     ) -> Result<(), Fault> {
         self.stores.clear(batch)?;
         for (id, generation, definition) in stores {
-            self.stores.put(batch, &id.to_be_bytes(), &record_key(generation, &definition.encode()))?;
+            let row = record_key(generation, &definition.encode());
+            self.put_sealed(batch, Sealed::Stores, &id.to_be_bytes(), &row)?;
         }
         Ok(())
     }
 
-    pub fn usage(&self, txn: &RoTxn<'_>, generation: Generation) -> Result<Usage, Fault> {
-        let Some(bytes) = self.usage.get(txn, &record_key(generation, b""))? else {
-            return Ok(Usage::default());
-        };
-        let field =
-            |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        match (field(0), field(1), field(2), field(3)) {
-            (Some(records), Some(expiring), Some(plain_bytes), Some(stored_bytes)) if bytes.len() == 32 => {
-                Ok(Usage { records, expiring, plain_bytes, stored_bytes })
-            }
-            _ => Err(Fault::Damaged("a row of the table 'usage' is malformed".into())),
-        }
+    pub fn usage(&self, txn: &Snapshot<'_>, generation: Generation) -> Result<Usage, Fault> {
+        usage_of(self.sealed_value(txn, Sealed::Usage, &record_key(generation, b""))?)
     }
 
+    /// As a write transaction has it.
+    pub fn usage_in(&self, txn: &WriteBatch<'_>, generation: Generation) -> Result<Usage, Fault> {
+        usage_of(self.sealed_value_in(txn, Sealed::Usage, &record_key(generation, b""))?)
+    }
     pub fn put_usage(
         &self,
         batch: &mut WriteBatch<'_>,
@@ -335,31 +370,31 @@ impl Tables {
         for (slot, field) in row.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_be_bytes());
         }
-        Ok(self.usage.put(batch, &record_key(generation, b""), &row)?)
+        self.put_sealed(batch, Sealed::Usage, &record_key(generation, b""), &row)
     }
 
     // what was flushed or dropped
 
     pub fn retire(&self, batch: &mut WriteBatch<'_>, generation: Generation) -> Result<(), Fault> {
-        Ok(self.retired.put(batch, &record_key(generation, b""), &[])?)
+        self.put_sealed(batch, Sealed::Retired, &record_key(generation, b""), &[])
     }
 
     /// A generation whose records are garbage.
     pub fn first_retired(&self, txn: &Snapshot<'_>) -> Result<Option<Generation>, Fault> {
-        Ok(self
-            .retired
-            .first(txn)?
-            .and_then(|(key, _)| split_record_key(key))
-            .map(|(generation, _)| generation))
+        let mut rows = self.reader.rows(txn, Sealed::Retired.name(), Bound::Unbounded, None)?;
+        rows.next().map(|row| self.retired_row(row?)).transpose()
+    }
+
+    fn retired_row(&self, (key, row): (&[u8], &[u8])) -> Result<Generation, Fault> {
+        self.unseal(Sealed::Retired, key, row)?;
+        let malformed = || Fault::Damaged("a row of the table 'retired' is malformed".into());
+        split_record_key(key).map(|(generation, _)| generation).ok_or_else(malformed)
     }
 
     /// All generations whose records are garbage.
     pub fn retired(&self, txn: &Snapshot<'_>) -> Result<Vec<Generation>, Fault> {
-        let mut generations = Vec::new();
-        for row in self.retired.iter(txn)? {
-            generations.extend(split_record_key(row?.0).map(|(generation, _)| generation));
-        }
-        Ok(generations)
+        let rows = self.reader.rows(txn, Sealed::Retired.name(), Bound::Unbounded, None)?;
+        rows.map(|row| self.retired_row(row?)).collect()
     }
 
     /// Removes up to `records_max` records of a retired generation, and the generation itself once it is empty; says
@@ -402,32 +437,54 @@ impl Tables {
     // meta
 
     pub fn meta_number(&self, txn: &Snapshot<'_>, name: &str) -> Result<Option<u64>, Fault> {
-        let bytes = self.meta.get(txn, name.as_bytes())?;
-        Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes))
+        let Some(bytes) = self.sealed_value(txn, Sealed::Meta, name.as_bytes())? else { return Ok(None) };
+        let malformed = |_| Fault::Damaged(format!("the row '{name}' of the table 'meta' is malformed"));
+        bytes.try_into().map(|bytes| Some(u64::from_be_bytes(bytes))).map_err(malformed)
     }
 
     pub fn put_meta_number(&self, batch: &mut WriteBatch<'_>, name: &str, number: u64) -> Result<(), Fault> {
-        Ok(self.meta.put(batch, name.as_bytes(), &number.to_be_bytes())?)
+        self.put_sealed(batch, Sealed::Meta, name.as_bytes(), &number.to_be_bytes())
     }
 
     /// What retention knows of times, as it wrote it.
     pub fn timeline<'t>(&self, txn: &'t Snapshot<'_>) -> Result<StoredTimeline<'t>, Fault> {
-        Ok(match (self.meta.get(txn, TIMELINE)?, self.meta.get(txn, WALL_CLOCK_TIMELINE)?) {
-            (Some(bytes), _) => StoredTimeline::Own(bytes),
-            (None, Some(bytes)) => StoredTimeline::ByWallClock(bytes),
-            (None, None) => StoredTimeline::None,
-        })
+        Ok(
+            match (
+                self.sealed_value(txn, Sealed::Meta, TIMELINE)?,
+                self.sealed_value(txn, Sealed::Meta, WALL_CLOCK_TIMELINE)?,
+            ) {
+                (Some(bytes), _) => StoredTimeline::Own(bytes),
+                (None, Some(bytes)) => StoredTimeline::ByWallClock(bytes),
+                (None, None) => StoredTimeline::None,
+            },
+        )
     }
 
     pub fn put_timeline(&self, batch: &mut WriteBatch<'_>, timeline: &[u8]) -> Result<(), Fault> {
         self.meta.delete(batch, WALL_CLOCK_TIMELINE)?;
-        Ok(self.meta.put(batch, TIMELINE, timeline)?)
+        self.put_sealed(batch, Sealed::Meta, TIMELINE, timeline)
     }
 
     /// The journal sequence number up to which the tables reflect everything.
     pub fn checkpoint(&self, txn: &Snapshot<'_>) -> Result<Seq, Fault> {
         Ok(self.meta_number(txn, "checkpoint")?.unwrap_or(0))
     }
+}
+
+fn usage_of(row: Option<&[u8]>) -> Result<Usage, Fault> {
+    let Some(bytes) = row else { return Ok(Usage::default()) };
+    let field =
+        |at: usize| bytes.get(8 * at..8 * at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    match (field(0), field(1), field(2), field(3)) {
+        (Some(records), Some(expiring), Some(plain_bytes), Some(stored_bytes)) if bytes.len() == 32 => {
+            Ok(Usage { records, expiring, plain_bytes, stored_bytes })
+        }
+        _ => Err(Fault::Damaged("a row of the table 'usage' is malformed".into())),
+    }
+}
+
+fn is_sound_record(table_key: &[u8], record: &[u8]) -> bool {
+    RecordView::parse(table_key, record).is_ok()
 }
 
 fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {

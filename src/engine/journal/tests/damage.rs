@@ -11,6 +11,7 @@ fn image(closed: bool) -> Image {
     for seq in 1..=ENTRIES {
         append_and_wait(&journal, 1, 100 + 9 * seq as usize).unwrap();
     }
+    eventually("the stock is full", || journal.status().spares == 2);
     if closed {
         journal.close().unwrap();
     }
@@ -26,7 +27,7 @@ fn expected(entries: &Entries) -> bool {
 
 /// Paths of the segments with entries, oldest first, and where in each the frames end.
 fn used(image: &Image) -> Vec<(PathBuf, usize)> {
-    let inspection = inspect_on(&SimDisk::from_image(image), Path::new(DIR), 0).unwrap();
+    let inspection = inspect_on(&SimDisk::from_image(image), Path::new(DIR), 0, None).unwrap();
     let used = inspection.segments.into_iter().filter(|segment| segment.frames > 0);
     used.map(|segment| {
         let path = Path::new(DIR).join(segment.file);
@@ -48,9 +49,127 @@ fn without(image: &Image, path: &Path) -> SimDisk {
     SimDisk::from_image(&image)
 }
 
+/// The journal as a build of format 1 would have left it: without a manifest.
+fn of_format_1(image: &Image) -> Image {
+    let mut image = image.clone();
+    image.remove(&manifest()).unwrap();
+    for (path, bytes) in &mut image {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let salt = super::super::segment::Name::parse(&name).unwrap().salt;
+        if bytes.starts_with(b"LARDERJL") {
+            bytes[11] = 1;
+            let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(&bytes[..56], salt);
+            bytes[56..64].copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+    image
+}
+
+fn manifest() -> PathBuf {
+    Path::new(DIR).join("manifest")
+}
+
+/// What happens to the newest segment in use, to one made ahead, and to the manifest.
 #[test]
-fn the_last_segment_cut_at_any_byte_gives_what_stands_before() {
+fn a_newest_segment_that_was_lost_emptied_or_cut_is_noticed() {
+    for closed in [false, true] {
+        let image = image(closed);
+        let (last, end) = used(&image).pop().unwrap();
+        let name = last.file_name().unwrap().to_string_lossy().into_owned();
+        let spare = image.keys().rfind(|path| **path != manifest()).unwrap();
+        assert_ne!(*spare, last);
+        for lost in [&last, spare] {
+            let error = replayable(&without(&image, lost), 0).unwrap_err();
+            assert!(matches!(error, JournalError::Lost { .. }), "{error}");
+            for cut in [0, 64, 4096, end - 1, image[lost].len() - 1] {
+                let error = replayable(&changed(&image, lost, |bytes| bytes.truncate(cut)), 0).unwrap_err();
+                let JournalError::Cut { file, bytes, expected: 8192, .. } = error else { panic!("{error}") };
+                assert!(lost.ends_with(&file) && bytes == cut as u64, "{file} {bytes}");
+            }
+        }
+        // as long as it was, and empty: known from the note of an orderly end
+        let blank = replayable(&changed(&image, &last, |bytes| bytes.fill(0)), 0);
+        match blank {
+            Err(JournalError::Damaged { proof, durable_through: ENTRIES, .. }) if closed => {
+                assert!(proof.starts_with("manifest"), "{proof}");
+            }
+            Ok(entries) if !closed => assert!(expected(&entries)),
+            other => panic!("{name}: {other:?}"),
+        }
+        for (damage, word) in [
+            (without(&image, &manifest()), "missing"),
+            (changed(&image, &manifest(), |bytes| bytes.fill(0)), "damaged"),
+            (changed(&image, &manifest(), Vec::clear), "damaged"),
+        ] {
+            let error = replayable(&damage, 0).unwrap_err();
+            assert!(matches!(error, JournalError::Manifest { what, .. } if what == word), "{error}");
+        }
+    }
+}
+
+#[test]
+fn notes_prove_the_end_of_a_log_that_nothing_follows() {
+    let disk = SimDisk::default();
+    let often = Options { note_interval: Duration::from_millis(1), ..options(&disk) };
+    let (journal, ..) = open_with(often, 0).unwrap();
+    append_and_wait(&journal, 1, 100).unwrap();
+    let noted = || replayable(&changed(&disk.image(), &used(&disk.image())[0].0, |bytes| bytes.fill(0)), 0);
+    eventually("a note", || noted().is_err());
+    assert!(matches!(noted(), Err(JournalError::Damaged { seq: 1, durable_through: 1, .. })));
+    // it counts for this run only: a log that was cut off for good gives the number out again
+    let disk = changed(&disk.image(), &used(&disk.image())[0].0, |bytes| bytes.fill(0));
+    let (journal, recovery, _) = open_with(Options { salvage: true, ..options(&disk) }, 0).unwrap();
+    assert_eq!(recovery.last, 0);
+    drop(journal);
+    assert_eq!(open(&disk.after_power_cut(0), 0).unwrap().2, []);
+}
+
+#[test]
+fn a_journal_whose_files_are_all_gone_is_noticed_by_who_knows_it() {
+    let (disk, journal) = new_journal(Fsync::Always);
+    append_and_wait(&journal, 1, 10).unwrap();
+    let identity = journal.identity();
+    assert!(identity.is_some());
+    journal.close().unwrap();
+    let expecting = |disk: &SimDisk, identity| open_with(Options { identity, ..options(disk) }, 0).map(drop);
+    expecting(&disk, identity).unwrap();
+    for (disk, what) in [(SimDisk::default(), "missing"), (new_journal(Fsync::No).0, "another journal's")] {
+        let error = expecting(&disk, identity).unwrap_err();
+        assert!(matches!(error, JournalError::Manifest { what: found, .. } if found == what), "{error}");
+        // salvaged once, it is this journal from then on
+        let salvage = Options { salvage: true, identity, ..options(&disk) };
+        assert_eq!(open_with(salvage, 0).unwrap().0.identity(), identity);
+        expecting(&disk.after_power_cut(0), identity).unwrap();
+    }
+}
+
+#[test]
+fn a_journal_of_format_1_is_opened_and_has_a_manifest_from_then_on() {
+    let disk = SimDisk::from_image(&of_format_1(&image(false)));
+    let (journal, _, entries) = open(&disk, 0).unwrap();
+    assert!(expected(&entries) && entries.len() as Seq == ENTRIES);
+    append_and_wait(&journal, 2, 10).unwrap();
+    let image = disk.after_power_cut(0).image();
+    assert_eq!(replayable(&SimDisk::from_image(&image), 0).unwrap().len() as Seq, ENTRIES + 1);
+    let (last, _) = used(&image).pop().unwrap();
+    assert!(matches!(replayable(&without(&image, &last), 0), Err(JournalError::Lost { .. })));
+}
+
+/// A slot that a power cut tore leaves the other; nothing else is damaged by that.
+#[test]
+fn one_damaged_slot_of_the_manifest_does_not_matter() {
     let image = image(false);
+    for slot in [0, 1] {
+        let disk = changed(&image, &manifest(), |bytes| bytes[slot * 4096 + 100] ^= 1);
+        assert_eq!(replayable(&disk, 0).unwrap().len() as Seq, ENTRIES, "slot {slot}");
+    }
+    let disk = changed(&image, &manifest(), |bytes| bytes[8192..].fill(7));
+    assert_eq!(replayable(&disk, 0).unwrap().len() as Seq, ENTRIES);
+}
+
+#[test]
+fn without_a_manifest_a_cut_last_segment_gives_what_stands_before() {
+    let image = of_format_1(&image(false));
     let (last, end) = used(&image).pop().unwrap();
     let mut counts = std::collections::BTreeSet::new();
     for cut in 0..=end {
@@ -72,7 +191,8 @@ fn a_cut_log_goes_on_and_what_was_cut_off_stays_away() {
     let (last, end) = used(&image).pop().unwrap();
     for cut in (0..=end).step_by(97) {
         let disk = changed(&image, &last, |bytes| bytes.truncate(cut));
-        let (journal, recovery, _) = open(&disk, 0).unwrap();
+        let salvage = Options { salvage: true, ..options(&disk) };
+        let (journal, recovery, _) = open_with(salvage, 0).unwrap();
         append_and_wait(&journal, 2, 50).unwrap();
         let (_, _, entries) = open(&disk.after_power_cut(cut as u64), 0).unwrap();
         let (new, old) = entries.split_last().unwrap();
@@ -143,10 +263,12 @@ fn a_missing_segment_is_refused_unless_the_database_holds_it() {
             "{error}"
         );
     }
-    // The last one: only its own mark would prove it.
-    assert!(expected(&replayable(&without(&image, &segments.last().unwrap().0), 0).unwrap()));
+    // The last one: only the manifest tells of it.
+    let error = replayable(&without(&image, &segments.last().unwrap().0), 0).unwrap_err();
+    assert!(matches!(error, JournalError::Lost { .. }), "{error}");
     let without_first = without(&image, &segments[0].0);
-    let first = inspect_on(&without_first, Path::new(DIR), ENTRIES).unwrap().segments[0].entries.unwrap().0;
+    let first =
+        inspect_on(&without_first, Path::new(DIR), ENTRIES, None).unwrap().segments[0].entries.unwrap().0;
     assert!(replayable(&without_first, first - 2).is_err());
     assert_eq!(replayable(&without_first, first - 1).unwrap()[0].0, first);
 }
@@ -259,7 +381,7 @@ fn inspecting_tells_of_the_damage_and_changes_nothing() {
     let segments = used(&image);
     let disk = changed(&image, &segments[1].0, |bytes| bytes[4096] ^= 1);
     let before = disk.image();
-    let inspection = inspect_on(&disk, Path::new(DIR), 0).unwrap();
+    let inspection = inspect_on(&disk, Path::new(DIR), 0, None).unwrap();
     assert!(disk.image() == before);
     assert!(matches!(inspection.lost, Some(JournalError::Damaged { .. })));
     let damaged: Vec<_> =
@@ -268,5 +390,5 @@ fn inspecting_tells_of_the_damage_and_changes_nothing() {
     assert!(segments[1].0.ends_with(&damaged[0].file));
     assert_eq!(damaged[0].unreadable[0].start, 4096);
     let spares = inspection.segments.iter().filter(|segment| !segment.has_header && segment.frames == 0);
-    assert_eq!(spares.count() + segments.len(), image.len());
+    assert_eq!(spares.count() + segments.len() + 1, image.len(), "and the manifest");
 }

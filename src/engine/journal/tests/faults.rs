@@ -88,7 +88,8 @@ fn a_restart_that_fails_can_be_repeated() {
     disk.fail_after(Operation::Sync, 0);
     append_and_wait(&journal, 1, 10).unwrap_err();
     let after = journal.last() + 10;
-    disk.fail_after(Operation::Write, 0);
+    // the first write strikes what was damaged from the manifest's list, which can do without
+    disk.fail_after(Operation::Write, 1);
     journal.restart(after).unwrap_err();
     assert!(journal.is_failed());
     journal.restart(after).unwrap();

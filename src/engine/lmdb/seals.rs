@@ -1,0 +1,284 @@
+//! Checksums of the rows of small tables: `stores`, `usage`, `retired` and `meta`.
+//!
+//! From format 3 on, each of their values ends with the XXH3-64 of the bytes before, seeded with that of the table's name
+//! and the row's key: a row that was changed, or belongs elsewhere, is not believed. The row `format` of `meta` has none; it
+//! says whether the others do. An environment of an older format is converted when an engine opens it, in one commit, and
+//! stays as it is until there is space for that. Records and dictionaries have checksums of their own.
+
+use std::sync::atomic::Ordering;
+
+use heed::RoTxn;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table, WriteBatch};
+use super::reader::IsSound;
+use super::tables::Tables;
+use crate::engine::Fault;
+
+const SEAL_BYTES: usize = 8;
+
+/// The tables whose rows are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    Stores,
+    Usage,
+    Retired,
+    Meta,
+}
+
+impl Sealed {
+    const ALL: [Sealed; 4] = [Sealed::Stores, Sealed::Usage, Sealed::Retired, Sealed::Meta];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Sealed::Stores => "stores",
+            Sealed::Usage => "usage",
+            Sealed::Retired => "retired",
+            Sealed::Meta => "meta",
+        }
+    }
+
+    fn seal(self, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
+        let seed = xxh3_64_with_seed(key, xxh3_64(self.name().as_bytes()));
+        xxh3_64_with_seed(value, seed).to_be_bytes()
+    }
+
+    /// The value without its seal, if that is sound.
+    fn opened(self, key: &[u8], row: &[u8]) -> Option<usize> {
+        if self == Sealed::Meta && key == FORMAT_ROW {
+            return Some(row.len());
+        }
+        let (value, seal) = row.split_last_chunk::<SEAL_BYTES>()?;
+        (*seal == self.seal(key, value)).then_some(value.len())
+    }
+}
+
+impl Tables {
+    fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    fn sealed_table(&self, table: Sealed) -> &Table {
+        match table {
+            Sealed::Stores => &self.stores,
+            Sealed::Usage => &self.usage,
+            Sealed::Retired => &self.retired,
+            Sealed::Meta => &self.meta,
+        }
+    }
+
+    /// The value of a row, without its seal.
+    pub(super) fn unseal<'t>(&self, table: Sealed, key: &[u8], row: &'t [u8]) -> Result<&'t [u8], Fault> {
+        let damaged = || {
+            let (name, key) = (table.name(), key.escape_ascii());
+            Fault::Damaged(format!("the row '{key}' of the table '{name}' has a wrong checksum"))
+        };
+        if !self.is_sealed() {
+            return Ok(row);
+        }
+        table.opened(key, row).map(|bytes| &row[..bytes]).ok_or_else(damaged)
+    }
+
+    /// A value as a snapshot has it.
+    pub(super) fn sealed_value<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        table: Sealed,
+        key: &[u8],
+    ) -> Result<Option<&'t [u8]>, Fault> {
+        let is_sound: IsSound = match table {
+            _ if !self.is_sealed() => |_, _| true,
+            Sealed::Stores => |key, row| Sealed::Stores.opened(key, row).is_some(),
+            Sealed::Usage => |key, row| Sealed::Usage.opened(key, row).is_some(),
+            Sealed::Retired => |key, row| Sealed::Retired.opened(key, row).is_some(),
+            Sealed::Meta => |key, row| Sealed::Meta.opened(key, row).is_some(),
+        };
+        let row = self.reader.get(snapshot, table.name(), key, is_sound)?;
+        row.map(|row| self.unseal(table, key, row)).transpose()
+    }
+
+    /// A value as a write transaction has it.
+    pub(super) fn sealed_value_in<'t>(
+        &self,
+        txn: &'t RoTxn<'_>,
+        table: Sealed,
+        key: &[u8],
+    ) -> Result<Option<&'t [u8]>, Fault> {
+        let row = self.sealed_table(table).get(txn, key)?;
+        row.map(|row| self.unseal(table, key, row)).transpose()
+    }
+
+    pub(super) fn put_sealed(
+        &self,
+        batch: &mut WriteBatch<'_>,
+        table: Sealed,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Fault> {
+        if !self.is_sealed() {
+            return Ok(self.sealed_table(table).put(batch, key, value)?);
+        }
+        Ok(self.sealed_table(table).put(batch, key, &[value, &table.seal(key, value)].concat())?)
+    }
+
+    /// In an environment of format 1 there may be no dictionaries.
+    pub(super) fn note_dictionaries(&self, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
+        if !self.is_sealed() {
+            self.meta.put(batch, FORMAT_ROW, &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Brings an environment of an older format to this one, in one commit.
+    pub fn upgrade(&self) -> Result<(), Fault> {
+        if self.is_sealed() {
+            return Ok(());
+        }
+        let mut batch = self.batch()?;
+        for table in Sealed::ALL {
+            let mut rows = Vec::new();
+            for row in self.sealed_table(table).iter(&batch)? {
+                let (key, value) = row?;
+                rows.push((key.to_vec(), [value, &table.seal(key, value)].concat()));
+            }
+            for (key, row) in rows.iter().filter(|(key, _)| table != Sealed::Meta || key != FORMAT_ROW) {
+                self.sealed_table(table).put(&mut batch, key, row)?;
+            }
+        }
+        self.meta.put(&mut batch, FORMAT_ROW, &FORMAT.to_be_bytes())?;
+        self.commit(batch)?;
+        self.sealed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::effect::Definition;
+    use crate::engine::{Engine, Expiry, Options, check};
+    use crate::store::{Key, Value};
+
+    type Row = (Sealed, Vec<u8>, Vec<u8>);
+
+    fn rows(tables: &Tables) -> Vec<Row> {
+        let snapshot = tables.snapshot().unwrap();
+        let of = |table: Sealed| {
+            let rows = tables.sealed_table(table).iter(&snapshot).unwrap().map(Result::unwrap);
+            rows.map(|(key, row)| (table, key.to_vec(), row.to_vec())).collect::<Vec<_>>()
+        };
+        Sealed::ALL.into_iter().flat_map(of).filter(|(_, key, _)| key != FORMAT_ROW).collect()
+    }
+
+    fn put_raw(tables: &Tables, (table, key, row): &Row) {
+        let mut batch = tables.batch().unwrap();
+        tables.sealed_table(*table).put(&mut batch, key, row).unwrap();
+        tables.commit(batch).unwrap();
+    }
+
+    /// A closed engine's directory, with a row of every kind.
+    fn directory() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::new(dir.path())).unwrap();
+        let named = Definition { name: Some("orders".into()), ..Definition::default() };
+        engine.write(1, &[], |txn| txn.define(None, named)).unwrap();
+        for at in 0..20 {
+            let key = Key::new(0, Bytes::from(format!("key:{at}"))).unwrap();
+            let put =
+                |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(at), Expiry::Never);
+            engine.write(1, std::slice::from_ref(&key), put).unwrap();
+        }
+        engine.close().unwrap();
+        drop(engine);
+        let tables = open(dir.path());
+        let mut batch = tables.batch().unwrap();
+        tables.retire(&mut batch, 900).unwrap();
+        tables.commit(batch).unwrap();
+        dir
+    }
+
+    fn open(dir: &Path) -> Tables {
+        Tables::open(&dir.join("lmdb"), None).unwrap()
+    }
+
+    /// Reads every row of the sealed tables.
+    fn read(tables: &Tables) -> Result<(), Fault> {
+        let snapshot = tables.snapshot()?;
+        for (_, generation, _) in tables.stores(&snapshot)? {
+            tables.usage(&snapshot, generation)?;
+        }
+        for name in ["checkpoint", "last_generation", "next_store", "journal"] {
+            tables.meta_number(&snapshot, name)?;
+        }
+        tables.timeline(&snapshot)?;
+        tables.retired(&snapshot)?;
+        Ok(())
+    }
+
+    #[test]
+    fn any_changed_byte_of_a_small_table_is_noticed() {
+        let dir = directory();
+        let tables = open(dir.path());
+        read(&tables).unwrap();
+        let mut met = std::collections::BTreeSet::new();
+        for row in rows(&tables) {
+            met.insert(row.0.name());
+            for at in 0..row.2.len() {
+                let mut changed = row.clone();
+                changed.2[at] ^= 1 << (at % 8);
+                put_raw(&tables, &changed);
+                let read = read(&tables);
+                assert!(matches!(read, Err(Fault::Damaged(_))), "byte {at} of {row:?}: {read:?}");
+            }
+            // the row of another key
+            let moved = (row.0, row.1.clone(), [&row.2[..], b"x"].concat());
+            put_raw(&tables, &moved);
+            assert!(read(&tables).is_err());
+            put_raw(&tables, &row);
+        }
+        read(&tables).unwrap();
+        assert_eq!(met.len(), Sealed::ALL.len(), "{met:?}");
+    }
+
+    #[test]
+    fn an_environment_of_an_older_format_is_read_and_converted() {
+        for format in [1u32, FORMAT_WITH_DICTIONARIES] {
+            let dir = directory();
+            let expected = {
+                let tables = open(dir.path());
+                let expected = rows(&tables);
+                for (table, key, row) in &expected {
+                    let bytes = table.opened(key, row).unwrap();
+                    put_raw(&tables, &(*table, key.clone(), row[..bytes].to_vec()));
+                }
+                put_raw(&tables, &(Sealed::Meta, FORMAT_ROW.to_vec(), format.to_be_bytes().to_vec()));
+                expected
+            };
+            {
+                let tables = open(dir.path());
+                assert!(!tables.is_sealed());
+                read(&tables).unwrap();
+                // a look changes nothing, and what is written meanwhile fits the old format
+                let mut batch = tables.batch().unwrap();
+                tables.put_meta_number(&mut batch, "next_store", 17).unwrap();
+                tables.commit(batch).unwrap();
+            }
+            let tables = open(dir.path());
+            assert_eq!(tables.meta_number(&tables.snapshot().unwrap(), "next_store").unwrap(), Some(17));
+            tables.upgrade().unwrap();
+            assert!(tables.is_sealed());
+            drop(tables);
+            let tables = open(dir.path());
+            assert!(tables.is_sealed());
+            assert_eq!(rows(&tables), expected);
+            drop(tables);
+            assert_eq!(check::check(dir.path()).unwrap().problems, [""; 0]);
+            Engine::open(Options::new(dir.path())).unwrap().close().unwrap();
+        }
+    }
+}
