@@ -561,6 +561,8 @@ mod tests {
         for call in [
             "table.insert(sparse, 1, 1)",
             "table.insert({}, -2147483648, 1)",
+            "table.insert({}, 2147483648, 1)",
+            "table.insert({}, -1e300, 1)",
             "table.remove(sparse, 1)",
             "table.sort(sparse, function() return false end)",
             "table.foreachi(sparse, function() end)",
@@ -733,19 +735,19 @@ mod tests {
             ("return tostring(cjson.decode('1.'))", "1"),
             (
                 "return select(2, pcall(cjson.decode, '.5'))",
-                "user_script:1: Expected value but found invalid token at character 1",
+                "Expected value but found invalid token at character 1",
             ),
             (
                 "return select(2, pcall(cjson.decode, '0x'))",
-                "user_script:1: Expected the end but found invalid token at character 2",
+                "Expected the end but found invalid token at character 2",
             ),
             (
                 "return select(2, pcall(cjson.decode, '1e'))",
-                "user_script:1: Expected the end but found invalid token at character 2",
+                "Expected the end but found invalid token at character 2",
             ),
             (
                 "cjson.decode_invalid_numbers(false) return select(2, pcall(cjson.decode, '-0x10'))",
-                "user_script:1: Expected value but found invalid number at character 1",
+                "Expected value but found invalid number at character 1",
             ),
             ("return cjson.encode(cjson.decode('{\"a\":[]}'))", "{\"a\":{}}"),
             ("return tostring(cjson.decode_array_with_array_mt())", "false"),
@@ -757,6 +759,14 @@ mod tests {
             ("return cjson.encode(setmetatable({}, {__is_cjson_array = true}))", "[]"),
             ("cjson.decode_array_with_array_mt(false) return cjson.encode(cjson.decode('[]'))", "{}"),
         ]);
+    }
+
+    #[test]
+    fn a_command_has_no_more_words_than_the_script_has_memory() {
+        let code = "local text, words = ('x'):rep(1e6), {} for i = 1, 100 do words[i] = text end \
+                    return redis.call('echo', unpack(words))";
+        let refused = "-ERR the command has 100000004 bytes, which is more than lua-memory-limit script: SHA, on @user_script:1.";
+        expect(&[(code, refused)]);
     }
 
     #[test]
@@ -795,7 +805,7 @@ mod tests {
             ("return redis.pcall('fail').err", "MY failure"),
             (
                 "local _, err = pcall(cjson.decode, '[') return err",
-                "user_script:1: Expected value but found T_END at character 2",
+                "Expected value but found T_END at character 2",
             ),
             (
                 "local _, err = pcall(function() return cjson.decode('[') end) return err",

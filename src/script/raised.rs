@@ -3,6 +3,8 @@
 //! To Lua they are opaque values, so the prelude has [`seen`] say what a script that catches one gets. An error of any
 //! other kind that comes from Rust ends the script: it was stopped, or out of memory.
 
+use std::borrow::Cow;
+
 use mlua::{Lua, Table, Value};
 
 use crate::error::Error;
@@ -47,17 +49,25 @@ pub fn command_error(error: &Error) -> mlua::Error {
     mlua::Error::external(Raised { text: error.to_string(), kind: Kind::Reply, is_counted })
 }
 
-/// An error of a library, behind the place in the script that called it.
+/// An error of a library, behind the place in the script that called it, as `luaL_error` puts it: nowhere, if `pcall` or
+/// another function that is not written in Lua did.
 pub fn library_error(lua: &Lua, text: &str) -> mlua::Error {
     const LEVELS: usize = 4;
-    let place = (1..LEVELS).find_map(|level| {
-        lua.inspect_stack(level, |frame| {
-            let line = frame.current_line()?;
-            let name = frame.source().short_src.filter(|name| name != PRELUDE)?;
-            Some(format!("{name}:{line}: "))
-        })?
-    });
-    let text = format!("{}{text}", place.unwrap_or_default());
+    let mut place = String::new();
+    for level in 1..LEVELS {
+        let caller = lua.inspect_stack(level, |frame| {
+            (frame.source().short_src.map(Cow::into_owned), frame.current_line())
+        });
+        match caller {
+            Some((Some(name), Some(_))) if name == PRELUDE => {}
+            Some((Some(name), Some(line))) => {
+                place = format!("{name}:{line}: ");
+                break;
+            }
+            _ => break,
+        }
+    }
+    let text = format!("{place}{text}");
     mlua::Error::external(Raised { text, kind: Kind::Text, is_counted: false })
 }
 

@@ -9,11 +9,13 @@ pub mod string;
 mod structs;
 pub mod table;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Running;
+use super::convert::truncated;
 use super::format::parse_number;
 use super::raised::{library_error, stopped};
 use mlua::{Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
@@ -60,6 +62,8 @@ pub const RESULTS_MAX: usize = 7_900;
 /// Why a function failed: the script's fault, which it is told, or a machine's, which ends the script.
 enum Failure {
     Script(String),
+    /// An argument, counted from 0, and what is wrong with it.
+    Argument(usize, String),
     Machine(mlua::Error),
 }
 
@@ -96,9 +100,10 @@ impl<'l> Library<'l> {
         let bounds = self.bounds.clone();
         let function = self.lua.create_function(move |lua, values: MultiValue| {
             bounds.look()?;
-            match function(lua, &Arguments { name, values, bounds: &bounds, spent: Cell::new(0) }) {
+            match function(lua, &Arguments { values, bounds: &bounds, spent: Cell::new(0) }) {
                 Ok(result) => Ok(result),
                 Err(Failure::Script(text)) => Err(library_error(lua, &text)),
+                Err(Failure::Argument(at, why)) => Err(library_error(lua, &bad_argument(lua, at, &why))),
                 Err(Failure::Machine(error)) => Err(error),
             }
         })?;
@@ -114,7 +119,6 @@ impl<'l> Library<'l> {
 
 /// What a function was called with, and how far it has come.
 struct Arguments<'b> {
-    name: &'static str,
     values: MultiValue,
     bounds: &'b Bounds,
     spent: Cell<usize>,
@@ -152,7 +156,10 @@ impl Arguments<'_> {
             mlua::Error::RuntimeError(text) => {
                 // a traceback follows, and called from here the function does not know its name
                 let text = text.split("\nstack traceback:").next().unwrap_or_default();
-                Failure::Script(text.replace("'?'", &format!("'{}'", self.name)))
+                match bad_argument_of(text) {
+                    Some((at, why)) => self.bad(at, why),
+                    None => Failure::Script(text.to_owned()),
+                }
             }
             error => Failure::Machine(error),
         })
@@ -175,6 +182,11 @@ impl Arguments<'_> {
             _ => None,
         };
         number.ok_or_else(|| self.wrong(at, "number"))
+    }
+
+    /// The number at a position as `luaL_checkint` reads it: of one that is too large for an `int`, the lowest bits.
+    fn int(&self, at: usize) -> Result<i32, Failure> {
+        Ok(truncated(self.number(at)?) as i32)
     }
 
     /// As [`bytes`](Arguments::bytes), without a copy where it is a string.
@@ -201,8 +213,29 @@ impl Arguments<'_> {
         self.bad(at, &format!("{expected} expected, got {got}"))
     }
 
-    /// As `luaL_argerror` says it.
     fn bad(&self, at: usize, why: &str) -> Failure {
-        Failure::Script(format!("bad argument #{} to '{}' ({why})", at + 1, self.name))
+        Failure::Argument(at, why.to_owned())
+    }
+}
+
+/// Which argument a message of `luaL_argerror` blames, counted from 0, and for what.
+fn bad_argument_of(text: &str) -> Option<(usize, &str)> {
+    let (number, why) = text.strip_prefix("bad argument #")?.split_once(" to '?' (")?;
+    let at = number.parse::<usize>().ok()?.checked_sub(1)?;
+    Some((at, why.strip_suffix(')')?))
+}
+
+/// As `luaL_argerror` says it: by the name that the caller used, and without counting the object of a method.
+fn bad_argument(lua: &Lua, at: usize, why: &str) -> String {
+    let called = lua.inspect_stack(0, |frame| {
+        let names = frame.names();
+        (names.name.map(Cow::into_owned), names.name_what == Some("method"))
+    });
+    let (name, is_method) = called.unwrap_or_default();
+    let name = name.as_deref().unwrap_or("?");
+    match (is_method, at) {
+        (true, 0) => format!("calling '{name}' on bad self ({why})"),
+        (true, at) => format!("bad argument #{at} to '{name}' ({why})"),
+        (false, at) => format!("bad argument #{} to '{name}' ({why})", at + 1),
     }
 }

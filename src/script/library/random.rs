@@ -6,7 +6,6 @@ use mlua::{Lua, Table};
 use parking_lot::Mutex;
 
 use super::{Arguments, Bounds, Failure, Library};
-use crate::script::convert::truncated;
 
 /// `drand48` of POSIX: 48 bits, of which the highest 31 are given.
 struct Generator(u64);
@@ -31,7 +30,7 @@ pub fn library(lua: &Lua, seed: u32, bounds: &Arc<Bounds>) -> mlua::Result<Table
     let shared = generator.clone();
     library.add("random", move |_, args| random(args, &mut shared.lock()))?;
     library.add("randomseed", move |_, args| {
-        *generator.lock() = Generator::new(int(args, 0)?);
+        *generator.lock() = Generator::new(args.int(0)?);
         Ok(())
     })?;
     Ok(library.table)
@@ -42,14 +41,14 @@ fn random(args: &Arguments, generator: &mut Generator) -> Result<f64, Failure> {
     match args.len() {
         0 => Ok(number),
         1 => {
-            let upper = int(args, 0)?;
+            let upper = args.int(0)?;
             if upper < 1 {
                 return Err(args.bad(0, "interval is empty"));
             }
             Ok((number * f64::from(upper)).floor() + 1.0)
         }
         2 => {
-            let (lower, upper) = (int(args, 0)?, int(args, 1)?);
+            let (lower, upper) = (args.int(0)?, args.int(1)?);
             if lower > upper {
                 return Err(args.bad(1, "interval is empty"));
             }
@@ -59,9 +58,4 @@ fn random(args: &Arguments, generator: &mut Generator) -> Result<f64, Failure> {
         }
         _ => Err(Failure::Script("wrong number of arguments".to_owned())),
     }
-}
-
-/// The number at a position as an `int` of C: its lowest bits.
-fn int(args: &Arguments, at: usize) -> Result<i32, Failure> {
-    Ok(truncated(args.number(at)?) as i32)
 }

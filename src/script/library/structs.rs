@@ -184,7 +184,7 @@ fn number_of(option: u8, bytes: &[u8]) -> f64 {
 fn unpack(lua: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
     let (text, data) = (args.bytes(0)?, args.bytes(1)?);
     let start = if args.get(2).is_nil() { 1.0 } else { args.number(2)? };
-    if start < 1.0 {
+    if start.is_nan() || start < 1.0 {
         return Err(args.bad(2, "offset must be 1 or greater"));
     }
     let (mut format, mut at) = (Format::new(args, &text), start as usize - 1);

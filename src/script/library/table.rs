@@ -44,7 +44,8 @@ fn insert(args: &Arguments, own: &Function) -> Result<MultiValue, Failure> {
     if args.len() != 3 {
         return args.forward(own);
     }
-    let (end, position) = (length(table) + 1, args.integer(1)?);
+    // read as Lua's own reads it, which gets it in turn
+    let (end, position) = (length(table) + 1, i64::from(args.int(1)?));
     if is_short(end - position) {
         return args.forward(own);
     }
@@ -59,7 +60,7 @@ fn insert(args: &Arguments, own: &Function) -> Result<MultiValue, Failure> {
 fn remove(args: &Arguments, own: &Function) -> Result<MultiValue, Failure> {
     let table = args.table(0)?;
     let end = length(table);
-    let position = if args.get(1).is_nil() { end } else { args.integer(1)? };
+    let position = if args.get(1).is_nil() { end } else { i64::from(args.int(1)?) };
     if !(1..=end).contains(&position) || is_short(end - position) {
         return args.forward(own);
     }
@@ -90,7 +91,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// The number at a position as an `int` of C; one that is out of its range is the nearest that is in it.
+    /// The number at a position; one that is out of the range of an `int` is the nearest that is in it.
     fn integer(&self, at: usize) -> Result<i64, Failure> {
         Ok((self.number(at)? as i64).clamp(i64::from(i32::MIN), i64::from(i32::MAX)))
     }
