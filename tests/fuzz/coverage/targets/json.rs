@@ -19,7 +19,12 @@ fuzz_target!(|text: &[u8]| {
     let _ = scan::nesting(text);
     let compact = layout::compacted(&Bytes::copy_from_slice(text), root);
     assert!(json::check(&compact).is_ok());
-    let indented = Layout { indent: Bytes::from_static(b" "), newline: Bytes::from_static(b"\n"), bytes_max: BYTES_MAX, ..Layout::default() };
+    let indented = Layout {
+        indent: Bytes::from_static(b" "),
+        newline: Bytes::from_static(b"\n"),
+        bytes_max: BYTES_MAX,
+        ..Layout::default()
+    };
     let mut laid_out = Vec::new();
     if indented.write(text, root, 0, &mut laid_out).is_ok() {
         assert!(json::check(&laid_out).is_ok());

@@ -3,6 +3,7 @@
 
 use larder::config::units;
 use larder::document::Number;
+use larder::document::number::Operation;
 use larder::record::number::{LongDouble, format_f64, format_i64, parse_f64, parse_i64};
 use libfuzzer_sys::fuzz_target;
 
@@ -22,8 +23,13 @@ fuzz_target!(|text: &[u8]| {
         let _ = (number.checked_add(number), number.checked_sub(LongDouble::max()), number.to_f64());
     }
     if let Some(number) = Number::parse(text) {
-        let written = number.to_text();
-        assert!(Number::parse(written.as_bytes()).is_some(), "{written}");
+        // a number beyond the range of a double is JSON, and no result
+        for operation in [Operation::Add, Operation::Multiply, Operation::Power] {
+            if let Ok(result) = number.apply(operation, number) {
+                let written = result.to_text();
+                assert!(Number::parse(written.as_bytes()).is_some(), "{written}");
+            }
+        }
     }
     if let Ok(text) = std::str::from_utf8(text) {
         let _ = (units::parse_bytes(text), units::parse_number(text, 0u32, 9));

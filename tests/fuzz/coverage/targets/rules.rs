@@ -14,9 +14,6 @@ fuzz_target!(|text: &[u8]| {
         let Ok(Some((_, again))) = file::parse_line(&line, grammar) else {
             panic!("refused: {}", line.escape_ascii());
         };
-        assert_eq!(
-            again.description().escape_ascii().to_string(),
-            description.escape_ascii().to_string()
-        );
+        assert_eq!(again.description().escape_ascii().to_string(), description.escape_ascii().to_string());
     }
 });
