@@ -14,7 +14,7 @@ use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::http;
 use crate::net::{self, Listen};
-use crate::telemetry::log;
+use crate::telemetry::{log, process};
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
@@ -47,6 +47,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         backlog: settings.tcp_backlog,
     };
     let http_port = settings.http_port;
+    process::return_memory_in_background();
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;

@@ -38,8 +38,8 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "memory|purge",
-        summary: "Does nothing: the allocator gives memory back by itself",
-        plan: |_| reply(Reply::OK),
+        summary: "Gives memory that is not used back to the system at once; some seconds later that happens by itself",
+        plan: purge,
         ..SUBCOMMAND
     },
     Spec {
@@ -114,6 +114,11 @@ fn malloc_stats(_: &mut Call<'_>) -> Result<Plan, Error> {
     let lines: Vec<String> =
         allocator_stats().into_iter().map(|(name, bytes)| format!("{name}: {bytes} bytes\n")).collect();
     reply(Reply::Verbatim(text(lines.concat())))
+}
+
+fn purge(_: &mut Call<'_>) -> Result<Plan, Error> {
+    process::return_memory();
+    reply(Reply::OK)
 }
 
 /// Redis's figures first, then those of the parts that only Larder has.

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
 use crate::store::catalog::check_name;
-use crate::store::{Kind, Store};
+use crate::store::{Kind, Store, Usage};
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "store",
@@ -200,7 +200,8 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(call.arity_error());
     }
     let changes = store_settings::parse(call.rest(3))?;
-    sweep(call);
+    // what has expired is no reason to refuse; if it can't be removed just now, it counts
+    let _ = call.server.engine.make_room(call.now_ms);
     write(move |txn| {
         let store = txn.store(id)?;
         let mut definition = store.definition();
@@ -218,15 +219,16 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
-    sweep(call);
     let engine = &call.server.engine;
     let default_kind = engine.default_kind();
+    let usages = engine.usages(call.now_ms)?;
     let catalog = engine.catalog();
+    let used = |store: &Store| usages.get(&store.id).copied().unwrap_or_default();
     let shown = catalog
         .iter()
-        .filter(|store| store.usage.records > 0 || store.definition() != Definition::default())
+        .filter(|store| used(store).records > 0 || store.definition() != Definition::default())
         .filter(|store| permission::may_use_store(call.session, &store.label()));
-    let stores = shown.map(|store| Reply::Map(description(store, default_kind))).collect();
+    let stores = shown.map(|store| Reply::Map(description(store, &used(store), default_kind))).collect();
     Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
 }
 
@@ -236,20 +238,20 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
         3 => call.server.known_store(call.arg(2))?,
         _ => return Err(Error::Syntax),
     };
-    sweep(call);
     let engine = &call.server.engine;
     let default_kind = engine.default_kind();
+    let usages = engine.usages(call.now_ms)?;
     let catalog = engine.catalog();
     let store = catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
-    let mut lines = description(store, default_kind);
+    let usage = usages.get(&id).copied().unwrap_or_default();
+    let mut lines = description(store, &usage, default_kind);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
     Ok(Plan::Reflecting(Reply::Map(lines), engine.last_seq()))
 }
 
 /// What is told of a store. Its name is what SELECT takes: of a numbered store the number.
-fn description(store: &Store, default_kind: Kind) -> Vec<(Reply, Reply)> {
-    let usage = &store.usage;
+fn description(store: &Store, usage: &Usage, default_kind: Kind) -> Vec<(Reply, Reply)> {
     let count = |number: u64| Reply::Integer(number as i64);
     let lines = [
         ("number", count(store.id.into())),
@@ -267,15 +269,6 @@ fn description(store: &Store, default_kind: Kind) -> Vec<(Reply, Reply)> {
         ("links", count(store.links.len() as u64)),
     ];
     lines.into_iter().map(|(name, value)| (Reply::text(name), value)).collect()
-}
-
-/// Lets the counters follow what has expired.
-fn sweep(call: &Call<'_>) {
-    let engine = &call.server.engine;
-    if engine.is_sweeping() {
-        // if nothing can be written just now, they follow later; reading goes on
-        let _ = engine.expire_due(call.now_ms, usize::MAX);
-    }
 }
 
 fn entries(call: &mut Call<'_>) -> Result<Plan, Error> {

@@ -7,7 +7,8 @@
 //! 3. What a reader found in LMDB goes into the cache only if no checkpoint ended meanwhile and no overlay knows the key:
 //!    then it is still what LMDB holds, and will be until a checkpoint writes that key, which is rule 2.
 //!
-//! Flushing and dropping need no rule: the new generation has other keys.
+//! Flushing and dropping need no rule: the new generation has other keys. The records of the old one are taken out
+//! afterwards, bit by bit ([`RecordCache::retain_some`]), so that a flush gives their memory back.
 //!
 //! Bounded in bytes. What goes is found as by the hand of a clock: it passes over records that were read since it last
 //! came by, and takes the first that was not. A cache of its own, because this one lies behind the engine's lock anyway:
@@ -122,6 +123,37 @@ impl RecordCache {
         }
     }
 
+    /// Looks at `slots_max` slots below `from`, and takes out the records of generations that are not `live`. Gives where to
+    /// go on, 0 at the end, and what was taken out, so that the caller can drop it without a lock.
+    pub fn retain_some(
+        &mut self,
+        from: usize,
+        slots_max: usize,
+        live: impl Fn(Generation) -> bool,
+    ) -> (usize, Vec<Cached>) {
+        let mut removed = Vec::new();
+        let from = from.min(self.slots.len());
+        let to = from.saturating_sub(slots_max);
+        // downwards, since what takes the place of a removed slot comes from the end, which has been looked at
+        for at in (to..from).rev() {
+            if self.slots.get_index(at).is_some_and(|(key, _)| !live(key.generation))
+                && let Some((key, slot)) = self.slots.swap_remove_index(at)
+            {
+                self.bytes -= weight(&key.name, &slot.cached);
+                removed.push(slot.cached);
+            }
+        }
+        if to == 0 && self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
+        (to, removed)
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Takes out one record.
     fn evict(&mut self) {
         for _ in 0..PASSED_OVER_MAX {
@@ -168,6 +200,30 @@ mod tests {
         assert_eq!(cache.bytes(), weight(b"key", &cached(7)));
         cache.remove(1, b"key");
         assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn records_of_dead_generations_are_taken_out_step_by_step() {
+        let mut cache = RecordCache::new(1 << 20);
+        for at in 0..300 {
+            cache.put(at % 3, format!("key-{at}").as_bytes(), cached(100));
+        }
+        let (mut from, mut removed) = (cache.len(), 0);
+        while from > 0 {
+            let (next, gone) = cache.retain_some(from, 64, |generation| generation == 2);
+            assert!(next < from && gone.len() <= 64);
+            (from, removed) = (next, removed + gone.len());
+        }
+        assert_eq!((removed, cache.len()), (200, 100));
+        assert!(
+            (0..300).all(|at| cache.get(at % 3, format!("key-{at}").as_bytes()).is_some() == (at % 3 == 2))
+        );
+        while cache.len() > 0 {
+            cache.evict();
+        }
+        assert_eq!(cache.bytes(), 0);
+        cache.retain_some(0, 64, |_| true);
+        assert!(cache.slots.capacity() < 300, "memory of the table goes as well");
     }
 
     #[test]

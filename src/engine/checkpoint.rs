@@ -476,9 +476,11 @@ fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
             None => changes.push((*generation, change)),
         }
         live.settle(stored_bytes);
-        let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
-        let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
-        state.cache.put(*generation, key, cached);
+        if state.catalog.holding(*generation).is_some() {
+            let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
+            let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
+            state.cache.put(*generation, key, cached);
+        }
     }
     for (generation, change) in changes {
         state.catalog.change_usage(generation, |usage| {

@@ -28,6 +28,7 @@ mod alone;
 mod atomicity_tests;
 mod cache;
 mod checkpoint;
+mod count;
 mod directory;
 mod fill;
 mod learn;
@@ -261,7 +262,10 @@ impl Engine {
     /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
     pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
         let mut state = self.write_state();
-        if state.epoch == epoch && state.entry(generation, key).is_none() {
+        if state.epoch == epoch
+            && state.entry(generation, key).is_none()
+            && state.catalog.holding(generation).is_some()
+        {
             state.cache.put(generation, key, cached);
         }
     }

@@ -23,6 +23,10 @@ type Hashed<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What an entry costs beside its key and value: two hash slots, allocator slack, the expiry index.
 const ENTRY_OVERHEAD_BYTES: usize = 192;
+/// Copies of a key that a layer holds: in the table, in the order of keys, and once more while a checkpoint has sorted them.
+const KEY_COPIES: usize = 3;
+/// What the allocator adds to a key that has memory of its own.
+const SPILLED_OVERHEAD_BYTES: usize = 16;
 
 /// The last change of one key.
 #[derive(Debug)]
@@ -153,7 +157,7 @@ impl Layer {
                 Some(slot.insert(entry))
             }
             Slot::Vacant(slot) => {
-                self.bytes += slot.key().len() + ENTRY_OVERHEAD_BYTES;
+                self.bytes += KEY_COPIES * copy_bytes(slot.key()) + ENTRY_OVERHEAD_BYTES;
                 self.unordered.push(slot.key().clone());
                 slot.insert(entry);
                 None
@@ -165,7 +169,7 @@ impl Layer {
     fn forget(&mut self, key: &[u8]) -> Option<Entry> {
         self.move_deadline(&Name::from_slice(key), None);
         let (key, entry) = self.entries.remove_entry(key)?;
-        self.bytes -= key.len() + ENTRY_OVERHEAD_BYTES + value_bytes(&entry);
+        self.bytes -= KEY_COPIES * copy_bytes(&key) + ENTRY_OVERHEAD_BYTES + value_bytes(&entry);
         if !self.ordered.remove(&key)
             && let Some(at) = self.unordered.iter().rposition(|waiting| *waiting == key)
         {
@@ -182,11 +186,15 @@ impl Layer {
         }
         let before = self.entries.get(key).and_then(deadline_of);
         if before != after {
-            if let Some(deadline) = before {
-                self.deadlines.remove(&(deadline, key.clone()));
+            if let Some(deadline) = before
+                && self.deadlines.remove(&(deadline, key.clone()))
+            {
+                self.bytes -= copy_bytes(key);
             }
-            if let Some(deadline) = after {
-                self.deadlines.insert((deadline, key.clone()));
+            if let Some(deadline) = after
+                && self.deadlines.insert((deadline, key.clone()))
+            {
+                self.bytes += copy_bytes(key);
             }
         }
     }
@@ -194,6 +202,11 @@ impl Layer {
 
 fn value_bytes(entry: &Entry) -> usize {
     entry.live.as_ref().map_or(0, |live| live.value.len())
+}
+
+/// The memory that a copy of a key takes. A short key lies in the slot, which the overhead of an entry counts.
+fn copy_bytes(key: &Name) -> usize {
+    if key.spilled() { key.capacity() + SPILLED_OVERHEAD_BYTES } else { 0 }
 }
 
 /// The changes of all stores, by generation.
@@ -353,5 +366,25 @@ mod tests {
         overlay.remove_layer(1);
         assert!(overlay.layer(1).is_none());
         assert_eq!(overlay.bytes(), 0);
+    }
+
+    #[test]
+    fn a_long_key_is_counted_as_often_as_it_is_held() {
+        let cases: [(usize, Option<u64>, usize); 4] =
+            [(32, None, 0), (32, Some(1), 0), (1_000, None, 3), (1_000, Some(1), 4)];
+        for (key_bytes, expires_at_ms, copies) in cases {
+            let (mut overlay, key) = (Overlay::default(), vec![b'k'; key_bytes]);
+            overlay.insert(1, &key, live("1", expires_at_ms));
+            let bytes = overlay.bytes();
+            assert!(
+                (copies * key_bytes..copies * (key_bytes + 32) + 256).contains(&bytes),
+                "{key_bytes}, {expires_at_ms:?}: {bytes}"
+            );
+            // replaced, renewed and removed it is counted the same way
+            overlay.insert(1, &key, live("2", Some(7)));
+            overlay.insert(1, &key, live("3", Some(9)));
+            overlay.insert(1, &key, live("3", expires_at_ms));
+            assert_eq!(overlay.bytes(), bytes, "{key_bytes}, {expires_at_ms:?}");
+        }
     }
 }

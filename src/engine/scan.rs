@@ -142,16 +142,6 @@ impl Engine {
         Ok(End { more_after: None, reflects: copy.reflects })
     }
 
-    /// The number of records of a store. What has expired does not count.
-    pub fn count(&self, now_ms: u64, store: StoreId) -> Result<(u64, Seq), Error> {
-        if self.is_sweeping() {
-            self.expire_due(now_ms, usize::MAX)?;
-        }
-        let state = self.read_state();
-        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
-        Ok((store.usage.records, self.journal.last()))
-    }
-
     /// What a scan needs, taken at one instant.
     fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
         #[cfg(test)]

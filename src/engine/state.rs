@@ -28,6 +28,8 @@ pub struct State {
     pub frozen: Option<Arc<Frozen>>,
     /// What neither of the two knows, as far as it is at hand.
     pub cache: RecordCache,
+    /// A generation was retired since the cache was last looked through for records of such.
+    pub cache_holds_retired: bool,
     /// What the journal had written when the last checkpoint began.
     pub journal_bytes_frozen: u64,
     /// Grows when a checkpoint is done: what was looked up in LMDB before may not hold any more.
@@ -71,6 +73,7 @@ impl State {
             active: Overlay::default(),
             frozen: None,
             cache,
+            cache_holds_retired: false,
             journal_bytes_frozen: 0,
             epoch: 0,
             last_generation: 0,
@@ -275,6 +278,7 @@ impl State {
     /// Gives up what a store holds.
     fn retire(&mut self, store: Store, leftovers: &mut Leftovers) {
         self.retired.push(store.generation);
+        self.cache_holds_retired = true;
         let layer = self.active.remove_layer(store.generation);
         match &mut self.group {
             Some(group) => group.undo.keep(Step::Retire { store: Box::new(store), layer }),

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::fill::Warned;
 use super::lmdb::DeadlineRow;
 use super::retention::Rounds;
+use super::state::State;
 use super::{Engine, Fault, clock};
 use crate::error::Error;
 use crate::store::{Generation, Key};
@@ -27,11 +28,27 @@ const REMOVED_AT_ONCE: usize = 128;
 /// Records that one walk removes before it looks at the clock again.
 const REMOVED_PER_WALK: usize = 8_192;
 
-/// How far the walk through LMDB's index got.
+/// Records of the cache that are looked at under one lock.
+const CACHED_AT_ONCE: usize = 1_024;
+
+/// How far the walk through LMDB's index got: what is due up to there has been removed, or an overlay knows its key.
 #[derive(Default)]
 pub struct Position {
     epoch: u64,
     after: Option<Vec<u8>>,
+}
+
+impl Position {
+    /// Where what has not been swept begins; none at the beginning.
+    pub fn swept(&self, epoch: u64) -> Option<Vec<u8>> {
+        self.after.clone().filter(|_| self.epoch == epoch)
+    }
+}
+
+/// Keys of records that are due, and how far the walk has got once they are gone.
+struct Due {
+    keys: Vec<Key>,
+    position: Position,
 }
 
 impl Engine {
@@ -50,6 +67,7 @@ impl Engine {
         while !self.room.closes_within(EVERY) {
             let reading = clock::keep();
             self.watch_limits(&mut warned);
+            self.forget_retired();
             if !self.is_sweeping() {
                 continue;
             }
@@ -69,17 +87,23 @@ impl Engine {
     pub fn expire_due(&self, now_ms: u64, records_max: usize) -> Result<usize, Error> {
         let mut removed = 0;
         while removed < records_max {
-            let due = self.due(now_ms, REMOVED_AT_ONCE.min(records_max - removed))?;
-            if due.is_empty() {
+            let Due { keys, position } = self.due(now_ms, REMOVED_AT_ONCE.min(records_max - removed))?;
+            if keys.is_empty() {
+                *self.sweep.lock() = position;
                 break;
             }
-            let (gone, _) = self.write(now_ms, &due, |txn| {
+            let outcome = self.write(now_ms, &keys, |txn| {
                 let mut gone = 0;
-                for key in &due {
+                for key in &keys {
                     gone += usize::from(txn.remove_expired(key)?);
                 }
                 Ok(gone)
-            })?;
+            });
+            // What could not be written is still to be found; a record that can't be read is not tried again and again.
+            if !matches!(outcome, Err(Error::Storage(_))) {
+                *self.sweep.lock() = position;
+            }
+            let (gone, _) = outcome?;
             removed += gone;
             self.expired.fetch_add(gone as u64, Ordering::Relaxed);
         }
@@ -87,13 +111,9 @@ impl Engine {
     }
 
     /// Keys of records that are due as far as one can tell without the lock.
-    fn due(&self, now_ms: u64, keys_max: usize) -> Result<Vec<Key>, Error> {
-        let mut position = self.sweep.lock();
-        let (mut keys, snapshot) = {
+    fn due(&self, now_ms: u64, keys_max: usize) -> Result<Due, Error> {
+        let (mut keys, snapshot, epoch) = {
             let state = self.read_state();
-            if position.epoch != state.epoch {
-                *position = Position { epoch: state.epoch, after: None };
-            }
             let is_due = |generation: Generation, key: &[u8]| {
                 let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
                 live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
@@ -111,9 +131,9 @@ impl Engine {
                     );
                 }
             }
-            (keys, self.tables.snapshot()?)
+            (keys, self.tables.snapshot()?, state.epoch)
         };
-        let mut after = position.after.take();
+        let mut after = self.sweep.lock().swept(epoch);
         for row in self.tables.due(&snapshot, after.as_deref(), now_ms)? {
             if keys.len() >= keys_max {
                 break;
@@ -128,8 +148,31 @@ impl Engine {
                 keys.push(Key { store: store.id, name: Bytes::copy_from_slice(key) });
             }
         }
-        position.after = after;
-        Ok(keys)
+        Ok(Due { keys, position: Position { epoch, after } })
+    }
+
+    /// Takes out of the cache what flushed and dropped stores had in it, in steps that hold the lock for moments.
+    fn forget_retired(&self) {
+        let mut from = {
+            let state = self.read_state();
+            if !state.cache_holds_retired {
+                return;
+            }
+            state.cache.len()
+        };
+        self.write_state().cache_holds_retired = false;
+        loop {
+            let mut state = self.write_state();
+            let State { cache, catalog, .. } = &mut *state;
+            let (next, removed) =
+                cache.retain_some(from, CACHED_AT_ONCE, |generation| catalog.holding(generation).is_some());
+            from = next;
+            drop(state);
+            drop(removed);
+            if from == 0 {
+                return;
+            }
+        }
     }
 
     /// Whether there is space of flushed stores that has not come back yet.

@@ -43,6 +43,34 @@ pub fn allocated_bytes() -> u64 {
     tikv_jemalloc_ctl::stats::allocated::read().map_or(0, |bytes| bytes as u64)
 }
 
+/// Has the allocator give memory back to the system in the background, some seconds after it was freed. Without that it
+/// only does so on threads that go on allocating, and an idle server keeps the memory of its busiest time.
+pub fn return_memory_in_background() {
+    let started = tikv_jemalloc_ctl::max_background_threads::write(1)
+        .and_then(|()| tikv_jemalloc_ctl::background_thread::write(true));
+    if let Err(error) = started {
+        tracing::warn!(%error, "the allocator has no thread of its own: unused memory goes back to the system later");
+    }
+}
+
+/// Has the allocator give all unused memory back to the system at once.
+///
+/// An arena whose pages are to decay within 0 ms gives up all that are unused; then it gets its usual time back.
+pub fn return_memory() {
+    use tikv_jemalloc_ctl::{Access, AsName, arenas};
+
+    for arena in 0..arenas::narenas::read().unwrap_or(0) {
+        for pages in ["dirty", "muzzy"] {
+            let name = format!("arena.{arena}.{pages}_decay_ms\0");
+            let decay = name.as_bytes().name();
+            // an arena that was never used can't be asked, and has nothing
+            if let Ok(usual_ms) = Access::<isize>::update(decay, 0) {
+                let _ = decay.write(usual_ms);
+            }
+        }
+    }
+}
+
 /// The allocator's counters stand still until they are told to move on.
 fn refresh_allocator() {
     let _ = tikv_jemalloc_ctl::epoch::advance();
