@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,9 @@ use crate::telemetry::stats::SAMPLE_EVERY_MS;
 
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a server may take to accept a connection before it counts as one that is busy.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the network threads may take to end. Their connections get the time for their last replies; a thread that is
 /// in a long command gets some more.
@@ -65,7 +69,11 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
         listeners.push((listener, Accepted::Tcp as fn(_, _) -> _));
     }
     server.stats.set_port(if port == 0 { listen.tls_port } else { port });
-    let unix = listen.unixsocket.as_deref().map(bind_unix).transpose()?;
+    let unix = match listen.unixsocket.as_deref() {
+        Some(path) => Some(bind_unix(path).await?),
+        None => None,
+    };
+    let own_socket = listen.unixsocket.as_deref().and_then(identity);
     let threads = Threads::start(&server, server.config.settings().io_threads)?;
     let guests =
         Arc::new(Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() });
@@ -106,7 +114,10 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
         }
     }
     accepting.shutdown().await;
-    if let Some(path) = &listen.unixsocket {
+    if let Some(path) = &listen.unixsocket
+        && own_socket.is_some()
+        && identity(path) == own_socket
+    {
         // a socket file that is left behind is replaced at the next start
         let _ = std::fs::remove_file(path);
     }
@@ -133,14 +144,28 @@ async fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog).map_err(failed)
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// Which file is at a path, if there is one: it may be another one later.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let failed = |error: io::Error| {
         io::Error::new(error.kind(), format!("can't listen on {}: {error}", path.display()))
     };
-    // what a server that was killed left behind; a live one's data directory is locked, so this is not its socket
     match std::fs::symlink_metadata(path) {
-        Ok(meta) if std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type()) => {
-            std::fs::remove_file(path).map_err(failed)?;
+        Ok(meta) if meta.file_type().is_socket() => {
+            // a server that was killed leaves one behind, at which nobody answers; a live one has it, however busy it is
+            match tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(path)).await {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(failed)?;
+                }
+                Ok(Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),
+                Ok(_) | Err(_) => {
+                    let why = "another server listens there; stop it, or name another path";
+                    return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, why)));
+                }
+            }
         }
         _ => {}
     }
@@ -259,4 +284,36 @@ fn tune(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {
         socket2::SockRef::from(stream).set_tcp_keepalive(&probe)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_at_which_somebody_answers_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let first = bind_unix(&path).await.unwrap();
+        let before = identity(&path);
+        let refused = bind_unix(&path).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(refused.to_string().contains("another server listens there"), "{refused}");
+        assert_eq!(identity(&path), before);
+        UnixStream::connect(&path).await.unwrap();
+        drop(first);
+        let _second = bind_unix(&path).await.unwrap();
+        assert!(identity(&path).is_some());
+        UnixStream::connect(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"mine").unwrap();
+        assert!(bind_unix(&path).await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
 }
