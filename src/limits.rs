@@ -156,6 +156,8 @@ pub const HTTP_THREADS_MAX: usize = HTTP_REQUESTS_MAX + 4;
 pub const FOLLOWERS_MAX: usize = 256;
 /// Most bytes that a stream of changes puts together before it sends them, but for its last event.
 pub const EVENTS_CHUNK_BYTES: usize = 64 * 1024;
+/// How often a page of keys or entries is filled up from further on before it is given as it is.
+pub const HTTP_PAGE_TURNS_MAX: usize = 4_096;
 /// Most records that one page of a search in values looks at.
 pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
 /// Most bytes of values that one page of a search looks at before its last step.

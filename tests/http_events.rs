@@ -99,7 +99,8 @@ fn clients_that_write_at_once_are_all_told_in_the_order_of_versions() {
     let mut own = vec![Value::Null; CLIENTS];
     for _ in 0..2 * CLIENTS * TIMES {
         let (data, _) = reading.next().unwrap();
-        let version = data["version"].as_u64().unwrap();
+        let (_run, version) = data["version"].as_str().unwrap().split_once('-').unwrap();
+        let version: u64 = version.parse().unwrap();
         assert!(version >= last);
         last = version;
         // what is told as the old value is what was told as the new one before
@@ -152,16 +153,17 @@ fn events_are_as_documented() {
     let document = include_str!("../docs/HTTP.md");
     let (_, python) = document.split_once("```python\n").unwrap();
     let (python, _) = python.split_once("```").unwrap();
-    let python = python
-        .replace(":8379/", &format!(":{}/", scene.http_port))
-        .replace("print(json.loads(line[6:]))", "print(json.dumps(json.loads(line[6:])), flush=True)");
+    let python = python.replace(":8379/", &format!(":{}/", scene.http_port)).replace(
+        "print(json.loads(b\"\".join(data)))",
+        "print(json.dumps(json.loads(b\"\".join(data))), flush=True)",
+    );
     let mut client =
         Command::new("python3").args(["-c", &python]).stdout(Stdio::piped()).spawn().expect("python3");
     let mut lines = BufReader::new(client.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut all = vec![lines.next().unwrap()];
     for words in [
         &["SET", "a", "1"][..],
-        &["SET", "a", "{\"n\": [2]}", "EX", "1000"],
+        &["SET", "a", "{\n\"n\":\r\n[2]}", "EX", "1000"],
         &["RENAME", "a", "b"],
         &["SET", "b", "3", "PX", "1"],
     ] {

@@ -14,15 +14,24 @@ export class DataStore {
   #store;
   #page;
 
-  /** Connects a client of node-redis to a store, by name or number; a store of this name is made if there is none. */
-  static async open(client, store = 0, { page = 500 } = {}) {
+  /**
+   * Connects a client of node-redis to a store, by name or number; a store of this name is made if there is none. Without
+   * `store` it is the one that the client's URL names, or 0.
+   */
+  static async open(client, store, { page = 500 } = {}) {
+    const inUrl = client.options?.database;
+    if (store !== undefined && inUrl !== undefined && String(store) !== String(inUrl)) {
+      throw new Error(`the client's URL names store ${inUrl}, and 'store' is ${store}: name one of them`);
+    }
     if (!client.isOpen) await client.connect();
-    let number = Number(store);
-    if (!Number.isInteger(number)) {
-      await client.sendCommand(["STORE", "CREATE", store]).catch((error) => {
+    const name = String(store ?? inUrl ?? 0);
+    let number = Number(name);
+    // what JavaScript takes for a number beside digits, such as 0x11, 1e3 or nothing, is a name
+    if (!/^[0-9]+$/.test(name)) {
+      await client.sendCommand(["STORE", "CREATE", name]).catch((error) => {
         if (!error.message.startsWith("STOREEXISTS")) throw error;
       });
-      number = await numberOf(client, store);
+      number = await numberOf(client, name);
     }
     // what was selected by number, the client selects again when it connects anew
     await client.select(number);

@@ -18,20 +18,28 @@ import redis
 
 
 class DataStore(MutableMapping):
-    """A store of the server, by name or number. A store of this name is made if there is none."""
+    """A store of the server, by name or number. A store of this name is made if there is none.
 
-    def __init__(self, url="redis://127.0.0.1:6379", store=0, page=500, **options):
+    The store may be named by `store` or, a numbered one, by the URL ("redis://127.0.0.1:6379/12"); without either it is 0.
+    """
+
+    def __init__(self, url="redis://127.0.0.1:6379", store=None, page=500, **options):
         self.page = page
-        self.store = str(store)
-        if not self.store.isdigit():
+        in_url = redis.connection.parse_url(url).get("db")
+        if store is not None and in_url is not None and str(store) != str(in_url):
+            raise ValueError(f"the URL names store {in_url}, and 'store' is {store!r}: name one of them")
+        self.store = str(store if store is not None else in_url or 0)
+        if not (self.store.isascii() and self.store.isdigit()):
             with redis.Redis.from_url(url, **options) as client:
                 try:
                     client.execute_command("STORE", "CREATE", self.store)
                 except redis.ResponseError as error:
                     if not str(error).startswith("STOREEXISTS"):
                         raise
-        # redis-py selects what it is given, number or name, on every connection it makes
-        self.client = redis.Redis.from_url(url, db=self.store, decode_responses=True, **options)
+        # redis-py selects what it is given, number or name, on every connection it makes; a URL would come before `db`
+        pool = redis.ConnectionPool.from_url(url, decode_responses=True, **options)
+        pool.connection_kwargs["db"] = self.store
+        self.client = redis.Redis(connection_pool=pool)
 
     # one record
 
@@ -119,3 +127,4 @@ class DataStore(MutableMapping):
 
     def close(self):
         self.client.close()
+        self.client.connection_pool.disconnect()

@@ -145,7 +145,8 @@ fn digest_all(call: &Call<'_>) -> Result<Plan, Error> {
     let stores: Vec<_> = engine.catalog().iter().map(|store| store.id).collect();
     let (mut all, mut reflects) = (0, 0);
     for store in stores {
-        let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+        let range =
+            Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
         let end = engine.scan(call.now_ms, range, &|_| true, &mut |row| {
             if let Some(record) = row.record()? {
                 let of_place = xxh3_128_with_seed(row.key(), store.into());

@@ -41,6 +41,9 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
+/// Keys of removed records that a page passes over without counting them, so that pages after a bulk deletion are seldom
+/// empty.
+const ABSENT_FREE: usize = 4_096;
 /// Keys that a page looks at if nothing else is asked for, as in Redis.
 const COUNT_DEFAULT: usize = 10;
 
@@ -199,7 +202,8 @@ fn range<'a>(
     keys_max: usize,
 ) -> Range<'a> {
     let keys_max = if pattern.is_literal() { 1 } else { keys_max };
-    Range { store, prefix, from, keys_max }
+    let absent_free = if pattern.is_literal() { 0 } else { ABSENT_FREE };
+    Range { store, prefix, from, keys_max, absent_free }
 }
 
 /// Some key of the selected store that the user may know of.
@@ -218,7 +222,8 @@ pub fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (mut chosen, mut seen) = (None, 0);
     let client = &call.session.client;
     let wants = |key: &[u8]| client.is_leaving() || sight.shows(key);
-    let range = Range { store, prefix: sight.prefix(), from: Bound::Unbounded, keys_max: usize::MAX };
+    let range =
+        Range { store, prefix: sight.prefix(), from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
     let end = server.engine.scan(call.now_ms, range, &wants, &mut |row| {
         check_presence(client)?;
         seen += 1;

@@ -353,7 +353,7 @@ fn open(dir: &Path, fsync: Fsync, disk: &SimDisk) -> Arc<Engine> {
 }
 
 fn records(engine: &Engine, store: StoreId) -> BTreeMap<String, (String, Option<u64>)> {
-    let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+    let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
     let mut records = BTreeMap::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let end = engine.scan(NOW_MS, range, &|_| true, &mut |row| {

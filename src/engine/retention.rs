@@ -315,7 +315,7 @@ impl Engine {
         loop {
             let mut old = Vec::new();
             let from_key = from.as_ref().map(|key: &Bytes| &key[..]);
-            let range = Range { store, prefix: b"", from: from_key, keys_max: KEYS_AT_ONCE };
+            let range = Range { store, prefix: b"", from: from_key, keys_max: KEYS_AT_ONCE, absent_free: 0 };
             let end = self.scan(now_ms, range, &|_| true, &mut |row| {
                 if row.meta().is_some_and(|meta| meta.version <= through) {
                     old.push(Key { store, name: Bytes::copy_from_slice(row.key()) });

@@ -165,7 +165,13 @@ impl Tree<'_> {
     /// A key with the prefix at a position or behind it: the next one, or one that was removed lately.
     fn next(&self, prefix: &[u8], from: &[u8]) -> Result<Option<Bytes>, Error> {
         let mut found = None;
-        let range = Range { store: self.store, prefix, from: Bound::Included(from), keys_max: LOOKED_AT };
+        let range = Range {
+            store: self.store,
+            prefix,
+            from: Bound::Included(from),
+            keys_max: LOOKED_AT,
+            absent_free: 0,
+        };
         let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
             found = Some(Bytes::copy_from_slice(row.key()));
             Ok(ControlFlow::Break(()))
@@ -177,7 +183,7 @@ impl Tree<'_> {
     fn keys(&self, prefix: &[u8], keys_max: usize) -> Result<(Vec<Expiring>, bool), Error> {
         let from = Bound::Unbounded;
         let mut keys = Vec::new();
-        let range = Range { store: self.store, prefix, from, keys_max };
+        let range = Range { store: self.store, prefix, from, keys_max, absent_free: 0 };
         let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
             let expires_at_ms = row.meta().and_then(|meta| meta.expires_at_ms);
             keys.push((Bytes::copy_from_slice(row.key()), expires_at_ms));

@@ -33,6 +33,9 @@ pub struct Range<'a> {
     pub from: Bound<&'a [u8]>,
     /// How many keys are looked at, at the most, whether there is a record or not.
     pub keys_max: usize,
+    /// How many keys without a record are passed over before they count, too: they cost little, and after a bulk deletion
+    /// there may be very many of them side by side.
+    pub absent_free: usize,
 }
 
 /// A record that a scan came by.
@@ -80,7 +83,7 @@ impl Engine {
             return Ok(End { more_after: None, reflects: self.journal.last() });
         }
         let from = start(range);
-        let copy = self.copy_active(range, from)?;
+        let copy = self.copy_active(now_ms, range, from)?;
         let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
         let mut active = copy.active.into_iter().peekable();
         let mut frozen =
@@ -88,7 +91,8 @@ impl Engine {
         let mut disk = self.tables.records_from(&copy.snapshot, copy.generation, from)?.peekable();
 
         let mut last = Bytes::new();
-        for looked_at in 0.. {
+        let mut looked_at = Budget::new(range);
+        loop {
             // the smallest key of the three; a damaged row ends the scan with its error
             if matches!(disk.peek(), Some(Err(_)))
                 && let Some(Err(fault)) = disk.next()
@@ -102,7 +106,7 @@ impl Engine {
             if !key.starts_with(range.prefix) {
                 break;
             }
-            if looked_at == range.keys_max {
+            if looked_at.is_used_up() {
                 return Ok(End { more_after: Some(last), reflects: copy.reflects });
             }
             let key = Bytes::copy_from_slice(key);
@@ -119,9 +123,6 @@ impl Engine {
                 found = Some(newest);
             }
             last = key.clone();
-            if !wants(&key) {
-                continue;
-            }
             let found = match found {
                 // a damaged deadline hides no record: whoever reads it is told
                 Some(Found::Disk(record)) if !record.is_sound(copy.generation, &key, now_ms) => {
@@ -129,6 +130,10 @@ impl Engine {
                 }
                 found => found.map(|found| found.unexpired(now_ms)),
             };
+            looked_at.count(matches!(found, None | Some(Found::Absent)));
+            if !wants(&key) {
+                continue;
+            }
             match found {
                 None | Some(Found::Absent) => {}
                 Some(found) => {
@@ -143,16 +148,16 @@ impl Engine {
     }
 
     /// What a scan needs, taken at one instant.
-    fn copy_active(&self, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+    fn copy_active(&self, now_ms: u64, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
         #[cfg(test)]
         tests::between_two_looks(self);
         let state = self.read_state();
         if is_ordered(&state, range.store) {
-            return self.copy_ordered(&state, range, from);
+            return self.copy_ordered(&state, now_ms, range, from);
         }
         drop(state);
         let state = self.order(range.store);
-        self.copy_ordered(&state, range, from)
+        self.copy_ordered(&state, now_ms, range, from)
     }
 
     /// Puts the new keys of a store in order, and keeps the lock so that none comes behind them.
@@ -183,13 +188,27 @@ impl Engine {
     }
 
     /// The copy, of a store whose keys are in order.
-    fn copy_ordered(&self, state: &State, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+    fn copy_ordered(
+        &self,
+        state: &State,
+        now_ms: u64,
+        range: Range<'_>,
+        from: Bound<&[u8]>,
+    ) -> Result<Copy<'_>, Error> {
         let store = state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
         let layer = state.active.layer(store.generation);
         let keys = layer.into_iter().flat_map(|layer| layer.range(from));
         let in_range = keys.take_while(|(key, _)| key.starts_with(range.prefix));
-        // one more than may be looked at, so that the merge knows whether there is more
-        let copied = in_range.take(range.keys_max.saturating_add(1));
+        // one more than may be looked at, so that the merge knows whether there is more; what else it finds uses up no less
+        // of its budget
+        let (mut looked_at, mut is_last) = (Budget::new(range), false);
+        let copied = in_range.take_while(|(_, entry)| {
+            let is_done = is_last;
+            is_last = looked_at.is_used_up();
+            let live = entry.live.as_ref();
+            looked_at.count(live.is_none_or(|live| live.expires_at_ms.is_some_and(|at| at <= now_ms)));
+            !is_done
+        });
         Ok(Copy {
             generation: store.generation,
             active: copied
@@ -205,6 +224,29 @@ impl Engine {
 fn is_ordered(state: &State, store: StoreId) -> bool {
     let layer = state.catalog.get(store).and_then(|store| state.active.layer(store.generation));
     layer.is_none_or(|layer| layer.unordered() == 0)
+}
+
+/// How many more keys a scan may look at.
+struct Budget {
+    keys: usize,
+    absent_free: usize,
+}
+
+impl Budget {
+    fn new(range: Range<'_>) -> Budget {
+        Budget { keys: range.keys_max, absent_free: range.absent_free }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.keys == 0
+    }
+
+    fn count(&mut self, is_absent: bool) {
+        match (is_absent, self.absent_free) {
+            (true, 1..) => self.absent_free -= 1,
+            _ => self.keys = self.keys.saturating_sub(1),
+        }
+    }
 }
 
 struct Copy<'e> {
@@ -283,7 +325,8 @@ mod tests {
                 inserted += inserted_at_once;
             })));
             let mut found = 0;
-            let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+            let range =
+                Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
             let end = engine.scan(1, range, &|_| true, &mut |_| {
                 found += 1;
                 Ok(ControlFlow::Continue(()))
@@ -297,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_range_begins_at_its_prefix_or_later() {
-        let range = |prefix, from| start(Range { store: 0, prefix, from, keys_max: 1 });
+        let range = |prefix, from| start(Range { store: 0, prefix, from, keys_max: 1, absent_free: 0 });
         assert_eq!(range(b"b", Bound::Unbounded), Bound::Included(&b"b"[..]));
         assert_eq!(range(b"b", Bound::Excluded(b"a")), Bound::Included(&b"b"[..]));
         assert_eq!(range(b"b", Bound::Excluded(b"bx")), Bound::Excluded(&b"bx"[..]));

@@ -44,7 +44,13 @@ fn remove(engine: &Engine, now_ms: u64, key: &Key) -> bool {
 }
 
 fn keys(engine: &Engine, now_ms: u64, store: StoreId, prefix: &str) -> Vec<String> {
-    let range = Range { store, prefix: prefix.as_bytes(), from: Bound::Unbounded, keys_max: usize::MAX };
+    let range = Range {
+        store,
+        prefix: prefix.as_bytes(),
+        from: Bound::Unbounded,
+        keys_max: usize::MAX,
+        absent_free: 0,
+    };
     let mut keys = Vec::new();
     let end = engine.scan(now_ms, range, &|_| true, &mut |row| {
         keys.push(String::from_utf8(row.key().to_vec()).unwrap());
@@ -286,7 +292,7 @@ fn a_scan_stops_where_it_is_told_and_goes_on_there() {
     let (mut found, mut from) = (Vec::new(), Bound::Unbounded);
     let mut position;
     loop {
-        let range = Range { store: 0, prefix: b"user:", from, keys_max: 7 };
+        let range = Range { store: 0, prefix: b"user:", from, keys_max: 7, absent_free: 0 };
         let end = engine.scan(1, range, &|_| true, &mut |row| {
             found.push(String::from_utf8(row.key().to_vec()).unwrap());
             Ok(ControlFlow::Continue(()))

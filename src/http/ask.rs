@@ -1,6 +1,7 @@
 //! A request as handlers see it: let in, its path and query understood as bytes, its body still to come.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -8,7 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::App;
@@ -86,6 +88,12 @@ impl Ask {
         Ok(params)
     }
 
+    /// The body, which must be a JSON object of this shape; and the gate, which is left.
+    pub async fn object<T: DeserializeOwned>(self) -> Result<(T, Gate), Problem> {
+        let (Object(shape), gate) = self.json::<Object<T>>().await?;
+        Ok((shape, gate))
+    }
+
     /// The body, which must be JSON of this shape; and the gate, which is left.
     pub async fn json<T: DeserializeOwned>(self) -> Result<(T, Gate), Problem> {
         if !is_json(self.content_type()?) {
@@ -97,8 +105,8 @@ impl Ask {
         }
         let (body, gate) = self.collect().await?;
         json::check(&body)?;
-        let shape =
-            serde_json::from_slice(&body).map_err(|error| Problem::bad(format!("the body: {error}")))?;
+        let shape = serde_json::from_slice(&body)
+            .map_err(|error| Problem::bad(format!("the body: {}", plain(&error))))?;
         Ok((shape, gate))
     }
 
@@ -159,6 +167,43 @@ fn is_json(kind: &str) -> bool {
     kind.eq_ignore_ascii_case("application/json")
 }
 
+/// Something that is an object in JSON. What serde derives for a struct also takes an array of the fields' values.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        struct Visit<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Visit<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Object<T>, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Visit(PhantomData))
+    }
+}
+
+/// What is wrong with a body, in words of JSON.
+fn plain(error: &serde_json::Error) -> String {
+    let words = [
+        ("invalid type: map", "invalid type: object"),
+        ("invalid type: sequence", "invalid type: array"),
+        ("invalid type: unit value", "invalid type: null"),
+        ("expected u64", "expected a whole number from 0 up"),
+        ("expected i64", "expected a whole number"),
+        ("expected a sequence", "expected an array"),
+        ("expected a map", "expected an object"),
+    ];
+    words.iter().fold(error.to_string(), |text, (rust, json)| text.replace(rust, json))
+}
+
 /// A field of a body that may be left out: `null` is not the same, but a value or a mistake.
 pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -197,5 +242,92 @@ impl Params {
         let number =
             number.ok_or_else(|| Problem::bad(format!("'{name}' must be a whole number from {least} up")))?;
         Ok(Some(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::Api;
+
+    /// Requests whose body has to be an object, and one that is right.
+    const BODIES: [(&str, &str); 10] = [
+        ("POST /api/v1/stores", r#"{"name": "new"}"#),
+        ("PATCH /api/v1/stores/0", r#"{"max-keys": 1000}"#),
+        ("POST /api/v1/stores/new/rename", r#"{"name": "newer"}"#),
+        ("POST /api/v1/stores/0/links", r#"{"workflow": "w"}"#),
+        ("POST /api/v1/stores/0/records/n/increment", r#"{"by": 1}"#),
+        ("PUT /api/v1/stores/0/records/n/ttl", r#"{"ttl_ms": 100000}"#),
+        ("POST /api/v1/stores/0/many/put", r#"{"records": [{"key": "a", "value": 1}], "ttl": 100}"#),
+        ("POST /api/v1/stores/0/many/get", r#"{"keys": ["a", {"base64": "YQ=="}]}"#),
+        ("POST /api/v1/stores/0/many/delete", r#"{"keys": ["x"]}"#),
+        ("POST /api/v1/stores/0/clear", "{}"),
+    ];
+
+    /// What no message may have in it: names of Rust's, of the code's and of commands.
+    const FOREIGN: [&str; 12] = [
+        "struct", "enum", "u64", "i64", "f64", "tuple", "sequence", "map", "untagged", "Form", "STORE",
+        "MSET",
+    ];
+
+    #[tokio::test]
+    async fn a_body_is_the_object_that_it_should_be_or_is_refused_in_words_of_json() {
+        let api = Api::new();
+        api.run("PUT /api/v1/stores/0/records/n", "1").await;
+        for (line, right) in BODIES {
+            // the values of its fields in a row, as serde would take them, too
+            let values =
+                format!("[{}]", right.split_once(':').map_or("", |(_, rest)| rest.trim_end_matches('}')));
+            let wrong =
+                ["[]", "null", "1", "\"x\"", "true", &values, r#"{"what": 1}"#, "{\"", r#"{"name": 1}"#];
+            let more = [
+                r#"{"keys": [["YQ=="]]}"#,
+                r#"{"keys": [{"base64": 1}]}"#,
+                r#"{"keys": [1]}"#,
+                r#"{"keys": {}}"#,
+                r#"{"records": [["a", 1]]}"#,
+                r#"{"records": [{"key": ["YQ=="], "value": 1}]}"#,
+                r#"{"records": [{"key": "a", "value": 1}], "ttl": -1}"#,
+                r#"{"records": [{"key": "a", "value": 1}], "nx": 1}"#,
+                r#"{"ttl_ms": "x"}"#,
+                r#"{"ttl_ms": 1.5}"#,
+                r#"{"by": {}}"#,
+            ];
+            for body in wrong.iter().chain(&more) {
+                let told = api.run(line, body).await;
+                let detail = told.json()["detail"].as_str().unwrap_or_default().to_owned();
+                assert!([400, 404, 422].contains(&told.status), "{line} {body}: {} {detail}", told.status);
+                assert!(!FOREIGN.iter().any(|word| detail.contains(word)), "{line} {body}: {detail}");
+            }
+            assert_eq!(api.run("GET /api/v1/stores/0/records/n", "").await.status, 200, "{line}");
+            let told = api.run(line, right).await;
+            assert!(told.status < 300, "{line}: {}", told.status);
+        }
+    }
+
+    #[test]
+    fn errors_name_no_commands_of_the_other_protocol() {
+        let api = Api::new();
+        api.server.config.update(|settings| settings.max_keys_per_query = 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { panic!("no runtime") };
+        for (line, body, status) in [
+            ("PUT /api/v1/stores/0/records/a", "1", 201),
+            ("PUT /api/v1/stores/0/records/b", "1", 201),
+            ("GET /api/v1/stores/0/keys", "", 426),
+            ("GET /api/v1/stores/none/keys", "", 404),
+            ("PUT /api/v1/stores/0/records/a?ttl=9223372036854775807", "1", 400),
+            ("PATCH /api/v1/stores/0", "{}", 400),
+            ("PATCH /api/v1/stores/0", r#"{"max-keys": 1}"#, 200),
+            ("PUT /api/v1/stores/0/records/c", "1", 507),
+            ("POST /api/v1/stores", r#"{"name": "x"}"#, 201),
+            ("POST /api/v1/stores/x/links", r#"{"workflow": "w"}"#, 200),
+            ("DELETE /api/v1/stores/x", "", 409),
+        ] {
+            let told = runtime.block_on(api.run(line, body));
+            let text = String::from_utf8_lossy(&told.body).into_owned();
+            assert_eq!(told.status, status, "{line}: {text}");
+            let names = ["SCAN", "STORE ", "CONFIG", "FORCE", "'set'", "command"];
+            assert!(!names.iter().any(|name| text.contains(name)), "{line}: {text}");
+        }
     }
 }

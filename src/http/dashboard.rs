@@ -76,7 +76,9 @@ static TAG: LazyLock<String> = LazyLock::new(|| {
 impl Asset {
     fn answer(&self, asked: &HeaderMap) -> Response {
         let known = asked.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-        let is_known = known.split(',').any(|tag| tag.trim() == *TAG);
+        // compared weakly, as RFC 9110 asks for here
+        let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let is_known = known.split(',').any(|tag| tag.trim() == "*" || opaque(tag) == opaque(&TAG));
         let mut response = if is_known {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
@@ -107,6 +109,9 @@ mod tests {
         let tag = told.header("etag").to_owned();
         let again = api.send("GET /", &[("if-none-match", &tag)], "").await;
         assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, &tag[..]));
+        for (tags, status) in [(tag.trim_start_matches("W/"), 304), ("*", 304), ("\"x\"", 200)] {
+            assert_eq!(api.send("GET /", &[("if-none-match", tags)], "").await.status, status, "{tags}");
+        }
         assert_eq!(api.run("GET /ui/app.js", "").await.header("content-type"), SCRIPT);
         assert_eq!(api.run("GET /ui/nothing.js", "").await.status, 404);
         assert_eq!(api.run("GET /ui/..%2Fmod.rs", "").await.status, 404);

@@ -41,13 +41,19 @@ pub async fn difference(ask: Ask) -> Answer {
     let (found, cursor) = ask
         .gate
         .read(move |talk| {
-            let start = page.start();
-            match start.split_first() {
+            let mut stores = [0; 2];
+            for (store, id) in [&here, &there].into_iter().zip(&mut stores) {
+                talk.enter(store, Entry::Existing)?;
+                *id = talk.session.store;
+            }
+            let start = page.start(&stores)?;
+            let (found, next) = match start.split_first() {
                 Some((&THERE, cursor)) => only_there(talk, &here, &there, cursor, &page),
                 Some((&HERE, cursor)) => of_here(talk, &here, &there, cursor, &page),
                 _ if &start[..] == b"0" => of_here(talk, &here, &there, b"0", &page),
                 _ => Err(Problem::bad("'cursor' is not one of a difference")),
-            }
+            }?;
+            Ok((found, next.map(|next| page.cursor(&stores, &next))))
         })
         .await?;
     let mut writer = Writer::new();

@@ -29,6 +29,7 @@ use super::ask::Ask;
 use super::gate::{Entry, Gate};
 use super::json::Writer;
 use super::problem::{Answer, Problem};
+use super::version::version;
 use crate::acl::Context;
 use crate::command::permission;
 use crate::command::push::followers::Following;
@@ -135,9 +136,9 @@ impl Events {
         let (kind, data) = match seen {
             Some(seen) if seen != id => {
                 let detail = "changes since then are not kept: read again what you need to know";
-                ("lost", json!({"kind": "lost", "version": since, "since": seen, "detail": detail}))
+                ("lost", json!({"kind": "lost", "version": id, "since": seen, "detail": detail}))
             }
-            _ => ("open", json!({"kind": "open", "version": since})),
+            _ => ("open", json!({"kind": "open", "version": id})),
         };
         write_event(out, kind, Some(&id), data.to_string().as_bytes());
         Ok(())
@@ -185,7 +186,7 @@ impl Events {
             }
             let is_last = at + 1 == changes.len();
             if permission::may_read(&self.gate.session, &self.label, what.key().map(|key| &**key)) {
-                write_event(out, kind(what), is_last.then_some(&id), &data(what, seq));
+                write_event(out, kind(what), is_last.then_some(&id), &data(what, &id));
             } else if is_last {
                 write_id(out, &id);
             }
@@ -205,8 +206,7 @@ impl Events {
     }
 
     fn id(&self, seq: Seq) -> String {
-        const RUN_DIGITS: usize = 8;
-        format!("{:.RUN_DIGITS$}-{seq}", self.gate.server.run_id)
+        version(&self.gate.server, seq)
     }
 }
 
@@ -223,9 +223,9 @@ fn kind(what: &What) -> &'static str {
 }
 
 /// The change as JSON; an old or new value that there isn't is left out.
-fn data(what: &What, version: Seq) -> Vec<u8> {
+fn data(what: &What, version: &str) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.raw(format!("{{\"kind\":\"{}\",\"version\":{version}", kind(what)));
+    writer.raw(format!("{{\"kind\":\"{}\",\"version\":\"{version}\"", kind(what)));
     if let Some(key) = what.key() {
         writer.raw(",\"key\":").key(key);
     }
@@ -327,7 +327,7 @@ mod tests {
             assert_eq!(event.name, data["kind"], "{event:?}");
             let mut told = event.data.clone();
             let version = told.as_object_mut().unwrap().remove("version");
-            assert!(event.name == "end" || version.unwrap().is_u64());
+            assert!(event.name == "end" || version.unwrap().is_string());
             assert_eq!(told, data);
         }
 
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!((first.id, &first.data["version"]), (None, &last.data["version"]));
         assert_ne!(open.id, last.id);
         let get = api.run("GET /api/v1/stores/0/records/b", "").await;
-        assert_eq!(get.header("etag"), format!("\"{}\"", last.data["version"]));
+        assert_eq!(get.header("etag"), last.data["version"].to_string());
         drop(reading);
         let seen = last.id.unwrap();
         let mut again = Reading::of(&api, EVENTS, &[("last-event-id", &seen)]).await;

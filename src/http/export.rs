@@ -19,7 +19,8 @@ const STEP: usize = 256;
 pub async fn export(ask: Ask) -> Answer {
     let params = ask.params(&["prefix"])?;
     let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
-    let export = Export { store: ask.store(), pattern: page.pattern.clone(), cursor: page.start() };
+    let export =
+        Export { store: ask.store(), pattern: page.pattern.clone(), cursor: Bytes::from_static(b"0") };
     // the first page is made at once: its trouble has a status
     let (gate, entries, rest) = export.step(ask.gate).await?;
     let begun = (Some(entries), rest.map(|rest| (gate, rest)));

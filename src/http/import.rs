@@ -34,7 +34,7 @@ pub async fn import(ask: Ask) -> Answer {
         .write(body.len(), move |talk| {
             talk.enter(&store, Entry::Creating)?;
             let mut outcome = Outcome::default();
-            for (at, line) in body.split(|byte| *byte == b'\n').enumerate() {
+            for (at, line) in line::without_mark(&body).split(|byte| *byte == b'\n').enumerate() {
                 if !line.trim_ascii().is_empty() {
                     outcome.take(talk, at + 1, line, nx);
                 }
@@ -101,7 +101,7 @@ mod tests {
         let text = String::from_utf8_lossy(&lines).into_owned();
         assert_eq!(text.lines().count(), 2);
         api.run("POST /api/v1/stores/0/clear", "{}").await;
-        let told = api.send(IMPORT, &LINES, &text).await;
+        let told = api.send(IMPORT, &LINES, &format!("\u{feff}{text}")).await;
         assert_eq!((told.status, &told.json()["put"]), (200, &2.into()));
         assert_eq!(api.run("GET /api/v1/stores/0/records/a", "").await.body, "{ \"n\":\n 1.50 }");
         let again = api.run("GET /api/v1/stores/0/export", "").await.body;

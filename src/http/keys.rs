@@ -3,13 +3,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::ask::{Ask, Params};
 use super::gate::{Entry, Talk, items, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
-use crate::limits::ENTRIES_PAGE_BYTES;
+use super::version;
+use crate::engine::Seq;
+use crate::limits::{ENTRIES_PAGE_BYTES, HTTP_PAGE_TURNS_MAX};
 use crate::resp::Reply;
+use crate::store::StoreId;
 
 /// Which part of a store is asked for.
 pub struct Page {
@@ -40,10 +44,52 @@ impl Page {
         Ok(Page { cursor: params.bytes("cursor").cloned(), pattern, limit })
     }
 
-    /// The cursor to begin with.
-    pub fn start(&self) -> Bytes {
-        self.cursor.clone().unwrap_or(Bytes::from_static(b"0"))
+    /// Where to begin, in a list of these stores: the cursor of a command. A client's cursor also says which list it
+    /// belongs to, since in another one it would silently skip records.
+    pub fn start(&self, stores: &[StoreId]) -> Result<Bytes, Problem> {
+        let Some(cursor) = self.cursor.as_ref().filter(|cursor| &cursor[..] != b"0") else {
+            return Ok(Bytes::from_static(b"0"));
+        };
+        let at = cursor.iter().rposition(|byte| *byte == b'-');
+        let (position, mark) = at.map_or((&b""[..], &b""[..]), |at| (&cursor[..at], &cursor[at + 1..]));
+        if position.is_empty() || mark != self.mark(stores).as_bytes() {
+            let detail = "'cursor' is 0 for the first page, and then what the last page of the same list gave: with the same \
+                          stores and 'prefix'";
+            return Err(Problem::bad(detail));
+        }
+        Ok(cursor.slice_ref(position))
     }
+
+    /// What a client is given to go on with.
+    pub fn cursor(&self, stores: &[StoreId], next: &[u8]) -> Bytes {
+        [next, b"-", self.mark(stores).as_bytes()].concat().into()
+    }
+
+    /// Which list a cursor belongs to.
+    fn mark(&self, stores: &[StoreId]) -> String {
+        let stores = stores.iter().flat_map(|id| id.to_be_bytes());
+        let list: Vec<u8> = stores.chain(self.pattern.iter().copied()).collect();
+        format!("{:08x}", xxh3_64(&list) as u32)
+    }
+}
+
+/// Fills a page from those of a command, which look at a bounded number of keys and so may have few or none after many
+/// deletions, or where the caller may know of few keys. `turn` is given a cursor and how much there is room for; it gives the cursor of the next page, and whether
+/// this one is full.
+fn fill(
+    page: &Page,
+    store: StoreId,
+    mut turn: impl FnMut(&[u8]) -> Result<(Option<Bytes>, bool), Problem>,
+) -> Result<Option<Bytes>, Problem> {
+    let mut cursor = page.start(&[store])?;
+    for _ in 0..HTTP_PAGE_TURNS_MAX {
+        match turn(&cursor)? {
+            (None, _) => return Ok(None),
+            (Some(next), true) => return Ok(Some(page.cursor(&[store], &next))),
+            (Some(next), false) => cursor = next,
+        }
+    }
+    Ok(Some(page.cursor(&[store], &cursor)))
 }
 
 pub async fn keys(ask: Ask) -> Answer {
@@ -53,12 +99,18 @@ pub async fn keys(ask: Ask) -> Answer {
         .gate
         .read(move |talk| {
             talk.enter(&store, Entry::Existing)?;
-            let Some(cursor) = page.cursor else {
+            if page.cursor.is_none() {
                 return Ok((items(talk.command(words([b"KEYS", &page.pattern]))?)?, None));
-            };
-            let limit = page.limit.to_string();
-            let scan = words([b"SCAN", &cursor, b"MATCH", &page.pattern, b"COUNT", limit.as_bytes()]);
-            with_cursor(talk.command(scan)?)
+            }
+            let mut keys = Vec::new();
+            let cursor = fill(&page, talk.session.store, |cursor| {
+                let room = (page.limit - keys.len()).to_string();
+                let scan = words([b"SCAN", cursor, b"MATCH", &page.pattern, b"COUNT", room.as_bytes()]);
+                let (found, next) = with_cursor(talk.command(scan)?)?;
+                keys.extend(found);
+                Ok((next, keys.len() >= page.limit))
+            })?;
+            Ok((keys, cursor))
         })
         .await?;
     let mut writer = Writer::new();
@@ -73,9 +125,20 @@ pub async fn entries(ask: Ask) -> Answer {
     let store = ask.store();
     let (entries, cursor) = ask
         .gate
-        .read(move |talk| match page.cursor.clone() {
-            Some(cursor) => entries_page(talk, &store, &cursor, &page.pattern, page.limit),
-            None => all_entries(talk, &store, &page).map(|entries| (entries, None)),
+        .read(move |talk| {
+            talk.enter(&store, Entry::Existing)?;
+            if page.cursor.is_none() {
+                return Ok((all_entries(talk, &store, &page)?, None));
+            }
+            let (mut entries, mut bytes) = (Vec::new(), 0);
+            let cursor = fill(&page, talk.session.store, |cursor| {
+                let room = page.limit - entries.len();
+                let (found, next) = entries_page(talk, &store, cursor, &page.pattern, room)?;
+                bytes += found.iter().map(Found::bytes).sum::<usize>();
+                entries.extend(found);
+                Ok((next, entries.len() >= page.limit || bytes >= ENTRIES_PAGE_BYTES))
+            })?;
+            Ok((entries, cursor))
         })
         .await?;
     let mut writer = Writer::new();
@@ -85,7 +148,6 @@ pub async fn entries(ask: Ask) -> Answer {
 }
 
 fn all_entries(talk: &mut Talk, store: &[u8], page: &Page) -> Result<Vec<Found>, Problem> {
-    talk.enter(store, Entry::Existing)?;
     // refuses too many, having read no value
     talk.command(words([b"KEYS", &page.pattern]))?;
     let (mut all, mut bytes) = (Vec::new(), 0);
@@ -115,7 +177,7 @@ pub struct Found {
     pub ttl_ms: i64,
     /// Milliseconds since 1970; -1: none.
     pub expires_at_ms: i64,
-    pub version: i64,
+    pub version: String,
     /// With the key.
     pub plain_bytes: i64,
     pub stored_bytes: i64,
@@ -154,7 +216,7 @@ pub fn entries_page(
             key: key.clone(),
             value: value.clone(),
             ttl_ms: *ttl_ms,
-            version: *version,
+            version: version::version(&talk.server, *version as Seq),
             expires_at_ms: *expires_at_ms,
             plain_bytes: *plain_bytes,
             stored_bytes: *stored_bytes,
@@ -206,7 +268,7 @@ fn write_meta(writer: &mut Writer, entry: &Found) {
     let Found { ttl_ms, version, plain_bytes, stored_bytes, .. } = entry;
     let ttl_ms = if *ttl_ms < 0 { "null".to_owned() } else { ttl_ms.to_string() };
     writer.raw(format!(
-        ",\"ttl_ms\":{ttl_ms},\"version\":{version},\"plain_bytes\":{plain_bytes},\"stored_bytes\":{stored_bytes}}}"
+        ",\"ttl_ms\":{ttl_ms},\"version\":\"{version}\",\"plain_bytes\":{plain_bytes},\"stored_bytes\":{stored_bytes}}}"
     ));
 }
 
@@ -282,7 +344,7 @@ mod tests {
         let put = api.run("PUT /api/v1/stores/0/records/a?ttl=1000", &value).await;
         let told = api.run("GET /api/v1/stores/0/entries", "").await.json();
         let entry = &told["entries"][0];
-        assert_eq!(format!("\"{}\"", entry["version"]), put.header("etag"));
+        assert_eq!(entry["version"].to_string(), put.header("etag"));
         assert_eq!(entry["value"].as_str().map(str::len), Some(22));
         assert_eq!(entry["plain_bytes"], 25);
         assert!(entry["stored_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
@@ -327,6 +389,66 @@ mod tests {
                 }
             }
             assert_eq!(seen, 5, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_full_or_the_last_whatever_was_deleted() {
+        let api = Api::new();
+        let write = |words: Vec<String>| {
+            let mut session = crate::command::testing::session(&api.server);
+            let args = words.into_iter().map(Bytes::from).collect();
+            dispatch(&api.server, &mut session, Request { args })
+        };
+        let pairs = |at: usize| [format!("k{at:06}"), "1".to_owned()];
+        let deleted = 5_000;
+        write(std::iter::once("MSET".to_owned()).chain((0..deleted + 10).flat_map(pairs)).collect());
+        for checkpointed in [false, true] {
+            if checkpointed {
+                api.server.engine.checkpoint().unwrap();
+            }
+            // around what is deleted, three records stay in front and seven behind
+            write(
+                std::iter::once("DEL".to_owned())
+                    .chain((3..deleted + 3).map(|at| pairs(at)[0].clone()))
+                    .collect(),
+            );
+            for what in ["keys", "entries"] {
+                let (mut seen, mut cursor) = (Vec::new(), "0".to_owned());
+                loop {
+                    let line = format!("GET /api/v1/stores/0/{what}?limit=4&prefix=k&cursor={cursor}");
+                    let page = api.run(&line, "").await.json();
+                    seen.push(page[what].as_array().map_or(0, Vec::len));
+                    match page["cursor"].as_str() {
+                        Some(next) => cursor = next.to_owned(),
+                        None => break,
+                    }
+                }
+                assert_eq!(seen, [4, 4, 2], "{what}");
+            }
+        }
+        write(vec!["FLUSHDB".to_owned()]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_goes_on_only_in_its_own_list() {
+        let api = tokio::task::spawn_blocking(api).await.unwrap();
+        for what in ["keys?", "entries?", "search?contains=1&", "difference/1?"] {
+            let ask = |store: &str, rest: &str| format!("GET /api/v1/stores/{store}/{what}limit=1&{rest}");
+            let page = api.run(&ask("0", "prefix=a&cursor=0"), "").await.json();
+            let cursor = page["cursor"].as_str().unwrap();
+            let own = api.run(&ask("0", &format!("prefix=a&cursor={cursor}")), "").await;
+            assert_eq!(own.status, 200, "{what}");
+            for (store, prefix) in [("0", "b"), ("0", ""), ("0", "a*"), ("2", "a")] {
+                let other = api.run(&ask(store, &format!("prefix={prefix}&cursor={cursor}")), "").await;
+                assert_eq!(other.status, 400, "{what} {store} {prefix}");
+                let detail = other.json()["detail"].to_string();
+                assert!(detail.contains("the same stores and 'prefix'"), "{detail}");
+            }
+            for cursor in ["", "-", "1", "1-", "-1", "0-0"] {
+                let other = api.run(&ask("0", &format!("prefix=a&cursor={cursor}")), "").await;
+                assert_eq!(other.status, 400, "{what} {cursor}");
+            }
         }
     }
 

@@ -26,7 +26,7 @@ struct NewLink {
 pub async fn link(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (NewLink { workflow }, gate) = ask.json().await?;
+    let (NewLink { workflow }, gate) = ask.object().await?;
     gate.write(workflow.len(), move |talk| {
         talk.command(words([b"STORE", b"LINK", &store, workflow.as_bytes()]))?;
         told(talk, &store)
@@ -67,8 +67,7 @@ mod tests {
         let refused = api.run("DELETE /api/v1/stores/orders", "").await;
         let told = refused.json();
         assert_eq!((refused.status, &told["code"]), (409, &"INUSE".into()));
-        let detail =
-            "store 'orders' is used by workflow nightly/import; close or unlink them, or drop it with FORCE";
+        let detail = "store 'orders' is used by workflow nightly/import; close or unlink them, or drop it with ?force=true";
         assert_eq!(told["detail"], detail);
         let path = "DELETE /api/v1/stores/orders/links/nightly%2Fimport";
         assert_eq!(api.run(path, "").await.status, 204);

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::ask::{Ask, given};
+use super::ask::{Ask, Object, given};
 use super::gate::{Entry, integer, items, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
 use crate::limits::HTTP_VALUES_BYTES_MAX;
+use crate::record::line;
 use crate::resp::Reply;
 
 /// A key in a body: text, or `{"base64":"…"}`.
@@ -20,24 +21,7 @@ struct Key(Bytes);
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Bytes(Encoded),
-        }
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Encoded {
-            base64: String,
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Text(text) => Ok(Key(text.into())),
-            Form::Bytes(Encoded { base64 }) => {
-                let bytes = STANDARD.decode(base64).map_err(serde::de::Error::custom)?;
-                Ok(Key(bytes.into()))
-            }
-        }
+        line::key(deserializer).map(|key| Key(key.into()))
     }
 }
 
@@ -50,7 +34,7 @@ struct KeyList {
 pub async fn get(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (KeyList { keys }, gate) = ask.json().await?;
+    let (KeyList { keys }, gate) = ask.object().await?;
     check_count(keys.len(), gate.server.config.max_keys_per_query())?;
     let (keys, values) = gate
         .read(move |talk| {
@@ -80,7 +64,7 @@ pub async fn get(ask: Ask) -> Answer {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordList {
-    records: Vec<NewRecord>,
+    records: Vec<Object<NewRecord>>,
     /// One for all, in seconds or milliseconds.
     #[serde(default, deserialize_with = "given")]
     ttl: Option<u64>,
@@ -122,12 +106,12 @@ impl NewRecord {
 pub async fn put(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (list, gate) = ask.json::<RecordList>().await?;
+    let (list, gate) = ask.object::<RecordList>().await?;
     check_count(list.records.len(), gate.server.config.max_keys_per_query())?;
     let (nx, xx) = (list.nx, list.xx);
     let count = list.records.len();
     let mut command = words([b"MSETEX", count.to_string().as_bytes()]);
-    for record in &list.records {
+    for Object(record) in &list.records {
         command.extend([record.key.0.clone(), record.value()?]);
     }
     command.extend(options(&list)?);
@@ -170,7 +154,7 @@ fn options(list: &RecordList) -> Result<Vec<Bytes>, Problem> {
 pub async fn delete(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (KeyList { keys }, gate) = ask.json().await?;
+    let (KeyList { keys }, gate) = ask.object().await?;
     check_count(keys.len(), gate.server.config.max_keys_per_query())?;
     let bytes = keys.iter().map(|Key(key)| key.len()).sum::<usize>();
     let deleted = gate

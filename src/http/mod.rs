@@ -32,6 +32,7 @@ mod server;
 mod stores;
 #[cfg(test)]
 mod testing;
+mod version;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -136,7 +137,8 @@ pub fn router(server: Arc<Server>) -> Router {
         })
         .layer(middleware::from_fn(refuse_if_crowded))
         .layer(middleware::from_fn_with_state(app.clone(), attend))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new())
+        .layer(middleware::map_response(version::mark_coding));
     let router = match cors {
         Some(cors) => router.layer(cors),
         None => router,

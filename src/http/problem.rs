@@ -35,6 +35,20 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "NORECORD", "there is no record at this key")
     }
 
+    pub fn record_exists() -> Problem {
+        Problem::new(StatusCode::CONFLICT, "RECORDEXISTS", "there is a record at this key")
+    }
+
+    pub fn wrong_type(detail: &str) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "WRONGTYPE", detail)
+    }
+
+    /// Whether it tells of this error of a command.
+    pub fn is(&self, error: &Error) -> bool {
+        let line = error.to_string();
+        line.split_once(' ') == Some((&self.code, &self.detail))
+    }
+
     /// A header asked for another version than there is.
     pub fn failed_precondition() -> Problem {
         let detail = "the record is not at a version that If-Match or If-None-Match allows";
@@ -50,8 +64,33 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         let line = error.to_string();
         let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
-        Problem { status: status(&error, code), code: code.to_owned(), detail: detail.to_owned() }
+        let detail = in_words_of_http(&error).unwrap_or_else(|| detail.to_owned());
+        Problem { status: status(&error, code), code: code.to_owned(), detail }
     }
+}
+
+/// What is told instead of the words for clients of the Redis protocol, where those name its commands.
+fn in_words_of_http(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::TooManyKeys { store, limit } => format!(
+            "more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); ask for pages, with 'cursor'"
+        ),
+        Error::NoStore(name) => format!("no store is named '{name}'; create it with POST /api/v1/stores"),
+        Error::InUse { store, users } => {
+            format!("store '{store}' is used by {users}; close or unlink them, or drop it with ?force=true")
+        }
+        Error::ExpireTime(_) => "the time to live is too long".to_owned(),
+        Error::Quota(why) => match why.split_once("raise it with STORE SET ") {
+            Some((why, rest)) => {
+                let (store, setting) = rest.rsplit_once(' ').unwrap_or((rest, "the limit"));
+                format!("{why}raise the setting {setting} of store {store}")
+            }
+            None => why.replace("raise it with CONFIG SET", "raise the server's setting"),
+        },
+        Error::Arity(_) => "there is nothing to do in this request".to_owned(),
+        Error::Busy => "a script has been running for too long; try again later, or have it ended".to_owned(),
+        _ => return None,
+    })
 }
 
 /// The status of an error of a command.

@@ -1,7 +1,7 @@
 //! Single records: read, put, delete, create if missing, append, increment.
 //!
-//! A record's version is its `ETag`. What depends on a version is watched, compared and written as WATCH and EXEC do it,
-//! so a change in between fails the request instead of being lost.
+//! A record's version is its `ETag` ([`super::version`]). What depends on a version is watched, compared and written as WATCH
+//! and EXEC do it, so a change in between fails the request instead of being lost.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,11 @@ use super::ask::{Ask, Params, given};
 use super::gate::{Entry, Talk, integer, value, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
+use super::version::{Needs, Preconditions, tag};
+use crate::document::number::Number;
 use crate::engine::Seq;
+use crate::error::Error;
+use crate::limits::JSON_INTEGER_MAX;
 use crate::record::json;
 use crate::resp::Reply;
 
@@ -28,9 +32,9 @@ pub const PLAIN_BYTES: HeaderName = HeaderName::from_static("larder-plain-bytes"
 /// How often an append is tried against others who delete the record.
 const APPEND_ATTEMPTS: usize = 10;
 
-struct Record {
+pub struct Record {
     value: Bytes,
-    version: Seq,
+    pub version: Seq,
     ttl_ms: i64,
     plain_bytes: i64,
     stored_bytes: i64,
@@ -39,7 +43,7 @@ struct Record {
 pub async fn get(ask: Ask) -> Answer {
     ask.params(&[])?;
     let preconditions = Preconditions::of(&ask.headers)?;
-    let (store, key) = (ask.store(), ask.key());
+    let (store, key, server) = (ask.store(), ask.key(), ask.gate.server.clone());
     let record = ask
         .gate
         .read(move |talk| {
@@ -48,18 +52,17 @@ pub async fn get(ask: Ask) -> Answer {
         })
         .await?
         .ok_or_else(Problem::no_record)?;
-    if preconditions.if_match.as_ref().is_some_and(|tags| !tags.have(Some(record.version))) {
-        return Err(Problem::failed_precondition());
-    }
+    let known = preconditions.of_read(&server, record.version)?;
+    let is_known = known.is_some();
     let mut headers = HeaderMap::new();
-    headers.insert(header::ETAG, tag(record.version));
+    headers.insert(header::ETAG, known.unwrap_or_else(|| tag(&server, record.version)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if record.ttl_ms >= 0 {
         headers.insert(TTL_MS, record.ttl_ms.into());
     }
     headers.insert(PLAIN_BYTES, record.plain_bytes.into());
     headers.insert(STORED_BYTES, record.stored_bytes.into());
-    if preconditions.if_none_match.is_some_and(|tags| tags.have(Some(record.version))) {
+    if is_known {
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
     Ok((headers, raw(record.value)).into_response())
@@ -76,7 +79,13 @@ pub async fn put(ask: Ask) -> Answer {
     options.extend(xx.then_some(Bytes::from_static(b"XX")));
     let preconditions = Preconditions::of(&ask.headers)?;
     let (store, key) = (ask.store(), ask.key());
+    let needs = match (nx, xx) {
+        (true, _) => Needs::NoRecord,
+        (_, true) => Needs::Record,
+        _ => Needs::Nothing,
+    };
     let (value, gate) = ask.value().await?;
+    let server = gate.server.clone();
     let (before, version) = gate
         .write(key.len() + value.len(), move |talk| {
             talk.enter(&store, Entry::Creating)?;
@@ -84,20 +93,18 @@ pub async fn put(ask: Ask) -> Answer {
             command.push(value);
             command.extend(options);
             command.push(Bytes::from_static(b"GET"));
-            let (before, version) = preconditions.run(talk, &key, command)?;
+            let (before, version) = preconditions.run(talk, &key, needs, command)?;
             let before = super::gate::value(before)?;
             // GET has the reply tell what was there, so it tells whether the condition held, too
             match (before.is_some(), nx, xx) {
-                (true, true, _) => {
-                    Err(Problem::new(StatusCode::CONFLICT, "RECORDEXISTS", "there is a record at this key"))
-                }
+                (true, true, _) => Err(Problem::record_exists()),
                 (false, _, true) => Err(Problem::no_record()),
                 (before, ..) => Ok((before, version)),
             }
         })
         .await?;
     let status = if before { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
-    Ok((status, [(header::ETAG, tag(version))]).into_response())
+    Ok((status, [(header::ETAG, tag(&server, version))]).into_response())
 }
 
 /// Answers with the value that was deleted.
@@ -109,7 +116,7 @@ pub async fn delete(ask: Ask) -> Answer {
         .gate
         .write(key.len(), move |talk| {
             talk.enter(&store, Entry::Existing)?;
-            let (deleted, _) = preconditions.run(talk, &key, words([b"GETDEL", &key]))?;
+            let (deleted, _) = preconditions.run(talk, &key, Needs::Record, words([b"GETDEL", &key]))?;
             value(deleted)
         })
         .await?;
@@ -130,7 +137,8 @@ pub async fn get_or_create(ask: Ask) -> Answer {
         let (found, version) = talk.versioned(command)?;
         Ok(match value(found)? {
             Some(found) => raw(found),
-            None => (StatusCode::CREATED, [(header::ETAG, tag(version))], raw(offered)).into_response(),
+            None => (StatusCode::CREATED, [(header::ETAG, tag(&talk.server, version))], raw(offered))
+                .into_response(),
         })
     })
     .await
@@ -142,6 +150,7 @@ pub async fn append(ask: Ask) -> Answer {
     Preconditions::refuse(&ask.headers)?;
     let (store, key) = (ask.store(), ask.key());
     let (item, gate) = ask.json::<Box<RawValue>>().await?;
+    let server = gate.server.clone();
     let (length, version) = gate
         .write(key.len() + item.get().len(), move |talk| {
             talk.enter(&store, Entry::Creating)?;
@@ -163,14 +172,14 @@ pub async fn append(ask: Ask) -> Answer {
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "BUSY", detail))
         })
         .await?;
-    Ok(([(header::ETAG, tag(version))], answer(format!("{{\"length\":{length}}}"))).into_response())
+    Ok(([(header::ETAG, tag(&server, version))], answer(format!("{{\"length\":{length}}}"))).into_response())
 }
 
 /// What JSON.ARRAPPEND says of its one match.
 fn length(lengths: Reply) -> Result<i64, Problem> {
     match super::gate::items(lengths)?.first() {
         Some(Reply::Integer(length)) => Ok(*length),
-        _ => Err(Problem::new(StatusCode::CONFLICT, "WRONGTYPE", "the record is not a JSON array")),
+        _ => Err(Problem::wrong_type("the record is not a JSON array")),
     }
 }
 
@@ -178,21 +187,35 @@ fn length(lengths: Reply) -> Result<i64, Problem> {
 #[serde(deny_unknown_fields)]
 struct Increment {
     #[serde(default, deserialize_with = "given")]
-    by: Option<serde_json::Number>,
+    by: Option<Box<RawValue>>,
 }
 
-/// Adds to the number at the key; without a record, to 0.
+/// Adds to the number at the key; without a record, to 0. What counts is the values of the two numbers, not how they are
+/// written: whole ones are added exactly, others as decimal numbers.
 pub async fn increment(ask: Ask) -> Answer {
     ask.params(&[])?;
     let preconditions = Preconditions::of(&ask.headers)?;
     let (store, key) = (ask.store(), ask.key());
-    let (Increment { by }, gate) = ask.json().await?;
-    let by = by.map_or_else(|| "1".to_owned(), |by| by.to_string());
-    let command = if by.parse::<i64>().is_ok() { "INCRBY" } else { "INCRBYFLOAT" };
+    let (Increment { by }, gate) = ask.object().await?;
+    let server = gate.server.clone();
+    let by = by.as_ref().map_or("1", |by| by.get()).to_owned();
+    let number = Number::parse(by.as_bytes()).ok_or_else(|| Problem::bad("'by' must be a number"))?;
     let (number, version) = gate
         .write(key.len(), move |talk| {
             talk.enter(&store, Entry::Creating)?;
-            preconditions.run(talk, &key, words([command.as_bytes(), &key, by.as_bytes()]))
+            if let Some(whole) = whole(number) {
+                let command = words([b"INCRBY", &key, whole.to_string().as_bytes()]);
+                match preconditions.run(talk, &key, Needs::Nothing, command) {
+                    // the number at the key may have a fraction
+                    Err(problem) if problem.is(&Error::NotInteger) => {}
+                    done => return done,
+                }
+            }
+            let command = words([b"INCRBYFLOAT", &key, by.as_bytes()]);
+            preconditions.run(talk, &key, Needs::Nothing, command).map_err(|problem| {
+                let is_other = problem.is(&Error::NotFloat);
+                if is_other { Problem::wrong_type("the record is not a number") } else { problem }
+            })
         })
         .await?;
     let mut writer = Writer::new();
@@ -201,7 +224,18 @@ pub async fn increment(ask: Ask) -> Answer {
         Reply::Bulk(number) => writer.raw("{").value("value", &number).raw("}"),
         _ => return Err(Problem::ours("an increment gave no number")),
     };
-    Ok(([(header::ETAG, tag(version))], answer(writer.finish())).into_response())
+    Ok(([(header::ETAG, tag(&server, version))], answer(writer.finish())).into_response())
+}
+
+/// The number as an integer, if it is one that has only one such.
+fn whole(number: Number) -> Option<i64> {
+    match number {
+        Number::Integer(integer) => Some(integer),
+        Number::Double(double) if double.fract() == 0.0 && double.abs() <= JSON_INTEGER_MAX as f64 => {
+            Some(double as i64)
+        }
+        Number::Double(_) | Number::Unsigned(_) | Number::BigInteger(_) => None,
+    }
 }
 
 #[derive(Deserialize)]
@@ -217,7 +251,7 @@ pub async fn set_ttl(ask: Ask) -> Answer {
     ask.params(&[])?;
     let preconditions = Preconditions::of(&ask.headers)?;
     let (store, key) = (ask.store(), ask.key());
-    let (Ttl { ttl_ms }, gate) = ask.json().await?;
+    let (Ttl { ttl_ms }, gate) = ask.object().await?;
     if ttl_ms.is_some_and(|ttl_ms| ttl_ms < 1) {
         return Err(Problem::bad("'ttl_ms' must be a whole number from 1 up, or null"));
     }
@@ -227,7 +261,7 @@ pub async fn set_ttl(ask: Ask) -> Answer {
             Some(ttl_ms) => words([b"PEXPIRE", &key, ttl_ms.to_string().as_bytes()]),
             None => words([b"PERSIST", &key]),
         };
-        let (changed, _) = preconditions.run(talk, &key, command)?;
+        let (changed, _) = preconditions.run(talk, &key, Needs::Record, command)?;
         // PERSIST changes nothing of a record without expiry, either
         if integer(&changed)? == 0 && integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 {
             return Err(Problem::no_record());
@@ -250,7 +284,7 @@ pub fn expiry(params: &Params) -> Result<Vec<Bytes>, Problem> {
     }
 }
 
-fn look_up(talk: &mut Talk, key: &Bytes) -> Result<Option<Record>, Problem> {
+pub fn look_up(talk: &mut Talk, key: &Bytes) -> Result<Option<Record>, Problem> {
     let told = match talk.command(words([b"GETRECORD", key]))? {
         Reply::Null => return Ok(None),
         Reply::Map(told) => told,
@@ -271,86 +305,6 @@ fn look_up(talk: &mut Talk, key: &Bytes) -> Result<Option<Record>, Problem> {
 fn raw(value: Bytes) -> Response {
     let kind = if json::check(&value).is_ok() { "application/json" } else { "application/octet-stream" };
     ([(header::CONTENT_TYPE, kind)], value).into_response()
-}
-
-fn tag(version: Seq) -> HeaderValue {
-    // digits in quotes are a good header
-    HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-/// `If-Match` and `If-None-Match`.
-struct Preconditions {
-    if_match: Option<Tags>,
-    if_none_match: Option<Tags>,
-}
-
-enum Tags {
-    Any,
-    /// Those that are versions; others match none.
-    Versions(Vec<Seq>),
-}
-
-impl Tags {
-    fn of(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> {
-        let mut versions = Vec::new();
-        let mut is_given = false;
-        for header in headers.get_all(&name) {
-            is_given = true;
-            let text = header.to_str().map_err(|_| Problem::bad(format!("{name} is not ASCII")))?;
-            for tag in text.split(',').map(str::trim) {
-                if tag == "*" {
-                    return Ok(Some(Tags::Any));
-                }
-                let strong = tag.strip_prefix("W/").unwrap_or(tag);
-                let opaque = strong.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-                let opaque =
-                    opaque.ok_or_else(|| Problem::bad(format!("{name} must be * or \"version\"")))?;
-                versions.extend(opaque.parse::<Seq>());
-            }
-        }
-        Ok(is_given.then_some(Tags::Versions(versions)))
-    }
-
-    fn have(&self, version: Option<Seq>) -> bool {
-        match (self, version) {
-            (_, None) => false,
-            (Tags::Any, Some(_)) => true,
-            (Tags::Versions(versions), Some(version)) => versions.contains(&version),
-        }
-    }
-}
-
-impl Preconditions {
-    fn of(headers: &HeaderMap) -> Result<Preconditions, Problem> {
-        let if_match = Tags::of(headers, header::IF_MATCH)?;
-        Ok(Preconditions { if_match, if_none_match: Tags::of(headers, header::IF_NONE_MATCH)? })
-    }
-
-    /// Where a version makes no sense.
-    fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
-        match Preconditions::of(headers)? {
-            Preconditions { if_match: None, if_none_match: None } => Ok(()),
-            _ => Err(Problem::bad("If-Match and If-None-Match are not taken here")),
-        }
-    }
-
-    /// Runs a command on a key if the preconditions hold for it.
-    fn run(self, talk: &mut Talk, key: &Bytes, command: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
-        if self.if_match.is_none() && self.if_none_match.is_none() {
-            return talk.versioned(command);
-        }
-        talk.command(words([b"WATCH", key]))?;
-        let version = look_up(talk, key)?.map(|record| record.version);
-        let is_met = self.if_match.is_none_or(|tags| tags.have(version))
-            && self.if_none_match.is_none_or(|tags| !tags.have(version));
-        if !is_met {
-            return Err(Problem::failed_precondition());
-        }
-        let (mut replies, version) =
-            talk.together(vec![command])?.ok_or_else(Problem::failed_precondition)?;
-        let reply = replies.pop().ok_or_else(|| Problem::ours("a transaction gave no reply"))?;
-        Ok((reply, version))
-    }
 }
 
 #[cfg(test)]
@@ -451,7 +405,8 @@ mod tests {
             ("POST /api/v1/stores/0/records/a/append", "{\"x\": [1]}", 200, "{\"length\":1}"),
             ("POST /api/v1/stores/0/records/a/append", "null", 200, "{\"length\":2}"),
             ("GET /api/v1/stores/0/records/a", "", 200, "[{\"x\": [1]},null]"),
-            ("POST /api/v1/stores/0/records/a/increment", "{}", 400, ""),
+            ("POST /api/v1/stores/0/records/a/increment", "{}", 409, ""),
+            ("POST /api/v1/stores/0/records/a/increment", "{\"by\": 0.5}", 409, ""),
             ("POST /api/v1/stores/0/records/n/increment", "{}", 200, "{\"value\":1}"),
             ("POST /api/v1/stores/0/records/n/increment", "{\"by\": -3}", 200, "{\"value\":-2}"),
             ("POST /api/v1/stores/0/records/n/increment", "{\"by\": 0.5}", 200, "{\"value\":-1.5}"),
@@ -459,6 +414,45 @@ mod tests {
             ("POST /api/v1/stores/0/records/n/increment", "{\"um\": 1}", 400, ""),
             ("POST /api/v1/stores/0/records/n/append", "1", 409, ""),
             ("GET /api/v1/stores/0/records/n", "", 200, "-1.5"),
+        ]);
+    }
+
+    #[test]
+    fn an_increment_goes_by_values_not_by_spelling() {
+        let api = Api::new();
+        for (before, by, after) in [
+            ("2.5", "1", "3.5"),
+            ("1e2", "1", "101"),
+            ("-0", "1", "1"),
+            ("5", "1.0", "6"),
+            ("5", "1e0", "6"),
+            ("5", "10e-1", "6"),
+            ("5", "-0", "5"),
+            ("5", "0.5", "5.5"),
+            ("2.5", "0.5", "3"),
+            ("9007199254740993", "1", "9007199254740994"),
+            ("9223372036854775806", "1.0", "9223372036854775807"),
+            ("18446744073709551614", "1", "18446744073709551615"),
+        ] {
+            let body = format!("{{\"by\": {by}}}");
+            api.expect(&[
+                (
+                    "PUT /api/v1/stores/0/records/n",
+                    before,
+                    if before == "2.5" && by == "1" { 201 } else { 204 },
+                    "",
+                ),
+                ("POST /api/v1/stores/0/records/n/increment", &body, 200, &format!("{{\"value\":{after}}}")),
+                ("GET /api/v1/stores/0/records/n", "", 200, after),
+            ]);
+        }
+        for body in ["{\"by\": null}", "{\"by\": true}", "{\"by\": [1]}", "{\"by\": \"1\"}"] {
+            api.expect(&[("POST /api/v1/stores/0/records/n/increment", body, 400, "")]);
+        }
+        api.expect(&[
+            ("PUT /api/v1/stores/0/records/n", "9223372036854775807", 204, ""),
+            ("POST /api/v1/stores/0/records/n/increment", "{}", 400, ""),
+            ("GET /api/v1/stores/0/records/n", "", 200, "9223372036854775807"),
         ]);
     }
 

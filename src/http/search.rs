@@ -2,14 +2,15 @@
 //! how many, so that many pages may be without a match.
 
 use memchr::memmem;
-use serde_json::Value;
 
 use super::ask::{Ask, Params};
-use super::gate::Talk;
+use super::gate::{Entry, Talk};
 use super::json::{Writer, answer};
 use super::keys::{Found, Page, entries_page, preview, write_cursor, write_shown};
 use super::problem::{Answer, Problem};
+use crate::document::compare::{self, Numbers};
 use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
+use crate::record::json;
 
 /// Records of one look at the store.
 const STEP: usize = 256;
@@ -17,7 +18,7 @@ const STEP: usize = 256;
 /// What a value must be like.
 enum Wanted {
     /// The same text, or the same JSON in other words.
-    Equal(Vec<u8>, Option<Value>),
+    Equal { text: Vec<u8>, is_json: bool },
     /// Text that is in the value's text, escapes as they are written there.
     Contained(Vec<u8>),
     /// The same in any case.
@@ -29,7 +30,9 @@ impl Wanted {
         let ignores_case = params.is("ignore_case")?;
         match (params.bytes("equals"), params.bytes("contains")) {
             (Some(_), _) if ignores_case => Err(Problem::bad("'ignore_case' goes with 'contains'")),
-            (Some(equals), None) => Ok(Wanted::Equal(equals.to_vec(), serde_json::from_slice(equals).ok())),
+            (Some(equals), None) => {
+                Ok(Wanted::Equal { text: equals.trim_ascii().to_vec(), is_json: json::check(equals).is_ok() })
+            }
             (None, Some(text)) if ignores_case => {
                 let text = std::str::from_utf8(text).map_err(|_| Problem::bad("'contains' is not UTF-8"))?;
                 Ok(Wanted::ContainedInAnyCase(text.to_lowercase()))
@@ -41,11 +44,10 @@ impl Wanted {
 
     fn is(&self, value: &[u8]) -> bool {
         match self {
-            Wanted::Equal(text, json) => {
-                text == value
-                    || json
-                        .as_ref()
-                        .is_some_and(|json| serde_json::from_slice(value).ok().as_ref() == Some(json))
+            Wanted::Equal { text, is_json } => {
+                let value = value.trim_ascii();
+                let is_equal = || compare::equal(value, text, Numbers::ByValue);
+                text == value || *is_json && json::check(value).is_ok() && is_equal()
             }
             Wanted::Contained(text) => memmem::find(value, text).is_some(),
             Wanted::ContainedInAnyCase(text) => String::from_utf8_lossy(value).to_lowercase().contains(text),
@@ -71,7 +73,9 @@ type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
 
 fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
     let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
-    let mut cursor = page.start();
+    talk.enter(store, Entry::Existing)?;
+    let stores = [talk.session.store];
+    let mut cursor = page.start(&stores)?;
     // what the caller may not read counts, too: it has to be passed over
     let mut left = HTTP_SEARCH_RECORDS_MAX;
     loop {
@@ -87,7 +91,7 @@ fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<M
             Some(next) if !is_full && left > 0 && bytes < HTTP_SEARCH_BYTES => {
                 cursor = next;
             }
-            next => return Ok((found, looked_at, next)),
+            next => return Ok((found, looked_at, next.map(|next| page.cursor(&stores, &next)))),
         }
     }
 }
@@ -124,6 +128,36 @@ mod tests {
         {
             let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
             assert_eq!(told.status, 400, "{query}");
+        }
+    }
+
+    /// Each value alone in the store: whether it is found by what it is to be equal to.
+    #[tokio::test]
+    async fn values_are_equal_as_documents_are() {
+        let api = Api::new();
+        for (value, equals, is_equal) in [
+            ("100000000000000000000", "100000000000000000001", false),
+            ("100000000000000000001", "100000000000000000001", true),
+            ("0.1", "0.10", true),
+            ("1e2", "100", true),
+            ("-0", "0", true),
+            (r#"{"$serde_json::private::RawValue":"5"}"#, "5", false),
+            ("5", r#"{"$serde_json::private::RawValue":"5"}"#, false),
+            (
+                r#"{"$serde_json::private::RawValue":"5"}"#,
+                r#"{ "$serde_json::private::RawValue" : "5" }"#,
+                true,
+            ),
+            (r#""\u0041d\u0061""#, r#""Ada""#, true),
+            (" [1,\t{\"a\" : null}]\n", r#"[1.0,{"\u0061":null}]"#, true),
+            (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#, true),
+            ("[1,2]", "[2,1]", false),
+            ("1", "\"1\"", false),
+        ] {
+            api.run("PUT /api/v1/stores/0/records/a", value).await;
+            let equals = percent_encoding::utf8_percent_encode(equals, percent_encoding::NON_ALPHANUMERIC);
+            let told = api.run(&format!("GET /api/v1/stores/0/search?equals={equals}"), "").await;
+            assert_eq!(found(&told.json()).len(), usize::from(is_equal), "{value} {equals}");
         }
     }
 

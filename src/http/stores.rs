@@ -28,7 +28,7 @@ struct NewStore {
 
 pub async fn create(ask: Ask) -> Answer {
     ask.params(&[])?;
-    let (new, gate) = ask.json::<NewStore>().await?;
+    let (new, gate) = ask.object::<NewStore>().await?;
     let location = format!("/api/v1/stores/{}", utf8_percent_encode(&new.name, NON_ALPHANUMERIC));
     let settings = setting_words(new.settings)?;
     let info = gate
@@ -70,7 +70,7 @@ fn setting_words(settings: Map<String, Value>) -> Result<Vec<Bytes>, Problem> {
 pub async fn set(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (settings, gate) = ask.json::<Map<String, Value>>().await?;
+    let (settings, gate) = ask.object::<Map<String, Value>>().await?;
     let mut command = words([b"STORE", b"SET", &store]);
     command.extend(setting_words(settings)?);
     let info = gate
@@ -91,7 +91,7 @@ struct NewName {
 pub async fn rename(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (NewName { name }, gate) = ask.json().await?;
+    let (NewName { name }, gate) = ask.object().await?;
     let info = gate
         .write(name.len(), move |talk| {
             talk.command(words([b"STORE", b"RENAME", &store, name.as_bytes()]))?;
@@ -109,7 +109,7 @@ struct Nothing {}
 pub async fn clear(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
-    let (Nothing {}, gate) = ask.json().await?;
+    let (Nothing {}, gate) = ask.object().await?;
     gate.write(0, move |talk| {
         talk.enter(&store, Entry::Existing)?;
         talk.command(words([b"FLUSHDB"]))
@@ -233,7 +233,7 @@ mod tests {
         let many = r#"{"records": [{"key": "4", "value": 1}, {"key": "5", "value": 1}]}"#;
         let refused = api.run("POST /api/v1/stores/orders/many/put", many).await;
         assert_eq!((refused.status, &refused.json()["code"]), (507, &"QUOTA".into()));
-        let detail = "store 'orders' holds 4 of at most 5 keys; delete some or raise it with STORE SET orders max-keys";
+        let detail = "store 'orders' holds 4 of at most 5 keys; delete some or raise the setting max-keys of store orders";
         assert_eq!(refused.json()["detail"], detail);
         assert_eq!(api.run("GET /api/v1/stores/orders/records/4", "").await.status, 404, "all or none");
         assert_eq!(api.run("PUT /api/v1/stores/orders/records/0", "2").await.status, 204);

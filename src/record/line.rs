@@ -11,6 +11,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -71,7 +73,8 @@ fn quoted(text: &str) -> String {
 
 #[derive(Deserialize)]
 struct Line<'a> {
-    key: Option<Key>,
+    #[serde(default, deserialize_with = "key_too")]
+    key: Option<Vec<u8>>,
     key_base64: Option<String>,
     #[serde(borrow, default, deserialize_with = "null_too")]
     value: Option<&'a RawValue>,
@@ -82,11 +85,42 @@ struct Line<'a> {
     ttl_ms: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Key {
-    Text(String),
-    Bytes { base64: String },
+/// A text without the byte order mark that some editors put in front of a file.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// A key in JSON: text, or `{"base64":"…"}`.
+pub fn key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    struct Key;
+
+    impl<'de> Visitor<'de> for Key {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a key as text or as {\"base64\": text}")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+            Ok(text.as_bytes().to_vec())
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Vec<u8>, M::Error> {
+            #[derive(Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Encoded {
+                base64: String,
+            }
+            let Encoded { base64 } = Encoded::deserialize(MapAccessDeserializer::new(map))?;
+            STANDARD.decode(base64).map_err(|error| serde::de::Error::custom(format!("'base64': {error}")))
+        }
+    }
+
+    deserializer.deserialize_any(Key)
+}
+
+fn key_too<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    key(deserializer).map(Some)
 }
 
 /// `null` is a value, not the absence of one.
@@ -96,12 +130,15 @@ fn null_too<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Ra
 
 /// Takes a line apart.
 pub fn parse(line: &[u8], now_ms: u64) -> Result<Record, String> {
+    // what is derived for a struct also takes an array of its fields' values
+    if line.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err("a line must be a JSON object".to_owned());
+    }
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let decoded =
         |name: &str, text: &str| STANDARD.decode(text).map_err(|error| format!("'{name}': {error}"));
     let key = match (line.key, line.key_base64) {
-        (Some(Key::Text(key)), None) => key.into_bytes(),
-        (Some(Key::Bytes { base64 }), None) => decoded("key", &base64)?,
+        (Some(key), None) => key,
         (None, Some(key)) => decoded("key_base64", &key)?,
         _ => return Err("a record has either 'key' or 'key_base64'".to_owned()),
     };

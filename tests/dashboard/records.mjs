@@ -52,7 +52,7 @@ await inBrowser(async (open) => {
   assert.deepEqual(await dialog(page).locator("pre .number").allTextContents(), ["1.50", "12345678901234567890"]);
   assert.ok(await save(page).isDisabled());
   const facts = await dialog(page).locator(".meta").innerText();
-  assert.match(facts, /Size\s+\d+ B\s+Stored\s+\d+ B\s+Ratio\s+\d\.\d\d×\s+Version\s+\d+/);
+  assert.match(facts, /Size\s+\d+ B\s+Stored\s+\d+ B\s+Ratio\s+\d\.\d\d×\s+Version\s+[0-9a-f]{8}-\d+/);
 
   // format and compact change blanks only
   await dialog(page).getByRole("button", { name: "Format" }).click();

@@ -4,7 +4,9 @@
 //! `value`, `key value`, or nothing. Reading takes the columns in any order, `ttl` (seconds) in place of `expires_at`, and
 //! leaves others aside.
 
+use std::cell::Cell;
 use std::io::Read;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +47,8 @@ pub fn read<'a>(
     from: impl Read + 'a,
     now_ms: u64,
 ) -> Result<impl Iterator<Item = Result<Found, String>> + 'a, String> {
+    let quotes = Rc::new(Cell::new(Quotes::FieldBegins));
+    let from = Watched { from, quotes: quotes.clone() };
     let mut reader = ReaderBuilder::new().flexible(true).from_reader(from);
     let header = reader.byte_headers().map_err(|error| error.to_string())?.clone();
     let column = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name.as_bytes()));
@@ -58,14 +62,67 @@ pub fn read<'a>(
         ttl: column("ttl"),
         base64: column("base64"),
     };
-    Ok(reader.into_byte_records().map(move |row| {
-        let row = row.map_err(|error| format!("the input can't be read: {error}"))?;
-        let line = row.position().map_or(0, |position| position.line());
-        Ok(match columns.record(&row, now_ms) {
-            Ok(record) => Found::Record(record),
-            Err(why) => Found::Refused(format!("line {line}"), why),
-        })
+    let mut rows = reader.into_byte_records().peekable();
+    Ok(std::iter::from_fn(move || {
+        let row = rows.next()?;
+        // known once the end has been read
+        let is_cut = rows.peek().is_none() && quotes.get() == Quotes::Within;
+        Some(found(&columns, row, is_cut, now_ms))
     }))
+}
+
+fn found(
+    columns: &Columns,
+    row: Result<ByteRecord, csv::Error>,
+    is_cut: bool,
+    now_ms: u64,
+) -> Result<Found, String> {
+    let row = row.map_err(|error| format!("the input can't be read: {error}"))?;
+    let line = row.position().map_or(0, |position| position.line());
+    let record = if is_cut {
+        Err("the file ends within a field in quotes: it was cut off".to_owned())
+    } else {
+        columns.record(&row, now_ms)
+    };
+    Ok(match record {
+        Ok(record) => Found::Record(record),
+        Err(why) => Found::Refused(format!("line {line}"), why),
+    })
+}
+
+/// Where in a CSV file one is, as to quotes. The reader of the crate takes a file that ends within quotes as whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    FieldBegins,
+    Without,
+    Within,
+    /// Behind a quote within quotes: it ends them, unless another follows.
+    Ending,
+}
+
+impl Quotes {
+    fn behind(self, byte: u8) -> Quotes {
+        match (self, byte) {
+            (Quotes::Within, b'"') => Quotes::Ending,
+            (Quotes::Within, _) | (Quotes::FieldBegins | Quotes::Ending, b'"') => Quotes::Within,
+            (_, b',' | b'\n' | b'\r') => Quotes::FieldBegins,
+            _ => Quotes::Without,
+        }
+    }
+}
+
+/// What is read, with an eye on its quotes.
+struct Watched<R> {
+    from: R,
+    quotes: Rc<Cell<Quotes>>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(into)?;
+        self.quotes.set(into[..count].iter().fold(self.quotes.get(), |quotes, byte| quotes.behind(*byte)));
+        Ok(count)
+    }
 }
 
 struct Columns {
@@ -84,9 +141,12 @@ impl Columns {
             std::str::from_utf8(text).map(str::trim).map_err(|error| error.to_string())
         };
         let encoded = text(self.base64)?;
+        if let Some(word) = encoded.split_whitespace().find(|word| !["key", "value"].contains(word)) {
+            return Err(format!("'base64' says '{word}'; it may say 'key', 'value', both or nothing"));
+        }
         let decoded = |name: &str, column: usize| {
             let bytes = cell(column)?;
-            if encoded.split(' ').any(|word| word == name) {
+            if encoded.split_whitespace().any(|word| word == name) {
                 STANDARD.decode(bytes).map_err(|error| format!("'{name}': {error}"))
             } else {
                 Ok(bytes.to_vec())
@@ -128,6 +188,36 @@ mod tests {
         assert!(matches!(&found[2], Found::Refused(line, _) if line == "line 4"), "{found:?}");
         assert!(matches!(&found[3], Found::Refused(..)), "{found:?}");
         assert!(read(&b"a,b\n1,2\n"[..], 0).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_in_quotes_and_unknown_words_are_refused() {
+        let whole = b"key,value,base64\na,\"say \"\"hi\"\", \n1\",\nb,x\"y,\nc,\"YQ==\",value";
+        for end in 17..=whole.len() {
+            let found = read_all(&whole[..end]);
+            let refused = found
+                .iter()
+                .filter(|found| matches!(found, Found::Refused(_, why) if why.contains("cut off")));
+            // the quotes of the first record, in its middle a doubled one, and those of the last
+            let is_within = matches!(end, 20..=24 | 26..=28 | 30..=34 | 47..=51);
+            assert_eq!(
+                refused.count(),
+                usize::from(is_within),
+                "{:?}",
+                String::from_utf8_lossy(&whole[..end])
+            );
+        }
+        for (word, is_taken) in [
+            ("", true),
+            ("key", true),
+            ("value ", true),
+            ("key value", true),
+            ("values", false),
+            ("yes", false),
+        ] {
+            let found = read_all(format!("key,value,base64\nYQ==,YQ==,{word}\n").as_bytes());
+            assert_eq!(matches!(found[..], [Found::Record(_)]), is_taken, "{word}: {found:?}");
+        }
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::io::BufRead;
 pub use crate::record::line::{deadline_of, write};
 
 use super::Found;
-use crate::record::line::parse;
+use crate::record::line::{parse, without_mark};
 
 /// The records of JSON lines.
 pub fn read<'a>(
@@ -19,9 +19,12 @@ pub fn read<'a>(
             number += 1;
             match from.read_until(b'\n', &mut line) {
                 Ok(0) => return None,
-                Ok(_) if line.trim_ascii().is_empty() => {}
                 Ok(_) => {
-                    return Some(Ok(match parse(&line, now_ms) {
+                    let line = if number == 1 { without_mark(&line) } else { &line[..] };
+                    if line.trim_ascii().is_empty() {
+                        continue;
+                    }
+                    return Some(Ok(match parse(line, now_ms) {
                         Ok(record) => Found::Record(record),
                         Err(why) => Found::Refused(format!("line {number}"), why),
                     }));
@@ -40,6 +43,18 @@ pub fn read<'a>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_no_part_of_the_first_record() {
+        let record = "{\"key\":\"a\",\"value\":1}\n";
+        let marked = format!("\u{feff}{record}");
+        for (input, records) in
+            [(marked.clone(), 1), (format!("\u{feff}\n{record}"), 1), (format!("{record}{marked}"), 1)]
+        {
+            let found = read(input.as_bytes(), 0).map(Result::unwrap);
+            assert_eq!(found.filter(|found| matches!(found, Found::Record(_))).count(), records, "{input:?}");
+        }
+    }
 
     #[test]
     fn what_is_no_record_is_refused_with_its_line() {

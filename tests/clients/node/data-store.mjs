@@ -7,6 +7,24 @@ import { load, url } from "./server.mjs";
 
 const { createClient } = load("redis");
 
+// one target, whether the URL or the argument names it; names that JavaScript would take for numbers
+for (const [end, name] of [["", 12], ["/12", undefined], ["/12", "12"], ["", "0x11"], ["", "1e3"]]) {
+  const store = await DataStore.open(createClient({ url: url + end }), name);
+  await store.set("only here", 1);
+  assert.deepEqual([...(await store.entries())], [["only here", 1]]);
+  for (const number of [0, 7]) {
+    const other = await DataStore.open(createClient({ url }), number);
+    assert.equal(await other.has("only here"), false, `${end} ${name}`);
+    await other.close();
+  }
+  await store.clear();
+  await store.close();
+}
+await assert.rejects(DataStore.open(createClient({ url: `${url}/12` }), "orders"), /name one of them/);
+const nameless = createClient({ url });
+await assert.rejects(DataStore.open(nameless, ""));
+await nameless.close();
+
 for (const [RESP, name, page] of [[2, "orders", 500], [3, "orders", 7], [2, 5, 7]]) {
   const store = await DataStore.open(createClient({ url, RESP }), name, { page });
   await store.clear();

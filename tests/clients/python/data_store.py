@@ -8,6 +8,24 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "examples" / "python"))
 from data_store import DataStore
 from server import URL, done
 
+# one target, whether the URL or the argument names it
+for url, store in ((URL, 12), (f"{URL}/12", None), (f"{URL}/12", 12), (f"{URL}?db=12", "12"), (URL, "1e3"), (URL, "0x11")):
+    named = DataStore(url, store)
+    named["only here"] = 1
+    assert dict(named.items()) == {"only here": 1} and list(named) == ["only here"] and len(named) == 1, (url, store)
+    others = DataStore(URL)
+    assert "only here" not in others
+    others["kept"] = 1
+    named.clear()
+    assert len(named) == 0 and others["kept"] == 1
+    others.clear()
+    named.close()
+try:
+    DataStore(f"{URL}/12", "orders")
+    raise AssertionError("no error was raised")
+except ValueError as error:
+    assert "name one of them" in str(error)
+
 for options in ({"store": "orders"}, {"store": "orders", "protocol": 3}, {"store": 5, "page": 7}):
     store = DataStore(URL, **options)
     store.clear()
