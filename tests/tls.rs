@@ -209,3 +209,54 @@ fn a_bad_file_is_refused_at_the_start() {
         assert!(told.contains(value), "{told}");
     }
 }
+
+/// The subcommands reach a server as any client does: over TLS, and over a Unix socket.
+#[test]
+fn records_go_out_and_come_in_over_tls_and_a_unix_socket() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("larder.sock").display().to_string();
+    let port = free_port();
+    let mut flags = authority.flags(port, "yes");
+    flags.extend(["--unixsocket".to_owned(), socket.clone()]);
+    let server = Server::larder(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    server.connect().ask("SET a 1");
+    let file = folder.path().join("records.jsonl").display().to_string();
+    let tls = format!("rediss://localhost:{port}");
+    let run_with = |url: &str, trusted: &Authority, shown: Option<&Authority>, words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(words).args(["--url", url, "--cacert"]).arg(trusted.path("ca.crt"));
+        if let Some(authority) = shown {
+            command.arg("--cert").arg(authority.path("client.crt"));
+            command.arg("--key").arg(authority.path("client.key"));
+        }
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (url, store) in [(tls.clone(), "5"), (format!("unix://{socket}"), "6")] {
+        let known = Some(&authority);
+        let exported = run_with(&url, &authority, known, &["export", "--to", &file]);
+        assert!(exported.0, "{url}: {}", exported.1);
+        let imported = run_with(&url, &authority, known, &["import", &file, "--store", store]);
+        assert!(imported.0, "{url}: {}", imported.1);
+        assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 1, "{url}");
+        let mut client = server.connect();
+        client.ask(&format!("SELECT {store}"));
+        assert_eq!(client.ask("GET a").text(), "1", "{url}");
+        fs::remove_file(&file).unwrap();
+    }
+    let from = ["import", "--from", &tls, "--store", "7"];
+    let copied = run_with(&format!("unix://{socket}"), &authority, Some(&authority), &from);
+    assert!(copied.0, "{}", copied.1);
+    for (trusted, shown, why) in [
+        (&stranger, Some(&authority), "certificate"),
+        (&authority, Some(&stranger), ""),
+        (&authority, None, ""),
+    ] {
+        let (is_done, said) = run_with(&tls, trusted, shown, &["stat"]);
+        assert!(!is_done && said.contains(why), "{said}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let said = command.args(["stat", "--url", &tls]).output().unwrap().stderr;
+    assert!(String::from_utf8_lossy(&said).contains("rediss:// needs --cacert"));
+}

@@ -1,21 +1,20 @@
 //! A client of a running server: what the subcommands need to talk to Larder or to a Redis.
 //!
-//! Blocking, RESP2, over a `TcpStream` of the standard library. The crate `redis` would be a larger dependency than this
+//! Blocking, RESP2, over a stream of [`super::link`]. The crate `redis` would be a larger dependency than this
 //! file, for a dozen commands that want no more than requests sent together and replies in order.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+use super::link::{self, Place, Stream, Trust};
 use crate::limits::VALUE_BYTES_MAX;
 use crate::record::number::parse_i64;
 
 /// Requests that are sent before their replies are read. Both ends have room for so many short replies, so that neither
 /// waits for the other to read.
 const PIPELINE: usize = 1_024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Deepest nesting of a reply.
 const DEPTH_MAX: usize = 8;
 /// Longest line of a reply.
@@ -40,11 +39,12 @@ pub enum Reply {
     List(Vec<Reply>),
 }
 
-/// Where a server is, who to be there, and in which store: `redis://[user[:password]@]host[:port][/store]`.
+/// Where a server is, who to be there, and in which store: `redis://[user[:password]@]host[:port][/store]`, the same with
+/// `rediss://` for TLS, or `unix://[user[:password]@]/path[?db=store]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Address {
-    pub host: String,
-    pub port: u16,
+    pub place: Place,
+    pub trust: Trust,
     pub user: Option<String>,
     pub password: Option<String>,
     pub store: Option<String>,
@@ -53,10 +53,20 @@ pub struct Address {
 impl Address {
     pub fn parse(url: &str) -> Result<Address, String> {
         let wrong = |why: &str| format!("the URL '{}' {why}", without_password(url));
-        let rest = url
-            .strip_prefix("redis://")
-            .ok_or_else(|| wrong("does not begin with redis:// (TLS is not supported here)"))?;
-        let (place, store) = rest.split_once('/').unwrap_or((rest, ""));
+        let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+        let is_unix = scheme == "unix";
+        if !is_unix && !["redis", "rediss"].contains(&scheme) {
+            return Err(wrong("does not begin with redis://, rediss:// (for TLS) or unix://"));
+        }
+        let (place, behind) = rest.split_once('/').unwrap_or((rest, ""));
+        let (path, store) = match behind.split_once('?') {
+            _ if !is_unix => ("", behind),
+            None => (behind, ""),
+            Some((path, query)) => match query.strip_prefix("db=") {
+                Some(store) => (path, store),
+                None => return Err(wrong("has a query other than ?db=store")),
+            },
+        };
         let (login, place) = match place.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, place),
@@ -72,13 +82,27 @@ impl Address {
             Some((user, password)) => (given(user)?, given(password)?),
             None => (None, None),
         };
+        if is_unix {
+            if path.is_empty() || !place.is_empty() {
+                return Err(wrong("names no absolute path of a socket: unix:///path"));
+            }
+            let path = PathBuf::from(format!("/{}", decoded(path)?));
+            return Ok(Address {
+                place: Place::Unix(path),
+                trust: Trust::default(),
+                user,
+                password,
+                store: given(store)?,
+            });
+        }
         let (host, port) = match place.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
             Some((host, port)) => (host, port.parse().map_err(|_| wrong("has a port that is no port"))?),
             None => (place, 6379),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let host = if host.is_empty() { "127.0.0.1" } else { host }.to_owned();
-        Ok(Address { host, port, user, password, store: given(store)? })
+        let place = if scheme == "rediss" { Place::Tls { host, port } } else { Place::Tcp { host, port } };
+        Ok(Address { place, trust: Trust::default(), user, password, store: given(store)? })
     }
 }
 
@@ -92,22 +116,15 @@ fn without_password(url: &str) -> String {
 
 /// A connection. Its errors are lines for a person.
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
     place: String,
 }
 
 impl Client {
     /// Connects and logs in.
     pub fn connect(address: &Address) -> Result<Client, String> {
-        let place = format!("{}:{}", address.host, address.port);
-        let failed = |error: io::Error| format!("{place} can't be reached: {error}");
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let candidates = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
-        let stream = candidates.into_iter().find_map(|candidate| {
-            TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT).map_err(|error| last = error).ok()
-        });
-        let stream = stream.ok_or_else(|| failed(last))?;
-        stream.set_nodelay(true).map_err(failed)?;
+        let place = address.place.to_string();
+        let stream = link::connect(&address.place, &address.trust)?;
         let mut client = Client { stream: BufReader::with_capacity(64 * 1024, stream), place };
         match (&address.user, &address.password) {
             (Some(user), password) => {
@@ -153,6 +170,7 @@ impl Client {
             }
         }
         self.stream.get_mut().write_all(&bytes)?;
+        self.stream.get_mut().flush()?;
         for _ in requests {
             replies.push(read_reply(&mut self.stream, DEPTH_MAX)?);
         }
@@ -202,25 +220,47 @@ mod tests {
 
     #[test]
     fn an_address_comes_out_of_a_url() {
-        let full = Address::parse("redis://ada:p%40ss:w@[::1]:7000/my%20orders").unwrap();
-        let expected = Address {
-            host: "::1".into(),
-            port: 7000,
-            user: Some("ada".into()),
-            password: Some("p@ss:w".into()),
-            store: Some("my orders".into()),
-        };
-        assert_eq!(full, expected);
-        let short = Address::parse("redis://:secret@example").unwrap();
-        assert_eq!((short.host.as_str(), short.port, short.user), ("example", 6379, None));
-        assert_eq!((short.password.as_deref(), short.store), (Some("secret"), None));
-        assert_eq!(Address::parse("redis://[::1]").unwrap().host, "::1");
-        assert_eq!(Address::parse("redis://").unwrap().host, "127.0.0.1");
+        let tcp = |host: &str, port| Place::Tcp { host: host.to_owned(), port };
+        let tls = |host: &str, port| Place::Tls { host: host.to_owned(), port };
+        let unix = |path: &str| Place::Unix(path.into());
+        type Case<'a> = (&'a str, Place, [Option<&'a str>; 3]);
+        let cases: [Case<'_>; 10] = [
+            (
+                "redis://ada:p%40ss:w@[::1]:7000/my%20orders",
+                tcp("::1", 7000),
+                [Some("ada"), Some("p@ss:w"), Some("my orders")],
+            ),
+            ("redis://:secret@example", tcp("example", 6379), [None, Some("secret"), None]),
+            ("redis://[::1]", tcp("::1", 6379), [None, None, None]),
+            ("redis://", tcp("127.0.0.1", 6379), [None, None, None]),
+            ("rediss://example:6380/3", tls("example", 6380), [None, None, Some("3")]),
+            ("rediss://ada@example", tls("example", 6379), [Some("ada"), None, None]),
+            ("unix:///run/larder.sock", unix("/run/larder.sock"), [None, None, None]),
+            ("unix:///run/a%3Fb?db=orders", unix("/run/a?b"), [None, None, Some("orders")]),
+            (
+                "unix://ada:secret@/run/l.sock?db=3",
+                unix("/run/l.sock"),
+                [Some("ada"), Some("secret"), Some("3")],
+            ),
+            ("unix://:secret@/l", unix("/l"), [None, Some("secret"), None]),
+        ];
+        for (url, place, login_and_store) in cases {
+            let [user, password, store] = login_and_store.map(|text| text.map(str::to_owned));
+            let expected = Address { place, trust: Trust::default(), user, password, store };
+            assert_eq!(Address::parse(url).unwrap(), expected, "{url}");
+        }
     }
 
     #[test]
     fn a_refused_url_keeps_its_password() {
-        for wrong in ["rediss://u:secret@h", "redis://u:secret@h:port", "redis://u:secret@h:70000"] {
+        for wrong in [
+            "http://u:secret@h",
+            "redis://u:secret@h:port",
+            "rediss://u:secret@h:70000",
+            "unix://u:secret@h/l",
+            "unix://u:secret@",
+            "unix://u:secret@/l?store=1",
+        ] {
             let why = Address::parse(wrong).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }

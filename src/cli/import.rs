@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::client::{Address, Client, Reply, Request, request};
+use super::link::Trust;
 use super::transfer::progress::Progress;
 use super::transfer::source::Records;
 use super::transfer::{Found, Record, Refusals, Source, commands, delimited, lines, named};
 use super::{connect_to_store, server_arguments};
 use crate::engine::clock;
 use crate::limits::{TRANSFER_BATCH_BYTES, TRANSFER_BATCH_RECORDS};
+use crate::record::line::without_mark;
 
 pub fn command() -> Command {
     server_arguments(Command::new("import").about(
@@ -20,7 +22,7 @@ pub fn command() -> Command {
     ))
     .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("[default: standard input]"))
     .arg(Arg::new("from").long("from").value_name("URL").help(
-        "A running Redis or Larder, redis://[user[:password]@]host[:port][/database]; hashes, lists and sets become JSON",
+        "A running Redis or Larder, redis://[user[:password]@]host[:port][/database], or as for --url; hashes, lists and sets become JSON",
     ))
     .arg(
         Arg::new("match")
@@ -71,7 +73,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         _ => Existing::Refuse,
     };
     let source = match text("from") {
-        Some(url) => from_server(url, text("match"))?,
+        Some(url) => from_server(url, super::trust(arguments), text("match"))?,
         None => (from_file(text("file"), text("format"))?, None),
     };
     let client = connect_to_store(arguments)?;
@@ -90,8 +92,12 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     Ok(if import.done.refusals.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-fn from_server(url: &str, pattern: Option<&str>) -> Result<(Source<'static>, Option<u64>), String> {
-    let address = Address::parse(url)?;
+fn from_server(
+    url: &str,
+    trust: Trust,
+    pattern: Option<&str>,
+) -> Result<(Source<'static>, Option<u64>), String> {
+    let address = Address { trust, ..Address::parse(url)? };
     let mut client = Client::connect(&address)?;
     client.done(&["SELECT", address.store.as_deref().unwrap_or("0")])?;
     let total = match client.call(request(&["DBSIZE"]))? {
@@ -112,6 +118,7 @@ fn from_file(path: Option<&str>, format: Option<&str>) -> Result<Source<'static>
         }
     };
     let first = input.fill_buf().map_err(|error| format!("the input can't be read: {error}"))?;
+    let first = without_mark(first);
     let named = |end: &str| path.is_some_and(|path| path.ends_with(end));
     let format = match (format, first.first()) {
         (Some(format), _) => format,

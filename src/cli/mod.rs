@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod export;
 mod import;
+mod link;
 mod notify;
 mod ready;
 mod serve;
@@ -18,6 +19,7 @@ use clap::{Arg, ArgMatches, Command};
 use crate::config;
 use crate::telemetry::log;
 use client::{Address, Client};
+use link::Trust;
 
 /// Runs what the command line says.
 pub fn run() -> ExitCode {
@@ -77,14 +79,29 @@ fn server_arguments(command: Command) -> Command {
                 .env("LARDER_URL")
                 .default_value("redis://127.0.0.1:6379")
                 .hide_env_values(true)
-                .help("redis://[user[:password]@]host[:port][/store]; without a password in it, that of REDISCLI_AUTH"),
+                .help("redis://[user[:password]@]host[:port][/store], rediss:// for TLS, or unix://[user[:password]@]/path[?db=store]; without a password in it, that of REDISCLI_AUTH"),
         )
+        .args(TLS_FILES.map(|(name, help)| Arg::new(name).long(name).value_name("FILE").help(help)))
         .args(needs_store.then_some(store))
+}
+
+/// What TLS needs, as `redis-cli` calls it.
+const TLS_FILES: [(&str, &str); 3] = [
+    ("cacert", "Certificates that the server's is signed by; for rediss://"),
+    ("cert", "Certificate to show to the server"),
+    ("key", "Private key of that certificate"),
+];
+
+fn trust(arguments: &ArgMatches) -> Trust {
+    let [ca_file, cert_file, key_file] =
+        TLS_FILES.map(|(name, _)| arguments.get_one::<String>(name).cloned());
+    Trust { ca_file, cert_file, key_file }
 }
 
 fn address(arguments: &ArgMatches) -> Result<Address, String> {
     let mut address =
         Address::parse(arguments.get_one::<String>("url").map(String::as_str).unwrap_or_default())?;
+    address.trust = trust(arguments);
     address.password = address.password.or_else(|| std::env::var("REDISCLI_AUTH").ok());
     Ok(address)
 }

@@ -20,8 +20,9 @@ use crate::error::Error;
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::{Generation, StoreId};
 
-/// Keys that are put in order at once, under the lock, unless writers are faster.
-const ORDERED_AT_ONCE: usize = 4_096;
+/// Keys that are put in order at once, under the lock, unless writers are faster. Tests have few keys, and want several
+/// portions all the same.
+const ORDERED_AT_ONCE: usize = if cfg!(test) { 64 } else { 4_096 };
 
 /// Which keys of a store a scan looks at.
 #[derive(Debug, Clone, Copy)]
