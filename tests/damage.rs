@@ -34,7 +34,7 @@ fn options(dir: &Path) -> Options {
 fn key(at: usize) -> Key {
     // of different lengths, so that pages are filled differently
     let name = format!("key:{at:05}{}", "+".repeat(at * 7 % 40));
-    Key::new(0, Bytes::from(name)).unwrap()
+    Key::new(0, Bytes::from(name))
 }
 
 fn value(at: usize) -> String {

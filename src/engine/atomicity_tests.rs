@@ -43,7 +43,7 @@ fn open_on(dir: &Path, disk: &SimDisk) -> Arc<Engine> {
 }
 
 fn key(store: StoreId, name: u8) -> Key {
-    Key::new(store, format!("key:{name}").into()).unwrap()
+    Key::new(store, format!("key:{name}").into())
 }
 
 fn noise(bytes: usize) -> Value {

@@ -104,7 +104,7 @@ mod tests {
     /// Records of which `at / 2` is the deadline, and some that never expire.
     fn fill(engine: &Engine, store: StoreId, from: u64, to: u64) {
         for at in from..to {
-            let key = Key::new(store, format!("key:{at:04}").into()).unwrap();
+            let key = Key::new(store, format!("key:{at:04}").into());
             let expiry = if at % 5 == 0 { Expiry::Never } else { Expiry::At(LATER_MS + at / 2 + 1) };
             let put = |txn: &mut super::super::WriteTxn<'_>| txn.put(&key, Value::integer(1), expiry);
             engine.write(0, std::slice::from_ref(&key), put).unwrap();
@@ -140,7 +140,7 @@ mod tests {
         // some are renewed, some removed, some new; the sweeper has done a part of its work
         fill(&engine, 0, 160, 200);
         for at in (0..60).step_by(3) {
-            let key = Key::new(0, format!("key:{at:04}").into()).unwrap();
+            let key = Key::new(0, format!("key:{at:04}").into());
             let put = |txn: &mut super::super::WriteTxn<'_>| match at % 2 {
                 0 => txn.remove(&key).map(drop),
                 _ => txn.put(&key, Value::integer(2), Expiry::At(LATER_MS + 90)),

@@ -188,7 +188,7 @@ mod tests {
         let named = Definition { name: Some("orders".into()), ..Definition::default() };
         engine.write(1, &[], |txn| txn.define(None, named)).unwrap();
         for at in 0..20 {
-            let key = Key::new(0, Bytes::from(format!("key:{at}"))).unwrap();
+            let key = Key::new(0, Bytes::from(format!("key:{at}")));
             let put =
                 |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(at), Expiry::Never);
             engine.write(1, std::slice::from_ref(&key), put).unwrap();
