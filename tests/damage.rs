@@ -204,7 +204,7 @@ fn lives_on_a_damaged_file() {
         }
     }
     let (mut seen, mut failed) = (0, 0);
-    let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX };
+    let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
     let scanned = engine.scan(NOW_MS, range, &|_| true, &mut |row| {
         match row.record() {
             Ok(Some(record)) => {

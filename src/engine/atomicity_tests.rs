@@ -57,8 +57,13 @@ fn told(engine: &Engine) -> Vec<String> {
     let usages: Vec<(StoreId, crate::store::Usage)> =
         engine.catalog().iter().map(|store| (store.id, store.usage)).collect();
     for (store, usage) in usages {
-        let range =
-            scan::Range { store, prefix: b"", from: std::ops::Bound::Unbounded, keys_max: usize::MAX };
+        let range = scan::Range {
+            store,
+            prefix: b"",
+            from: std::ops::Bound::Unbounded,
+            keys_max: usize::MAX,
+            absent_free: 0,
+        };
         let mut stored_bytes = Vec::new();
         let visit = &mut |row: scan::Row<'_>| {
             stored_bytes.extend(row.meta().map(|meta| meta.stored_bytes));
@@ -175,6 +180,7 @@ impl Act {
                     prefix: b"",
                     from: std::ops::Bound::Unbounded,
                     keys_max: 9,
+                    absent_free: 0,
                 };
                 let visit = &mut |_: scan::Row<'_>| Ok(std::ops::ControlFlow::Continue(()));
                 engine.scan(NOW_MS, range, &|_| true, visit).map(|_| ())

@@ -119,6 +119,7 @@ mod tests {
             prefix: b"",
             from: std::ops::Bound::Unbounded,
             keys_max: usize::MAX,
+            absent_free: 0,
         };
         let mut visit = |_: super::super::scan::Row<'_>| {
             seen += 1;
