@@ -209,6 +209,10 @@ fn word(name: &str, random: &mut Random) -> Vec<u8> {
         "event" => random.pick(&[&b"command"[..], b"nosuch"]).to_vec(),
         "category" => random.pick(&[&b"string"[..], b"nosuch"]).to_vec(),
         "module-name" => b"nosuch".to_vec(),
+        "libname" | "libver" => random.pick(&[&b"redis-py"[..], b"1.2.3", b"", b"two words"]).to_vec(),
+        "numkeys" | "numlocal" | "numreplicas" => {
+            random.pick(&[&b"1"[..], b"2", b"1", b"2", b"0", b"-1", b"abc", b"9223372036854775807"]).to_vec()
+        }
         "version" => random.pick(&[&b"5"[..], b"6", b"abc"]).to_vec(),
         "ifeq-value" | "ifne-value" | "ifdeq-digest" | "ifdne-digest" => b"hello".to_vec(),
         _ => panic!("tests/differential/sequence.rs has no words for '{name}'"),
