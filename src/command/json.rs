@@ -94,6 +94,11 @@ pub fn find(path: &Path, text: &[u8], work: &mut Work) -> Result<Vec<Node>, Erro
     })
 }
 
+/// A path with filters and regular expressions may work long on a small document.
+pub fn take_time_for(txn: &WriteTxn<'_>, path: &Path) -> Result<(), Error> {
+    if path.is_static() { Ok(()) } else { txn.take_time() }
+}
+
 /// A document that is being changed.
 pub struct Change<'d> {
     pub text: &'d [u8],
@@ -134,6 +139,7 @@ pub fn change(
     let bytes_max = call.server.config.proto_max_bulk_len();
     let event = call.spec.name;
     write(move |txn| {
+        take_time_for(txn, &path)?;
         let kind = txn.kind(key.store)?;
         let text = document(txn.get(&key)?, kind)?.ok_or_else(no_such_document)?;
         let nodes = find(&path, &text, &mut Work::on(text.len()))?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::json::{
     Change, JSON_SHRINK, JSON_WRITE, change, check_depth, count, document, find, no_such_path, path,
-    path_or_root, put, remove, too_long, value,
+    path_or_root, put, remove, take_time_for, too_long, value,
 };
 use super::{Call, Keys, Plan, Spec, write};
 use crate::document::{Edits, Entries, Kind, Node, Number, Path, Work, edit, merge, path::Last, scan};
@@ -175,6 +175,7 @@ fn assign(
     event: &'static str,
 ) -> Result<bool, Error> {
     let Assignment { path, value, condition } = assignment;
+    take_time_for(txn, path)?;
     let kind = txn.kind(key.store)?;
     let Some(text) = document(txn.get(key)?, kind)? else {
         if *condition == Condition::Xx {
@@ -237,6 +238,7 @@ fn merge(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.options(4, |at| format(call, at))?;
     let (key, event, bytes_max) = (call.key(1), call.spec.name, call.server.config.proto_max_bulk_len());
     write(move |txn| {
+        take_time_for(txn, &path)?;
         let kind = txn.kind(key.store)?;
         let Some(text) = document(txn.get(&key)?, kind)? else {
             if !path.is_root() {
@@ -270,6 +272,7 @@ fn del(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (key, bytes_max) = (call.key(1), call.server.config.proto_max_bulk_len());
     let event = "json.del";
     write(move |txn| {
+        take_time_for(txn, &path)?;
         let kind = txn.kind(key.store)?;
         let Some(text) = document(txn.get(&key)?, kind)? else { return Ok(Reply::Integer(0)) };
         if path.is_root() {

@@ -24,6 +24,7 @@ pub mod tap;
 pub mod txn;
 
 mod alone;
+mod apart;
 #[cfg(test)]
 mod atomicity_tests;
 mod cache;
@@ -76,12 +77,13 @@ pub use weigh::Weighed;
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
+use apart::Place;
 use cache::Cached;
 use effect::Effect;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
 use state::{Leftovers, State};
-use txn::{Changes, Declared, DeclaredKeys, Found, Held};
+use txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
 use weigh::Unfit;
 
 /// Why the engine could not do what it was asked.
@@ -188,9 +190,10 @@ impl Engine {
         }
     }
 
-    /// As [`write`](Engine::write), which judges by plain sizes whether a byte limit refuses. This one weighs first what
-    /// may shrink by compression: if it had to, it gives nothing, nothing has happened, and the command is to be run
-    /// again.
+    /// As [`write`](Engine::write), which judges by plain sizes whether a byte limit refuses, and does under the lock what
+    /// it has to, however long that takes. This one weighs first what may shrink by compression, and reads and works
+    /// [apart](apart) from the lock what may take long: if it had to, it gives nothing, nothing has happened, and the
+    /// command is to be run again.
     pub fn write_weighed<R>(
         &self,
         now_ms: u64,
@@ -208,18 +211,42 @@ impl Engine {
         mut weighed: Option<&mut Weighed>,
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<Option<(R, Seq)>, Error> {
+        let may_be_slow = match weighed.as_deref_mut() {
+            Some(weighed) if !alone::is_alone() => match weighed.place {
+                Place::Quick { .. } => false,
+                Place::Apart { .. } => return self.write_apart(now_ms, keys, weighed, run),
+                Place::Locked => true,
+            },
+            // in a group, all others wait at the gate anyway
+            _ => true,
+        };
         let mut run = Some(run);
-        let mut attempt = self.try_write(now_ms, keys, &OnDisk::default(), weighed.as_deref(), &mut run)?;
+        let weighing = weighed.as_deref();
+        let mut attempt =
+            self.try_write(now_ms, keys, &OnDisk::default(), weighing, may_be_slow, &mut run)?;
         loop {
             attempt = match attempt {
                 Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
                 Attempt::Missing(missing, epoch) => {
                     let snapshot = self.tables.snapshot()?;
                     let on_disk = self.look_on_disk(&snapshot, keys, missing, epoch)?;
-                    self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), &mut run)?
+                    self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), may_be_slow, &mut run)?
                 }
                 Attempt::Unfit(unfit) => {
                     self.weigh(unfit, weighed.as_deref_mut());
+                    return Ok(None);
+                }
+                Attempt::Misplaced => {
+                    if let Some(weighed) = weighed {
+                        weighed.place = Place::Apart { conflicts: 0 };
+                    }
+                    return Ok(None);
+                }
+                Attempt::NoRoom(bytes) => {
+                    self.journal.wait_room(bytes).map_err(Fault::from)?;
+                    if let Some(weighed) = weighed {
+                        weighed.place = weighed.place.after_wait();
+                    }
                     return Ok(None);
                 }
             };
@@ -232,6 +259,7 @@ impl Engine {
         keys: &[Key],
         on_disk: &OnDisk<'_>,
         weighed: Option<&Weighed>,
+        may_be_slow: bool,
         run: &mut Option<F>,
     ) -> Result<Attempt<R>, Error> {
         // dropped after the lock is given back: it may be large
@@ -246,17 +274,26 @@ impl Engine {
             }
             let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
             let Resolved { declared, reflects, .. } = resolved;
-            let (state, changes, listening) = (&*state, &mut changes, &self.listening);
-            (run(&mut WriteTxn { now_ms, state, keys, declared, changes, listening })?, reflects)
+            let view = View::Locked { state: &state, may_be_slow };
+            let (changes, listening) = (&mut changes, &self.listening);
+            (run(&mut WriteTxn { now_ms, view, keys, declared, changes, listening }), reflects)
         };
+        if changes.is_misplaced.get() {
+            return Ok(Attempt::Misplaced);
+        }
+        let result = result?;
         if state.is_bounded
             && let Some(unfit) = self.fit(&mut state, &mut changes, weighed)?
         {
             return Ok(Attempt::Unfit(unfit));
         }
-        let seq = self.commit(&mut state, &mut changes, &mut leftovers)?;
-        drop(state);
-        Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
+        match self.commit(&mut state, &mut changes, &mut leftovers, may_be_slow)? {
+            Committed::Done(seq) => {
+                drop(state);
+                Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
+            }
+            Committed::NoRoom(bytes) => Ok(Attempt::NoRoom(bytes)),
+        }
     }
 
     /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
@@ -294,21 +331,28 @@ impl Engine {
         state: &mut State,
         changes: &mut Changes,
         leftovers: &mut Leftovers,
-    ) -> Result<Option<Seq>, Error> {
-        let settled = changes.take_settled();
-        let mut news = std::mem::take(&mut changes.news);
+        may_wait: bool,
+    ) -> Result<Committed, Error> {
         if changes.effects.is_empty() {
-            self.listening.tell_or_keep(state, 0, news);
-            return Ok(None);
+            self.listening.tell_or_keep(state, 0, std::mem::take(&mut changes.news));
+            return Ok(Committed::Done(None));
         }
-        news.add_changes(&state.catalog, &changes.effects);
         let seq = match &mut state.group {
             Some(group) => {
                 group.admit(&changes.effects)?;
                 self.journal.last() + 1
             }
-            None => self.append(&changes.effects)?,
+            None if may_wait => self.append(&changes.effects)?,
+            None => match self.append_at_once(&changes.effects) {
+                Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
+                    return Ok(Committed::NoRoom(encoded_bytes(&changes.effects)));
+                }
+                taken => taken?,
+            },
         };
+        let settled = changes.take_settled();
+        let mut news = std::mem::take(&mut changes.news);
+        news.add_changes(&state.catalog, &changes.effects);
         whole::change(|| {
             #[cfg(test)]
             atomicity_tests::half_way();
@@ -322,22 +366,27 @@ impl Engine {
             }
             self.note_overlay_bytes(state);
         });
-        Ok(Some(seq))
+        Ok(Committed::Done(Some(seq)))
     }
 
-    /// Takes a journal entry. Whoever writes has made sure of room for the request ([`Engine::poll_room`]); an entry that
-    /// is much longer than its request (the copy of a large value) may find none yet, and waits for it here.
+    /// Takes a journal entry, and waits for room if there is none yet. Whoever writes has made sure of room for the
+    /// request ([`Engine::poll_room`]); an entry that is much longer than its request (the copy of a large value) may find
+    /// none.
     fn append(&self, effects: &[Effect]) -> Result<Seq, Fault> {
-        let bytes = effects.iter().map(Effect::encoded_bytes).sum();
-        self.journal.check_entry(bytes)?;
         loop {
-            let taken =
-                self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)));
-            if !matches!(taken, Err(journal::Fault::NoRoomYet)) {
-                return Ok(taken?);
+            match self.append_at_once(effects) {
+                Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
+                    self.journal.wait_room(encoded_bytes(effects))?;
+                }
+                taken => return taken,
             }
-            self.journal.wait_room(bytes)?;
         }
+    }
+
+    /// Takes a journal entry if there is room for it.
+    fn append_at_once(&self, effects: &[Effect]) -> Result<Seq, Fault> {
+        self.journal.check_entry(encoded_bytes(effects))?;
+        Ok(self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)))?)
     }
 
     /// The stores as they are now. Hold it only to read from it.
@@ -472,6 +521,19 @@ fn fetch(value: &Bytes) {
 /// Positions of declared keys that only LMDB can know, in rising order, and their generations.
 type Missing = SmallVec<[(usize, Generation); 1]>;
 
+/// Bytes of the journal's entry.
+fn encoded_bytes(effects: &[Effect]) -> usize {
+    effects.iter().map(Effect::encoded_bytes).sum()
+}
+
+/// How a commit ended.
+enum Committed {
+    /// With its sequence number, if anything changed.
+    Done(Option<Seq>),
+    /// Nothing has happened; the journal has to make room for so many bytes first.
+    NoRoom(usize),
+}
+
 /// How an attempt to write ended.
 enum Attempt<R> {
     Done(R, Seq),
@@ -479,6 +541,10 @@ enum Attempt<R> {
     Missing(Missing, u64),
     /// A limit wants to know first how far something shrinks.
     Unfit(Unfit),
+    /// It would take long, and is to be run apart.
+    Misplaced,
+    /// The journal has to make room for so many bytes first.
+    NoRoom(usize),
 }
 
 /// What LMDB held at declared keys: positions in rising order, generations, records.

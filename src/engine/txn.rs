@@ -395,16 +395,36 @@ impl<'t> ReadTxn<'t> {
 /// nothing happened.
 pub struct WriteTxn<'t> {
     pub(super) now_ms: u64,
-    pub(super) state: &'t State,
+    pub(super) view: View<'t>,
     pub(super) keys: &'t [Key],
     pub(super) declared: DeclaredKeys<'t>,
     pub(super) changes: &'t mut Changes,
     pub(super) listening: &'t Listening,
 }
 
+/// Where a write transaction sees the stores.
+#[derive(Clone, Copy)]
+pub(super) enum View<'t> {
+    /// In the state itself, under the engine's lock. What is not quick is run apart instead, unless it may be slow here.
+    Locked { state: &'t State, may_be_slow: bool },
+    /// As they were when it began, without the lock: see [`super::apart`].
+    Apart(&'t Stores),
+}
+
+/// The stores that keys were declared in, as they were at one instant.
+pub(super) struct Stores {
+    pub(super) stores: SmallVec<[Store; 1]>,
+    pub(super) default_kind: Kind,
+}
+
+/// A value in memory from this size on is not worked on under the engine's lock.
+const QUICK_VALUE_BYTES: usize = 32 * 1024;
+
 /// What a write transaction is going to do.
 #[derive(Default)]
 pub(super) struct Changes {
+    /// It can't be done where it is run now: it would take long under the lock, or needs the lock. All of it is void.
+    pub(super) is_misplaced: Cell<bool>,
     pub(super) effects: SmallVec<[Effect; 1]>,
     /// Beside each effect: the weight of the record that it replaces or removes.
     pub(super) replaced: SmallVec<[Option<Weight>; 1]>,
@@ -511,6 +531,7 @@ impl<'t> WriteTxn<'t> {
     pub fn get(&mut self, key: &Key) -> Result<Option<Record>, Error> {
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
+        self.take_time_for(&found)?;
         Ok(found.record(generation, &key.name)?)
     }
 
@@ -522,11 +543,51 @@ impl<'t> WriteTxn<'t> {
     /// Reads the value at a key, where it lies.
     pub fn read<R>(&mut self, key: &Key, read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, Error> {
         let generation = self.generation(key.store)?;
-        Ok(match self.found(generation, &key.name)?.unexpired(self.now_ms) {
+        let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
+        self.take_time_for(&found)?;
+        Ok(match found {
             Found::Absent => read(None),
             Found::Memory { value, .. } => read(Some(value.bytes())),
             Found::Disk(record) => read(Some(&record.value(generation, &key.name)?)),
         })
+    }
+
+    /// The command is going to do what may take long, whatever the size of the values. An error it has to pass on means
+    /// that it is run again where that disturbs nobody.
+    pub fn take_time(&self) -> Result<(), Error> {
+        match self.view {
+            View::Locked { may_be_slow: false, .. } => Err(self.misplaced()),
+            View::Locked { .. } | View::Apart(_) => Ok(()),
+        }
+    }
+
+    /// Values are read from LMDB, and large ones are worked on, without the engine's lock.
+    fn take_time_for(&self, found: &Found<'_>) -> Result<(), Error> {
+        match found {
+            Found::Absent => Ok(()),
+            Found::Memory { value, .. } if value.bytes().len() < QUICK_VALUE_BYTES => Ok(()),
+            Found::Memory { .. } | Found::Disk(_) => self.take_time(),
+        }
+    }
+
+    fn misplaced(&self) -> Error {
+        self.changes.is_misplaced.set(true);
+        Error::other("ERR the transaction is to be run again")
+    }
+
+    /// The state, for what needs all of it.
+    fn whole_state(&self) -> Result<&'t State, Error> {
+        match self.view {
+            View::Locked { state, .. } => Ok(state),
+            View::Apart(_) => Err(self.misplaced()),
+        }
+    }
+
+    fn kind_in(&self, store: &Store) -> Kind {
+        match self.view {
+            View::Locked { state, .. } => state.kind(store),
+            View::Apart(stores) => store.kind.unwrap_or(stores.default_kind),
+        }
     }
 
     /// What is known of the record at a key without reading its value.
@@ -550,7 +611,9 @@ impl<'t> WriteTxn<'t> {
     /// nothing after all.
     pub fn take_back(&mut self) {
         let origin = self.changes.news.origin;
+        let is_misplaced = self.changes.is_misplaced.take();
         *self.changes = Changes::new(self.changes.news.wanted());
+        self.changes.is_misplaced.set(is_misplaced);
         self.changes.news.origin = origin;
     }
 
@@ -566,7 +629,7 @@ impl<'t> WriteTxn<'t> {
             return Err(Error::KeyTooLong { bytes: key.name.len(), limit: KEY_BYTES_MAX });
         }
         let store = self.store(key.store)?;
-        let kind = self.state.kind(store);
+        let kind = self.kind_in(store);
         if value.bytes().len() > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong);
         }
@@ -673,7 +736,7 @@ impl<'t> WriteTxn<'t> {
     pub fn flush(&mut self, store: StoreId) -> Result<(), Error> {
         self.store(store)?;
         self.tell_followers(store, || Some(What::Flush));
-        let generation = self.new_generation();
+        let generation = self.new_generation()?;
         self.changes.push(Effect::Flush { store, generation }, None);
         self.changes.moved.push((store, generation));
         Ok(())
@@ -683,7 +746,8 @@ impl<'t> WriteTxn<'t> {
     /// anything.
     pub fn filled_stores(&self) -> Vec<StoreId> {
         let any = !self.changes.effects.is_empty();
-        let filled = self.state.catalog.iter().filter(|store| any || store.usage.records > 0);
+        let Ok(state) = self.whole_state() else { return Vec::new() };
+        let filled = state.catalog.iter().filter(|store| any || store.usage.records > 0);
         filled.map(|store| store.id).collect()
     }
 
@@ -711,7 +775,7 @@ impl<'t> WriteTxn<'t> {
                 });
                 (id, self.generation(id)?)
             }
-            None => (self.state.catalog.next_id(), self.new_generation()),
+            None => (self.whole_state()?.catalog.next_id(), self.new_generation()?),
         };
         let definition = Box::new(definition);
         self.changes.push(Effect::Define { store, generation, definition }, None);
@@ -728,27 +792,36 @@ impl<'t> WriteTxn<'t> {
 
     /// The store of a number, as it was when the transaction began.
     pub fn store(&self, id: StoreId) -> Result<&'t Store, Error> {
-        self.state.catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))
+        match self.view {
+            View::Locked { state, .. } => state.catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string())),
+            View::Apart(stores) => {
+                stores.stores.iter().find(|store| store.id == id).ok_or_else(|| self.misplaced())
+            }
+        }
     }
 
     /// The store of a name, as it was when the transaction began.
     pub fn store_named(&self, name: &str) -> Option<&'t Store> {
-        self.state.catalog.named(name)
+        self.whole_state().ok()?.catalog.named(name)
     }
 
     /// What a store takes as a value.
     pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
-        Ok(self.state.kind(self.store(store)?))
+        Ok(self.kind_in(self.store(store)?))
     }
 
     /// What a store of that definition takes as a value.
     pub fn kind_of(&self, definition: &Definition) -> Kind {
-        definition.kind.unwrap_or(self.state.default_kind)
+        definition.kind.unwrap_or(match self.view {
+            View::Locked { state, .. } => state.default_kind,
+            View::Apart(stores) => stores.default_kind,
+        })
     }
 
-    fn new_generation(&mut self) -> Generation {
+    fn new_generation(&mut self) -> Result<Generation, Error> {
+        let last = self.whole_state()?.last_generation;
         self.changes.generations += 1;
-        self.state.last_generation + self.changes.generations
+        Ok(last + self.changes.generations)
     }
 
     fn generation(&self, store: StoreId) -> Result<Generation, Error> {

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::apart::Place;
 use super::effect::Effect;
 use super::overlay::Entry;
 use super::quota::{Excess, Scope, judge};
@@ -46,6 +47,8 @@ pub struct Weighed {
     /// By what they are compressed with, which is the generation's. Made when the first is weighed: most commands meet no
     /// limit.
     values: Option<HashMap<Generation, HashMap<Bytes, usize, foldhash::fast::RandomState>>>,
+    /// Where the command is run next.
+    pub(super) place: Place,
 }
 
 impl Weighed {

@@ -340,6 +340,12 @@ impl Journal {
         self.core.wait_room(bytes)
     }
 
+    /// Whether somebody waits for more room than there is.
+    #[cfg(test)]
+    pub fn is_room_wanted(&self) -> bool {
+        self.core.plan.lock().stock.wish > 0
+    }
+
     /// Blocks until everything up to `seq` is synced, whatever the policy: for checkpoints and the shutdown.
     pub fn wait_durable(&self, seq: Seq) -> Result<(), Fault> {
         self.core.wait_durable(seq)
