@@ -43,7 +43,7 @@ fn value(at: usize) -> String {
 }
 
 fn expiry(at: usize) -> Expiry {
-    if at % 3 == 0 { Expiry::At(4_000_000_000_000 + at as u64) } else { Expiry::Never }
+    if at.is_multiple_of(3) { Expiry::At(4_000_000_000_000 + at as u64) } else { Expiry::Never }
 }
 
 fn put(engine: &Engine, at: usize, text: String) -> Result<(), larder::error::Error> {

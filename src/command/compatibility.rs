@@ -141,7 +141,7 @@ const INTRODUCTION: &str = "# Compatibility
 How each command of Redis 8 stands here. Made from the command table and `src/command/redis_8_commands.txt`; don't edit
 it by hand. *Same* means replies, errors and effects as documented for Redis, but for what holds for all commands:
 
-* A key has at most 1,920 bytes.
+* A key has at most 1,920 bytes. Putting a record at a longer one is refused; for all other commands there is no record at it.
 * A value is a string. A `json` store, which is the default, takes only JSON texts; `any` stores take any bytes.
 * A JSON document is such a string, and every JSON record is a document. Paths are those of RFC 9535, and the legacy ones.
 * A text that is no JSON is refused with `NOTJSON`, which says where.

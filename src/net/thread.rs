@@ -219,7 +219,9 @@ mod tests {
         channel.push(arrivals);
         let wait = || {
             let let_go = let_go.clone();
-            std::thread::spawn(move || drop(let_go.wait()))
+            std::thread::spawn(move || {
+                let_go.wait();
+            })
         };
         Thread { arrivals: sender, connections: Arc::default(), handles: [wait(), wait()] }
     }
