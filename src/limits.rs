@@ -222,6 +222,23 @@ pub const TRANSFER_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most that export, or `larder ready`, reads of an endpoint's answer.
 pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
+/// What LMDB's file keeps free on its disk, so that records can always be removed: this part of the disk or of the map,
+/// whichever is smaller, within these bounds.
+pub const LMDB_RESERVE_PART: u64 = 64;
+pub const LMDB_RESERVE_BYTES_MIN: u64 = 256 * 1024;
+pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How many times `overlay-memory` the journal may grow by before the checkpoint that began last has ended. Beyond it,
+/// writers wait or, while checkpoints fail, are refused.
+pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
+/// A segment of the journal is at most one part in so many of its volume, but not less than this.
+pub const JOURNAL_SEGMENTS_PER_VOLUME: u64 = 32;
+pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+/// The journal grows to at most one part in so many of what it takes and what is free on its volume: a checkpoint has to
+/// find room there for what the journal holds, before any of the journal can go.
+pub const JOURNAL_PART: u64 = 4;
+/// Room of the journal that is kept for entries that give space back: removals of some thousand records, and flushes.
+pub const JOURNAL_KEPT_BYTES: u64 = 512 * 1024;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

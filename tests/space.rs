@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Reply, Server, wait_for};
+use support::{Reply, Server, SmallDisk, wait_for};
 
 /// A field of a section of INFO.
 fn info(server: &Server, section: &str, field: &str) -> String {
@@ -52,4 +52,134 @@ fn memory_of_flushed_records_goes_back_to_the_system() {
     assert_eq!(server.connect().ask("MEMORY PURGE"), Reply::ok());
     let resident = number(&server, "memory", "allocator_resident");
     assert!(resident < 40_000_000, "{resident} bytes for nothing");
+}
+
+/// The size of a record that a test fills a disk with.
+const RECORD_BYTES: usize = 2_000;
+
+fn larder_on(disk: &SmallDisk) -> Server {
+    Server::larder_on(disk, &["--compression", "off", "--checkpoint-interval", "2"])
+}
+
+/// Writes until the server refuses, and says how many batches of 100 records it took.
+fn fill_up(server: &Server) -> usize {
+    for batch in 0.. {
+        if let Err(refusal) = fill(server, &format!("batch{batch}"), 100, RECORD_BYTES) {
+            assert!(refusal.starts_with("MISCONF"), "{refusal}");
+            return batch;
+        }
+    }
+    unreachable!("a disk has an end")
+}
+
+fn wait_until_checkpoints_succeed(server: &Server) {
+    wait_for(|| (info(server, "persistence", "rdb_last_bgsave_status") == "ok").then_some(()))
+        .expect("checkpoints succeed again");
+}
+
+/// What was flushed can be written again, and more than once.
+fn assert_comes_back(server: &Server, batches: usize) {
+    wait_for(|| {
+        let _ = server.connect().ask("SAVE");
+        let free = number(server, "persistence", "lmdb_free_bytes");
+        (free as usize > batches * 100 * RECORD_BYTES / 4).then_some(())
+    })
+    .expect("space comes back");
+    for batch in 0..batches / 4 {
+        wait_for(|| fill(server, &format!("again{batch}"), 100, RECORD_BYTES).ok())
+            .expect("it is taken again");
+    }
+}
+
+#[test]
+fn a_full_disk_is_emptied_by_a_flush_and_filled_again() {
+    for megabytes in [72, 90, 160] {
+        let disk = SmallDisk::new(megabytes);
+        let mut server = larder_on(&disk);
+        for round in 0..2 {
+            let batches = fill_up(&server);
+            if round == 1 {
+                // killed and started, nothing is different
+                server.kill_hard();
+                server.start();
+            }
+            // what only reads goes on
+            let mut connection = server.connect();
+            for command in ["DBSIZE", "STORE INFO", "STORE LIST", "GET batch0:0", "SCAN 0"] {
+                let reply = connection.ask(command).to_string();
+                assert!(!reply.contains("MISCONF"), "{megabytes} MB, {command}: {reply}");
+            }
+            assert_eq!(connection.ask("FLUSHALL"), Reply::ok(), "{megabytes} MB, round {round}");
+            assert_eq!(connection.ask("DBSIZE"), Reply::Integer(0));
+            wait_until_checkpoints_succeed(&server);
+            assert_eq!(connection.ask("SAVE"), Reply::ok());
+            assert_comes_back(&server, batches);
+            assert_eq!(connection.ask("FLUSHALL"), Reply::ok());
+        }
+        server.stop();
+        let (sound, said) = server.check();
+        assert!(sound, "{said}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_emptied_by_deleting() {
+    let disk = SmallDisk::new(90);
+    let mut server = larder_on(&disk);
+    let batches = fill_up(&server);
+    server.kill_hard();
+    server.start();
+    let mut connection = server.connect();
+    for batch in 0..batches {
+        let keys: Vec<String> = (0..100).map(|at| format!("batch{batch}:{at}")).collect();
+        let request: Vec<&str> = std::iter::once("DEL").chain(keys.iter().map(String::as_str)).collect();
+        let deleted = wait_for(|| match connection.call(&request) {
+            Reply::Integer(deleted) => Some(deleted),
+            refused => {
+                assert!(refused.is_error("MISCONF"), "{}", refused.to_string());
+                None
+            }
+        });
+        assert_eq!(deleted, Some(100), "batch {batch}");
+    }
+    wait_until_checkpoints_succeed(&server);
+    assert_comes_back(&server, batches);
+    server.kill_hard();
+    server.start();
+    server.stop();
+    let (sound, said) = server.check();
+    assert!(sound, "{said}");
+}
+
+#[test]
+fn a_full_disk_is_emptied_by_dropping_a_store() {
+    let disk = SmallDisk::new(90);
+    let server = larder_on(&disk);
+    let mut connection = server.connect();
+    connection.ask("STORE CREATE large");
+    let mut batches = 0;
+    let mut filler = server.connect();
+    filler.ask("SELECT large");
+    let value = format!("\"{}\"", "x".repeat(RECORD_BYTES));
+    while filler.call(&["SET", &format!("key:{batches}"), &value]) == Reply::ok() {
+        batches += 1;
+    }
+    assert_eq!(connection.ask("STORE DROP large FORCE"), Reply::ok());
+    wait_until_checkpoints_succeed(&server);
+    assert_comes_back(&server, batches / 100);
+}
+
+#[test]
+fn a_full_disk_is_emptied_by_expiry_and_by_retention() {
+    for what in ["expiry", "retention"] {
+        let disk = SmallDisk::new(90);
+        let server = larder_on(&disk);
+        let mut connection = server.connect();
+        let setting = if what == "expiry" { "default-ttl" } else { "retention" };
+        assert_eq!(connection.ask(&format!("STORE SET 0 {setting} 20")), Reply::ok());
+        let batches = fill_up(&server);
+        wait_for(|| (connection.ask("DBSIZE") == Reply::Integer(0)).then_some(())).expect(what);
+        wait_until_checkpoints_succeed(&server);
+        assert_comes_back(&server, batches);
+    }
 }

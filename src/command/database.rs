@@ -26,7 +26,11 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Removes all keys of the selected store; space is always given back in the background",
         group: Group::Server,
         arity: -1,
-        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
+        flags: Flags::WRITE
+            .union(Flags::DANGEROUS)
+            .union(Flags::LONG)
+            .union(Flags::KEYSPACE)
+            .union(Flags::FLUSHES),
         all_keys: Access::WRITE,
         plan: flush,
         ..Spec::DEFAULT
@@ -38,7 +42,11 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Server,
         complexity: "O(N) where N is the number of stores",
         arity: -1,
-        flags: Flags::WRITE.union(Flags::DANGEROUS).union(Flags::LONG).union(Flags::KEYSPACE),
+        flags: Flags::WRITE
+            .union(Flags::DANGEROUS)
+            .union(Flags::LONG)
+            .union(Flags::KEYSPACE)
+            .union(Flags::FLUSHES),
         stores: Stores::All,
         all_keys: Access::WRITE,
         plan: flush_all,

@@ -235,7 +235,7 @@ fn memory(server: &Server, fields: &mut Fields<'_>) {
 }
 
 fn persistence(server: &Server, fields: &mut Fields<'_>) {
-    let Status { journal, checkpoint, file_bytes, map_bytes, .. } = server.engine.status();
+    let Status { journal, checkpoint, file, map_bytes, .. } = server.engine.status();
     let checkpoint_s = checkpoint.last_took_ms / 1000;
     fields.add("loading", 0);
     fields.add("async_loading", 0);
@@ -259,7 +259,9 @@ fn persistence(server: &Server, fields: &mut Fields<'_>) {
     fields.add("aof_delayed_fsync", journal.slow_syncs);
     write_journal(&journal, fields);
     write_checkpoint(&checkpoint, fields);
-    fields.add("lmdb_file_bytes", file_bytes);
+    fields.add("lmdb_file_bytes", file.pages);
+    fields.add("lmdb_free_bytes", file.free);
+    fields.add("lmdb_reserve_bytes", file.reserve);
     fields.add("lmdb_map_bytes", map_bytes);
 }
 

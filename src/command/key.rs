@@ -17,7 +17,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Generic,
         complexity: "O(N) where N is the number of keys",
         arity: -2,
-        flags: Flags::WRITE,
+        flags: Flags::WRITE.union(Flags::REMOVES),
         keys: Keys::ALL,
         plan: remove,
         ..Spec::DEFAULT
@@ -30,7 +30,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "4.0.0",
         complexity: "O(N) where N is the number of keys",
         arity: -2,
-        flags: Flags::WRITE.union(Flags::FAST),
+        flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ALL,
         plan: remove,
         ..Spec::DEFAULT

@@ -5,6 +5,7 @@ use bitflags::bitflags;
 use super::reach::{Channels, Stores};
 use super::{Call, Plan};
 use crate::acl::Access;
+use crate::engine::Claim;
 use crate::error::Error;
 
 /// A command, declared beside its code. Look-up, the arity check, COMMAND INFO, DOCS and GETKEYS, ACL categories,
@@ -71,6 +72,22 @@ impl Spec {
     pub fn takes(&self, words: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { words >= arity } else { words == arity }
+    }
+
+    /// Whether it may write.
+    pub fn writes(&self) -> bool {
+        self.flags.intersects(Flags::WRITE | Flags::SCRIPT)
+    }
+
+    /// What the command may claim of the last room there is.
+    pub fn claim(&self) -> Claim {
+        if self.is(Flags::FLUSHES) {
+            Claim::Flush
+        } else if self.is(Flags::REMOVES) {
+            Claim::Removal
+        } else {
+            Claim::Ordinary
+        }
     }
 
     /// The flags as COMMAND INFO names them.
@@ -156,6 +173,10 @@ bitflags! {
         const ADMINISTRATION = 1 << 18;
         /// Goes through all of a value or makes a new one, which takes long if it is long. All commands on documents do.
         const WHOLE_VALUE = 1 << 19;
+        /// Writes nothing but removals of records: it is taken when others are refused for lack of space.
+        const REMOVES = 1 << 20;
+        /// Only empties or drops whole stores, and is taken as long as anything is.
+        const FLUSHES = 1 << 21;
         /// Of channels, not keys; also @pubsub.
         const PUBSUB = 1 << 24;
         const SKIP_MONITOR = 1 << 27;

@@ -57,6 +57,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Removes a store with all its records, if no workflow is linked and no other connection has it selected, or if FORCEd",
         complexity: "O(N) where N is the number of connections",
         arity: -3,
+        flags: MANAGING.flags.union(Flags::FLUSHES),
         stores: Stores::THIRD_WORD,
         plan: drop_store,
         ..MANAGING

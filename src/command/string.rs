@@ -49,7 +49,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::String,
         since: "6.2.0",
         arity: 2,
-        flags: Flags::WRITE.union(Flags::FAST),
+        flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ONE,
         plan: getdel,
         ..Spec::DEFAULT

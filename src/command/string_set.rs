@@ -120,7 +120,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "8.4.0",
         complexity: "O(1) for IFEQ and IFNE, O(N) for IFDEQ and IFDNE where N is the length of the value",
         arity: -2,
-        flags: Flags::WRITE.union(Flags::FAST),
+        flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ONE,
         plan: delex,
         ..Spec::DEFAULT

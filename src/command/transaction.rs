@@ -15,7 +15,7 @@ use super::dispatch::run;
 use super::table::Lookup;
 use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, slow, table};
 use crate::engine::clock::Stopwatch;
-use crate::engine::{Seq, Watch};
+use crate::engine::{Claim, Seq, Watch};
 use crate::error::Error;
 use crate::limits::{ASIDE_BYTES, ASIDE_COMMANDS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::resp::Reply;
@@ -83,6 +83,8 @@ pub struct Queue {
     bytes: usize,
     /// What any of the requests is flagged as: asked for every request that is queued.
     flags: Flags,
+    /// The least that one of the requests that write claims of the last room.
+    claim: Option<Claim>,
     selects: bool,
     /// A request was refused: EXEC refuses the rest.
     refused: bool,
@@ -90,7 +92,14 @@ pub struct Queue {
 
 impl Queue {
     fn new() -> Queue {
-        Queue { requests: Vec::new(), bytes: 0, flags: Flags::empty(), selects: false, refused: false }
+        Queue {
+            requests: Vec::new(),
+            bytes: 0,
+            flags: Flags::empty(),
+            claim: None,
+            selects: false,
+            refused: false,
+        }
     }
 
     /// Whether one of the queued commands is like this.
@@ -103,6 +112,11 @@ impl Queue {
         self.has(Flags::LONG | Flags::SCRIPT | Flags::WHOLE_VALUE)
             || self.requests.len() > ASIDE_COMMANDS
             || self.bytes > ASIDE_BYTES
+    }
+
+    /// What the transaction may claim of the last room there is: something only if all queued commands that write do.
+    pub fn claim(&self) -> Option<Claim> {
+        self.claim
     }
 
     /// How many commands are queued.
@@ -171,6 +185,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     }
     queue.bytes += bytes;
     queue.flags |= spec.flags;
+    queue.claim = queue.claim.into_iter().chain(spec.writes().then(|| spec.claim())).min();
     if spec.group == Group::Json {
         queue.flags |= Flags::WHOLE_VALUE;
     }

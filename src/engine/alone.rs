@@ -22,8 +22,8 @@ use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 
 #[cfg(test)]
 use super::atomicity_tests;
-use super::effect::Effect;
-use super::journal;
+use super::effect::{self, Effect};
+use super::journal::{self, Claim};
 use super::state::{Leftovers, State};
 use super::tap::Untold;
 use super::undo::Undo;
@@ -104,11 +104,15 @@ impl<'e> Open<'e> {
     /// Makes the journal's entry of what was written; without one, takes it back.
     fn close(self) -> Result<Seq, Error> {
         let engine = self.0;
-        let bytes = engine.state.read().group.as_ref().map_or(0, |group| group.bytes);
+        let (bytes, claim) = {
+            let state = engine.state.read();
+            let group = state.group.as_ref();
+            group.map_or((0, Claim::default()), |group| (group.bytes, effect::claim(&group.effects)))
+        };
         if bytes > 0 {
             // Before the lock is taken, for it may take as long as making a segment. Nobody else takes entries
             // meanwhile. If there is no room, the append says why.
-            let _ = engine.journal.wait_room(bytes);
+            let _ = engine.journal.wait_room(bytes, claim);
         }
         // dropped after the lock is given back
         let mut leftovers = Leftovers::default();

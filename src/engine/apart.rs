@@ -124,9 +124,9 @@ impl Engine {
                     drop(state);
                     return Ok(Some((result, seq.unwrap_or(reflects))));
                 }
-                Committed::NoRoom(bytes) => {
+                Committed::NoRoom(bytes, claim) => {
                     drop(state);
-                    self.journal.wait_room(bytes).map_err(Fault::from)?;
+                    self.journal.wait_room(bytes, claim).map_err(Fault::from)?;
                 }
             }
         }

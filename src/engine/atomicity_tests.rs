@@ -383,10 +383,19 @@ impl Writer {
                 let all = engine.alone(|| put(1).and_then(|()| inner()));
                 all.and_then(|(all, _)| all)
             }
-            Writer::Expiry => engine.expire_due(NOW_MS + 100, usize::MAX).map(|gone| assert_eq!(gone, 8)),
-            Writer::Retention => engine.retain(NOW_MS, 2).map(|gone| assert_eq!(gone, 8)),
+            Writer::Expiry => engine.expire_due(NOW_MS + 100, usize::MAX).and_then(all_or_none),
+            Writer::Retention => engine.retain(NOW_MS, 2).and_then(all_or_none),
             Writer::Quota => Act::Put(2, 1, 200, None).run(engine),
         }
+    }
+}
+
+/// Nobody waits for the sweeper, so it is not refused: it leaves what there is no room for.
+fn all_or_none(gone: usize) -> Result<(), Error> {
+    match gone {
+        8 => Ok(()),
+        0 => Err(Error::Storage("nothing was removed".into())),
+        gone => panic!("{gone} of 8 records were removed"),
     }
 }
 
@@ -404,6 +413,13 @@ fn what_the_journal_refuses_has_not_happened() {
                 }
                 _ => Some(fail_journal(&engine, &disk)),
             };
+            if cause == Cause::DiskFull && matches!(writer, Writer::Expiry | Writer::Retention) {
+                // some room is kept for what only removes records
+                writer.write(&engine).unwrap();
+                disk.set_capacity(None);
+                engine.close().unwrap();
+                continue;
+            }
             let before = told(&engine);
             let refusal = writer.write(&engine).expect_err("it is refused");
             assert!(matches!(refusal, Error::Storage(_)), "{writer:?}: {refusal}");

@@ -15,6 +15,17 @@
 //! 3. a store's usage changes in the commit that changes its records, so it always counts what is there;
 //! 4. readers ask the frozen overlay before LMDB until the last commit is done.
 //!
+//! # When space runs short
+//!
+//! Records of stores that have been flushed or dropped since are not written any more. After a checkpoint has failed, the
+//! next attempt goes further: it first removes from LMDB what has been removed since, also after the overlay was frozen,
+//! and it leaves out records that have changed again. So whoever removes something frees space for what is still to be
+//! written. Both is safe for the same reason as several commits are: the journal is durable through what has been looked
+//! at, so after a crash the entries that were anticipated are replayed. But LMDB is of one instant only once a checkpoint
+//! has reached them ([`CheckpointStatus::whole_from`]), and a backup waits for that.
+//!
+//! Commits that add records leave LMDB's reserve alone ([`super::lmdb`]), and become smaller the less there is beside it.
+//!
 //! Runs on its own thread, or on that of whoever calls [`Engine::checkpoint`] (SAVE, shutdown).
 
 use std::collections::HashMap;
@@ -28,9 +39,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::cache::Cached;
 use super::effect::Definition;
-use super::lmdb::{LmdbError, Snapshot};
-use super::overlay::Overlay;
-use super::press::{Press, Pressed};
+use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
+use super::overlay::{Entry, Live, Name, Overlay};
+use super::press::{Entered, Press, Pressed};
 use super::state::State;
 use super::{Engine, Fault, Seq, clock, priority, whole};
 use crate::store::usage::Weight;
@@ -45,6 +56,14 @@ const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
 const PORTIONS_AHEAD: usize = 32;
 /// Records of flushed stores that one commit removes.
 const RECLAIMED_PER_COMMIT: usize = 8_192;
+/// Removals that one commit anticipates: few, for they may have nothing but the reserve to take pages from.
+const ANTICIPATED_PER_COMMIT: usize = if cfg!(test) { 8 } else { 64 };
+/// Records of flushed stores that one commit removes at the least, when space is short.
+const RECLAIMED_PER_COMMIT_MIN: u64 = 64;
+/// Pages that a commit dirties at the most: for each record its own, that of its deadline, and those of what it replaces;
+/// and those of the other tables.
+const PAGES_PER_RECORD: u64 = 3;
+const PAGES_PER_COMMIT: u64 = 64;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -88,6 +107,9 @@ struct Wanted {
 pub struct CheckpointStatus {
     /// LMDB reflects the journal up to here.
     pub through: Seq,
+    /// LMDB holds some changes up to here, and lacks what they made superfluous: it is of one instant once `through` has
+    /// come so far.
+    pub whole_from: Seq,
     pub running: bool,
     pub done: u64,
     /// When the last one ended well, in milliseconds since 1970.
@@ -129,6 +151,11 @@ impl Control {
         self.status.lock().clone()
     }
 
+    /// Whether there is something that a checkpoint would move to LMDB.
+    pub fn is_behind(&self, last: Seq) -> bool {
+        self.status.lock().through < last
+    }
+
     /// Lets no checkpoint run as long as the guard lives.
     #[cfg(test)]
     pub fn hold(&self) -> parking_lot::MutexGuard<'_, ()> {
@@ -159,8 +186,11 @@ impl Engine {
             self.request_checkpoint();
             return Ok(());
         }
+        let now = self.journal.last();
         let _running = self.checkpoint.running.lock();
-        self.run_checkpoint()
+        self.run_checkpoint()?;
+        // if one has failed before, what it froze came first
+        if self.checkpoint.status().through < now { self.run_checkpoint() } else { Ok(()) }
     }
 
     /// A state of LMDB that reflects one instant: all that had happened when this was called, and nothing in part. What
@@ -168,8 +198,9 @@ impl Engine {
     pub(super) fn snapshot_of_now(&self) -> Result<Snapshot<'_>, Fault> {
         let now = self.journal.last();
         let _running = self.checkpoint.running.lock();
-        // twice, if one has failed before: what it froze comes first
-        while self.checkpoint.status().through < now {
+        // twice, if one has failed before, or was overtaken by a flush: what it froze comes first
+        let is_reached = |status: CheckpointStatus| status.through >= now.max(status.whole_from);
+        while !is_reached(self.checkpoint.status()) {
             self.run_checkpoint()?;
         }
         // an entry is whole in LMDB or not at all while no checkpoint runs
@@ -211,6 +242,9 @@ impl Engine {
             tracing::info!("checkpoints succeed again");
         }
         drop(status);
+        if let Err(fault) = self.tables.keep_reserve() {
+            tracing::warn!(%fault, "LMDB's file can't be brought to the length that its reserve asks for");
+        }
         self.room.checkpoint_ended(outcome.is_ok());
         outcome.map(|_| ())
     }
@@ -286,15 +320,20 @@ impl Engine {
 
     fn write_frozen(&self, frozen: &Frozen) -> Result<usize, Fault> {
         let compression = *self.compression.read();
+        let is_short = self.checkpoint.status().failure.is_some();
+        if is_short {
+            self.anticipate_removals(frozen)?;
+        }
         let mut entries = Vec::new();
         for (generation, layer) in frozen.overlay.layers() {
-            entries.extend(
-                layer
-                    .sorted()
-                    .iter()
-                    .filter_map(|key| layer.get(key).map(|entry| (generation, &key[..], entry))),
-            );
+            let unwritten = |entry: &&Entry| !entry.live.as_ref().is_some_and(Live::is_written);
+            entries.extend(layer.sorted().iter().filter_map(|key| {
+                let entry = layer.get(key).filter(unwritten)?;
+                Some((generation, &key[..], entry))
+            }));
         }
+        let all = frozen.overlay.layers().iter().map(|(_, layer)| layer.sorted().len()).sum::<usize>();
+        self.leave_out(&mut entries, is_short)?;
         if entries.is_empty() {
             // stores changed, or were flushed
             self.write_commit(&[], Some(frozen))?;
@@ -313,14 +352,13 @@ impl Engine {
                 if !is_last && commit.len() < RECORDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
                     continue;
                 }
-                self.write_commit(&commit, is_last.then_some(frozen))?;
-                self.settle_commit(&commit);
                 written += commit.len();
+                self.write_fitting(&mut commit, is_last.then_some(frozen))?;
                 commit.clear();
                 bytes = 0;
                 // writers that wait go on commit by commit, not after the whole checkpoint
-                let written_bytes =
-                    frozen.overlay.bytes() as u128 * written as u128 / entries.len().max(1) as u128;
+                let done = all - (entries.len() - written);
+                let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
                 frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
                 self.note_overlay_bytes(&self.read_state());
                 self.room.wake();
@@ -332,6 +370,106 @@ impl Engine {
             }
             Ok(written)
         })
+    }
+
+    /// Takes out what need not be written any more: records of stores that have been flushed or dropped since and, when
+    /// space is short, those that have changed again. What they made way for has to be durable first, and nothing is left
+    /// out if it can't be.
+    fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, is_short: bool) -> Result<(), Fault> {
+        let (needed, through) = {
+            let state = self.read_state();
+            let is_needed = |entry: &E| {
+                let (generation, live) = entry.generation_and_live();
+                state.catalog.holding(generation).is_some()
+                    && !(is_short && live.is_some_and(Live::is_outdated))
+            };
+            (entries.iter().map(is_needed).collect::<Vec<bool>>(), self.journal.last())
+        };
+        if needed.iter().all(|is_needed| *is_needed) || self.journal.wait_durable(through).is_err() {
+            return Ok(());
+        }
+        self.note_ahead(through);
+        let mut needed = needed.into_iter();
+        entries.retain(|_| needed.next().unwrap_or(true));
+        Ok(())
+    }
+
+    /// Removes from LMDB what has been removed up to now, in small commits.
+    fn anticipate_removals(&self, frozen: &Frozen) -> Result<(), Fault> {
+        let (mut removed, through) = {
+            let state = self.read_state();
+            let mut removed: Vec<(Generation, Name)> = Vec::new();
+            for overlay in [&frozen.overlay, &state.active] {
+                for (generation, layer) in overlay.layers() {
+                    let gone = layer.iter().filter(|(key, entry)| {
+                        entry.live.is_none()
+                            && state.entry(generation, key).is_some_and(|newest| newest.live.is_none())
+                    });
+                    removed.extend(gone.map(|(key, _)| (generation, key.clone())));
+                }
+            }
+            (removed, self.journal.last())
+        };
+        if removed.is_empty() || self.journal.wait_durable(through).is_err() {
+            return Ok(());
+        }
+        self.note_ahead(through);
+        removed.sort_unstable();
+        for some in removed.chunks(ANTICIPATED_PER_COMMIT) {
+            let (mut batch, mut usages) = (self.tables.batch()?, Usages::default());
+            for (generation, key) in some {
+                if let Some(weight) = self.tables.remove_record(&mut batch, *generation, key)? {
+                    usages.of(&self.tables, &batch, *generation)?.subtract(weight);
+                }
+            }
+            if !usages.is_empty() {
+                usages.put(&self.tables, &mut batch)?;
+                self.tables.commit(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// LMDB is about to hold changes up to `through` in part.
+    fn note_ahead(&self, through: Seq) {
+        let mut status = self.checkpoint.status.lock();
+        status.whole_from = status.whole_from.max(through);
+    }
+
+    /// Writes records in as many commits as space asks for, and with the last of them everything else. They leave LMDB's
+    /// reserve alone, unless nothing is added.
+    fn write_fitting(&self, commit: &mut Vec<Pressed<'_>>, last: Option<&Frozen>) -> Result<(), Fault> {
+        self.leave_out(commit, false)?;
+        let mut rest = &commit[..];
+        loop {
+            let fitting = self.fitting(rest)?;
+            let (some, later) = rest.split_at(fitting);
+            self.write_commit(some, last.filter(|_| later.is_empty()))?;
+            self.settle_commit(some);
+            if later.is_empty() {
+                return Ok(());
+            }
+            rest = later;
+        }
+    }
+
+    /// How many of these records one commit can take. Fails if there is no space for the first.
+    fn fitting(&self, commit: &[Pressed<'_>]) -> Result<usize, Fault> {
+        let page_bytes = self.tables.page_bytes();
+        let need = |pressed: &Pressed<'_>| pressed.record.len() as u64 + PAGES_PER_RECORD * page_bytes;
+        if commit.iter().all(|pressed| pressed.record.is_empty()) {
+            return Ok(commit.len());
+        }
+        let mut spare = self.tables.spare_bytes()?.saturating_sub(PAGES_PER_COMMIT * page_bytes);
+        let fitting = commit.iter().take_while(|pressed| {
+            let left = spare.checked_sub(need(pressed));
+            spare = left.unwrap_or(spare);
+            left.is_some()
+        });
+        match fitting.count() {
+            0 => Err(self.tables.shortage()?),
+            fitting => Ok(fitting),
+        }
     }
 
     /// Starts the thread that compresses, and the one that helps it when memory or the journal run short.
@@ -361,7 +499,7 @@ impl Engine {
     fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         self.verify_paths(commit)?;
         let mut batch = self.tables.batch()?;
-        let mut usages: HashMap<Generation, Usage> = HashMap::new();
+        let mut usages = Usages::default();
         for Pressed { generation, key, entry, record } in commit {
             let (replaced, added) = match &entry.live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
@@ -372,16 +510,11 @@ impl Engine {
                     (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
                 }
             };
-            let usage = match usages.get_mut(generation) {
-                Some(usage) => usage,
-                None => usages.entry(*generation).or_insert(self.tables.usage_in(&batch, *generation)?),
-            };
+            let usage = usages.of(&self.tables, &batch, *generation)?;
             replaced.into_iter().for_each(|weight| usage.subtract(weight));
             added.into_iter().for_each(|weight| usage.add(weight));
         }
-        for (generation, usage) in &usages {
-            self.tables.put_usage(&mut batch, *generation, usage)?;
-        }
+        usages.put(&self.tables, &mut batch)?;
         if let Some(frozen) = last {
             let stores =
                 frozen.stores.iter().map(|(id, generation, definition)| (*id, *generation, definition));
@@ -452,8 +585,11 @@ impl Engine {
             let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else {
                 return Ok(());
             };
+            let record_bytes = PAGES_PER_RECORD * self.tables.page_bytes();
+            let records_max = (self.tables.spare_bytes()? / record_bytes).max(RECLAIMED_PER_COMMIT_MIN);
+            let records_max = usize::try_from(records_max).unwrap_or(usize::MAX).min(RECLAIMED_PER_COMMIT);
             let mut batch = self.tables.batch()?;
-            self.tables.reclaim(&mut batch, generation, RECLAIMED_PER_COMMIT)?;
+            self.tables.reclaim(&mut batch, generation, records_max)?;
             self.tables.commit(batch)?;
         }
         Ok(())
@@ -465,6 +601,7 @@ fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
     // by generation, in their order
     let mut changes: Vec<(Generation, i64)> = Vec::new();
     for Pressed { generation, key, entry, record } in some {
+        entry.live.iter().for_each(Live::note_written);
         let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
             state.cache.remove(*generation, key);
             continue;
@@ -486,5 +623,49 @@ fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
         state.catalog.change_usage(generation, |usage| {
             usage.stored_bytes = usage.stored_bytes.saturating_add_signed(change);
         });
+    }
+}
+
+/// What is being written of a record: compressed already, or not yet.
+trait AsEntered {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>);
+}
+
+impl AsEntered for Entered<'_> {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>) {
+        (self.0, self.2.live.as_ref())
+    }
+}
+
+impl AsEntered for Pressed<'_> {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>) {
+        (self.generation, self.entry.live.as_ref())
+    }
+}
+
+/// What LMDB holds of the generations that a batch changes, counted along with its changes.
+#[derive(Default)]
+struct Usages(HashMap<Generation, Usage>);
+
+impl Usages {
+    fn of(
+        &mut self,
+        tables: &Tables,
+        batch: &WriteBatch<'_>,
+        generation: Generation,
+    ) -> Result<&mut Usage, Fault> {
+        use std::collections::hash_map::Entry as Slot;
+        Ok(match self.0.entry(generation) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => slot.insert(tables.usage_in(batch, generation)?),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn put(&self, tables: &Tables, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
+        self.0.iter().try_for_each(|(generation, usage)| tables.put_usage(batch, *generation, usage))
     }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::journal::Claim;
 use crate::store::{Generation, Kind, Quota, StoreId};
 
 /// One change of one record or store.
@@ -49,6 +50,19 @@ pub enum Effect {
         a: StoreId,
         b: StoreId,
     },
+}
+
+/// What an entry of these effects may claim of the last room there is.
+pub fn claim(effects: &[Effect]) -> Claim {
+    let removes = |effect: &Effect| matches!(effect, Effect::Remove { .. });
+    let flushes = |effect: &Effect| matches!(effect, Effect::Drop { .. } | Effect::Flush { .. });
+    if effects.is_empty() || !effects.iter().all(|effect| removes(effect) || flushes(effect)) {
+        Claim::Ordinary
+    } else if effects.iter().any(removes) {
+        Claim::Removal
+    } else {
+        Claim::Flush
+    }
 }
 
 /// What a store is, apart from what it holds. Written as JSON, so that settings can be added.

@@ -67,7 +67,7 @@ pub use alone::is_alone;
 pub use checkpoint::CheckpointStatus;
 pub use directory::DirectoryError;
 pub use fill::Fill;
-pub use journal::{Fsync, Seq};
+pub use journal::{Claim, Fsync, Seq};
 pub use open::{OpenError, Options};
 pub use tap::Event;
 pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
@@ -242,8 +242,8 @@ impl Engine {
                     }
                     return Ok(None);
                 }
-                Attempt::NoRoom(bytes) => {
-                    self.journal.wait_room(bytes).map_err(Fault::from)?;
+                Attempt::NoRoom(bytes, claim) => {
+                    self.journal.wait_room(bytes, claim).map_err(Fault::from)?;
                     if let Some(weighed) = weighed {
                         weighed.place = weighed.place.after_wait();
                     }
@@ -292,7 +292,7 @@ impl Engine {
                 drop(state);
                 Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
             }
-            Committed::NoRoom(bytes) => Ok(Attempt::NoRoom(bytes)),
+            Committed::NoRoom(bytes, claim) => Ok(Attempt::NoRoom(bytes, claim)),
         }
     }
 
@@ -345,7 +345,10 @@ impl Engine {
             None if may_wait => self.append(&changes.effects)?,
             None => match self.append_at_once(&changes.effects) {
                 Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
-                    return Ok(Committed::NoRoom(encoded_bytes(&changes.effects)));
+                    return Ok(Committed::NoRoom(
+                        encoded_bytes(&changes.effects),
+                        effect::claim(&changes.effects),
+                    ));
                 }
                 taken => taken?,
             },
@@ -376,7 +379,7 @@ impl Engine {
         loop {
             match self.append_at_once(effects) {
                 Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
-                    self.journal.wait_room(encoded_bytes(effects))?;
+                    self.journal.wait_room(encoded_bytes(effects), effect::claim(effects))?;
                 }
                 taken => return taken,
             }
@@ -386,7 +389,9 @@ impl Engine {
     /// Takes a journal entry if there is room for it.
     fn append_at_once(&self, effects: &[Effect]) -> Result<Seq, Fault> {
         self.journal.check_entry(encoded_bytes(effects))?;
-        Ok(self.journal.append(|_, entry| effects.iter().for_each(|effect| effect.encode(entry)))?)
+        Ok(self.journal.append(effect::claim(effects), |_, entry| {
+            effects.iter().for_each(|effect| effect.encode(entry))
+        })?)
     }
 
     /// The stores as they are now. Hold it only to read from it.
@@ -449,18 +454,30 @@ impl Engine {
         self.journal.settle();
     }
 
-    /// Ready once journal and overlay have room for a write of so many bytes; fails while there is none and none can be
+    /// Ready once journal and overlay have room for such a write of so many bytes; fails while there is none and none can be
     /// made.
-    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.journal.poll_room(bytes, cx) {
-            Poll::Ready(Ok(())) => self.room.poll(cx, || self.overlay_bytes.load(Ordering::Relaxed)),
+    pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.journal.poll_room(bytes, claim, cx) {
+            Poll::Ready(Ok(())) => self.room.poll(claim, cx, || self.overlay_bytes.load(Ordering::Relaxed)),
+            // a checkpoint gives back what the journal takes, as long as it can
+            Poll::Ready(Err(journal::Fault::DiskFull(why)))
+                if self.checkpoint.is_behind(self.journal.last()) =>
+            {
+                let is_there = || self.journal.has_room(bytes, claim);
+                let refusal = || Fault::from(journal::Fault::DiskFull(why)).into();
+                let waiting = self.room.poll_checkpoint(cx, is_there, refusal);
+                self.checkpoint.request();
+                waiting
+            }
             other => other.map_err(|fault| Fault::from(fault).into()),
         }
     }
 
     /// Whether there is room for writes of so many bytes at the moment.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed)) && self.journal.has_room(bytes)
+        let claim = Claim::Ordinary;
+        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed), claim)
+            && self.journal.has_room(bytes, claim)
     }
 
     /// Begins to watch a key for records that are put there.
@@ -491,7 +508,8 @@ impl Engine {
             checkpoint: self.checkpoint.status(),
             overlay_bytes: state.overlay_bytes(),
             cache_bytes: state.cache.bytes(),
-            file_bytes: self.tables.file_bytes(),
+            // what can't be read just now is missing in figures, and told where it counts
+            file: self.tables.file_space().unwrap_or_default(),
             map_bytes: self.tables.map_bytes(),
             expired_records: self.expired.load(Ordering::Relaxed),
         }
@@ -501,6 +519,7 @@ impl Engine {
         let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
         let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
         self.overlay_bytes.store(state.overlay_bytes(), Ordering::Relaxed);
+        self.room.note_journal_bytes(journal_bytes);
         if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();
         }
@@ -531,7 +550,7 @@ enum Committed {
     /// With its sequence number, if anything changed.
     Done(Option<Seq>),
     /// Nothing has happened; the journal has to make room for so many bytes first.
-    NoRoom(usize),
+    NoRoom(usize, Claim),
 }
 
 /// How an attempt to write ended.
@@ -544,7 +563,7 @@ enum Attempt<R> {
     /// It would take long, and is to be run apart.
     Misplaced,
     /// The journal has to make room for so many bytes first.
-    NoRoom(usize),
+    NoRoom(usize, Claim),
 }
 
 /// What LMDB held at declared keys: positions in rising order, generations, records.
@@ -637,7 +656,7 @@ pub struct Status {
     pub checkpoint: CheckpointStatus,
     pub overlay_bytes: usize,
     pub cache_bytes: u64,
-    pub file_bytes: u64,
+    pub file: lmdb::FileSpace,
     pub map_bytes: u64,
     pub expired_records: u64,
 }

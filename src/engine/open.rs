@@ -17,6 +17,7 @@ use super::retention::{Timeline, UnknownFormat};
 use super::room::Room;
 use super::state::State;
 use super::{Engine, Fault, Seq, clock, directory, sweep};
+use crate::limits::{JOURNAL_SEGMENT_BYTES_MIN, JOURNAL_SEGMENTS_PER_VOLUME};
 use crate::record::compress::Compression;
 use crate::store::{Generation, Kind, ServerQuota, StoreId};
 
@@ -100,6 +101,8 @@ impl Engine {
         if let Err(fault) = tables.upgrade() {
             tracing::warn!(%fault, "the LMDB tables stay in their older format; the next start tries again");
         }
+        // before the journal takes the rest of the disk
+        tables.keep_reserve()?;
         let (state, journal, through) = recover(&tables, &options)?;
         let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
         let timeline = read_timeline(&tables, journal.last())?;
@@ -174,16 +177,18 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let through = tables.checkpoint(&snapshot)?;
     let mut state = load(tables, &snapshot, options)?;
     number_stores(tables, &snapshot, &mut state, options.databases)?;
+    let dir = options.dir.join("journal");
+    let volume_part = options.disk.space(&dir).map(|space| space.total / JOURNAL_SEGMENTS_PER_VOLUME);
+    let segment_bytes_max = volume_part.unwrap_or(u64::MAX).max(JOURNAL_SEGMENT_BYTES_MIN);
     let journal_options = journal::Options {
         fsync: options.fsync,
-        segment_bytes: options.journal_segment_bytes,
+        segment_bytes: options.journal_segment_bytes.min(segment_bytes_max),
         entry_bytes_max: options.journal_entry_bytes_max,
         salvage: options.salvage,
         identity: tables.meta_number(&snapshot, JOURNAL)?,
         disk: options.disk.clone(),
         ..journal::Options::default()
     };
-    let dir = options.dir.join("journal");
     let open =
         |replay: &mut journal::Replay<'_, OpenError>| Journal::open(&dir, journal_options, through, replay);
     let (journal, recovery) = replay(tables, &mut state, open)?;

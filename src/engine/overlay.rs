@@ -54,11 +54,14 @@ pub struct Live {
     settled_bytes: AtomicU64,
     /// The record has changed again since its layer was frozen.
     is_outdated: AtomicBool,
+    /// A checkpoint has written it to LMDB. If that checkpoint fails later, the next attempt goes on behind it.
+    is_written: AtomicBool,
 }
 
 impl Live {
     pub fn new(value: Bytes, expires_at_ms: Option<u64>) -> Live {
-        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0), is_outdated: AtomicBool::new(false) }
+        let (is_outdated, is_written) = (AtomicBool::new(false), AtomicBool::new(false));
+        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0), is_outdated, is_written }
     }
 
     /// What the record adds to its store's usage.
@@ -79,6 +82,14 @@ impl Live {
 
     pub fn is_outdated(&self) -> bool {
         self.is_outdated.load(Ordering::Relaxed)
+    }
+
+    pub fn note_written(&self) {
+        self.is_written.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_written(&self) -> bool {
+        self.is_written.load(Ordering::Relaxed)
     }
 
     pub fn settle(&self, stored_bytes: u64) {

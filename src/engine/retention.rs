@@ -322,6 +322,10 @@ impl Engine {
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
+            if !self.has_room_to_sweep(&old) {
+                // the next walk goes on
+                return Ok(removed);
+            }
             if !old.is_empty() {
                 let (gone, _) = self.write(now_ms, &old, |txn| {
                     let mut gone = 0;

@@ -1,4 +1,7 @@
-//! Back-pressure: the overlay is bounded, and writers wait for a checkpoint instead of growing it.
+//! Back-pressure: the overlay and the journal are bounded, and writers wait for a checkpoint instead of growing them.
+//!
+//! Who removes records or empties stores has more room than others ([`Claim`]): when checkpoints fail because the disk is
+//! full, that is how space comes back. The sweeper, which nobody waits for, has less: it leaves a part to clients.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -6,10 +9,14 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::journal::Claim;
 use crate::error::Error;
+use crate::limits::JOURNAL_BYTES_PER_OVERLAY;
 
 pub struct Room {
     overlay_bytes_max: usize,
+    /// The journal is too long to take more before a checkpoint has ended.
+    is_journal_full: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
     /// The last checkpoint failed: waiting for the next would be waiting for nothing.
     stuck: AtomicBool,
@@ -21,6 +28,7 @@ impl Room {
     pub fn new(overlay_bytes_max: usize) -> Room {
         Room {
             overlay_bytes_max,
+            is_journal_full: AtomicBool::new(false),
             waiting: Mutex::new(Vec::new()),
             stuck: AtomicBool::new(false),
             closing: Mutex::new(false),
@@ -41,23 +49,77 @@ impl Room {
         overlay_bytes >= self.overlay_bytes_max / 4 * 3 || journal_bytes >= journal_bytes_max
     }
 
-    /// Whether the overlay is below its bound.
-    pub fn is_open(&self, overlay_bytes: usize) -> bool {
-        overlay_bytes < self.overlay_bytes_max
+    /// Notes what the journal has grown by since the last checkpoint began. Few records that change often don't fill the
+    /// overlay, but what they write to the journal has to be kept, and replayed at a start.
+    pub fn note_journal_bytes(&self, journal_bytes: u64) {
+        let bytes_max = (self.overlay_bytes_max as u64).saturating_mul(JOURNAL_BYTES_PER_OVERLAY);
+        let is_full = journal_bytes >= bytes_max;
+        if self.is_journal_full.load(Ordering::Relaxed) != is_full {
+            self.is_journal_full.store(is_full, Ordering::Relaxed);
+        }
     }
 
-    /// Ready once the overlay is below its bound.
-    pub fn poll(&self, cx: &mut Context<'_>, overlay_bytes: impl Fn() -> usize) -> Poll<Result<(), Error>> {
-        if self.is_open(overlay_bytes()) {
+    /// Whether there is room for such an entry.
+    pub fn is_open(&self, overlay_bytes: usize, claim: Claim) -> bool {
+        match claim {
+            Claim::Ordinary => {
+                overlay_bytes < self.overlay_bytes_max && !self.is_journal_full.load(Ordering::Relaxed)
+            }
+            Claim::Removal => overlay_bytes < self.overlay_bytes_max / 4 * 5,
+            // it takes nothing
+            Claim::Flush => true,
+        }
+    }
+
+    /// Whether there is room for what the sweeper removes. What it does not get to is removed later, and clients write
+    /// meanwhile; only while checkpoints fail it may take what is kept for removals.
+    pub fn is_open_for_sweeper(&self, overlay_bytes: usize) -> bool {
+        if self.stuck.load(Ordering::Acquire) {
+            self.is_open(overlay_bytes, Claim::Removal)
+        } else {
+            overlay_bytes < self.overlay_bytes_max / 4 * 3 && !self.is_journal_full.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Ready once there is room for such an entry.
+    pub fn poll(
+        &self,
+        claim: Claim,
+        cx: &mut Context<'_>,
+        overlay_bytes: impl Fn() -> usize,
+    ) -> Poll<Result<(), Error>> {
+        if self.is_open(overlay_bytes(), claim) {
             return Poll::Ready(Ok(()));
         }
         if self.stuck.load(Ordering::Acquire) {
+            let what = match self.is_open(overlay_bytes(), Claim::Removal) {
+                true => "; what removes records or flushes stores is still taken",
+                false => "",
+            };
             let why = "changes can't be moved from memory to LMDB (see the log and INFO persistence)";
-            return Poll::Ready(Err(Error::Storage(why.into())));
+            return Poll::Ready(Err(Error::Storage(format!("{why}{what}"))));
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was there
-        if self.is_open(overlay_bytes()) || self.stuck.load(Ordering::Acquire) {
+        if self.is_open(overlay_bytes(), claim) || self.stuck.load(Ordering::Acquire) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Waits for the end of a checkpoint; fails while they do.
+    pub fn poll_checkpoint(
+        &self,
+        cx: &mut Context<'_>,
+        is_there: impl Fn() -> bool,
+        refusal: impl FnOnce() -> Error,
+    ) -> Poll<Result<(), Error>> {
+        if self.stuck.load(Ordering::Acquire) {
+            return Poll::Ready(Err(refusal()));
+        }
+        self.waiting.lock().push(cx.waker().clone());
+        // a checkpoint may have ended before the waker was there
+        if is_there() || self.stuck.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

@@ -6,7 +6,8 @@
 //! candidate is looked at again, under the lock, before it is removed, and a walk remembers how far it got in LMDB until
 //! the next checkpoint has tidied up.
 //!
-//! Runs on its own thread, in bounded steps.
+//! Runs on its own thread, in bounded steps. When a great many records are due at once, it waits for room in the overlay
+//! and the journal as every writer does, and leaves a part of it to clients: what it has not removed yet is absent anyway.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fill::Warned;
+use super::journal::Claim;
 use super::lmdb::DeadlineRow;
 use super::retention::Rounds;
 use super::state::State;
@@ -25,6 +27,8 @@ use crate::store::{Generation, Key};
 const EVERY: Duration = Duration::from_millis(100);
 /// Records that one transaction removes.
 const REMOVED_AT_ONCE: usize = 128;
+/// Bytes of the journal that a removal takes beside its key, at the most.
+const REMOVAL_OVERHEAD_BYTES: usize = 16;
 /// Records that one walk removes before it looks at the clock again.
 const REMOVED_PER_WALK: usize = 8_192;
 
@@ -92,6 +96,9 @@ impl Engine {
                 *self.sweep.lock() = position;
                 break;
             }
+            if !self.has_room_to_sweep(&keys) {
+                break;
+            }
             let outcome = self.write(now_ms, &keys, |txn| {
                 let mut gone = 0;
                 for key in &keys {
@@ -108,6 +115,13 @@ impl Engine {
             self.expired.fetch_add(gone as u64, Ordering::Relaxed);
         }
         Ok(removed)
+    }
+
+    /// Whether these records may be removed though nobody waits for it. If not, a checkpoint makes room.
+    pub(super) fn has_room_to_sweep(&self, keys: &[Key]) -> bool {
+        let bytes = keys.iter().map(|key| key.name.len() + REMOVAL_OVERHEAD_BYTES).sum();
+        let is_open = self.room.is_open_for_sweeper(self.overlay_bytes.load(Ordering::Relaxed));
+        is_open && self.journal.has_room(bytes, Claim::Removal)
     }
 
     /// Keys of records that are due as far as one can tell without the lock.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::problem::Problem;
 use crate::command::clients::Client;
 use crate::command::{Server, Session, Spec, dispatch, permission, table};
-use crate::engine::{Seq, clock};
+use crate::engine::{Claim, Seq, clock};
 use crate::error::Error;
 use crate::resp::{Reply, Request};
 
@@ -38,15 +38,25 @@ impl Gate {
         self.run(run).await.1
     }
 
+    /// Runs commands that write about so many bytes, and may claim so much of the last room there is.
+    pub async fn claim<R: Send + 'static>(
+        self,
+        claim: Claim,
+        bytes: usize,
+        run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
+    ) -> Result<R, Problem> {
+        self.pause(b"set").await;
+        poll_fn(|cx| self.server.engine.poll_room(bytes + EFFECT_BYTES, claim, cx)).await?;
+        self.run(run).await.1
+    }
+
     /// Runs commands that write about so many bytes.
     pub async fn write<R: Send + 'static>(
         self,
         bytes: usize,
         run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
     ) -> Result<R, Problem> {
-        self.pause(b"set").await;
-        poll_fn(|cx| self.server.engine.poll_room(bytes + EFFECT_BYTES, cx)).await?;
-        self.run(run).await.1
+        self.claim(Claim::Ordinary, bytes, run).await
     }
 
     /// Runs commands that only read, and gives the gate back for more.

@@ -12,6 +12,7 @@ use super::ask::{Ask, Object, given};
 use super::gate::{Entry, integer, items, words};
 use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
+use crate::engine::Claim;
 use crate::limits::HTTP_VALUES_BYTES_MAX;
 use crate::record::line;
 use crate::resp::Reply;
@@ -158,7 +159,7 @@ pub async fn delete(ask: Ask) -> Answer {
     check_count(keys.len(), gate.server.config.max_keys_per_query())?;
     let bytes = keys.iter().map(|Key(key)| key.len()).sum::<usize>();
     let deleted = gate
-        .write(bytes, move |talk| {
+        .claim(Claim::Removal, bytes, move |talk| {
             talk.enter(&store, Entry::Existing)?;
             integer(&talk.command(with_keys(b"DEL", &keys))?)
         })

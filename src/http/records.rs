@@ -15,7 +15,7 @@ use super::json::{Writer, answer};
 use super::problem::{Answer, Problem};
 use super::version::{Needs, Preconditions, tag};
 use crate::document::number::Number;
-use crate::engine::Seq;
+use crate::engine::{Claim, Seq};
 use crate::error::Error;
 use crate::limits::JSON_INTEGER_MAX;
 use crate::record::json;
@@ -114,7 +114,7 @@ pub async fn delete(ask: Ask) -> Answer {
     let (store, key) = (ask.store(), ask.key());
     let deleted = ask
         .gate
-        .write(key.len(), move |talk| {
+        .claim(Claim::Removal, key.len(), move |talk| {
             talk.enter(&store, Entry::Existing)?;
             let (deleted, _) = preconditions.run(talk, &key, Needs::Record, words([b"GETDEL", &key]))?;
             value(deleted)

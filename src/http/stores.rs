@@ -12,6 +12,7 @@ use super::gate::{Entry, Talk, items, words};
 use super::json::{answer, of_reply};
 use super::problem::{Answer, Problem};
 use crate::command::permission;
+use crate::engine::Claim;
 
 pub async fn list(ask: Ask) -> Answer {
     ask.params(&[])?;
@@ -110,7 +111,7 @@ pub async fn clear(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
     let (Nothing {}, gate) = ask.object().await?;
-    gate.write(0, move |talk| {
+    gate.claim(Claim::Flush, 0, move |talk| {
         talk.enter(&store, Entry::Existing)?;
         talk.command(words([b"FLUSHDB"]))
     })
@@ -122,7 +123,7 @@ pub async fn drop_store(ask: Ask) -> Answer {
     let force = ask.params(&["force"])?.is("force")?;
     let mut command = words([b"STORE", b"DROP", &ask.store()]);
     command.extend(force.then_some(Bytes::from_static(b"FORCE")));
-    ask.gate.write(0, move |talk| talk.command(command)).await?;
+    ask.gate.claim(Claim::Flush, 0, move |talk| talk.command(command)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -350,7 +350,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 self.wait_after_guesses(spec, &request).await?;
             }
             if (self.will(Flags::WRITE, spec) || self.will(Flags::SCRIPT, spec))
-                && let Err(error) = self.wait_for_room(&request).await
+                && let Err(error) = self.wait_for_room(spec, &request).await
             {
                 encode_sharing(&Reply::Error(error), self.session.protocol, &mut self.output);
                 return Ok(());
@@ -477,9 +477,11 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     }
 
     /// Waits until a write of this size finds room in memory and in the journal.
-    async fn wait_for_room(&self, request: &Request) -> Result<(), Error> {
+    async fn wait_for_room(&self, spec: &Spec, request: &Request) -> Result<(), Error> {
         let bytes = self.session.queue.as_ref().map_or(0, Queue::bytes) + room_for(request);
-        poll_fn(|cx| self.server.engine.poll_room(bytes, cx)).await
+        let queued = self.session.queue.as_ref().and_then(Queue::claim);
+        let claim = queued.into_iter().chain(spec.writes().then(|| spec.claim())).min().unwrap_or_default();
+        poll_fn(|cx| self.server.engine.poll_room(bytes, claim, cx)).await
     }
 
     /// Waits as long as CLIENT PAUSE holds up a command like this.

@@ -2,7 +2,7 @@
 
 use ::bytes::{Bytes, BytesMut};
 use larder::engine::effect::{Definition, Effect};
-use larder::engine::journal::{self, Journal, JournalError};
+use larder::engine::journal::{self, Claim, Journal, JournalError};
 use larder::record::dictionary::Dictionary;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
@@ -244,7 +244,7 @@ fn journal_segments() {
     let options = journal::Options { segment_bytes: 1, ..journal::Options::default() };
     let (journal, _) = Journal::open::<JournalError>(folder.path(), options, 0, &mut |_, _| Ok(())).unwrap();
     for at in 0..ENTRIES {
-        journal.append(|_, out| out.extend_from_slice(&[at as u8; 30])).unwrap();
+        journal.append(Claim::Ordinary, |_, out| out.extend_from_slice(&[at as u8; 30])).unwrap();
         journal.wait_durable(at + 1).unwrap();
     }
     journal.close().unwrap();

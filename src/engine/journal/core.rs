@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Condvar, Mutex};
 
 use super::ledger::Ledger;
-use super::plan::Plan;
+use super::plan::{Claim, Plan};
 use super::recovery::Settled;
 use super::segment::{Maker, Segment};
 use super::waiters::{Waiters, wake_all};
@@ -157,9 +157,9 @@ impl Core {
     }
 
     /// Takes an entry.
-    pub fn append(&self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
+    pub fn append(&self, claim: Claim, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
         let mut plan = self.plan.lock();
-        let seq = plan.push(encode)?;
+        let seq = plan.push(claim, encode)?;
         self.pending_bytes.store(plan.pending_bytes(), Ordering::Relaxed);
         self.last.store(seq, Ordering::Release);
         Ok(seq)
@@ -172,6 +172,7 @@ impl Core {
         {
             tracing::warn!(%error, "no space for the journal: writes are refused until there is");
             self.plan.lock().stock.shortage = Some(error.to_string());
+            self.use_reserve();
         }
         let room = self.begin_segment()?;
         self.plan.lock().resume(last, room);
@@ -226,8 +227,13 @@ impl Core {
     }
 
     fn begin_anew(&self) -> Result<u64, JournalError> {
-        if self.plan.lock().stock.spares.is_empty() {
-            self.restock()?;
+        if self.plan.lock().stock.spares.is_empty()
+            && let Err(error) = self.restock()
+        {
+            self.use_reserve();
+            if self.plan.lock().stock.spares.is_empty() {
+                return Err(error);
+            }
         }
         self.begin_segment()
     }

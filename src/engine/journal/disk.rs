@@ -25,10 +25,21 @@ pub trait Disk: Debug + Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes of the volume that a directory lies on, and those of them that are free; none if that is not known.
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        None
+    }
     /// Has syncs of files fail from now on, or no more; false if this disk can't be told to.
     fn fail_syncs(&self, _fail: bool) -> bool {
         false
     }
+}
+
+/// The bytes of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    pub free: u64,
 }
 
 /// An open file.
@@ -92,6 +103,12 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn space(&self, dir: &Path) -> Option<Space> {
+        let volume = rustix::fs::statvfs(dir).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Some(Space { total: bytes(volume.f_blocks), free: bytes(volume.f_bavail) })
     }
 }
 

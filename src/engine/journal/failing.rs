@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::disk::{Disk, DiskFile, RealDisk};
+use super::disk::{Disk, DiskFile, RealDisk, Space};
 
 #[derive(Debug, Default)]
 pub struct FailingDisk {
@@ -57,6 +57,10 @@ impl Disk for FailingDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_dir(dir)
+    }
+
+    fn space(&self, dir: &Path) -> Option<Space> {
+        RealDisk.space(dir)
     }
 
     fn fail_syncs(&self, fail: bool) -> bool {

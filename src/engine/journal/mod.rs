@@ -25,8 +25,9 @@
 //! ```
 //!
 //! Segments are made ahead of need by the stock thread, because syncing a file that does not grow costs less than half.
-//! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. An entry
-//! longer than a segment needs one of its own size: wait for it with [`Journal::poll_room`].
+//! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. The last
+//! of the room is kept for entries that give space back ([`Claim`]), and so is a file, `reserve`, which becomes a segment
+//! for them when no other can be made. An entry longer than a segment needs one of its own size: wait for it with [`Journal::poll_room`].
 //!
 //! # When something fails
 //!
@@ -111,15 +112,20 @@ pub use self::error::{Fault, JournalError};
 pub use self::failing::FailingDisk;
 pub use self::format::ENTRY_BYTES_MAX;
 pub use self::inspect::{Inspection, SegmentReport, inspect};
+pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, settle};
+use crate::limits::JOURNAL_KEPT_BYTES;
 
 /// The number of an entry, from 1; 0 stands before the first.
 pub type Seq = u64;
 
 /// Segments are whole pages, and one for the header is not enough.
 const SEGMENT_BYTES_MIN: u64 = 2 * format::FRAMES_AT;
+
+/// At most one part in so many of a segment is kept for entries that give space back.
+const KEPT_PER_SEGMENT: u64 = 16;
 
 /// When the journal is synced: the setting `appendfsync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,6 +150,8 @@ pub struct Options {
     pub spares_max: usize,
     /// Longest entry that is taken, up to [`ENTRY_BYTES_MAX`].
     pub entry_bytes_max: usize,
+    /// Room that is kept for entries that give space back; less where segments are small.
+    pub kept_bytes: u64,
     /// Let the log end where entries are lost, instead of refusing to open. What follows them is destroyed.
     pub salvage: bool,
     /// The [identity](Journal::identity) of the journal that has to be there, if the database knows one.
@@ -161,6 +169,7 @@ impl Default for Options {
             spares_min: 2,
             spares_max: 8,
             entry_bytes_max: ENTRY_BYTES_MAX,
+            kept_bytes: JOURNAL_KEPT_BYTES,
             salvage: false,
             identity: None,
             note_interval: Duration::from_secs(1),
@@ -244,8 +253,10 @@ impl Journal {
 
         let mut settled = settle(survey, &disk, dir, options.segment_bytes)?;
         let (spares, discarded) = (take(&mut settled.spares), take(&mut settled.discarded));
-        let stock = Stock { spares, discarded, ..Stock::default() };
-        let plan = Plan::new(last, stock, options.entry_bytes_max.min(ENTRY_BYTES_MAX));
+        options.kept_bytes = options.kept_bytes.min(options.segment_bytes / KEPT_PER_SEGMENT);
+        let has_reserve = settled.maker.has_reserve(options.kept_bytes);
+        let stock = Stock { spares, discarded, has_reserve, ..Stock::default() };
+        let plan = Plan::new(last, stock, options.kept_bytes, options.entry_bytes_max.min(ENTRY_BYTES_MAX));
         let core = Arc::new(Core::new(dir.to_owned(), options, last, plan, settled));
         core.begin(last)?;
         let journal = Journal { core, threads: Mutex::default() };
@@ -256,8 +267,8 @@ impl Journal {
 
     /// Takes an entry that `encode` appends to the buffer it is given, after bytes that are not its own, and returns its
     /// number, one more than the last. Copies memory and nothing else. A refused entry leaves nothing.
-    pub fn append(&self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
-        self.core.append(encode)
+    pub fn append(&self, claim: Claim, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
+        self.core.append(claim, encode)
     }
 
     /// Longest entry that is taken.
@@ -325,19 +336,19 @@ impl Journal {
     }
 
     /// Whether entries of so many bytes would be taken now.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.core.plan.lock().has_room(bytes)
+    pub fn has_room(&self, bytes: usize, claim: Claim) -> bool {
+        self.core.plan.lock().has_room(bytes, claim)
     }
 
     /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
     /// To be polled before a transaction begins.
-    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.core.poll_room(bytes, cx)
+    pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.core.poll_room(bytes, claim, cx)
     }
 
     /// The same, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
-    pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
-        self.core.wait_room(bytes)
+    pub fn wait_room(&self, bytes: usize, claim: Claim) -> Result<(), Fault> {
+        self.core.wait_room(bytes, claim)
     }
 
     /// Whether somebody waits for more room than there is.

@@ -14,6 +14,19 @@ use super::segment::Segment;
 use super::waiters::Identity;
 use super::{Fault, Seq};
 
+/// What an entry may claim of the room that is left. Some of it is kept for entries that give space back, so that a journal
+/// that can't grow any more still takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Claim {
+    /// It may add something: what is kept is not for it.
+    #[default]
+    Ordinary,
+    /// It only removes records, and leaves a part of what is kept.
+    Removal,
+    /// It only empties or drops whole stores, and may take the last of it.
+    Flush,
+}
+
 /// A buffer that grew beyond this is not kept for the next batch.
 const BUFFER_BYTES_KEPT: usize = 4 * 1024 * 1024;
 
@@ -93,14 +106,28 @@ pub struct Stock {
     pub wish: usize,
     /// Why there are no more spares, while making one fails.
     pub shortage: Option<String>,
+    /// A segment is being recycled, so there is going to be room.
+    pub is_recycling: bool,
+    /// There is a file that becomes a segment when no other can be made.
+    pub has_reserve: bool,
     /// Tasks that wait for room.
     pub waiting: HashMap<Identity, Waker>,
     pub stopping: bool,
 }
 
+/// Where an entry goes.
+enum Place {
+    /// Into the segment that is being filled.
+    Here,
+    /// Into a spare, by its position in the stock.
+    Spare(usize),
+}
+
 #[derive(Debug)]
 pub struct Plan {
     pub stock: Stock,
+    /// Bytes behind all others that are kept for entries that give space back.
+    kept: u64,
     /// Why nothing is taken any more.
     pub refusal: Option<Fault>,
     entry_bytes_max: usize,
@@ -113,14 +140,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The first entry gets the number after `last`, and goes to the first spare.
-    pub fn new(last: Seq, stock: Stock, entry_bytes_max: usize) -> Plan {
+    /// The first entry gets the number after `last`, and goes to the first spare. `kept` bytes are kept for entries that
+    /// give space back.
+    pub fn new(last: Seq, stock: Stock, kept: u64, entry_bytes_max: usize) -> Plan {
         let current = Batch::new(None, Vec::new());
-        Plan { stock, refusal: None, entry_bytes_max, last, room: 0, full: Vec::new(), current }
+        Plan { stock, kept, refusal: None, entry_bytes_max, last, room: 0, full: Vec::new(), current }
     }
 
     /// Takes an entry, or refuses it and keeps nothing of it.
-    pub fn push(&mut self, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
+    pub fn push(&mut self, claim: Claim, encode: impl FnOnce(Seq, &mut Vec<u8>)) -> Result<Seq, Fault> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
@@ -128,11 +156,16 @@ impl Plan {
         let start = self.current.end;
         let entry_bytes = self.current.encode(seq, self.entry_bytes_max, encode)?.frame.len() - start;
         let cost = cost(entry_bytes);
-        if cost > self.room
-            && let Err(fault) = self.next_segment(cost, start)
-        {
-            self.current.frame.truncate(start);
-            return Err(fault);
+        match self.place(cost, claim) {
+            Some(Place::Here) => {}
+            Some(Place::Spare(at)) => self.next_segment(at, start),
+            None => {
+                self.current.frame.truncate(start);
+                return Err(match &self.stock.shortage {
+                    Some(why) if !self.is_recycling() => Fault::DiskFull(why.clone()),
+                    _ => Fault::NoRoomYet,
+                });
+            }
         }
         self.room -= cost;
         self.current.accept(seq);
@@ -142,16 +175,16 @@ impl Plan {
 
     /// Whether an entry of so many bytes would be taken, or why not. Without room for it, and with nothing in the way of
     /// making some, asks for it: then `Ok(false)`.
-    pub fn ask_for(&mut self, bytes: usize) -> Result<bool, Fault> {
+    pub fn ask_for(&mut self, bytes: usize, claim: Claim) -> Result<bool, Fault> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
         if bytes > self.entry_bytes_max {
             return Err(Fault::TooLarge { bytes, limit: self.entry_bytes_max });
         }
-        let fits = self.fits(bytes);
+        let fits = self.fits(bytes, claim);
         match &self.stock.shortage {
-            Some(why) if !fits => return Err(Fault::DiskFull(why.clone())),
+            Some(why) if !fits && !self.is_recycling() => return Err(Fault::DiskFull(why.clone())),
             _ if !fits => self.stock.wish = self.stock.wish.max(bytes),
             _ => {}
         }
@@ -159,20 +192,45 @@ impl Plan {
     }
 
     /// Whether an entry of so many bytes would be taken now; asks for nothing.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.refusal.is_none() && self.fits(bytes)
+    pub fn has_room(&self, bytes: usize, claim: Claim) -> bool {
+        self.refusal.is_none() && self.fits(bytes, claim)
     }
 
     /// Whether an entry of so many bytes would be taken, as far as room goes.
-    pub fn fits(&self, bytes: usize) -> bool {
-        let cost = cost(bytes + ENTRY_HEADER_BYTES);
-        cost <= self.room || self.stock.spares.iter().any(|spare| cost <= spare.capacity())
+    pub fn fits(&self, bytes: usize, claim: Claim) -> bool {
+        self.place(cost(bytes + ENTRY_HEADER_BYTES), claim).is_some()
+    }
+
+    /// Whether nothing is left but what is kept for entries that give space back.
+    pub fn is_down_to_kept(&self) -> bool {
+        self.stock.spares.is_empty() && self.room < self.kept
+    }
+
+    fn is_recycling(&self) -> bool {
+        self.stock.is_recycling || !self.stock.discarded.is_empty()
+    }
+
+    /// Where an entry goes. It has to leave behind it what is kept from it: in the last segment there is, since the ones
+    /// before are followed by a whole one.
+    fn place(&self, cost: u64, claim: Claim) -> Option<Place> {
+        let kept = match claim {
+            Claim::Ordinary => self.kept,
+            Claim::Removal => self.kept / 4,
+            Claim::Flush => 0,
+        };
+        let spares = &self.stock.spares;
+        let left_behind = |behind: usize| if behind == 0 { kept } else { 0 };
+        if cost + left_behind(spares.len()) <= self.room {
+            return Some(Place::Here);
+        }
+        let mut places = spares.iter().zip((0..spares.len()).rev());
+        places.position(|(spare, behind)| cost + left_behind(behind) <= spare.capacity()).map(Place::Spare)
     }
 
     /// Puts a segment into the stock, behind those with lower ids.
     pub fn add_spare(&mut self, spare: Segment) {
         self.stock.spares.push_back(Arc::new(spare));
-        if self.fits(self.stock.wish) {
+        if self.fits(self.stock.wish, Claim::Ordinary) {
             self.stock.wish = 0; // at once, or another one would be made when somebody takes this one
         }
     }
@@ -214,28 +272,21 @@ impl Plan {
         self.current.bytes() + self.full.iter().map(Batch::bytes).sum::<usize>()
     }
 
-    /// Goes on to a segment with enough room, and takes the entry that starts at `start` of the batch along.
-    fn next_segment(&mut self, cost: u64, start: usize) -> Result<(), Fault> {
+    /// Goes on to a spare, and takes the entry that starts at `start` of the batch along.
+    fn next_segment(&mut self, at: usize, start: usize) {
         let stock = &mut self.stock;
-        let Some(place) = stock.spares.iter().position(|spare| cost <= spare.capacity()) else {
-            return Err(match &stock.shortage {
-                Some(why) => Fault::DiskFull(why.clone()),
-                None => Fault::NoRoomYet,
-            });
-        };
         // Ids have to grow in the order of use, so spares that are too small are passed over and get new ones.
-        stock.discarded.extend(stock.spares.drain(..place));
+        stock.discarded.extend(stock.spares.drain(..at));
         let segment = stock.spares.pop_front();
         self.room = segment.as_ref().map_or(0, |segment| segment.capacity());
         if self.current.entries == 0 {
             self.current.segment = segment;
-            return Ok(());
+            return;
         }
         let mut next = Batch::new(segment, Vec::new());
         next.frame.extend_from_slice(&self.current.frame[start..]);
         self.current.frame.truncate(start);
         self.full.push(std::mem::replace(&mut self.current, next));
-        Ok(())
     }
 }
 
@@ -270,11 +321,11 @@ mod tests {
             let name = Name { id, salt: 0 };
             Arc::new(Segment { name, bytes: FRAMES_AT + capacity, file: Arc::new(NoFile) })
         });
-        Plan::new(0, Stock { spares: spares.collect(), ..Stock::default() }, ENTRY_BYTES_MAX)
+        Plan::new(0, Stock { spares: spares.collect(), ..Stock::default() }, 0, ENTRY_BYTES_MAX)
     }
 
     fn push(plan: &mut Plan, bytes: usize) -> Result<Seq, Fault> {
-        plan.push(|_, out| out.extend(std::iter::repeat_n(7, bytes)))
+        plan.push(Claim::Ordinary, |_, out| out.extend(std::iter::repeat_n(7, bytes)))
     }
 
     fn ids(batches: &[Batch]) -> Vec<Option<u64>> {
@@ -320,7 +371,7 @@ mod tests {
     #[test]
     fn a_large_entry_passes_over_the_small_spares() {
         let mut plan = plan(&[100, 100, 1_000]);
-        assert!(plan.fits(900) && !plan.fits(1_000));
+        assert!(plan.fits(900, Claim::Ordinary) && !plan.fits(1_000, Claim::Ordinary));
         assert_eq!(push(&mut plan, 900), Ok(1));
         assert_eq!(ids(&plan.fetch(&mut Vec::new())), [Some(3)]);
         let discarded: Vec<_> = plan.stock.discarded.iter().map(|segment| segment.name.id).collect();
@@ -328,11 +379,25 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_the_room_is_kept_for_what_gives_space_back() {
+        let mut plan = plan(&[1_000, 1_000]);
+        plan.kept = 400;
+        let mut push = |claim| plan.push(claim, |_, out| out.extend([7; 48])).is_ok(); // 48 + 4 + 48 = 100
+        let taken = |claim, push: &mut dyn FnMut(Claim) -> bool| (0..50).take_while(|_| push(claim)).count();
+        // ten in the first, six in the last
+        assert_eq!(taken(Claim::Ordinary, &mut push), 16);
+        assert_eq!(taken(Claim::Removal, &mut push), 3);
+        assert!(!push(Claim::Ordinary) && !push(Claim::Removal));
+        assert_eq!(taken(Claim::Flush, &mut push), 1);
+        assert!(plan.is_down_to_kept());
+    }
+
+    #[test]
     fn an_encoder_that_panics_leaves_nothing() {
         let mut plan = plan(&[1_000]);
         push(&mut plan, 10).unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            plan.push(|_, out| {
+            plan.push(Claim::Ordinary, |_, out| {
                 out.extend(b"half");
                 panic!("on purpose");
             })

@@ -17,6 +17,9 @@ use super::manifest::{Listed, Manifest};
 /// Ends the name of a file that is not ready yet. Such files are leftovers when the journal opens.
 pub const UNFINISHED_SUFFIX: &str = ".new";
 
+/// The file that becomes a segment when no other can be made.
+pub const RESERVE: &str = "reserve";
+
 static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// What a segment's file is called: `<id, 16 digits>-<salt, 16 hex digits>.log`.
@@ -78,7 +81,8 @@ impl Maker {
     pub fn make(&mut self, bytes: u64) -> Result<Segment, JournalError> {
         self.manifest.ensure()?;
         let made = match self.unlisted.take() {
-            Some(segment) if segment.bytes == bytes => Ok(segment),
+            // ids have to grow in the order of use: it is too late for it once another segment has a higher one
+            Some(segment) if segment.bytes == bytes && segment.name.id + 1 == self.next_id => Ok(segment),
             Some(segment) => {
                 let removed = self.remove(segment.name);
                 if let Err(error) = removed {
@@ -124,6 +128,52 @@ impl Maker {
         // Before its first use: a file that went back to its old name in a crash would take new entries with it.
         self.sync_names()?;
         Ok(Segment { name, bytes: old.bytes, file: Arc::clone(&old.file) })
+    }
+
+    /// Whether there is a reserve with so much room.
+    pub fn has_reserve(&self, room: u64) -> bool {
+        let is_reserve = |(name, bytes): &(String, u64)| name == RESERVE && *bytes == FRAMES_AT + room;
+        self.disk.list(&self.dir).is_ok_and(|files| files.iter().any(is_reserve))
+    }
+
+    /// Makes the reserve, with so much room, in place of one that may be there.
+    pub fn make_reserve(&self, room: u64) -> Result<(), JournalError> {
+        let path = self.dir.join(RESERVE);
+        let unfinished = self.dir.join(format!("{RESERVE}{UNFINISHED_SUFFIX}"));
+        let made = self.fill(&unfinished, FRAMES_AT + room);
+        made.and_then(|_| self.disk.rename(&unfinished, &path)).map_err(|error| {
+            // Gives the space back if it can; the error that counts is the first one.
+            let _ = self.disk.remove(&unfinished);
+            JournalError::io("make a reserve", &path, error)
+        })?;
+        self.sync_names()
+    }
+
+    /// Makes a segment of the reserve, and lists it. Takes no space. What an error leaves behind is treated like what
+    /// [`make`](Maker::make) leaves.
+    pub fn use_reserve(&mut self, room: u64) -> Result<Segment, JournalError> {
+        self.manifest.ensure()?;
+        // ids have to grow in the order of use, so one that waits for being listed makes way
+        if let Some(segment) = self.unlisted.take()
+            && let Err(error) = self.remove(segment.name)
+        {
+            self.unlisted = Some(segment);
+            return Err(error);
+        }
+        let (from, name) = (self.dir.join(RESERVE), self.next_name()?);
+        let file = self
+            .disk
+            .open(&from)
+            .and_then(|file| self.disk.rename(&from, &self.path(name)).map(|()| file))
+            .map_err(|error| JournalError::io("use the reserve", &from, error))?;
+        let segment = Segment { name, bytes: FRAMES_AT + room, file };
+        let listed = Listed { id: name.id, before: name.id, bytes: segment.bytes };
+        // durably there before it is listed, and listed before its first use
+        if let Err(error) = self.sync_names().and_then(|()| self.manifest.list(listed)) {
+            self.unlisted = Some(segment);
+            return Err(error);
+        }
+        Ok(segment)
     }
 
     pub fn remove(&mut self, name: Name) -> Result<(), JournalError> {

@@ -3,6 +3,7 @@
 //! A full disk is no failure here: the attempt is repeated every second, or as soon as a released segment can be
 //! recycled, and whoever finds the stock empty meanwhile is refused before anything is taken.
 
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -14,7 +15,10 @@ use super::segment::Segment;
 use super::waiters::wake_all;
 use super::{JournalError, Options};
 use crate::engine::clock;
+use crate::limits::JOURNAL_PART;
 
+const NO_SPACE: &str =
+    "No space left on device, but what a checkpoint needs to move to LMDB what the journal holds";
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 enum Job {
@@ -23,6 +27,7 @@ enum Job {
     Make {
         bytes: u64,
     },
+    Reserve,
     /// Notes in the manifest how far entries are durable.
     Note,
 }
@@ -33,11 +38,13 @@ impl Core {
         let _failing = FailOnPanic(self);
         let mut retry_at = None;
         while let Some(job) = self.await_job(&mut retry_at) {
-            match self.work(&job) {
+            let outcome = self.work(&job);
+            self.end_recycling(&job);
+            match outcome {
                 Ok(true) => self.end_shortage(),
                 Ok(false) => {}
                 Err(error) => {
-                    let is_making = matches!(job, Job::Make { .. });
+                    let is_making = matches!(job, Job::Make { .. } | Job::Reserve);
                     retry_at = is_making.then(|| clock::monotonic() + RETRY_INTERVAL).or(retry_at);
                     self.report(is_making, &error);
                 }
@@ -72,8 +79,17 @@ impl Core {
         let mut maker = self.maker.lock();
         let spare = match job {
             Job::Recycle(segment) => maker.recycle(segment)?,
-            Job::Make { bytes } => maker.make(*bytes)?,
+            Job::Make { bytes } if self.has_space_for(*bytes) => maker.make(*bytes)?,
+            Job::Make { .. } => {
+                let error = io::Error::new(io::ErrorKind::StorageFull, NO_SPACE);
+                return Err(JournalError::io("make a segment in", &self.dir, error));
+            }
             Job::Remove(segment) => return maker.remove(segment.name).map(|()| false),
+            Job::Reserve => {
+                maker.make_reserve(self.options.kept_bytes)?;
+                self.plan.lock().stock.has_reserve = true;
+                return Ok(false);
+            }
             Job::Note => {
                 // a note is one proof more: without it nothing is wrong, and a disk that fails shows elsewhere
                 let _ = maker.manifest.note(self.durable(), false);
@@ -83,6 +99,53 @@ impl Core {
         // Still under the maker's mutex, so that the stock is in the order of ids.
         self.plan.lock().add_spare(spare);
         Ok(true)
+    }
+
+    fn end_recycling(&self, job: &Job) {
+        if matches!(job, Job::Recycle(_) | Job::Remove(_)) {
+            let waiting = {
+                let mut plan = self.plan.lock();
+                plan.stock.is_recycling = false;
+                self.wanting_room(&mut plan)
+            };
+            wake_all(waiting);
+        }
+    }
+
+    /// Whether the volume has room for one more segment, and for what a checkpoint has to write before any can go. The
+    /// first that is ready behind the one in use is always made, if it can be.
+    fn has_space_for(&self, bytes: u64) -> bool {
+        let (segments, used) = self.ledger.lock().size();
+        let (spares, spare_bytes) = {
+            let spares = &self.plan.lock().stock.spares;
+            (spares.len(), spares.iter().map(|spare| spare.bytes).sum::<u64>())
+        };
+        if segments + spares <= 1 {
+            return true;
+        }
+        let taken = used + spare_bytes;
+        self.options.disk.space(&self.dir).is_none_or(|space| {
+            let is_part = (taken + bytes).saturating_mul(JOURNAL_PART) <= taken.saturating_add(space.free);
+            // one that is made for a large entry is needed once, and as much again in LMDB
+            let is_large = bytes > self.options.segment_bytes;
+            is_part || (is_large && bytes.saturating_mul(2).saturating_add(taken) <= space.free)
+        })
+    }
+
+    /// With nothing left but what is kept for entries that give space back, and no space for more: makes the reserve a
+    /// segment for them.
+    pub fn use_reserve(&self) {
+        let mut maker = self.maker.lock();
+        {
+            let mut plan = self.plan.lock();
+            if !plan.is_down_to_kept() || !std::mem::take(&mut plan.stock.has_reserve) {
+                return;
+            }
+        }
+        match maker.use_reserve(self.options.kept_bytes) {
+            Ok(segment) => self.plan.lock().add_spare(segment),
+            Err(error) => tracing::warn!(%error, "the journal's reserve can't be used"),
+        }
     }
 
     fn end_shortage(&self) {
@@ -115,6 +178,7 @@ impl Core {
             stock.wish = 0;
             (stock.shortage.replace(error.to_string()), self.wanting_room(&mut plan))
         };
+        self.use_reserve();
         if earlier.is_none() {
             tracing::warn!(%error, "no new space for the journal; make space on its disk: it tries again every second");
         }
@@ -127,20 +191,25 @@ fn next_job(plan: &mut Plan, options: &Options, may_make: bool) -> Option<Job> {
     if let Some(segment) = plan.stock.discarded.pop() {
         let is_reusable =
             segment.bytes == options.segment_bytes && plan.stock.spares.len() < options.spares_max;
+        plan.stock.is_recycling = true;
         return Some(if is_reusable { Job::Recycle(segment) } else { Job::Remove(segment) });
     }
     if !may_make {
         return None;
     }
     if plan.stock.wish > 0 {
-        return Some(Job::Make { bytes: segment_bytes_for(plan.stock.wish, options.segment_bytes) });
+        return Some(Job::Make { bytes: segment_bytes_for(plan.stock.wish, options) });
     }
-    (plan.stock.spares.len() < options.spares_min).then_some(Job::Make { bytes: options.segment_bytes })
+    if plan.stock.spares.len() < options.spares_min {
+        return Some(Job::Make { bytes: options.segment_bytes });
+    }
+    (!plan.stock.has_reserve && options.kept_bytes > 0).then_some(Job::Reserve)
 }
 
 /// Size of a segment for an entry of so many bytes. One made for a large entry has room for a usual segment's worth
 /// behind it: spares that are passed over for it get new names, and must not be missed while they do.
-fn segment_bytes_for(entry_bytes: usize, usual: u64) -> u64 {
+fn segment_bytes_for(entry_bytes: usize, options: &Options) -> u64 {
+    let usual = options.segment_bytes;
     let needed = FRAMES_AT + (FRAME_HEADER_BYTES + ENTRY_HEADER_BYTES + entry_bytes) as u64;
-    if needed <= usual { usual } else { needed + usual }
+    if needed + options.kept_bytes <= usual { usual } else { needed + usual }
 }

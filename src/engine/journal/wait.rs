@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::core::Core;
+use super::plan::Claim;
 use super::waiters::identity;
 use super::{Fault, Fsync, Seq};
 
@@ -30,9 +31,9 @@ impl Core {
         self.register(seq, cx).map_or(Poll::Pending, Poll::Ready)
     }
 
-    pub fn poll_room(&self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let mut plan = self.plan.lock();
-        match plan.ask_for(bytes) {
+        match plan.ask_for(bytes, claim) {
             Ok(true) => Poll::Ready(Ok(())),
             Err(fault) => Poll::Ready(Err(fault)),
             Ok(false) => {
@@ -44,9 +45,9 @@ impl Core {
         }
     }
 
-    pub fn wait_room(&self, bytes: usize) -> Result<(), Fault> {
+    pub fn wait_room(&self, bytes: usize, claim: Claim) -> Result<(), Fault> {
         let mut plan = self.plan.lock();
-        while !plan.ask_for(bytes)? {
+        while !plan.ask_for(bytes, claim)? {
             self.stock_changed.notify_one();
             self.room_moved.wait(&mut plan);
         }

@@ -180,7 +180,8 @@ fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, Ope
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(8).max_readers(LMDB_READERS_MAX as u32);
         // SAFETY: "the underlying file is [not] subsequently modified, in or out of process": the data directory is
-        // locked against a second server before this is called, and nothing in this process writes the file but LMDB.
+        // locked against a second server before this is called, and nothing in this process writes the file but LMDB; the
+        // engine changes its length behind the last page, which nobody reads.
         // No flag that weakens syncing or locking is set.
         match unsafe { options.open(dir) } {
             Ok(env) => return Ok(env),

@@ -19,11 +19,13 @@ mod env;
 pub mod pages;
 mod reader;
 mod seals;
+mod space;
 mod tables;
 
 pub use dictionaries::Known;
 pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
 pub use heed::Error as LmdbError;
+pub use space::FileSpace;
 #[cfg(test)]
 pub use tables::CommitStep;
 pub use tables::{DeadlineRow, DiskRecord, JOURNAL, RecordRow, StoredTimeline, Tables, stored_value};

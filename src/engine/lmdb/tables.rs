@@ -150,11 +150,6 @@ impl Tables {
         }
     }
 
-    /// The bytes of the file that hold something: what the tables take on disk.
-    pub fn file_bytes(&self) -> u64 {
-        self.env.real_disk_size().unwrap_or(0)
-    }
-
     pub fn map_bytes(&self) -> u64 {
         self.env.info().map_size as u64
     }

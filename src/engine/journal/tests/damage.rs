@@ -347,7 +347,7 @@ fn a_value_that_looks_like_a_frame_is_none() {
     // A client stores what it saw of another journal, and the crash tears its entry in front.
     let stolen = image[&path][4096..end].to_vec();
     let (disk, journal) = new_journal(Fsync::Always);
-    journal.append(|_, out| out.extend(&stolen)).unwrap();
+    journal.append(Claim::Ordinary, |_, out| out.extend(&stolen)).unwrap();
     acknowledge(&journal, 1).unwrap();
     let image = disk.image();
     let (path, _) = used(&image).remove(0);

@@ -15,7 +15,7 @@ fn a_failed_write_or_sync_fails_everyone_until_the_restart() {
         assert!(fault.to_string().contains("injected fault"), "{fault}");
         assert_eq!(append(&journal, 1, 10), Err(fault.clone()));
         assert_eq!(journal.wait_durable(seq), Err(fault.clone()));
-        assert_eq!(block_on(poll_fn(|cx| journal.poll_room(1, cx))), Err(fault.clone()));
+        assert_eq!(block_on(poll_fn(|cx| journal.poll_room(1, Claim::Ordinary, cx))), Err(fault.clone()));
         assert_eq!(journal.status().failure, Some(fault.to_string()));
         assert_eq!(acknowledge(&journal, 1), Ok(()), "what was durable stays so");
         assert!(journal.is_failed());
@@ -147,6 +147,22 @@ fn one_fault_anywhere_costs_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn ids_grow_in_the_order_of_use_though_one_could_not_be_listed() {
+    let disk = SimDisk::default();
+    let (journal, ..) = open(&disk, 0).unwrap();
+    eventually("the stock is full", || journal.status().spares == 2);
+    let mut maker = journal.core.maker.lock();
+    disk.fail_after(Operation::Sync, 1); // the first one is that of the segment's zeros
+    maker.make(8192).unwrap_err();
+    let later = maker.make(4 * 8192).unwrap();
+    assert!(maker.make(8192).unwrap().name > later.name);
+    disk.fail_after(Operation::Sync, 1);
+    maker.make(8192).unwrap_err();
+    let recycled = maker.recycle(&later).unwrap();
+    assert!(maker.make(8192).unwrap().name > recycled.name);
+}
+
+#[test]
 fn an_opening_that_failed_anywhere_can_be_repeated() {
     use Operation::{Read, Remove, Rename, Sync, SyncDir, Write};
     let (disk, journal) = new_journal(Fsync::No);
@@ -216,15 +232,65 @@ fn a_full_disk_does_not_keep_a_journal_from_opening() {
 }
 
 #[test]
+fn what_gives_space_back_is_taken_at_the_end_and_survives_a_power_cut() {
+    let with_reserve =
+        |disk: &SimDisk| Options { segment_bytes: 64 * 1024, kept_bytes: 4096, ..options(disk) };
+    let reserve = Path::new(DIR).join("reserve");
+    // where the use of the reserve fails: nowhere, at its new name, or before that name is durable
+    for fault in [None, Some(Operation::Rename), Some(Operation::SyncDir)] {
+        let disk = SimDisk::default();
+        let (journal, ..) = open_with(with_reserve(&disk), 0).unwrap();
+        eventually("the reserve is there", || disk.image().contains_key(&reserve));
+        disk.set_capacity(Some(disk.used_bytes()));
+        for bytes in [1_000, 0] {
+            while append_and_wait(&journal, 1, bytes).is_ok() {}
+        }
+        if let Some(operation) = fault {
+            disk.fail_after(operation, 0);
+        }
+        let remove = || {
+            let mut removed = 0;
+            while let Ok(seq) = journal.append(Claim::Removal, |seq, out| out.extend(entry(1, seq, 20))) {
+                acknowledge(&journal, seq).unwrap();
+                removed += 1;
+            }
+            removed
+        };
+        assert!(remove() > 20, "{fault:?}");
+        if fault != Some(Operation::Rename) {
+            eventually("the reserve is used", || !disk.image().contains_key(&reserve));
+        }
+        if fault.is_none() {
+            eventually("there is room again", || remove() > 20);
+            assert!(append(&journal, 1, 1_000).is_err(), "it is not for others");
+        }
+        let last = journal.last();
+        for seed in 0..8 {
+            let cut = disk.after_power_cut(seed);
+            cut.set_capacity(None);
+            assert_eq!(replayable(&cut, 0).unwrap().len() as Seq, last, "{fault:?}");
+            let (again, ..) = open_with(with_reserve(&cut), 0).unwrap();
+            append_and_wait(&again, 1, 10).unwrap();
+            again.close().unwrap();
+        }
+        disk.set_capacity(None);
+        eventually("it goes on", || append_and_wait(&journal, 1, 1_000).is_ok());
+        let last = journal.last();
+        journal.close().unwrap();
+        assert_eq!(replayable(&disk.after_power_cut(1), 0).unwrap().len() as Seq, last);
+    }
+}
+
+#[test]
 fn a_large_entry_without_space_is_told_and_small_ones_go_on() {
     let (disk, journal) = new_journal(Fsync::Always);
     eventually("the stock is full", || journal.status().spares == 2);
     disk.set_capacity(Some(disk.used_bytes() + 50_000));
-    let fault = journal.wait_room(100_000).unwrap_err();
+    let fault = journal.wait_room(100_000, Claim::Ordinary).unwrap_err();
     assert!(matches!(fault, Fault::DiskFull(_)), "{fault}");
     append_and_wait(&journal, 1, 100).unwrap();
     disk.set_capacity(None);
-    eventually("space for it", || journal.wait_room(100_000).is_ok());
+    eventually("space for it", || journal.wait_room(100_000, Claim::Ordinary).is_ok());
     append_and_wait(&journal, 1, 100_000).unwrap();
 }
 
@@ -239,7 +305,7 @@ fn a_thread_that_panics_fails_the_journal_instead_of_stalling_it() {
             seq.and_then(|seq| acknowledge_alone(&journal, seq)).err()
         });
         assert!(matches!(failed, Some(Fault::Failed(_))), "{failed:?}");
-        assert!(matches!(journal.wait_room(10), Err(Fault::Failed(_))));
+        assert!(matches!(journal.wait_room(10, Claim::Ordinary), Err(Fault::Failed(_))));
     }
 }
 

@@ -17,7 +17,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::sim::{SimDisk, SplitMix};
-use super::{Fault, Fsync, Journal, JournalError, Options, Recovery, Seq};
+use super::{Claim, Fault, Fsync, Journal, JournalError, Options, Recovery, Seq};
 
 const DIR: &str = "/journal";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,6 +29,7 @@ type Entries = Vec<(Seq, Vec<u8>)>;
 fn options(disk: &SimDisk) -> Options {
     Options {
         segment_bytes: 8192,
+        kept_bytes: 0,
         // faults are counted in operations, so none comes by time
         note_interval: Duration::from_secs(3600),
         disk: Arc::new(disk.clone()),
@@ -77,8 +78,8 @@ fn entry(life: u64, seq: Seq, bytes: usize) -> Vec<u8> {
 /// Takes an entry, waiting for room as the engine would.
 fn append(journal: &Journal, life: u64, bytes: usize) -> Result<Seq, Fault> {
     loop {
-        match journal.append(|seq, out| out.extend(entry(life, seq, bytes))) {
-            Err(Fault::NoRoomYet) => journal.wait_room(bytes)?,
+        match journal.append(Claim::Ordinary, |seq, out| out.extend(entry(life, seq, bytes))) {
+            Err(Fault::NoRoomYet) => journal.wait_room(bytes, Claim::Ordinary)?,
             outcome => return outcome,
         }
     }

@@ -14,7 +14,8 @@ fn entries_come_back_in_order_and_after_the_given_one() {
     let at = dir.path().join("journal");
     let read = |after| {
         let mut entries = Vec::new();
-        let options = Options { segment_bytes: 8192, disk: Arc::new(RealDisk), ..Options::default() };
+        let options =
+            Options { segment_bytes: 8192, kept_bytes: 0, disk: Arc::new(RealDisk), ..Options::default() };
         let mut replay = |seq, entry: &[u8]| {
             entries.push((seq, entry.to_vec()));
             Ok::<_, JournalError>(())
@@ -159,9 +160,12 @@ fn released_segments_are_recycled_and_few_are_kept() {
 fn an_entry_longer_than_a_segment_gets_one_of_its_own() {
     let (disk, journal) = new_journal(Fsync::Always);
     append_and_wait(&journal, 1, 10).unwrap();
-    assert_eq!(journal.append(|_, out| out.extend(entry(1, 2, 100_000))), Err(Fault::NoRoomYet));
-    block_on(poll_fn(|cx| journal.poll_room(100_000, cx))).unwrap();
-    let seq = journal.append(|seq, out| out.extend(entry(1, seq, 100_000))).unwrap();
+    assert_eq!(
+        journal.append(Claim::Ordinary, |_, out| out.extend(entry(1, 2, 100_000))),
+        Err(Fault::NoRoomYet)
+    );
+    block_on(poll_fn(|cx| journal.poll_room(100_000, Claim::Ordinary, cx))).unwrap();
+    let seq = journal.append(Claim::Ordinary, |seq, out| out.extend(entry(1, seq, 100_000))).unwrap();
     acknowledge(&journal, seq).unwrap();
     for _ in 0..50 {
         append_and_wait(&journal, 1, 400).unwrap();

@@ -1,0 +1,128 @@
+//! Space: what the file takes on its disk, what of it is free, and what is kept so that records can always be removed.
+//!
+//! LMDB never changes a page where it lies. So it takes pages even to remove records, and only afterwards are others free;
+//! its file grows and is reused, but never shrinks. On a full disk that would be a trap: nothing could be removed, because
+//! nothing can be removed without space. Therefore the file is kept longer than its pages by a *reserve*, which lies behind
+//! the last page, takes space on the disk, and is where LMDB goes on when it has no free pages. Commits that add records
+//! leave the reserve alone ([`Tables::spare_bytes`]); those that only remove records, and those that empty stores, may take
+//! it. What they free serves as the reserve from then on.
+
+use std::fs::File;
+
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+
+use super::tables::Tables;
+use crate::engine::Fault;
+use crate::limits::{LMDB_RESERVE_BYTES_MAX, LMDB_RESERVE_BYTES_MIN, LMDB_RESERVE_PART};
+
+/// What LMDB's file takes, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FileSpace {
+    /// Up to the last page that was ever used.
+    pub pages: u64,
+    /// Pages among them that hold nothing, and are used again before the file grows.
+    pub free: u64,
+    /// What is kept behind the last page.
+    pub reserve: u64,
+}
+
+/// What the file may still grow by.
+struct Growth {
+    bytes: u64,
+    /// The map ends before the disk does.
+    is_bounded_by_map: bool,
+}
+
+impl Tables {
+    /// What the file takes.
+    pub fn file_space(&self) -> Result<FileSpace, Fault> {
+        let pages = self.file_bytes();
+        let length = self.file()?.metadata().map_err(heed::Error::Io)?.len();
+        let snapshot = self.snapshot()?;
+        let mut held = 2; // the meta pages
+        let tables = [
+            &self.records,
+            &self.deadlines,
+            &self.stores,
+            &self.usage,
+            &self.retired,
+            &self.dictionaries,
+            &self.meta,
+        ];
+        let stats = tables.into_iter().map(|table| table.stat(&snapshot));
+        for stat in stats.chain([Ok(self.env.unnamed_database_stat())]) {
+            let stat = stat?;
+            held += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        }
+        let page_bytes = self.page_bytes();
+        let free = pages.saturating_sub(held as u64 * page_bytes);
+        // LMDB lists free pages in a table that it does not let anyone count: eight bytes for each, and its own path
+        let listing = free / page_bytes * 8 + FREE_LIST_PAGES * page_bytes;
+        Ok(FileSpace { pages, free: free.saturating_sub(listing), reserve: length.saturating_sub(pages) })
+    }
+
+    /// Bytes of pages that commits may take which add records; what is kept for others is not among them.
+    pub fn spare_bytes(&self) -> Result<u64, Fault> {
+        let space = self.file_space()?;
+        let available = space.free + self.growth(&space)?.bytes;
+        Ok(available.saturating_sub(self.reserve_bytes()?))
+    }
+
+    /// Why there are no bytes to spare.
+    pub fn shortage(&self) -> Result<Fault, Fault> {
+        let growth = self.growth(&self.file_space()?)?;
+        Ok(Fault::Lmdb(match growth.is_bounded_by_map {
+            true => heed::Error::Mdb(heed::MdbError::MapFull),
+            false => heed::Error::Io(std::io::ErrorKind::StorageFull.into()),
+        }))
+    }
+
+    /// Brings the file to the length that its reserve asks for: longer where the disk has room for it, shorter where a
+    /// commit that failed has left more. Only for who may write, since a commit changes the length, too.
+    pub fn keep_reserve(&self) -> Result<(), Fault> {
+        let (file, pages, reserve) = (self.file()?, self.file_bytes(), self.reserve_bytes()?);
+        let length = file.metadata().map_err(heed::Error::Io)?.len();
+        if length < pages + reserve {
+            // without room on the disk it is tried again after the next checkpoint
+            if let Err(error) = fallocate(&file, FallocateFlags::empty(), pages, reserve) {
+                tracing::debug!(%error, "no space is kept for the removal of records");
+            }
+        } else if length > pages + 2 * reserve {
+            file.set_len(pages + reserve).map_err(heed::Error::Io)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be kept, by the size of the disk and of the map.
+    fn reserve_bytes(&self) -> Result<u64, Fault> {
+        let volume = fstatvfs(self.file()?).map_err(|error| heed::Error::Io(error.into()))?;
+        let volume_bytes = volume.f_blocks.saturating_mul(volume.f_frsize);
+        let part = volume_bytes.min(self.map_bytes()) / LMDB_RESERVE_PART;
+        let page_bytes = self.page_bytes();
+        Ok(part.clamp(LMDB_RESERVE_BYTES_MIN, LMDB_RESERVE_BYTES_MAX) / page_bytes * page_bytes)
+    }
+
+    fn growth(&self, space: &FileSpace) -> Result<Growth, Fault> {
+        let volume = fstatvfs(self.file()?).map_err(|error| heed::Error::Io(error.into()))?;
+        let by_disk = space.reserve.saturating_add(volume.f_bavail.saturating_mul(volume.f_frsize));
+        let by_map = self.map_bytes().saturating_sub(space.pages);
+        Ok(Growth { bytes: by_disk.min(by_map), is_bounded_by_map: by_map < by_disk })
+    }
+
+    /// Bytes of a page.
+    pub fn page_bytes(&self) -> u64 {
+        u64::from(self.env.unnamed_database_stat().page_size)
+    }
+
+    /// Bytes up to the last page that was ever used: what the tables take on disk.
+    pub fn file_bytes(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * self.page_bytes()
+    }
+
+    fn file(&self) -> Result<File, Fault> {
+        Ok(self.env.try_clone_inner_file()?)
+    }
+}
+
+/// Pages of the list of free pages, beside those that its length asks for.
+const FREE_LIST_PAGES: u64 = 8;
