@@ -26,7 +26,9 @@ fn limits(server: &Server) -> (u64, u64) {
 #[test]
 fn silent_connections_do_not_stop_writes() {
     let http = free_port().to_string();
-    let flags = ["--requirepass", "pw", "--http-port", &http, "--checkpoint-interval", "1"];
+    // without compression, since SAVE would wait for it and it is slow in debug builds
+    let flags =
+        ["--requirepass", "pw", "--http-port", &http, "--checkpoint-interval", "1", "--compression", "off"];
     let server = Server::larder_with_descriptors("-n 1024", &flags);
     let mut connection = server.connect();
     assert_eq!(connection.ask("AUTH pw"), Reply::ok());

@@ -149,15 +149,18 @@ fn a_disk_that_is_full_from_the_start_is_waited_for() {
     let mut server = Server::larder_on(&disk, &["--overlay-memory", "8mb"]);
     let mut writer = Writer::new();
     writer.write_some(&server, 10, 1_000);
+    // a backup is a data directory whose journal has no segment yet that could take an entry
+    let backup = disk.path().join("backup");
+    assert_eq!(server.connect().call(&["BACKUP", backup.to_str().unwrap()]), Reply::ok());
     server.stop();
     writer.connection = None;
-    // no segment is left that could take an entry
-    let journal = Command::new("nsenter")
+    let restored = Command::new("nsenter")
         .args(&disk.launcher()[1..])
-        .args(["sh", "-c", r#"rm "$1"/journal/*.log"#, "sh"])
+        .args(["sh", "-c", r#"rm -r "$1" && mv "$2" "$1""#, "sh"])
         .arg(server.data_folder())
+        .arg(&backup)
         .status();
-    assert!(journal.unwrap().success());
+    assert!(restored.unwrap().success());
     disk.fill();
     server.start();
     let refusal = writer.write(&server, 1_000).unwrap_err();

@@ -140,6 +140,9 @@ struct Record {
 
 /// Deadlines in less than this are waited for. No reply takes so long.
 const NEAR_MS: i64 = 10_000;
+/// The server's time follows the system's clock to within some microseconds, which may be a millisecond once both are
+/// rounded.
+const CLOCKS_APART_MS: i64 = 1;
 
 struct Run {
     server: Server,
@@ -319,9 +322,9 @@ impl Run {
         } else if let Some((option, number, _)) = &time {
             args.extend([option.as_bytes().to_vec(), number.to_string().into_bytes()]);
         }
-        let before = now_ms();
+        let before = now_ms() - CLOCKS_APART_MS;
         let reply = self.connection.call(&args);
-        let after = now_ms();
+        let after = now_ms() + CLOCKS_APART_MS;
         let expected = match (asks_old, allowed) {
             (true, _) => old,
             (false, true) => Reply::ok(),
@@ -425,9 +428,9 @@ impl Run {
             "PX" => "PEXPIRE",
             _ => "PEXPIREAT",
         };
-        let before = now_ms();
+        let before = now_ms() - CLOCKS_APART_MS;
         self.expect(&[name, key, &number.to_string()], &Reply::Integer(i64::from(exists)));
-        let after = now_ms();
+        let after = now_ms() + CLOCKS_APART_MS;
         if let Some(record) = self.record(key) {
             record.deadline = Some(deadline.between(before, after));
         }
@@ -455,9 +458,9 @@ impl Run {
         if deadline >= 0 {
             // from here on it is known exactly
             self.record(key).unwrap().deadline = Some(deadline..=deadline);
-            let before = now_ms();
+            let before = now_ms() - CLOCKS_APART_MS;
             let left = self.call(&["PTTL", key]).integer();
-            let after = now_ms();
+            let after = now_ms() + CLOCKS_APART_MS;
             let expected = deadline - after..=deadline - before;
             assert!(expected.contains(&left), "PTTL {key} gave {left}, not {expected:?}");
         }
@@ -641,7 +644,7 @@ impl Run {
         if let Some(deadline) = deadline
             && deadline.start() - NEAR_MS < now_ms()
         {
-            while now_ms() <= *deadline.end() {
+            while now_ms() <= *deadline.end() + CLOCKS_APART_MS {
                 thread::sleep(Duration::from_millis(1));
             }
             self.model[index].remove(key);

@@ -64,7 +64,7 @@ pub struct Reading {
 /// Reads all clocks, and has the server's own time follow the wall clock where it may.
 pub fn keep() -> Reading {
     let mut course = COURSE.lock();
-    let (wall_us, steady_us) = (wall_us(), steady_us());
+    let (wall_us, steady_us) = both_us();
     let course = course.get_or_insert_with(|| Course::new(wall_us, steady_us));
     let step = course.observe(wall_us, steady_us);
     OFFSET_US.store(course.offset_us, Ordering::Relaxed);
@@ -116,9 +116,31 @@ fn at_us(steady_us: u64) -> u64 {
 #[cold]
 fn begin() -> i64 {
     let mut course = COURSE.lock();
-    let course = course.get_or_insert_with(|| Course::new(wall_us(), steady_us()));
+    let (wall_us, steady_us) = both_us();
+    let course = course.get_or_insert_with(|| Course::new(wall_us, steady_us));
     OFFSET_US.store(course.offset_us, Ordering::Relaxed);
     course.offset_us
+}
+
+/// The wall clock and the steady clock at the same instant. A thread may lose its processor between two readings, which
+/// would look like a step, so the wall clock is read between two looks at the steady one, and the closest pair counts.
+fn both_us() -> (u64, u64) {
+    const READINGS_MAX: usize = 8;
+    const CLOSE_US: u64 = 20;
+    let mut best = (0, 0);
+    let mut apart_us_min = u64::MAX;
+    for _ in 0..READINGS_MAX {
+        let before = steady_us();
+        let wall = wall_us();
+        let apart_us = steady_us().saturating_sub(before);
+        if apart_us < apart_us_min {
+            (best, apart_us_min) = ((wall, before + apart_us / 2), apart_us);
+        }
+        if apart_us <= CLOSE_US {
+            break;
+        }
+    }
+    best
 }
 
 /// A clock before 1970 reads as 0.
