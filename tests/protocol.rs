@@ -43,6 +43,7 @@ on_both! {
     too_many_clients("--maxclients", "3"),
     replies_turned_off(),
     resp2_and_resp3(),
+    a_pause_of_writes_holds_up_what_has_an_effect(),
 }
 
 /// What a server does after its replies.
@@ -436,4 +437,70 @@ fn json_text(seed: i64, size: usize) -> Vec<u8> {
     }
     text.push(b'"');
     text
+}
+
+/// A field of INFO.
+fn field(connection: &mut Connection, name: &str) -> u64 {
+    let text = connection.ask("INFO everything").to_string();
+    let (_, rest) = text.split_once(&format!("{name}:")).expect(name);
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// Waits until a field of INFO has a value.
+fn wait_for_field(connection: &mut Connection, name: &str, value: u64) {
+    for _ in 0..3_000 {
+        if field(connection, name) == value {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{name} is not {value} but {}", field(connection, name));
+}
+
+fn a_pause_of_writes_holds_up_what_has_an_effect(server: &Server) {
+    let mut administrator = server.connect();
+    let mut listener = server.connect();
+    let mut queued = server.connect();
+    listener.ask("SUBSCRIBE c");
+    queued.ask("MULTI");
+    queued.ask("SET b 1");
+    administrator.ask("SET short 1 PX 300");
+    assert_eq!(administrator.ask("CLIENT PAUSE 100000 WRITE"), Reply::ok());
+    let expired = field(&mut administrator, "expired_keys");
+
+    let mut held = Vec::new();
+    for line in ["SET a 1", "PUBLISH c m", "SPUBLISH c m", "EVAL \"return 1\" 0"] {
+        let mut connection = server.connect();
+        connection.send(&request(&support::script::arguments(line)));
+        held.push(connection);
+        wait_for_field(&mut administrator, "blocked_clients", held.len() as u64);
+    }
+    queued.send(&request(&support::script::arguments("EXEC")));
+    wait_for_field(&mut administrator, "blocked_clients", held.len() as u64 + 1);
+    assert!(administrator.ask("CLIENT LIST").to_string().contains(" flags=b "));
+
+    let mut other = server.connect();
+    for line in
+        ["GET a", "PING", "HELLO", "EVAL_RO \"return 1\" 0", "SET a", "NOPE", "MULTI", "GET a", "EXEC"]
+    {
+        other.send(&request(&support::script::arguments(line)));
+        other.try_read().expect(line);
+    }
+    while administrator.ask("EXISTS short") != Reply::Integer(0) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // what is due is absent, and stays where it is
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(field(&mut administrator, "expired_keys"), expired);
+
+    // one who is held up is sent what others have for him, and may leave
+    drop(held.pop());
+    wait_for_field(&mut administrator, "blocked_clients", held.len() as u64 + 1);
+    assert_eq!(administrator.ask("CLIENT UNPAUSE"), Reply::ok());
+    for connection in held.iter_mut().chain([&mut queued]) {
+        connection.try_read().expect("an answer");
+    }
+    assert_eq!(listener.try_read().unwrap().to_string().matches("message").count(), 1);
+    wait_for_field(&mut administrator, "blocked_clients", 0);
+    wait_for_field(&mut administrator, "expired_keys", expired + 1);
 }

@@ -1,6 +1,7 @@
 //! What was refused lately, for ACL LOG.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -63,7 +64,11 @@ pub struct Moment {
 }
 
 #[derive(Default)]
-pub struct Log(Mutex<Entries>);
+pub struct Log {
+    entries: Mutex<Entries>,
+    /// How often something was refused for each reason since the start, whatever the log keeps.
+    counts: [AtomicU64; Reason::COUNT],
+}
 
 #[derive(Default)]
 struct Entries {
@@ -79,7 +84,8 @@ impl Log {
             // copied, so that it keeps no read buffer
             *name = Bytes::copy_from_slice(&name[..name.len().min(ACL_LOG_OBJECT_BYTES_MAX)]);
         }
-        let mut entries = self.0.lock();
+        self.counts[incident.reason as usize].fetch_add(1, Ordering::Relaxed);
+        let mut entries = self.entries.lock();
         let is_same = |entry: &Entry| {
             let other = &entry.incident;
             other.reason == incident.reason
@@ -101,13 +107,18 @@ impl Log {
         entries.latest.truncate(len_max);
     }
 
+    /// How often something was refused for this reason.
+    pub fn count(&self, reason: Reason) -> u64 {
+        self.counts[reason as usize].load(Ordering::Relaxed)
+    }
+
     /// The latest entries, the last one first.
     pub fn latest(&self, count: usize) -> Vec<Entry> {
-        self.0.lock().latest.iter().take(count).cloned().collect()
+        self.entries.lock().latest.iter().take(count).cloned().collect()
     }
 
     pub fn clear(&self) {
-        self.0.lock().latest.clear();
+        self.entries.lock().latest.clear();
     }
 }
 

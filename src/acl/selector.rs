@@ -47,11 +47,16 @@ pub struct Denied {
 /// What a user lacks. In the order of Redis: of several selectors' reasons the greatest is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    Command,
+    Command = 0,
     Store,
     Key,
     Auth,
     Channel,
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = Reason::Channel as usize + 1;
 }
 
 /// Permissions that hold together: a request needs one selector that has all it takes.

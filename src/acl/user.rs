@@ -10,7 +10,7 @@ pub struct User {
     /// Every password is right.
     pub nopass: bool,
     /// Whether DUMP payloads of this user are to be checked; they always are, but what was said is shown.
-    sanitize: Option<bool>,
+    sanitize: bool,
     passwords: Vec<PasswordHash>,
     /// The store to begin with: its name or number.
     default_store: Option<String>,
@@ -23,7 +23,7 @@ impl User {
         User {
             enabled: false,
             nopass: false,
-            sanitize: None,
+            sanitize: true,
             passwords: Vec::new(),
             default_store: None,
             root: Selector::new(grammar),
@@ -47,12 +47,12 @@ impl User {
             b"" => {}
             b"on" => self.enabled = true,
             b"off" => self.enabled = false,
-            b"sanitize-payload" => self.sanitize = Some(true),
-            b"skip-sanitize-payload" => self.sanitize = Some(false),
+            b"sanitize-payload" => self.sanitize = true,
+            b"skip-sanitize-payload" => self.sanitize = false,
             b"nopass" => (self.nopass, self.passwords) = (true, Vec::new()),
             b"resetpass" => (self.nopass, self.passwords) = (false, Vec::new()),
             b"clearselectors" => self.more.clear(),
-            b"reset" => *self = User { sanitize: Some(true), ..User::new(grammar) },
+            b"reset" => *self = User::new(grammar),
             lower if lower.starts_with(b"default-store=") => {
                 let store = &rule["default-store=".len()..];
                 let store = std::str::from_utf8(store).map_err(|_| RuleError::Syntax)?;
@@ -170,13 +170,9 @@ impl User {
 /// What is shown of a user.
 impl User {
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
-        let sanitize = match self.sanitize {
-            None => None,
-            Some(true) => Some("sanitize-payload"),
-            Some(false) => Some("skip-sanitize-payload"),
-        };
+        let sanitize = if self.sanitize { "sanitize-payload" } else { "skip-sanitize-payload" };
         let switch = if self.enabled { "on" } else { "off" };
-        [Some(switch), self.nopass.then_some("nopass"), sanitize].into_iter().flatten()
+        [Some(switch), self.nopass.then_some("nopass"), Some(sanitize)].into_iter().flatten()
     }
 
     pub fn passwords(&self) -> &[PasswordHash] {
@@ -253,7 +249,7 @@ mod tests {
     fn the_almighty_can_be_written_down() {
         let almighty = User::almighty(grammar());
         assert!(almighty.is_unrestricted());
-        assert_eq!(shown(&almighty), "on nopass ~* &* +@all");
+        assert_eq!(shown(&almighty), "on nopass sanitize-payload ~* &* +@all");
         assert_eq!(user(&shown(&almighty)), almighty);
         assert!(!user("on nopass ~* &* +@all store=orders").is_unrestricted());
         assert!(user("off ( ~* &* +@all )").is_unrestricted());
@@ -289,9 +285,12 @@ mod tests {
         }
         assert_eq!(
             shown(&user("on default-store=orders store=orders ~* (~y  +set)")),
-            "on default-store=orders ~* resetchannels store=orders -@all (~y resetchannels -@all +set)"
+            "on sanitize-payload default-store=orders ~* resetchannels store=orders -@all (~y resetchannels -@all +set)"
         );
-        assert_eq!(shown(&user("default-store=orders default-store=")), "off resetchannels -@all");
+        assert_eq!(
+            shown(&user("default-store=orders default-store=")),
+            "off sanitize-payload resetchannels -@all"
+        );
         let reset = user("on >pw ~a +get default-store=x (~x) reset");
         assert_eq!(shown(&reset), "off sanitize-payload resetchannels -@all");
     }

@@ -283,7 +283,7 @@ fn dry_run(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::Arity(spec.name.into()));
     }
     let store = call.session.store;
-    reply(match permission::dry_run(call.server, &account.user(), spec, request, store) {
+    reply(match permission::dry_run(call.server, &account, spec, request, store) {
         None => Reply::OK,
         Some(why) => Reply::text(why),
     })
@@ -412,7 +412,7 @@ mod tests {
     }
 
     fn no_store(store: &str) -> String {
-        format!("-NOPERM this user has no permissions to access the '{store}' store")
+        format!("-NOPERM User ada has no permissions to access the '{store}' store")
     }
 
     #[test]
@@ -499,8 +499,8 @@ mod tests {
                     "[-{changed} execute the command or subcommand, PONG, -{changed} touch the specified keys]"
                 ),
             ),
-            ("SET a 1", "-NOPERM this user has no permissions to run the 'set' command"),
-            ("GET a", "-NOPERM this user has no permissions to access one of the keys used as arguments"),
+            ("SET a 1", "-NOPERM User ada has no permissions to run the 'set' command"),
+            ("GET a", "-NOPERM No permissions to access a key"),
         ]);
     }
 
@@ -525,7 +525,7 @@ mod tests {
         h.expect(&[("ACL DELUSER ada ada nobody", "1"), ("AUTH ada pw", &wrong_password())]);
         assert!(administrator.client.kill.is_raised());
         h.swap(&mut administrator);
-        h.expect(&[("GET a", "-NOPERM this user has no permissions to run the 'get' command")]);
+        h.expect(&[("GET a", "-NOPERM User ada has no permissions to run the 'get' command")]);
 
         let (mut h, _) = with_user("~* +@all");
         h.expect(&[("ACL DELUSER ada", "1")]);
@@ -567,6 +567,19 @@ mod tests {
         }
         h.expect(&[("ACL LOG -1", "[]"), ("CONFIG SET acllog-max-len 0", "OK"), ("ACL LOG RESET", "OK")]);
         h.expect(&[("AUTH ada wrong", &wrong_password()), ("ACL LOG", "[]")]);
+
+        h.swap(&mut administrator);
+        for line in ["SUBSCRIBE olds", "SELECT 1", r#"EVAL "return 1" 0"#] {
+            h.run(line);
+        }
+        h.swap(&mut administrator);
+        // as in Redis, these count on whatever the log keeps
+        h.expect(&[("CONFIG RESETSTAT", "OK")]);
+        let info = shown(&h.run("INFO stats"));
+        for (reason, count) in [("auth", 2), ("cmd", 4), ("key", 3), ("channel", 0), ("store", 0)] {
+            let field = format!("acl_access_denied_{reason}:{count}\\r\\n");
+            assert!(info.contains(&field), "{field} in {info}");
+        }
     }
 
     #[test]
@@ -604,12 +617,12 @@ mod tests {
         let (mut h, mut administrator) = with_user("%R~r +get +set +select store=orders");
         h.swap(&mut administrator);
         h.expect(&[
-            ("ACL DRYRUN ada GET r", "\"This user has no permissions to access the \\'0\\' store\""),
+            ("ACL DRYRUN ada GET r", "\"User ada has no permissions to access the \\'0\\' store\""),
             ("SELECT orders", "OK"),
             ("ACL DRYRUN ada GET r", "OK"),
-            ("ACL DRYRUN ada SET r 1", "\"This user has no permissions to access the \\'r\\' key\""),
-            ("ACL DRYRUN ada DEL r", "\"This user has no permissions to run the \\'del\\' command\""),
-            ("ACL DRYRUN ada SELECT 0", "\"This user has no permissions to access the \\'0\\' store\""),
+            ("ACL DRYRUN ada SET r 1", "\"User ada has no permissions to access the \\'r\\' key\""),
+            ("ACL DRYRUN ada DEL r", "\"User ada has no permissions to run the \\'del\\' command\""),
+            ("ACL DRYRUN ada SELECT 0", "\"User ada has no permissions to access the \\'0\\' store\""),
             ("ACL LOG", "[]"),
         ]);
     }
@@ -629,7 +642,7 @@ mod tests {
         assert!(
             list.contains(
                 "default-store=orders ~a %R~b resetchannels &c store=o* -@all +@read -get (~x resetchannels store=0 \
-                 -@all +set)\", \"user default on nopass ~* &* +@all\"]"
+                 -@all +set)\", \"user default on nopass sanitize-payload ~* &* +@all\"]"
             ),
             "{list}"
         );
@@ -670,7 +683,7 @@ mod tests {
     fn rules_open_no_server_that_is_reachable_from_outside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.acl");
-        std::fs::write(&path, "user default on nopass ~* &* +@all\n").unwrap();
+        std::fs::write(&path, "user default on nopass sanitize-payload ~* &* +@all\n").unwrap();
         let mut h = Harness::new();
         h.expect(&[("CONFIG SET requirepass a", "OK")]);
         h.server.config.update(|settings| {
@@ -730,7 +743,7 @@ mod tests {
         h.expect(&[
             ("AUTH default x", &wrong_password()),
             ("AUTH ada pw", "OK"),
-            ("GET a", "-NOPERM this user has no permissions to access the '0' store"),
+            ("GET a", "-NOPERM User ada has no permissions to access the '0' store"),
         ]);
         assert_eq!(
             load(&h, &["bob on +foo"]).unwrap_err(),

@@ -123,7 +123,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "client|pause",
         syntax: "timeout [WRITE | ALL]",
-        summary: "Lets commands, or just those that write, wait for so many milliseconds",
+        summary: "Lets commands, or just those that write or publish, wait for so many milliseconds; nothing expires",
         since: "3.0.0",
         arity: -3,
         flags: OTHERS,
@@ -195,6 +195,7 @@ static SUBCOMMANDS: &[Spec] = &[
         flags: OTHERS,
         plan: |call| {
             call.server.clients.unpause();
+            call.server.engine.sweep_from(0);
             reply(Reply::OK)
         },
         ..CLIENT
@@ -273,7 +274,8 @@ fn pause(call: &mut Call<'_>) -> Result<Plan, Error> {
             .and_then(|now_ms| now_ms.checked_add(timeout_ms))
             .ok_or(Error::other("ERR timeout is out of range"))?,
     };
-    call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, steady_ms);
+    let pause = call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, steady_ms);
+    call.server.engine.sweep_from(pause.until_ms);
     reply(Reply::OK)
 }
 

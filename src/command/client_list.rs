@@ -3,7 +3,6 @@
 //! A connection is ended by raising its signal; its own task closes it.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -169,9 +168,13 @@ fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> R
     let (mut lines, steady_ms) = (String::new(), clock::steady_ms());
     for client in clients {
         // writing to memory cannot fail
-        let name = store_name(client, call.server);
-        let name = name.filter(|name| permission::may_use_store(call.session, name));
-        let _ = write_line(&mut lines, client, call.server, name.as_deref(), steady_ms);
+        let store = call.server.store_label(client.store());
+        let store = Some(store).filter(|label| permission::may_use_store(call.session, label));
+        if client.id == call.session.client.id {
+            let bytes = call.args.iter().map(Bytes::len).sum();
+            client.argument_bytes.store(bytes, Ordering::Relaxed);
+        }
+        let _ = write_line(&mut lines, client, call.server, store.as_deref(), steady_ms);
     }
     Reply::Verbatim(Bytes::from(lines))
 }
@@ -180,19 +183,19 @@ fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> R
 pub fn line(client: &Client, server: &Server, steady_ms: u64) -> String {
     let mut line = String::new();
     // writing to memory cannot fail
-    let name = store_name(client, server);
-    let _ = write_line(&mut line, client, server, name.as_deref(), steady_ms);
+    let store = server.store_label(client.store());
+    let _ = write_line(&mut line, client, server, Some(&store), steady_ms);
     line.truncate(line.trim_end().len());
     line
 }
 
 /// One line of CLIENT LIST: Redis's fields in its order, those for what we don't have at what Redis shows for nothing,
-/// and at the end the store's name, if it is given.
+/// and at the end what the store is called, if it is given.
 fn write_line(
     out: &mut String,
     client: &Client,
     server: &Server,
-    store_name: Option<&str>,
+    store: Option<&str>,
     steady_ms: u64,
 ) -> std::fmt::Result {
     let seconds_since = |ms: u64| steady_ms.saturating_sub(ms) / 1000;
@@ -207,7 +210,7 @@ fn write_line(
     write!(
         out,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
-         qbuf={query_bytes} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
+         qbuf={query_bytes} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={messages} omem={output_bytes} tot-mem={} \
          events=r cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
          tot-net-out={} tot-cmds={}",
         client.id,
@@ -224,6 +227,8 @@ fn write_line(
         subscriptions(Kind::Shard),
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
+        client.query_room.load(Ordering::Relaxed),
+        client.argument_bytes.load(Ordering::Relaxed),
         client.session_bytes.load(Ordering::Relaxed),
         client.memory_bytes(),
         client.last_command(),
@@ -236,16 +241,11 @@ fn write_line(
         client.bytes_out.load(Ordering::Relaxed),
         client.commands.load(Ordering::Relaxed),
     )?;
-    if let Some(name) = store_name {
-        write!(out, " store={}", unspaced(name))?;
+    if let Some(label) = store {
+        write!(out, " store={}", unspaced(label))?;
     }
     out.push('\n');
     Ok(())
-}
-
-/// The name of the store that a connection has selected, if it has one.
-fn store_name(client: &Client, server: &Server) -> Option<Arc<str>> {
-    server.engine.catalog().get(client.store()).and_then(|store| store.name.clone())
 }
 
 /// The field `flags`.
@@ -253,6 +253,8 @@ fn letters(client: &Client, server: &Server, tracking: Option<&Options>) -> Stri
     let letters: String = [
         ('O', server.push.monitors.has(client.id)),
         ('P', client.is_subscriber()),
+        ('x', client.queued.load(Ordering::Relaxed) >= 0),
+        ('b', client.held.load(Ordering::Relaxed)),
         ('t', tracking.is_some()),
         ('R', tracking.is_some_and(|options| options.is_broken)),
         ('B', tracking.is_some_and(|options| options.broadcast)),
@@ -334,7 +336,8 @@ mod tests {
             ("resp", "2"),
             ("lib-name", "lib"),
             ("lib-ver", ""),
-            ("tot-cmds", "5"),
+            ("argv-mem", "10"),
+            ("tot-cmds", "4"),
             ("store", "all%20orders"),
         ] {
             assert!(fields.contains(&field), "{field:?} in {line}");
@@ -349,7 +352,7 @@ mod tests {
         client.active_ms.store(12_500, Ordering::Relaxed);
         write_line(&mut line, &client, &harness.server, None, 15_000).unwrap();
         assert!(line.contains(" age=5 idle=2 flags=N ") && line.contains(" cmd=NULL "), "{line}");
-        assert!(!line.contains("store="), "a numbered store has no name: {line}");
+        assert!(!line.contains("store="), "not of a store that the reader may not know of: {line}");
     }
 
     #[test]

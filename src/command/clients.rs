@@ -41,8 +41,12 @@ pub struct Client {
     pub commands: AtomicU64,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
-    /// Bytes received and not yet understood.
+    /// Bytes received whose requests have not all run yet.
     pub query_buffer: AtomicUsize,
+    /// Room for more of them.
+    pub query_room: AtomicUsize,
+    /// Bytes of the words of a request that waits, or that runs on a thread of its own.
+    pub argument_bytes: AtomicUsize,
     /// Bytes of replies not yet sent.
     pub output_buffer: AtomicUsize,
     /// Of those, what memory they take that nobody else holds.
@@ -53,6 +57,8 @@ pub struct Client {
     pub queued: AtomicI64,
     /// Keys that it watches.
     pub watched: AtomicUsize,
+    /// A pause holds it up.
+    pub held: AtomicBool,
     /// How many channels, patterns and shard channels it subscribes to.
     pub subscriptions: [AtomicUsize; 3],
     /// What others have for it.
@@ -89,11 +95,14 @@ impl Client {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             query_buffer: AtomicUsize::new(0),
+            query_room: AtomicUsize::new(0),
+            argument_bytes: AtomicUsize::new(0),
             output_buffer: AtomicUsize::new(0),
             own_output: AtomicUsize::new(0),
             session_bytes: AtomicUsize::new(0),
             queued: AtomicI64::new(-1),
             watched: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
             subscriptions: Default::default(),
             mailbox: Mailbox::default(),
             kill: Signal::default(),
@@ -171,16 +180,31 @@ pub struct Clients {
     /// Whether there may be a pause: what every request asks.
     paused: AtomicBool,
     pause: Mutex<Pause>,
+    /// Connections that a pause holds up.
+    held: AtomicUsize,
     /// Connections that were ended at `maxmemory-clients`.
     pub evicted: AtomicU64,
 }
 
+/// A connection that waits for the end of a pause.
+pub struct Held<'a> {
+    clients: &'a Clients,
+    client: &'a Client,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.client.held.store(false, Ordering::Relaxed);
+        self.clients.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Which commands wait, and until when (CLIENT PAUSE).
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pause {
     /// By the steady clock, in milliseconds; 0: no pause.
     pub until_ms: u64,
-    /// Only commands that may write.
+    /// Only what has an effect on others: commands that write or publish.
     pub writes_only: bool,
 }
 
@@ -264,7 +288,8 @@ impl Clients {
 
     /// Lets commands wait until a point in time. As in Redis, a pause can become longer and stricter, not shorter or
     /// laxer, until [`unpause`](Clients::unpause).
-    pub fn pause(&self, pause: Pause, steady_ms: u64) {
+    /// Gives what holds from now on.
+    pub fn pause(&self, pause: Pause, steady_ms: u64) -> Pause {
         let mut current = self.pause.lock();
         self.paused.store(true, Ordering::Release);
         let running = current.until_ms > steady_ms;
@@ -272,6 +297,7 @@ impl Clients {
             until_ms: current.until_ms.max(pause.until_ms),
             writes_only: pause.writes_only && (!running || current.writes_only),
         };
+        *current
     }
 
     pub fn unpause(&self) {
@@ -283,18 +309,25 @@ impl Clients {
     pub fn current_pause(&self) -> Pause {
         *self.pause.lock()
     }
-}
 
-impl Clients {
-    /// Whether a pause holds up a command like this now.
-    pub fn holds_up(&self, spec: &super::Spec, steady_ms: impl FnOnce() -> u64) -> bool {
+    /// Whether a pause holds up now what has an effect on others, or what has none.
+    pub fn holds_up(&self, has_effect: impl FnOnce() -> bool, steady_ms: impl FnOnce() -> u64) -> bool {
         if !self.paused.load(Ordering::Acquire) {
             return false;
         }
         let pause = self.current_pause();
-        pause.until_ms != 0
-            && (!pause.writes_only || spec.flags.intersects(super::Flags::WRITE | super::Flags::SCRIPT))
-            && spec.group != super::Group::Connection
-            && pause.until_ms > steady_ms()
+        pause.until_ms > steady_ms() && (!pause.writes_only || has_effect())
+    }
+
+    /// Counts a connection as held up until the guard is dropped.
+    pub fn hold<'a>(&'a self, client: &'a Client) -> Held<'a> {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        client.held.store(true, Ordering::Relaxed);
+        Held { clients: self, client }
+    }
+
+    /// How many connections a pause holds up.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 }

@@ -2,6 +2,7 @@
 //! a change takes effect.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::server::text;
 use super::table::help;
@@ -213,7 +214,10 @@ fn users(server: &Server) -> Result<Vec<String>, String> {
 }
 
 fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {
-    call.server.stats.reset(call.server.engine.status().expired_records);
+    let server = call.server;
+    server.stats.reset(server.engine.status().expired_records);
+    server.push.post.overflows.store(0, Ordering::Relaxed);
+    server.clients.evicted.store(0, Ordering::Relaxed);
     reply(Reply::OK)
 }
 

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::session::Replies;
 use super::table::{self, Lookup};
 use super::{Call, Flags, Group, Plan, Server, Session, Spec, login, permission};
-use super::{compatibility, monitor, pubsub, slow, transaction};
+use super::{compatibility, monitor, pause, pubsub, slow, transaction};
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Seq, Weighed};
 use crate::error::Error;
@@ -24,15 +24,28 @@ pub struct Answer {
     pub reply: Option<Reply>,
     /// The journal sequence number that the reply reflects: it is not sent before that is durable.
     pub reflects: Seq,
-    /// Nothing has happened: the request is too much work for a thread that has others to serve, and is to run on one that
-    /// may block ([`Session::may_block`]).
-    pub postponed: Option<Request>,
+    /// Nothing has happened, and the request is to be dispatched again.
+    pub postponed: Option<Postponed>,
 }
 
 impl Answer {
     fn new(reply: Option<Reply>, reflects: Seq) -> Answer {
         Answer { reply, reflects, postponed: None }
     }
+
+    fn postponed(request: Postponed) -> Answer {
+        Answer { postponed: Some(request), ..Answer::new(None, 0) }
+    }
+}
+
+/// A request that could not run yet.
+#[derive(Debug)]
+pub enum Postponed {
+    /// It is too much work for a thread that has others to serve, and is to run on one that may block
+    /// ([`Session::may_block`]).
+    Aside(Request),
+    /// CLIENT PAUSE holds it up.
+    Held(Request),
 }
 
 /// Runs one request.
@@ -60,27 +73,27 @@ pub fn dispatch_found(
     }
     let now_ms = watch.now_ms();
     session.client.active_ms.store(watch.steady_ms(), Ordering::Relaxed);
-    // nobody else counts here, so it need not be one step
-    let commands = &session.client.commands;
-    commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     session.reply_bytes = 0;
     let mut request = request;
     let (reply, reflects) = match admit(server, session, found, &request.args) {
+        Ok(spec) if pause::holds_up(server, session, spec, &request.args) => {
+            return Answer::postponed(Postponed::Held(request));
+        }
         Ok(spec) => {
             let command = table::index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
             let is_queued = session.queue.is_some() && !transaction::is_control(spec);
             let outcome = if is_queued {
-                transaction::queue(session, spec, &request.args).map(|queued| (queued, 0))
+                transaction::queue(server, session, spec, &request.args).map(|queued| (queued, 0))
             } else {
                 run(server, session, spec, &mut request.args, now_ms)
             };
             let took_ns = watch.lap_ns();
             if matches!(outcome, Err(Error::Aside)) {
-                return Answer { postponed: Some(request), ..Answer::new(None, 0) };
+                return Answer::postponed(Postponed::Aside(request));
             }
             match &outcome {
-                _ if !is_queued => server.stats.command(command, took_ns, outcome.is_err()),
+                _ if !is_queued => count(server, session, spec, took_ns, outcome.is_err()),
                 // EXEC counts it when it runs it
                 Ok(_) => {}
                 Err(_) => server.stats.rejected(command),
@@ -220,6 +233,14 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
             }
         }
     }
+}
+
+/// Counts a command that ran, on its own, in EXEC or in a script.
+pub(super) fn count(server: &Server, session: &Session, spec: &'static Spec, took_ns: u64, failed: bool) {
+    // nobody else counts here, so it need not be one step
+    let commands = &session.client.commands;
+    commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    server.stats.command(table::index(spec), took_ns, failed);
 }
 
 /// An error may tell of what it found, so it waits like every other reply; not one of storage, whose trouble may be that

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::info_constants::constants;
 use super::push::channels::Kind as Subscription;
 use super::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
+use crate::acl::Reason;
 use crate::engine::{CheckpointStatus, Fill, Fsync, Status, clock, journal};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -177,7 +178,7 @@ fn clients(server: &Server, fields: &mut Fields<'_>) {
     fields.add("maxclients", server.config.settings().maxclients);
     fields.add("client_recent_max_input_buffer", largest(|client| client.query_buffer.load(Relaxed)));
     fields.add("client_recent_max_output_buffer", largest(|client| client.output_buffer.load(Relaxed)));
-    fields.add("blocked_clients", 0);
+    fields.add("blocked_clients", server.clients.held());
     fields.add("tracking_clients", server.push.tracking.figures().clients);
     fields.add("pubsub_clients", clients.iter().filter(|client| client.is_subscriber()).count());
     fields.add("clients_in_timeout_table", 0);
@@ -319,6 +320,8 @@ fn stats(server: &Server, fields: &mut Fields<'_>) {
     fields.add("sync_partial_ok", 0);
     fields.add("sync_partial_err", 0);
     fields.add("expired_keys", stats.expired(server.engine.status().expired_records));
+    // nothing expires by being read: the sweeper removes it
+    fields.add("expired_keys_active", stats.expired(server.engine.status().expired_records));
     fields.add("evicted_keys", 0);
     fields.add("evicted_clients", server.clients.evicted.load(Relaxed));
     fields.add("evicted_scripts", server.scripts.cache_status().evicted);
@@ -334,10 +337,17 @@ fn stats(server: &Server, fields: &mut Fields<'_>) {
     fields.add("tracking_total_keys", tracking.keys);
     fields.add("tracking_total_items", tracking.items);
     fields.add("tracking_total_prefixes", tracking.prefixes);
+    fields.add("client_query_buffer_limit_disconnections", stats.overlong_requests.load(Relaxed));
     fields.add("client_output_buffer_limit_disconnections", server.push.post.overflows.load(Relaxed));
     fields.add("total_error_replies", stats.errors.load(Relaxed));
     fields.add("total_reads_processed", stats.reads.load(Relaxed));
     fields.add("total_writes_processed", stats.writes.load(Relaxed));
+    let denied = |reason| server.acl.log.count(reason);
+    fields.add("acl_access_denied_auth", denied(Reason::Auth));
+    fields.add("acl_access_denied_cmd", denied(Reason::Command));
+    fields.add("acl_access_denied_key", denied(Reason::Key));
+    fields.add("acl_access_denied_channel", denied(Reason::Channel));
+    fields.add("acl_access_denied_store", denied(Reason::Store));
     fields.add("slowlog_entries", server.slow.len());
     fields.add("http_requests", stats.http_requests.load(Relaxed));
     fields.add("http_errors", stats.http_errors.load(Relaxed));

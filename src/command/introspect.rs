@@ -177,11 +177,27 @@ fn key_specification(flags: &[&'static str], begin: usize, find_type: &'static s
     ])
 }
 
+/// Conditions on what is at a key.
+const CONDITIONS: &[&str] = &["IFEQ", "IFNE", "IFDEQ", "IFDNE"];
+
 /// The flags of one of the keys in a request.
 fn flags_of(spec: &Spec, request: &[Bytes], nth: usize) -> Reply {
-    // what the flag `variable_flags` of SET is about
-    if spec.name == "set" && !request.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get")) {
-        return words(["OW", "update"].into_iter());
+    // what the flag `variable_flags` is about
+    let has = |from: usize, options: &[&str]| {
+        let words = request.iter().skip(from);
+        words
+            .into_iter()
+            .any(|word| options.iter().any(|option| word.eq_ignore_ascii_case(option.as_bytes())))
+    };
+    let flags = match spec.name {
+        "set" if has(3, &["GET"]) => Some(["RW", "access", "update"].as_slice()),
+        "set" if has(3, CONDITIONS) => Some(["RW", "update"].as_slice()),
+        "set" => Some(["OW", "update"].as_slice()),
+        "delex" if !has(2, CONDITIONS) => Some(["RM", "delete"].as_slice()),
+        _ => None,
+    };
+    if let Some(flags) = flags {
+        return words(flags.iter().copied());
     }
     let flags = tips::key_flags(spec);
     let of_key = flags.get(nth).or(flags.first()).copied().unwrap_or_default();
@@ -260,8 +276,12 @@ fn keys_of(call: &Call<'_>, show: impl Fn(&'static Spec, usize, &Bytes) -> Reply
     if !spec.takes(request.len()) {
         return Err(Error::other("ERR Invalid number of arguments specified for command"));
     }
-    let keys: Vec<&Bytes> = spec.keys.positions(request).filter_map(|at| request.get(at)).collect();
-    if keys.is_empty() || !spec.keys.are_all_in(request) {
+    let mut keys: Vec<&Bytes> = spec.keys.positions(request).filter_map(|at| request.get(at)).collect();
+    let are_wrong = keys.is_empty() || !spec.keys.are_all_in(request);
+    if are_wrong && spec.is(Flags::NO_MANDATORY_KEYS) {
+        // as in Redis, also if it names fewer keys than it counts
+        keys.clear();
+    } else if are_wrong {
         return Err(Error::other("ERR Invalid arguments specified for command"));
     }
     Ok(Reply::Array(keys.into_iter().enumerate().map(|(nth, key)| show(spec, nth, key)).collect()))
@@ -303,6 +323,38 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
 mod tests {
     use super::*;
     use crate::command::testing::Harness;
+
+    /// As Redis 8.6.3 answers.
+    #[test]
+    fn keys_of_requests_and_what_becomes_of_them() {
+        let mut h = Harness::new();
+        let wrong = "-ERR Invalid arguments specified for command";
+        for (request, answer) in [
+            ("EVAL x 0", "[]"),
+            ("EVAL x 5 a", "[]"),
+            ("EVAL x -1 a", "[]"),
+            ("EVAL x many a", "[]"),
+            ("EVALSHA_RO x 3 a", "[]"),
+            ("EVAL x 1 a", "[[\"a\", [RW, access, update]]]"),
+            ("EVAL_RO x 1 a b", "[[\"a\", [RO, access]]]"),
+            ("MSETEX 0 a b", wrong),
+            ("MSETEX 5 a b", wrong),
+            ("MSETEX many a b", wrong),
+            ("MSETEX 1 a b EX 10", "[[\"a\", [OW, update]]]"),
+            ("SET k v", "[[\"k\", [OW, update]]]"),
+            ("SET k v ifEQ v", "[[\"k\", [RW, update]]]"),
+            ("SET k v IFDNE v", "[[\"k\", [RW, update]]]"),
+            ("SET k v GET", "[[\"k\", [RW, access, update]]]"),
+            ("SET k v IFNE v GET", "[[\"k\", [RW, access, update]]]"),
+            ("DELEX k", "[[\"k\", [RM, delete]]]"),
+            ("DELEX k IFEQ v", "[[\"k\", [RW, delete]]]"),
+            ("GET k", "[[\"k\", [RO, access]]]"),
+            ("PING", "-ERR The command has no key arguments"),
+        ] {
+            h.expect(&[(&format!("COMMAND GETKEYSANDFLAGS {request}"), answer)]);
+        }
+        h.expect(&[("COMMAND GETKEYS EVAL x 0", "[]"), ("COMMAND GETKEYS EVAL x 1 a b", "[\"a\"]")]);
+    }
 
     #[test]
     fn an_entry_has_the_shape_of_redis_7() {

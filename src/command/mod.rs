@@ -50,6 +50,7 @@ pub mod lolwut;
 pub mod memory;
 pub mod monitor;
 pub mod object;
+pub mod pause;
 pub mod permission;
 pub mod pubsub;
 pub mod push;
@@ -79,7 +80,7 @@ pub mod transaction;
 mod visibility_tests;
 
 pub use call::Call;
-pub use dispatch::{Answer, dispatch};
+pub use dispatch::{Answer, Postponed, dispatch};
 pub use server::Server;
 pub use session::Session;
 pub use spec::{Flags, Group, Keys, Spec};

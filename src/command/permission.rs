@@ -1,6 +1,5 @@
 //! Whether a session's user may run a request, and what it is told if not.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
@@ -8,9 +7,7 @@ use bytes::Bytes;
 
 use super::transaction::Queue;
 use super::{Call, Server, Session, Spec, client_list, compatibility, reach, table};
-use crate::acl::{
-    Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight, User, Vocabulary,
-};
+use crate::acl::{Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight, Vocabulary};
 use crate::engine::{Fill, clock};
 use crate::error::Error;
 use crate::store::StoreId;
@@ -144,13 +141,14 @@ pub fn context(session: &Session) -> Context {
 /// Why a user may not run a request with a store selected, in the words of ACL DRYRUN; none if it may.
 pub fn dry_run(
     server: &Server,
-    user: &User,
+    account: &Account,
     spec: &'static Spec,
     args: &[Bytes],
     selected: StoreId,
 ) -> Option<String> {
     let request = reach::request(server, spec, args, Some(selected));
-    user.check(&request).err().map(|denied| Refusal::new(denied, &request, spec, args).in_detail())
+    let denied = account.user().check(&request).err()?;
+    Some(Refusal::new(account.name(), denied, &request, spec, args).in_detail())
 }
 
 fn refusal(
@@ -167,25 +165,33 @@ fn refusal(
     let is_known = !session.queue.as_ref().is_some_and(Queue::selects);
     let request = reach::request(server, spec, args, is_known.then_some(session.store));
     let denied = session.account.user().check(&request).err()?;
-    let refusal = Refusal::new(denied, &request, spec, args);
+    let refusal = Refusal::new(session.account.name(), denied, &request, spec, args);
     let username = Bytes::copy_from_slice(session.account.name().as_bytes());
     log(server, session, refusal.reason, context, refusal.object.clone(), username);
     Some(refusal)
 }
 
-/// What is missing, and for what: a command, key, channel or store.
+/// What is missing, and for what: a command, key, channel or store. As in Redis, only ACL DRYRUN tells which key or
+/// channel it is.
 struct Refusal {
     reason: Reason,
     /// Where the request names what is missing; 0: nowhere.
     at: usize,
     object: Bytes,
+    user: String,
 }
 
 /// What a command needs that works on whole stores.
 const ALL_KEYS: &str = "access all keys, as this command needs";
 
 impl Refusal {
-    fn new(denied: Denied, request: &Request<'_>, spec: &'static Spec, args: &[Bytes]) -> Refusal {
+    fn new(
+        user: &str,
+        denied: Denied,
+        request: &Request<'_>,
+        spec: &'static Spec,
+        args: &[Bytes],
+    ) -> Refusal {
         let Denied { reason, at } = denied;
         let object = match reason {
             Reason::Command | Reason::Auth => Bytes::from_static(spec.name.as_bytes()),
@@ -199,7 +205,7 @@ impl Refusal {
             // as the request named it: the name of a store that was named by its number is not to be told
             Reason::Store => args.get(at).cloned().unwrap_or_default(),
         };
-        Refusal { reason, at, object }
+        Refusal { reason, at, object, user: user.to_owned() }
     }
 
     fn is_of_all_keys(&self) -> bool {
@@ -207,29 +213,24 @@ impl Refusal {
     }
 
     fn in_words(&self) -> Error {
-        let what = match self.reason {
-            Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
-            Reason::Key => "access one of the keys used as arguments".to_owned(),
-            Reason::Channel => "access one of the channels used as arguments".to_owned(),
-            Reason::Command | Reason::Auth => format!("run the '{}' command", self.object()),
-            Reason::Store => format!("access the '{}' store", self.object()),
-        };
-        Error::other(format!("NOPERM this user has no permissions to {what}"))
+        Error::other(format!("NOPERM {}", self.without_names()))
     }
 
     fn in_script(&self) -> Error {
-        let what = match self.reason {
-            Reason::Command | Reason::Auth => "run this command or subcommand".to_owned(),
-            Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
-            Reason::Key => "access at least one of the keys mentioned in the command arguments".to_owned(),
-            Reason::Channel => "publish to the channel mentioned in the command".to_owned(),
-            Reason::Store => format!("access the '{}' store", self.object()),
-        };
-        Error::other(format!("ERR The user executing the script can't {what}"))
+        Error::other(format!("ERR ACL failure in script: {}", self.without_names()))
+    }
+
+    fn without_names(&self) -> String {
+        match self.reason {
+            Reason::Key if self.is_of_all_keys() => format!("No permissions to {ALL_KEYS}"),
+            Reason::Key => "No permissions to access a key".to_owned(),
+            Reason::Channel => "No permissions to access a channel".to_owned(),
+            Reason::Command | Reason::Auth | Reason::Store => self.in_detail(),
+        }
     }
 
     fn in_detail(&self) -> String {
-        let object = self.object();
+        let (user, object) = (&self.user, String::from_utf8_lossy(&self.object));
         let what = match self.reason {
             Reason::Command | Reason::Auth => format!("run the '{object}' command"),
             Reason::Key if self.is_of_all_keys() => ALL_KEYS.to_owned(),
@@ -237,23 +238,19 @@ impl Refusal {
             Reason::Channel => format!("access the '{object}' channel"),
             Reason::Store => format!("access the '{object}' store"),
         };
-        format!("This user has no permissions to {what}")
+        format!("User {user} has no permissions to {what}")
     }
 
     fn since_queued(&self) -> Error {
         let reason = match self.reason {
             Reason::Command | Reason::Auth => "no permission to execute the command or subcommand",
             Reason::Key => "no permission to touch the specified keys",
-            Reason::Channel => "no permission to access one of the channels used as arguments to the command",
+            Reason::Channel => "no permission to access one of the channels used as arguments",
             Reason::Store => "no permission to access the store",
         };
         Error::other(format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
              command is no longer allowed for the following reason: {reason}"
         ))
-    }
-
-    fn object(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.object)
     }
 }

@@ -115,6 +115,7 @@ fn access(spec: &Spec, args: &[Bytes], nth: usize) -> Access {
         | "object|refcount" | "strlen" | "touch" | "type" | "watch" => Access::empty(),
         "append" | "del" | "expire" | "expireat" | "mset" | "msetnx" | "persist" | "pexpire"
         | "pexpireat" | "psetex" | "restore" | "setex" | "setnx" | "setrange" | "unlink" => Access::WRITE,
+        "delex" if args.len() == 2 => Access::WRITE,
         // with GET, or a condition on what is there, the answer tells of it
         "set" => {
             let tells = |word: &Bytes| {
@@ -184,6 +185,9 @@ mod tests {
             ("SET a 1", "3, a w"),
             ("SET a get", "3, a w"),
             ("SET a 1 XX gEt", "3, a rw"),
+            ("SET a 1 IFEQ 2", "3, a rw"),
+            ("DELEX a", "3, a w"),
+            ("DELEX a IFEQ 1", "3, a rw"),
             ("INCR a", "3, a rw"),
             ("RENAME a b", "3, a rw, b w"),
             ("SELECT orders", "orders"),

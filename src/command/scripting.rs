@@ -12,14 +12,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::dispatch::run;
+use super::dispatch::{count, run};
 use super::table::{self, Lookup};
 use super::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::limits::SCRIPT_WRITES_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
-use crate::script::{Host, Kill, Script};
+use crate::script::{Declared, Host, Kill, Script};
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -123,7 +123,7 @@ const WRITING: Spec = Spec {
     since: "2.6.0",
     complexity: "Depends on the script",
     arity: -3,
-    flags: RUNNING,
+    flags: RUNNING.union(Flags::MAY_REPLICATE),
     keys: Keys::Counted { count: 2, first: 3, step: 1 },
     ..Spec::DEFAULT
 };
@@ -139,6 +139,17 @@ const RUNNING: Flags = Flags::NOSCRIPT
 
 const MANAGING: Spec =
     Spec { group: Group::Scripting, since: "2.6.0", flags: Flags::NOSCRIPT, ..Spec::DEFAULT };
+
+/// Whether others may notice that a script of this request ran: by what its text declares, else by the command.
+pub fn has_effect(server: &Server, spec: &Spec, args: &[Bytes]) -> bool {
+    let what = args.get(1).map_or(&b""[..], |word| word);
+    let declared = if spec.name.starts_with("evalsha") {
+        server.scripts.find(what).and_then(|script| script.declared)
+    } else {
+        Declared::read(what)
+    };
+    declared.map_or(spec.has_effect(), |declared| !declared.contains(Declared::NO_WRITES))
+}
 
 /// What the first argument is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -242,18 +253,13 @@ impl Commands<'_> {
             return Err(Error::other("ERR This Redis command is not allowed from script"));
         }
         permission::check_in_script(self.server, &self.session, spec, args)?;
-        if spec.is(Flags::WRITE) {
-            self.admit_write()?;
-        }
-        Ok(spec)
-    }
-
-    fn admit_write(&mut self) -> Result<(), Error> {
-        if self.reads_only {
+        if self.reads_only && spec.has_effect() {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
-        self.server.scripts.running.note_write();
-        Ok(())
+        if spec.is(Flags::WRITE) {
+            self.server.scripts.running.note_write();
+        }
+        Ok(spec)
     }
 
     /// An error, which is counted here.
@@ -275,7 +281,7 @@ impl Host for Commands<'_> {
             }
         };
         let outcome = run(self.server, &mut self.session, spec, &mut args, self.now_ms);
-        self.server.stats.command(table::index(spec), 0, outcome.is_err());
+        count(self.server, &self.session, spec, 0, outcome.is_err());
         match outcome {
             Ok((reply, reflects)) => {
                 self.reflects = self.reflects.max(reflects);
@@ -295,8 +301,8 @@ impl Host for Commands<'_> {
                 Err(Error::other("ERR Wrong number of args for redis.acl_check_cmd()"))
             }
             Lookup::Command(spec) => {
-                let user = self.session.account.user();
-                Ok(permission::dry_run(self.server, &user, spec, args, self.session.store).is_none())
+                let account = &self.session.account;
+                Ok(permission::dry_run(self.server, account, spec, args, self.session.store).is_none())
             }
             _ => Err(Error::other("ERR Invalid command passed to redis.acl_check_cmd()")),
         }
@@ -415,11 +421,11 @@ mod tests {
             (r#"EVAL "return redis.pcall('GET', 'ab')" 0"#, "nil"),
             (
                 r#"EVAL "return redis.pcall('GET', 'b')" 0"#,
-                "-ERR The user executing the script can't access at least one of the keys mentioned in the command arguments",
+                "-ERR ACL failure in script: No permissions to access a key",
             ),
             (
                 r#"EVAL "return redis.pcall('SET', 'ab', '1')" 0"#,
-                "-ERR The user executing the script can't run this command or subcommand",
+                "-ERR ACL failure in script: User bo has no permissions to run the 'set' command",
             ),
             (
                 r#"EVAL "return {redis.acl_check_cmd('GET', 'ab'), redis.acl_check_cmd('GET', 'b')}" 0"#,

@@ -36,6 +36,8 @@ pub struct Session {
     pub caching: Caching,
     /// The latest change that the connection has made or seen: what it publishes may tell of it.
     pub seen: Seq,
+    /// CLIENT PAUSE may hold up its requests: whoever dispatches them tries again.
+    pub may_be_held: bool,
     /// What it runs may take long: it runs on a thread that serves nobody else meanwhile.
     pub may_block: bool,
     /// Memory that the reply takes which is being put together: only EXEC has one of several parts.
@@ -74,6 +76,7 @@ impl Session {
             monitoring: false,
             caching: Caching::default(),
             seen: 0,
+            may_be_held: false,
             may_block: true,
             reply_bytes: 0,
             is_script: false,

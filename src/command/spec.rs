@@ -74,6 +74,13 @@ impl Spec {
         if self.arity < 0 { words >= arity } else { words == arity }
     }
 
+    /// Whether others may notice that it ran, by a record or by a message: what `CLIENT PAUSE WRITE` holds up and a script
+    /// that only reads may not call. Of what runs scripts, each request decides
+    /// ([`pause::has_effect`](super::pause::has_effect)).
+    pub fn has_effect(&self) -> bool {
+        self.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
+    }
+
     /// Whether it may write.
     pub fn writes(&self) -> bool {
         self.flags.intersects(Flags::WRITE | Flags::SCRIPT)
@@ -157,6 +164,7 @@ bitflags! {
         const FAST = 1 << 7;
         /// May be sent before AUTH.
         const NO_AUTH = 1 << 8;
+        /// Others may notice that it ran though it writes no record itself: it publishes, or runs a script.
         const MAY_REPLICATE = 1 << 9;
         const MOVABLEKEYS = 1 << 10;
         const ALLOW_BUSY = 1 << 11;
@@ -190,7 +198,7 @@ bitflags! {
 
 impl Flags {
     /// The flags that COMMAND INFO shows, with its names.
-    pub const SHOWN: [(Flags, &'static str); 17] = [
+    pub const SHOWN: [(Flags, &'static str); 16] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -203,7 +211,6 @@ impl Flags {
         (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),

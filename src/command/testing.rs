@@ -4,7 +4,7 @@
 
 use bytes::BytesMut;
 
-use super::{Server, Session, clients::Client, dispatch};
+use super::{Postponed, Server, Session, clients::Client, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Meta, Options, clock};
 use crate::resp::{Parser, Protocol, Reply, Request, RequestLimits, encode};
@@ -52,6 +52,13 @@ impl Harness {
     #[track_caller]
     pub fn send(&mut self, line: &str) -> Option<Reply> {
         dispatch(&self.server, &mut self.session, typed(line)).reply
+    }
+
+    /// Sends a command line; whether CLIENT PAUSE holds it up.
+    #[track_caller]
+    pub fn is_held(&mut self, line: &str) -> bool {
+        let answer = dispatch(&self.server, &mut self.session, typed(line));
+        matches!(answer.postponed, Some(Postponed::Held(_)))
     }
 
     /// Goes on as another client: from now on, commands are from that one.

@@ -79,7 +79,8 @@ static TIPS: Groups<&[&str]> = &[
 static KEY_FLAGS: Groups<&[&[&str]]> = &[
     (&[&["RW", "insert"]], &["append"]),
     (&[&["RO", "access"], &["OW", "update"]], &["copy"]),
-    (&[&["RM", "delete"]], &["del", "delex", "delifeq", "unlink"]),
+    (&[&["RM", "delete"]], &["del", "delifeq", "unlink"]),
+    (&[&["RW", "delete", "variable_flags"]], &["delex"]),
     (
         &[&["RO"]],
         &[

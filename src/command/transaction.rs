@@ -11,9 +11,9 @@
 use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 
-use super::dispatch::run;
+use super::dispatch::{count, run};
 use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Session, Spec, permission, reply, slow, table};
+use super::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, pause, permission, reply, slow};
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Claim, Seq, Watch};
 use crate::error::Error;
@@ -86,6 +86,8 @@ pub struct Queue {
     /// The least that one of the requests that write claims of the last room.
     claim: Option<Claim>,
     selects: bool,
+    /// Others may notice that EXEC ran.
+    has_effect: bool,
     /// A request was refused: EXEC refuses the rest.
     refused: bool,
 }
@@ -98,6 +100,7 @@ impl Queue {
             flags: Flags::empty(),
             claim: None,
             selects: false,
+            has_effect: false,
             refused: false,
         }
     }
@@ -126,6 +129,11 @@ impl Queue {
 
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
+    }
+
+    /// Whether one of the queued commands has an effect on others.
+    pub fn has_effect(&self) -> bool {
+        self.has_effect
     }
 
     /// Whether the store may change before what is queued next.
@@ -171,8 +179,14 @@ pub fn is_control(spec: &Spec) -> bool {
 }
 
 /// Queues a request that the gate has let pass.
-pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Result<Reply, Error> {
+pub fn queue(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: &[Bytes],
+) -> Result<Reply, Error> {
     const WORD_BYTES: usize = 64;
+    let has_effect = pause::has_effect(server, session, spec, args);
     let Some(queue) = &mut session.queue else { return Err(Error::other("ERR no transaction was begun")) };
     let bytes = args.iter().map(|word| word.len() + WORD_BYTES).sum::<usize>();
     if spec.is(Flags::NO_MULTI) {
@@ -189,6 +203,7 @@ pub fn queue(session: &mut Session, spec: &'static Spec, args: &[Bytes]) -> Resu
     if spec.group == Group::Json {
         queue.flags |= Flags::WHOLE_VALUE;
     }
+    queue.has_effect |= has_effect;
     queue.selects |= spec.name == "select";
     // copied, so that a long transaction does not keep every read buffer it came in
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
@@ -267,12 +282,35 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     if queue.refused {
         return Err(Error::other("EXECABORT Transaction discarded because of previous errors."));
     }
-    let may_block = std::mem::replace(&mut call.session.may_block, true);
-    let engine = call.server.engine.clone();
-    let done = engine.alone(|| run_queued(call, queue, &watched));
-    call.session.may_block = may_block;
+    let Call { server, session, spec, now_ms, .. } = call;
+    let blocking = Blocking::new(session);
+    let done = server.engine.alone(|| {
+        let session = &mut *blocking.session;
+        let mut call = Call { server, session, spec, args: Vec::new(), now_ms: *now_ms };
+        run_queued(&mut call, queue, &watched)
+    });
+    drop(blocking);
     let ((reply, read), written) = done.map_err(discarded)?;
     Ok(Plan::Reflecting(reply, read.max(written)))
+}
+
+/// A session that may block until this is dropped, by a panic, too.
+struct Blocking<'a> {
+    session: &'a mut Session,
+    may_block: bool,
+}
+
+impl Blocking<'_> {
+    fn new(session: &mut Session) -> Blocking<'_> {
+        let may_block = std::mem::replace(&mut session.may_block, true);
+        Blocking { session, may_block }
+    }
+}
+
+impl Drop for Blocking<'_> {
+    fn drop(&mut self) {
+        self.session.may_block = self.may_block;
+    }
 }
 
 /// Runs what was queued, with the engine to itself. Gives the reply, and what it reflects.
@@ -288,7 +326,7 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
             .and_then(|()| permission::check_again(call.server, call.session, spec, &args))
             .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
         let took_ns = watch.lap_ns();
-        call.server.stats.command(table::index(spec), took_ns, outcome.is_err());
+        count(call.server, call.session, spec, took_ns, outcome.is_err());
         if call.server.slow.is_notable(took_ns) {
             slow::note(call.server, call.session, spec, &args, took_ns);
         }
@@ -468,6 +506,18 @@ mod tests {
         // what fits goes on, with the next number
         h.expect(&[("MULTI", "OK"), ("INCR n", "QUEUED"), ("COPY a b", "QUEUED"), ("EXEC", "[2, 1]")]);
         assert_eq!(h.server.engine.last_seq(), before.0 + 1);
+    }
+
+    #[test]
+    fn a_panic_within_exec_leaves_the_session_as_it_was() {
+        let mut h = Harness::new();
+        h.session.may_block = false;
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let blocking = super::Blocking::new(&mut h.session);
+            assert!(blocking.session.may_block);
+            panic!("as a command might");
+        }));
+        assert!(panicked.is_err() && !h.session.may_block);
     }
 
     #[test]

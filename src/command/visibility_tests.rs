@@ -216,7 +216,7 @@ fn what_a_user_has_a_right_to_is_shown() {
         ("SCAN 0 COUNT 100", r#"["0", ["app:1", "wo:1"]]"#),
         ("STORE ENTRIES orders", r#"["0", [["app:1", "shown", -1]]]"#),
         (r#"EVAL "return redis.call('keys', '*')" 0"#, r#"["app:1", "wo:1"]"#),
-        ("FLUSHDB", "-NOPERM this user has no permissions to access all keys, as this command needs"),
+        ("FLUSHDB", "-NOPERM No permissions to access all keys, as this command needs"),
     ]);
     let drawn: std::collections::BTreeSet<String> = (0..100).map(|_| shown(&h.run("RANDOMKEY"))).collect();
     assert_eq!(Vec::from_iter(drawn), [r#""app:1""#, r#""wo:1""#]);
@@ -397,7 +397,7 @@ fn what_works_on_whole_stores_needs_all_keys_of_them() {
 #[test]
 fn who_has_some_keys_changes_no_store() {
     let (mut h, mut administrator) = scene();
-    let refused = "-NOPERM this user has no permissions to access all keys, as this command needs";
+    let refused = "-NOPERM No permissions to access all keys, as this command needs";
     let lines = [
         "STORE SET orders retention 1",
         "STORE RENAME orders orders",
@@ -409,7 +409,7 @@ fn who_has_some_keys_changes_no_store() {
         h.expect(&[(line, refused)]);
         h.expect(&[(
             &format!("ACL DRYRUN ada {line}"),
-            &format!("\"This user has no permissions to {ALL}\""),
+            &format!("\"User ada has no permissions to {ALL}\""),
         )]);
     }
     h.swap(&mut administrator);

@@ -124,6 +124,8 @@ pub struct Engine {
     checkpoint: Arc<checkpoint::Control>,
     sweep: Mutex<sweep::Position>,
     sweeping: AtomicBool,
+    /// Until when the sweeper rests, by the steady clock (`CLIENT PAUSE`).
+    sweeps_from_ms: AtomicU64,
     /// What the last change was, at points in time: for retention.
     timeline: Mutex<retention::Timeline>,
     expired: AtomicU64,

@@ -123,6 +123,7 @@ impl Engine {
             checkpoint,
             sweep: Mutex::new(sweep::Position::default()),
             sweeping: AtomicBool::new(true),
+            sweeps_from_ms: AtomicU64::new(0),
             timeline: Mutex::new(timeline),
             expired: AtomicU64::new(0),
             overlay_bytes: AtomicUsize::new(overlay_bytes),

@@ -56,9 +56,20 @@ struct Due {
 }
 
 impl Engine {
-    /// Whether the sweeper runs (`DEBUG SET-ACTIVE-EXPIRE`).
+    /// Whether the sweeper is switched on (`DEBUG SET-ACTIVE-EXPIRE`).
     pub fn is_sweeping(&self) -> bool {
         self.sweeping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sweeper is switched on and does not rest.
+    pub fn may_sweep(&self) -> bool {
+        self.is_sweeping() && self.sweeps_from_ms.load(Ordering::Relaxed) <= clock::steady_ms()
+    }
+
+    /// Lets the sweeper rest until a point in time by the steady clock; 0: it goes on at once. What is due is absent
+    /// nevertheless.
+    pub fn sweep_from(&self, steady_ms: u64) {
+        self.sweeps_from_ms.store(steady_ms, Ordering::Relaxed);
     }
 
     pub fn set_sweeping(&self, on: bool) {
@@ -72,7 +83,7 @@ impl Engine {
             let reading = clock::keep();
             self.watch_limits(&mut warned);
             self.forget_retired();
-            if !self.is_sweeping() {
+            if !self.may_sweep() {
                 continue;
             }
             // a fault here is one of the journal or of LMDB, which their own threads report
@@ -84,7 +95,7 @@ impl Engine {
     /// Removes some of what is due, for who met a limit: the sweeper may be a tenth of a second late. Says whether there
     /// was any.
     pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
-        Ok(self.is_sweeping() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
+        Ok(self.may_sweep() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
     }
 
     /// Removes records that are due, up to `records_max`; says how many.

@@ -97,7 +97,9 @@ impl Gate {
     /// Waits as long as CLIENT PAUSE holds up a command like this.
     async fn pause(&self, like: &[u8]) {
         let Some(spec): Option<&Spec> = table::find(like) else { return };
-        while self.server.clients.holds_up(spec, clock::steady_ms) && !self.server.shutdown.is_raised() {
+        while self.server.clients.holds_up(|| spec.has_effect(), clock::steady_ms)
+            && !self.server.shutdown.is_raised()
+        {
             tokio::time::sleep(PAUSE_STEP).await;
         }
     }

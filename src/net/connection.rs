@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::outbox::{KEPT_BYTES, Outbox, Outlet, Settled, emptied};
@@ -18,7 +18,7 @@ use crate::command::clients::Client;
 use crate::command::dispatch::{Answer, dispatch_found};
 use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
-use crate::command::{Flags, Server, Session, Spec, login};
+use crate::command::{Flags, Postponed, Server, Session, Spec, login};
 use crate::config::Limit;
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
@@ -50,6 +50,7 @@ pub struct Peer {
     pub address: String,
     pub local_address: String,
     pub unix: bool,
+    pub file_descriptor: i32,
 }
 
 /// The sending side of a connection, as it begins.
@@ -76,6 +77,7 @@ pub async fn run<R: AsyncRead + Unpin>(
     };
     // commands run on a thread that serves others, too
     session.may_block = false;
+    session.may_be_held = true;
     let mut connection = Connection {
         session,
         server: server.clone(),
@@ -175,6 +177,14 @@ impl Writer {
         }
     }
 
+    /// What replies leave by, shared; none behind TLS.
+    fn outbox(&self) -> Option<Arc<Outbox>> {
+        match self {
+            Writer::Plain(outbox) => Some(outbox.clone()),
+            Writer::Sealed(_) => None,
+        }
+    }
+
     /// Says good-bye; a plain socket does it by itself when it is dropped.
     async fn shutdown(&mut self) -> io::Result<()> {
         match self {
@@ -219,6 +229,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             }
         };
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
+        self.show_input();
         self.server.stats.received(received);
         Ok(received > 0)
     }
@@ -272,16 +283,26 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             match end {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.session.client.query_buffer.store(self.input.len(), Ordering::Relaxed);
+                    self.show_input();
                     return Ok(true);
                 }
                 Err(error) => {
+                    if matches!(error, ProtocolError::RequestTooLong(_)) {
+                        self.server.stats.overlong_requests.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.server.stats.error(&Error::from(error));
                     encode_sharing(&Reply::Error(error.into()), self.session.protocol, &mut self.output);
                     return Ok(false);
                 }
             }
         }
+    }
+
+    /// Lets others see what was received and has not run.
+    fn show_input(&self) {
+        let client = &self.session.client;
+        client.query_buffer.store(self.input.len(), Ordering::Relaxed);
+        client.query_room.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
     }
 
     /// Takes some of the requests that were received; says whether there may be more. What a stranger may send changes
@@ -323,7 +344,6 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             // a password may have to wait
             && !spec.is(Flags::NO_AUTH)
             && (has_room || !spec.is(Flags::WRITE))
-            && !server.clients.holds_up(spec, clock::steady_ms)
             && (bytes <= ASIDE_BYTES || room_for(request) <= ASIDE_BYTES)
             && self.output.len() < OUTPUT_BYTES
             && self.watch.ran() < TURN
@@ -331,7 +351,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && let Some((found, request)) = self.requests.pop_front()
         {
             let answer = dispatch_found(&server, &mut self.session, &mut self.watch, found, request);
-            if let Some(request) = answer.postponed {
+            if let Some(Postponed::Aside(request) | Postponed::Held(request)) = answer.postponed {
                 // the first that may have to wait
                 return self.requests.push_front((found, request));
             }
@@ -345,7 +365,6 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
         };
         if let Some(spec) = spec {
-            self.wait_for_pause(spec).await?;
             if spec.is(Flags::NO_AUTH) {
                 self.wait_after_guesses(spec, &request).await?;
             }
@@ -356,25 +375,40 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 return Ok(());
             }
         }
-        let answer = match spec {
-            Some(spec) if self.is_long(spec, &request) => {
-                self.wait_for_script(spec).await?;
-                self.run_aside(found, request, self.will(Flags::SCRIPT, spec)).await?
-            }
-            Some(spec) => {
-                let answer = self.run_here(spec, found, request).await?;
-                match answer.postponed {
-                    Some(request) => {
-                        self.wait_for_script(spec).await?;
-                        self.run_aside(found, request, false).await?
-                    }
-                    None => answer,
-                }
-            }
-            None => dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request),
-        };
+        let bytes = request.args.iter().map(Bytes::len).sum();
+        self.session.client.argument_bytes.store(bytes, Ordering::Relaxed);
+        let answer = self.answer(spec, found, request).await?;
+        if let Some(Postponed::Aside(request) | Postponed::Held(request)) = answer.postponed {
+            self.wait_for_end_of_pause().await?;
+            self.requests.push_front((found, request));
+            return Ok(());
+        }
+        self.session.client.argument_bytes.store(0, Ordering::Relaxed);
         self.take_answer(&answer);
         Ok(())
+    }
+
+    /// Runs a request here or aside, as it needs; only a pause can postpone it.
+    async fn answer(
+        &mut self,
+        spec: Option<&'static Spec>,
+        found: Lookup,
+        request: Request,
+    ) -> io::Result<Answer> {
+        match spec {
+            Some(spec) if self.is_long(spec, &request) => {
+                self.wait_for_script(spec).await?;
+                self.run_aside(found, request, self.will(Flags::SCRIPT, spec)).await
+            }
+            Some(spec) => match self.run_here(spec, found, request).await? {
+                Answer { postponed: Some(Postponed::Aside(request)), .. } => {
+                    self.wait_for_script(spec).await?;
+                    self.run_aside(found, request, false).await
+                }
+                answer => Ok(answer),
+            },
+            None => Ok(dispatch_found(&self.server, &mut self.session, &mut self.watch, found, request)),
+        }
     }
 
     /// Adds the reply, and what others have for this client before it and behind it.
@@ -484,13 +518,31 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         poll_fn(|cx| self.server.engine.poll_room(bytes, claim, cx)).await
     }
 
-    /// Waits as long as CLIENT PAUSE holds up a command like this.
-    async fn wait_for_pause(&mut self, spec: &Spec) -> io::Result<()> {
-        while self.server.clients.holds_up(spec, clock::steady_ms) && !self.session.client.kill.is_raised() {
+    /// Waits until CLIENT PAUSE may hold up less than it does now: it has ended, or another one has taken its place. What
+    /// others have for this client is sent meanwhile.
+    async fn wait_for_end_of_pause(&mut self) -> io::Result<()> {
+        let (server, client) = (self.server.clone(), self.session.client.clone());
+        let _held = server.clients.hold(&client);
+        let pause = server.clients.current_pause();
+        let outbox = self.writer.outbox();
+        let mut left = pin!(async {
+            match &outbox {
+                Some(outbox) => outbox.left().await,
+                None => std::future::pending().await,
+            }
+        });
+        while pause.until_ms > clock::steady_ms() && server.clients.current_pause() == pause {
             self.flush().await?;
-            tokio::time::sleep(PAUSE_STEP).await;
-            self.watch = Stopwatch::start();
+            tokio::select! {
+                biased;
+                () = client.kill.raised() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                // as in Redis, what it asked for last does not happen
+                () = &mut left => return Err(io::ErrorKind::ConnectionAborted.into()),
+                () = client.mailbox.filled() => {}
+                () = tokio::time::sleep(PAUSE_STEP) => {}
+            }
         }
+        self.watch = Stopwatch::start();
         Ok(())
     }
 
@@ -674,8 +726,12 @@ async fn within(
 }
 
 fn new_client(server: &Server, peer: Peer) -> Client {
-    let Peer { address, local_address, unix } = peer;
-    Client { unix, ..Client::new(server.clients.next_id(), address, local_address, clock::steady_ms()) }
+    let Peer { address, local_address, unix, file_descriptor } = peer;
+    Client {
+        unix,
+        file_descriptor,
+        ..Client::new(server.clients.next_id(), address, local_address, clock::steady_ms())
+    }
 }
 
 #[cfg(test)]
@@ -696,7 +752,8 @@ mod tests {
         let delivery = Arc::new(Delivery::default());
         let round = Arc::new(Round::new(delivery, server.scripts.turnstile.slot()));
         let (settled, engine) = (round.clone(), server.engine.clone());
-        let peer = Peer { address: String::new(), local_address: String::new(), unix: false };
+        let peer =
+            Peer { address: String::new(), local_address: String::new(), unix: false, file_descriptor: -1 };
         let task = tokio::spawn(async move {
             let settling = tokio::spawn(async move { settled.settle_all(&engine).await });
             run(server, round, reader, Link::Sealed(Box::new(writer)), peer).await;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,8 +231,12 @@ impl Guests {
             Accepted::Unix(stream) => {
                 let path =
                     self.unixsocket.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-                let peer =
-                    Peer { address: format!("{path}:0"), local_address: format!("{path}:0"), unix: true };
+                let peer = Peer {
+                    address: format!("{path}:0"),
+                    local_address: format!("{path}:0"),
+                    unix: true,
+                    file_descriptor: stream.as_raw_fd(),
+                };
                 (stream.into_std().map(Stream::Unix), peer)
             }
         };
@@ -260,7 +265,8 @@ fn greet(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Peer {
         tracing::debug!(%error, "socket options can't be set");
     }
     let local = stream.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    Peer { address: peer.to_string(), local_address: local, unix: false }
+    let file_descriptor = stream.as_raw_fd();
+    Peer { address: peer.to_string(), local_address: local, unix: false, file_descriptor }
 }
 
 fn refuse(server: &Server, write: impl FnOnce(&[u8]) -> io::Result<usize>) {

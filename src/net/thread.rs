@@ -209,7 +209,8 @@ mod tests {
 
     fn arrival() -> Arrival {
         let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
-        let peer = Peer { address: String::new(), local_address: String::new(), unix: true };
+        let peer =
+            Peer { address: String::new(), local_address: String::new(), unix: true, file_descriptor: -1 };
         Arrival { stream: Stream::Unix(ours), peer }
     }
 

@@ -262,12 +262,24 @@ pub fn as_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A word of a command; None: it is neither a string nor a number.
+/// A word of a command; None: it is neither a string nor a number. Numbers are written as Redis does since 8.0: the
+/// shortest digits that read back as the same number. Earlier versions wrote 17 digits, so that 3.3 was not "3.3".
 pub fn as_word(value: &Value) -> Option<Bytes> {
-    const DIGITS: usize = 17;
     match value {
         Value::String(text) => Some(Bytes::copy_from_slice(&text.as_bytes())),
-        _ => as_number(value).map(|number| Bytes::from(format_g(number, DIGITS))),
+        _ => as_number(value).map(|number| Bytes::from(word_of(number))),
+    }
+}
+
+fn word_of(number: f64) -> String {
+    if number == 0.0 {
+        // without the sign of -0
+        "0".to_owned()
+    } else if number.is_nan() {
+        // with its sign
+        format_g(number, 1)
+    } else {
+        format_double(number)
     }
 }
 
@@ -288,6 +300,33 @@ mod tests {
     fn result(code: &str, protocol: Protocol) -> Reply {
         let lua = Lua::new();
         to_reply(&lua.load(code).eval().unwrap(), protocol, &Running::default()).unwrap()
+    }
+
+    /// As Redis 8.6.3 writes them.
+    #[test]
+    fn numbers_become_words() {
+        for (number, word) in [
+            (3.3, "3.3"),
+            (-3.5, "-3.5"),
+            (10.0, "10"),
+            (0.0, "0"),
+            (-0.0, "0"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (12345.67890123, "1.234567890123e+4"),
+            (1e-7, "1e-7"),
+            (1e15, "1000000000000000"),
+            (4611686018427387904.0, "4611686018427387904"),
+            (9223372036854775808.0, "9223372036854776000"),
+            (1e19, "1e+19"),
+            (1e100, "1e+100"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN.copysign(1.0), "nan"),
+            (f64::NAN.copysign(-1.0), "-nan"),
+        ] {
+            assert_eq!(as_word(&Value::Number(number)).unwrap(), word);
+        }
     }
 
     #[test]

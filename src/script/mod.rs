@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 
 pub use cache::CacheStatus;
 pub use running::{Kill, Running};
-pub use source::Script;
+pub use source::{Declared, Script};
 use turnstile::Turnstile;
 
 use crate::error::Error;

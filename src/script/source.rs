@@ -30,6 +30,13 @@ const FLAGS: [(&str, Declared); 5] = [
     ("allow-cross-slot-keys", Declared::ALLOW_CROSS_SLOT_KEYS),
 ];
 
+impl Declared {
+    /// What the first line of a text says; none if it is no such line, or a wrong one.
+    pub fn read(text: &[u8]) -> Option<Declared> {
+        first_line(text).ok().flatten()
+    }
+}
+
 /// A script as it was sent.
 #[derive(Debug, Clone)]
 pub struct Script {

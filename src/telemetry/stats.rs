@@ -31,6 +31,8 @@ pub struct Stats {
     pub reads: AtomicU64,
     pub writes: AtomicU64,
     pub errors: AtomicU64,
+    /// Connections that were ended because a request was longer than `client-query-buffer-limit`.
+    pub overlong_requests: AtomicU64,
     /// What was allocated when the server started.
     pub startup_bytes: u64,
     pub http_requests: AtomicU64,
@@ -115,6 +117,7 @@ impl Stats {
             reads: AtomicU64::default(),
             writes: AtomicU64::default(),
             errors: AtomicU64::default(),
+            overlong_requests: AtomicU64::default(),
             startup_bytes: process::allocated_bytes(),
             http_requests: AtomicU64::default(),
             http_errors: AtomicU64::default(),
@@ -283,6 +286,7 @@ impl Stats {
             &self.reads,
             &self.writes,
             &self.errors,
+            &self.overlong_requests,
             &self.http_requests,
             &self.http_errors,
             &self.memory_peak,
