@@ -80,9 +80,10 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "client|kill",
-        syntax: "<ip:port | [ID client-id] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [USER username] [ADDR ip:port] \
-                 [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE seconds]>",
-        summary: "Closes connections",
+        syntax: "<ip:port | [ID client-id [client-id ...]] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] \
+                 [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE seconds] [IDLE seconds] \
+                 [FLAGS flags] [NAME name] [LIB-NAME name] [LIB-VER version] [DB store] [IP ip]>",
+        summary: "Closes the connections to which all filters apply; NOT- before the name of one turns it round",
         since: "2.4.0",
         complexity: "O(N), where N is the number of connections",
         arity: -3,
@@ -92,8 +93,10 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "client|list",
-        syntax: "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB> | ID client-id [client-id ...]]",
-        summary: "Lists the connections, one line each",
+        syntax: "[ID client-id [client-id ...]] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [USER username] \
+                 [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE seconds] [IDLE seconds] [FLAGS flags] \
+                 [NAME name] [LIB-NAME name] [LIB-VER version] [DB store] [IP ip]",
+        summary: "Lists the connections to which all filters apply, one line each; NOT- before the name of one turns it round",
         since: "2.4.0",
         complexity: "O(N), where N is the number of connections",
         arity: -2,

@@ -20,24 +20,14 @@ use crate::record::number;
 use crate::resp::Reply;
 
 pub fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let clients = &call.server.clients;
-    let chosen = match call.rest(2) {
-        [] => clients.all(),
-        [_, word] if call.is(2, "type") => {
-            let wanted = Type::parse(word)?;
-            clients.all().into_iter().filter(|client| Type::of(client) == wanted).collect()
-        }
-        [_, ids @ ..] if call.is(2, "id") && !ids.is_empty() => {
-            let ids: Vec<i64> = ids
-                .iter()
-                .map(|id| number::parse_i64(id).ok_or(Error::other("ERR Invalid client ID")))
-                .collect::<Result<_, _>>()?;
-            // each once: a line is much longer than the number that asks for it
-            let ids: IndexSet<i64> = ids.into_iter().collect();
-            ids.into_iter().filter_map(|id| clients.get(u64::try_from(id).ok()?)).collect()
-        }
-        _ => return Err(Error::Syntax),
+    let filter = Filter::parse(call, Form::List)?;
+    let steady_ms = clock::steady_ms();
+    let mut chosen = match filter.ids() {
+        // in their order, each once: a line is much longer than the number that asks for it
+        Some(ids) => ids.iter().filter_map(|id| call.server.clients.get(u64::try_from(*id).ok()?)).collect(),
+        None => call.server.clients.all(),
     };
+    chosen.retain(|client| filter.admits(client, call.server, steady_ms));
     reply(describe(call, chosen.iter().map(|client| &**client)))
 }
 
@@ -52,11 +42,14 @@ pub fn kill(call: &mut Call<'_>) -> Result<Plan, Error> {
         _ => None,
     };
     let is_old_form = address.is_some();
-    let filter = if is_old_form { Filter { address, ..Filter::default() } } else { Filter::parse(call)? };
+    let filter = match address {
+        Some(address) => Filter::of(Test::Address(address)),
+        None => Filter::parse(call, Form::Kill)?,
+    };
 
     let mut killed = 0;
     for client in call.server.clients.all() {
-        if !filter.admits(&client, clock::steady_ms()) {
+        if !filter.admits(&client, call.server, clock::steady_ms()) {
             continue;
         }
         killed += 1;
@@ -87,7 +80,7 @@ impl Type {
     fn parse(word: &[u8]) -> Result<Type, Error> {
         match word.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Type::Normal),
-            b"master" => Ok(Type::Master),
+            b"master" | b"primary" => Ok(Type::Master),
             b"replica" | b"slave" => Ok(Type::Replica),
             b"pubsub" => Ok(Type::PubSub),
             _ => {
@@ -103,66 +96,206 @@ impl Type {
     }
 }
 
-/// Which connections CLIENT KILL means: those to which everything that is set applies.
-#[derive(Default)]
+/// What is asked of a connection.
+enum Test {
+    /// It is one of these.
+    Ids(IndexSet<i64>),
+    Kind(Type),
+    Address(Bytes),
+    LocalAddress(Bytes),
+    /// That of its peer, without the port.
+    Ip(Bytes),
+    User(String),
+    /// It has all these letters in `flags`.
+    Letters(Bytes),
+    Name(Bytes),
+    LibraryName(Bytes),
+    LibraryVersion(Bytes),
+    /// What its store is called.
+    Store(String),
+    /// Seconds since it connected, at least.
+    Age(u64),
+    /// Seconds since its last request, at least.
+    Idle(u64),
+}
+
+/// Letters that Redis and Valkey show in `flags`.
+const LETTERS: &[u8] = b"OSMPxbtRBdcuAUreTIiEN";
+
+impl Test {
+    /// What an option and its value ask for; none if there is no such option.
+    fn parse(call: &Call<'_>, option: &[u8], value: &Bytes) -> Result<Option<Test>, Error> {
+        Ok(Some(match option {
+            b"type" => Test::Kind(Type::parse(value)?),
+            b"addr" => Test::Address(value.clone()),
+            b"laddr" => Test::LocalAddress(value.clone()),
+            b"ip" => Test::Ip(value.clone()),
+            b"user" => match call.server.acl.get(value) {
+                Some(account) => Test::User(account.name().to_owned()),
+                None => {
+                    let user = String::from_utf8_lossy(value);
+                    return Err(Error::other(format!("ERR No such user '{user}'")));
+                }
+            },
+            b"flags" if value.iter().all(|letter| LETTERS.contains(letter)) => Test::Letters(value.clone()),
+            b"flags" => {
+                let letters = String::from_utf8_lossy(value);
+                let why = format!("ERR Unknown flags found in the provided filter: {letters}");
+                return Err(Error::other(why));
+            }
+            b"name" => Test::Name(value.clone()),
+            b"lib-name" => Test::LibraryName(value.clone()),
+            b"lib-ver" => Test::LibraryVersion(value.clone()),
+            b"db" => Test::Store(call.server.label_of_named_store(value)),
+            b"maxage" => Test::Age(seconds("maxage", value)?),
+            b"idle" => Test::Idle(seconds("idle", value)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn applies(&self, client: &Client, server: &Server, steady_ms: u64) -> bool {
+        let seconds_since = |ms: u64| steady_ms.saturating_sub(ms) / 1000;
+        // nobody asks for those that have no name
+        let is = |name: &str, wanted: &[u8]| !name.is_empty() && name.as_bytes() == wanted;
+        match self {
+            Test::Ids(ids) => i64::try_from(client.id).is_ok_and(|id| ids.contains(&id)),
+            Test::Kind(kind) => *kind == Type::of(client),
+            Test::Address(address) => client.address == *address,
+            Test::LocalAddress(address) => client.local_address == *address,
+            Test::Ip(ip) => !client.unix && ip_of(&client.address).as_bytes() == *ip,
+            Test::User(user) => client.is_of(user),
+            Test::Letters(wanted) => {
+                let tracking = &server.push.tracking;
+                let shown = tracking.with_options(client, |options| letters(client, server, options));
+                wanted.iter().all(|letter| shown.as_bytes().contains(letter))
+            }
+            Test::Name(name) => is(&client.name.lock(), name),
+            Test::LibraryName(name) => is(&client.library_name.lock(), name),
+            Test::LibraryVersion(version) => is(&client.library_version.lock(), version),
+            Test::Store(label) => server.store_label(client.store()) == *label,
+            Test::Age(age_s) => seconds_since(client.created_ms) >= *age_s,
+            Test::Idle(idle_s) => seconds_since(client.active_ms.load(Ordering::Relaxed)) >= *idle_s,
+        }
+    }
+}
+
+/// A positive number of seconds.
+fn seconds(option: &str, value: &[u8]) -> Result<u64, Error> {
+    match number::parse_i64(value) {
+        None => Err(Error::other(format!("ERR {option} is not an integer or out of range"))),
+        Some(..=0) => Err(Error::other(format!("ERR {option} should be greater than 0"))),
+        Some(seconds @ 1..) => Ok(seconds as u64),
+    }
+}
+
+/// `127.0.0.1` of `127.0.0.1:6379`, `::1` of `[::1]:6379`.
+fn ip_of(address: &str) -> &str {
+    let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
+    ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip)
+}
+
+/// Who is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    List,
+    Kill,
+}
+
+/// Which connections are meant: those of which every test says what it is expected to. These options are Valkey's; Redis
+/// has some of them, and nothing that begins with `NOT-`.
 struct Filter {
-    id: Option<u64>,
-    kind: Option<Type>,
-    address: Option<Bytes>,
-    local_address: Option<Bytes>,
-    user: Option<String>,
-    age_s_min: u64,
+    /// Each with whether it is to apply. The last of an option counts, as in Redis.
+    tests: Vec<(Test, bool)>,
     spared: Option<u64>,
 }
 
 impl Filter {
-    fn parse(call: &Call<'_>) -> Result<Filter, Error> {
+    fn of(test: Test) -> Filter {
+        Filter { tests: vec![(test, true)], spared: None }
+    }
+
+    fn parse(call: &Call<'_>, form: Form) -> Result<Filter, Error> {
         let me = call.session.client.id;
-        let mut filter = Filter { spared: Some(me), ..Filter::default() };
-        for pair in call.rest(2).chunks(2) {
-            let [option, value] = pair else { return Err(Error::Syntax) };
-            match option.to_ascii_lowercase().as_slice() {
-                b"id" => {
-                    let id = number::parse_i64(value).filter(|id| *id > 0);
-                    let id = id.ok_or(Error::other("ERR client-id should be greater than 0"))?;
-                    filter.id = Some(id as u64);
-                }
-                b"maxage" => {
-                    let age_s = number::parse_i64(value)
-                        .ok_or(Error::other("ERR maxage is not an integer or out of range"))?;
-                    if age_s <= 0 {
-                        return Err(Error::other("ERR maxage should be greater than 0"));
-                    }
-                    filter.age_s_min = age_s as u64;
-                }
-                b"type" => filter.kind = Some(Type::parse(value)?),
-                b"addr" => filter.address = Some(value.clone()),
-                b"laddr" => filter.local_address = Some(value.clone()),
-                b"user" => match call.server.acl.get(value) {
-                    Some(account) => filter.user = Some(account.name().to_owned()),
-                    None => {
-                        let user = String::from_utf8_lossy(value);
-                        return Err(Error::other(format!("ERR No such user '{user}'")));
-                    }
-                },
+        let mut filter = Filter { tests: Vec::new(), spared: (form == Form::Kill).then_some(me) };
+        let mut words = call.rest(2);
+        while let [option, rest @ ..] = words {
+            let option = option.to_ascii_lowercase();
+            let (name, is_wanted) = match option.strip_prefix(b"not-") {
+                Some(name) => (name, false),
+                None => (&option[..], true),
+            };
+            if name == b"id" {
+                words = filter.take_ids(rest, is_wanted, form)?;
+                continue;
+            }
+            let [value, rest @ ..] = rest else { return Err(Error::Syntax) };
+            match &option[..] {
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.spared = Some(me),
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.spared = None,
-                _ => return Err(Error::Syntax),
+                _ => filter.add(Test::parse(call, name, value)?.ok_or(Error::Syntax)?, is_wanted),
             }
+            words = rest;
         }
         Ok(filter)
     }
 
-    fn admits(&self, client: &Client, steady_ms: u64) -> bool {
-        self.id.is_none_or(|id| id == client.id)
-            && self.kind.is_none_or(|kind| kind == Type::of(client))
-            && self.address.as_ref().is_none_or(|address| client.address == *address)
-            && self.local_address.as_ref().is_none_or(|address| client.local_address == *address)
-            && self.user.as_ref().is_none_or(|user| client.is_of(user))
-            && steady_ms.saturating_sub(client.created_ms) / 1000 >= self.age_s_min
-            && self.spared != Some(client.id)
+    /// Takes the numbers up to the next option, and gives what is left.
+    fn take_ids<'w>(
+        &mut self,
+        words: &'w [Bytes],
+        is_wanted: bool,
+        form: Form,
+    ) -> Result<&'w [Bytes], Error> {
+        let is_option = |word: &Bytes| {
+            let lower = word.to_ascii_lowercase();
+            let name = lower.strip_prefix(b"not-").unwrap_or(&lower);
+            OPTIONS.iter().any(|option| option.as_bytes() == name)
+        };
+        let count = words.iter().position(is_option).unwrap_or(words.len());
+        let (ids, rest) = words.split_at(count);
+        if ids.is_empty() {
+            return Err(Error::Syntax);
+        }
+        let parsed = ids.iter().map(|id| match (number::parse_i64(id), form) {
+            (Some(id), Form::List) => Ok(id),
+            (Some(id @ 1..), Form::Kill) => Ok(id),
+            (None, Form::List) => Err(Error::other("ERR Invalid client ID")),
+            (_, Form::Kill) => Err(Error::other("ERR client-id should be greater than 0")),
+        });
+        let ids = parsed.collect::<Result<IndexSet<_>, _>>()?;
+        self.add(Test::Ids(ids), is_wanted);
+        Ok(rest)
+    }
+
+    fn add(&mut self, test: Test, is_wanted: bool) {
+        let kind = std::mem::discriminant(&test);
+        self.tests
+            .retain(|(other, of_other)| std::mem::discriminant(other) != kind || *of_other != is_wanted);
+        self.tests.push((test, is_wanted));
+    }
+
+    /// The connections that it names by their ids, if it does.
+    fn ids(&self) -> Option<&IndexSet<i64>> {
+        self.tests.iter().find_map(|test| match test {
+            (Test::Ids(ids), true) => Some(ids),
+            _ => None,
+        })
+    }
+
+    fn admits(&self, client: &Client, server: &Server, steady_ms: u64) -> bool {
+        self.spared != Some(client.id)
+            && self
+                .tests
+                .iter()
+                .all(|(test, is_wanted)| test.applies(client, server, steady_ms) == *is_wanted)
     }
 }
+
+/// The options there are; all but `skipme` also with `not-` in front.
+const OPTIONS: [&str; 14] = [
+    "id", "type", "addr", "laddr", "ip", "user", "flags", "name", "lib-name", "lib-ver", "db", "maxage",
+    "idle", "skipme",
+];
 
 fn describe<'a>(call: &Call<'_>, clients: impl Iterator<Item = &'a Client>) -> Reply {
     let (mut lines, steady_ms) = (String::new(), clock::steady_ms());
@@ -394,6 +527,80 @@ mod tests {
         harness.expect(&[("CLIENT KILL TYPE normal SKIPME no", "1")]);
         assert!(harness.session.closing, "oneself, after the reply");
         assert!(!harness.session.client.kill.is_raised());
+    }
+
+    /// Valkey's filters, as its 9.1.2 answers them.
+    #[test]
+    fn lists_can_be_narrowed_by_what_a_connection_is_like() {
+        let mut harness = Harness::new();
+        let mut other = session(&harness.server);
+        let _third = session(&harness.server);
+        harness.expect(&[("STORE CREATE orders", "OK"), ("ACL SETUSER bob on nopass ~* +@all", "OK")]);
+        harness.swap(&mut other);
+        harness.expect(&[
+            ("CLIENT SETNAME two", "OK"),
+            ("CLIENT SETINFO lib-name jedis", "OK"),
+            ("CLIENT SETINFO lib-ver 5", "OK"),
+            ("AUTH bob x", "OK"),
+            ("SELECT orders", "OK"),
+            ("MULTI", "OK"),
+        ]);
+        harness.swap(&mut other);
+        for (filter, expected) in [
+            ("ADDR 127.0.0.1:2", &[2][..]),
+            ("NOT-ADDR 127.0.0.1:2", &[1, 3]),
+            ("LADDR 127.0.0.1:6379", &[1, 2, 3]),
+            ("NOT-LADDR 127.0.0.1:6379", &[]),
+            ("IP 127.0.0.1", &[1, 2, 3]),
+            ("IP 127.0.0", &[]),
+            ("NOT-IP 127.0.0.1", &[]),
+            ("USER bob", &[2]),
+            ("NOT-USER bob", &[1, 3]),
+            ("NAME two", &[2]),
+            ("NAME none", &[]),
+            ("NOT-NAME two", &[1, 3]),
+            ("LIB-NAME jedis", &[2]),
+            ("NOT-LIB-NAME jedis", &[1, 3]),
+            ("LIB-VER 5", &[2]),
+            ("NOT-LIB-VER 5", &[1, 3]),
+            ("DB 0", &[1, 3]),
+            ("DB orders", &[2]),
+            ("DB 16", &[2]),
+            ("NOT-DB 16", &[1, 3]),
+            ("FLAGS x", &[2]),
+            ("FLAGS N", &[1, 3]),
+            ("FLAGS xN", &[]),
+            ("NOT-FLAGS x", &[1, 3]),
+            ("TYPE normal", &[1, 2, 3]),
+            ("NOT-TYPE normal", &[]),
+            ("TYPE primary", &[]),
+            ("IDLE 100000", &[]),
+            ("NOT-IDLE 100000", &[1, 2, 3]),
+            ("MAXAGE 100000", &[]),
+            ("SKIPME yes", &[2, 3]),
+            ("SKIPME no", &[1, 2, 3]),
+            ("NOT-ID 2 3", &[1]),
+            ("ID 3 2 USER bob", &[2]),
+            ("ID 1 2 3 NOT-ID 2 SKIPME yes", &[3]),
+            ("USER default USER bob", &[2]),
+            ("NAME two NOT-USER bob", &[]),
+        ] {
+            assert_eq!(ids(&mut harness, &format!("CLIENT LIST {filter}")), expected, "{filter}");
+        }
+        harness.expect(&[
+            ("CLIENT LIST FLAGS Q", "-ERR Unknown flags found in the provided filter: Q"),
+            ("CLIENT LIST IDLE 0", "-ERR idle should be greater than 0"),
+            ("CLIENT LIST IDLE x", "-ERR idle is not an integer or out of range"),
+            ("CLIENT LIST USER nobody", "-ERR No such user 'nobody'"),
+            ("CLIENT LIST NAME", "-ERR syntax error"),
+            ("CLIENT LIST NOT-SKIPME yes", "-ERR syntax error"),
+            ("CLIENT LIST NOT-ID", "-ERR syntax error"),
+            ("CLIENT KILL NOT-USER default NAME one", "0"),
+            ("CLIENT KILL ID 2 3 NOT-NAME two", "1"),
+            ("CLIENT KILL FLAGS x", "1"),
+        ]);
+        assert_eq!(ids(&mut harness, "CLIENT LIST"), [1]);
+        assert_eq!(ip_of("[::1]:6379"), "::1");
     }
 
     #[test]

@@ -147,6 +147,21 @@ it by hand. *Same* means replies, errors and effects as documented for Redis, bu
 * A text that is no JSON is refused with `NOTJSON`, which says where.
 * A store can be selected by number or by name; a store that doesn't exist can't be selected.
 * A reply leaves when everything that it reflects is durable (`appendfsync always`).
+
+## The reported version
+
+`INFO` and `HELLO` report Redis 8.8.0, unless the setting `reported-version` says otherwise. What Redis brought up to 8.6
+for strings, keys, connections, users, scripts and publishing was compared with Redis 8.6.3; what 8.8 adds to these is taken
+from its release notes. Of that, the following is missing or different:
+
+* `HOTKEYS` (8.6) is absent.
+* `slowlog-entry-max-argc` and `slowlog-entry-max-string-len` (8.8) can be asked for, but are always 32 and 128.
+* `JSON.SET` refuses the option `FPHA` (8.8): numbers keep the digits they were set with.
+* `notify-keyspace-events` takes the letter `c` (8.2) and the letters `S`, `T`, `I` and `V` (8.8), but there are no such
+  messages: a key never changes its type, and there are no hashes with fields.
+
+Of what only Valkey has, there are `DELIFEQ`, `SCRIPT SHOW`, the filters of `CLIENT LIST` and `CLIENT KILL` but `CAPA`, and
+`server` as another name of `redis` in scripts.
 ";
 
 /// Declared here, and unknown to Redis.

@@ -108,7 +108,12 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
                     txn.notify(key, Event::DEL);
                 }
             }
-            _ => txn.notify(key, Event::RESTORE),
+            _ => {
+                txn.notify(key, Event::RESTORE);
+                if is_there {
+                    txn.notify(key, Event::OVERWRITTEN);
+                }
+            }
         }
         Ok(Reply::OK)
     })

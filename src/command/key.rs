@@ -160,7 +160,7 @@ fn rename(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (from, to) = (call.key(1), call.key(2));
     write(move |txn| match relocate(txn, &from, &to, true, RENAMED)? {
         Copied::NoSource => Err(Error::NoSuchKey),
-        Copied::Yes | Copied::Taken => Ok(Reply::OK),
+        Copied::Yes { .. } | Copied::Taken => Ok(Reply::OK),
     })
 }
 
@@ -194,7 +194,7 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
         let outcome = copy_record(txn, &from, &to, replace)?;
         lookups.count_one(outcome != Copied::NoSource);
         match outcome {
-            Copied::Yes => txn.notify(&to, Event::COPY_TO),
+            Copied::Yes { overwritten } => notify_arrival(txn, &to, Event::COPY_TO, overwritten),
             Copied::NoSource => txn.notify(&from, Event::KEY_MISS),
             Copied::Taken => {}
         }
@@ -216,7 +216,10 @@ fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
 /// How the copying of a record went.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Copied {
-    Yes,
+    Yes {
+        /// There was something at the target.
+        overwritten: bool,
+    },
     NoSource,
     /// Something lies at the target and is not to be replaced.
     Taken,
@@ -224,7 +227,7 @@ enum Copied {
 
 impl Copied {
     fn as_reply(self) -> Reply {
-        Reply::Integer(i64::from(self == Copied::Yes))
+        Reply::Integer(i64::from(matches!(self, Copied::Yes { .. })))
     }
 }
 
@@ -242,7 +245,15 @@ fn copy_record(txn: &mut WriteTxn<'_>, from: &Key, to: &Key, replace: bool) -> R
         // as in Redis, which removes what is there first
         txn.notify(to, Event::NEW);
     }
-    Ok(Copied::Yes)
+    Ok(Copied::Yes { overwritten: is_taken })
+}
+
+/// Says that a record came to a key, and perhaps took the place of another.
+fn notify_arrival(txn: &mut WriteTxn<'_>, key: &Key, event: Event, overwritten: bool) {
+    txn.notify(key, event);
+    if overwritten {
+        txn.notify(key, Event::OVERWRITTEN);
+    }
 }
 
 const RENAMED: [Event; 2] = [Event::RENAME_FROM, Event::RENAME_TO];
@@ -265,10 +276,10 @@ fn relocate(
     events: [Event; 2],
 ) -> Result<Copied, Error> {
     let outcome = copy_record(txn, from, to, replace && from != to)?;
-    if outcome == Copied::Yes {
+    if let Copied::Yes { overwritten } = outcome {
         txn.remove(from)?;
         txn.notify(from, events[0]);
-        txn.notify(to, events[1]);
+        notify_arrival(txn, to, events[1], overwritten);
     }
     Ok(outcome)
 }

@@ -113,6 +113,16 @@ pub static COMMANDS: &[Spec] = &[
                 plan: load,
                 ..MANAGING
             },
+            Spec {
+                name: "script|show",
+                syntax: "sha1",
+                summary: "Returns the text of a script that is kept (Valkey)",
+                since: "8.0.0",
+                arity: 3,
+                flags: MANAGING.flags.union(Flags::STALE),
+                plan: show,
+                ..MANAGING
+            },
         ],
         ..Spec::DEFAULT
     },
@@ -324,6 +334,12 @@ fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::text(script.sha.clone()))
 }
 
+fn show(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let script = call.server.scripts.find(call.arg(2));
+    let script = script.ok_or(Error::other("NOSCRIPT No matching script."))?;
+    reply(Reply::Bulk(script.text.clone()))
+}
+
 fn exists(call: &mut Call<'_>) -> Result<Plan, Error> {
     let has = |sha: &Bytes| Reply::Integer(i64::from(call.server.scripts.has(sha)));
     reply(Reply::Array(call.rest(2).iter().map(has).collect()))
@@ -411,6 +427,32 @@ mod tests {
         h.expect(&[(r#"EVAL "return redis.call('SET', 'a', '[1]')" 0"#, "OK")]);
         let answer = h.bytes(r#"EVAL "return redis.call('SET', 'a', 'text')" 0"#);
         assert!(answer.starts_with("-NOTJSON "), "{answer}");
+    }
+
+    /// As Valkey 9.1.2 answers.
+    #[test]
+    fn scripts_that_are_kept_can_be_shown() {
+        Harness::new().expect(&[
+            ("SCRIPT LOAD \"return 7\"", "\"59b6ab2fbe0ee4b25733de0f62e6cda4899ef8e9\""),
+            ("SCRIPT SHOW 59b6ab2fbe0ee4b25733de0f62e6cda4899ef8e9", "\"return 7\""),
+            ("SCRIPT SHOW 59B6AB2FBE0EE4B25733DE0F62E6CDA4899EF8E9", "\"return 7\""),
+            ("SCRIPT SHOW ffffffffffffffffffffffffffffffffffffffff", "-NOSCRIPT No matching script."),
+            ("SCRIPT SHOW 12", "-NOSCRIPT No matching script."),
+            ("SCRIPT SHOW", "-ERR wrong number of arguments for 'script|show' command"),
+        ]);
+    }
+
+    /// Valkey's name for the table `redis`.
+    #[test]
+    fn the_table_of_commands_has_two_names() {
+        Harness::new().expect(&[
+            (r#"EVAL "return server == redis and server.call('PING')" 0"#, "PONG"),
+            (r#"EVAL "return server.error_reply('MY error')" 0"#, "-MY error"),
+            (
+                r#"EVAL "return select(2, pcall(function() server.call = 1 end))" 0"#,
+                "\"user_script:1: Attempt to modify a readonly table\"",
+            ),
+        ]);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         let holds = condition.holds(txn, key)?;
         if holds {
-            txn.put(key, value, expiry)?;
+            txn.overwrite(key, value, expiry)?;
             notify_put(txn, key, Event::SET, expiry);
         }
         Ok(match (get, holds) {
@@ -179,7 +179,7 @@ fn set_expiring(call: &mut Call<'_>, timing: Timing) -> Result<Plan, Error> {
     let expiry = Expiry::At(timing.deadline_at(call, 2)?);
     let value = call.value(3)?;
     write_key(move |txn, key| {
-        txn.put(key, value, expiry)?;
+        txn.overwrite(key, value, expiry)?;
         notify_put(txn, key, Event::SET, expiry);
         Ok(Reply::OK)
     })
@@ -199,7 +199,7 @@ fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
         if old.is_none() {
             txn.notify(key, Event::KEY_MISS);
         }
-        txn.put(key, value, Expiry::Never)?;
+        txn.overwrite(key, value, Expiry::Never)?;
         txn.notify(key, Event::SET);
         Ok(Reply::bulk_or_null(old.map(|record| record.value)))
     })
@@ -260,7 +260,7 @@ fn put_all(
             }
         }
         for (key, value) in pairs {
-            txn.put(&key, value, expiry)?;
+            txn.overwrite(&key, value, expiry)?;
             notify_put(txn, &key, Event::SET, expiry);
         }
         Ok(reply(true))

@@ -41,6 +41,8 @@ const CONSTANTS: &[(&str, &str)] = &[
     // checkpoints need no schedule
     ("save", ""),
     ("slave-read-only", "yes"),
+    ("slowlog-entry-max-argc", "32"),
+    ("slowlog-entry-max-string-len", "128"),
     ("stop-writes-on-bgsave-error", "yes"),
     ("supervised", "no"),
 ];

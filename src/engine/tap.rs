@@ -49,6 +49,14 @@ bitflags! {
         const MODULE = 1 << 11;
         const NEW = 1 << 12;
         const KEY_MISS = 1 << 13;
+        const OVERWRITTEN = 1 << 14;
+        /// A key got another type: that never happens, since there is only one.
+        const TYPE_CHANGED = 1 << 15;
+        /// Not kinds: ways to publish fields of hashes, which there are none of (`S`, `T`, `I`, `V`).
+        const SUBKEYSPACE = 1 << 16;
+        const SUBKEYEVENT = 1 << 17;
+        const SUBKEYSPACE_ITEM = 1 << 18;
+        const SUBKEYSPACE_EVENT = 1 << 19;
         /// What changed in stores that are followed, with old and new values; without a letter.
         const VALUES = 1 << 30;
         /// Which records changed, whatever changed them; without a letter.
@@ -57,7 +65,7 @@ bitflags! {
 }
 
 impl Classes {
-    /// `A`: everything but misses and new keys, which are many.
+    /// `A`: everything but misses, new and overwritten keys, which are many.
     const ALL: Classes = Classes::GENERIC
         .union(Classes::STRING)
         .union(Classes::LIST)
@@ -70,7 +78,7 @@ impl Classes {
         .union(Classes::MODULE);
 
     /// In the order of Redis's canonical form.
-    const LETTERS: [(char, Classes); 14] = [
+    const LETTERS: [(char, Classes); 20] = [
         ('g', Classes::GENERIC),
         ('$', Classes::STRING),
         ('l', Classes::LIST),
@@ -82,9 +90,15 @@ impl Classes {
         ('t', Classes::STREAM),
         ('d', Classes::MODULE),
         ('n', Classes::NEW),
+        ('o', Classes::OVERWRITTEN),
+        ('c', Classes::TYPE_CHANGED),
         ('K', Classes::KEYSPACE),
         ('E', Classes::KEYEVENT),
         ('m', Classes::KEY_MISS),
+        ('S', Classes::SUBKEYSPACE),
+        ('T', Classes::SUBKEYEVENT),
+        ('I', Classes::SUBKEYSPACE_ITEM),
+        ('V', Classes::SUBKEYSPACE_EVENT),
     ];
 }
 
@@ -138,6 +152,7 @@ impl Event {
     pub const MOVE_FROM: Event = Event::generic("move_from");
     pub const MOVE_TO: Event = Event::generic("move_to");
     pub const NEW: Event = Event { class: Classes::NEW, name: "new" };
+    pub const OVERWRITTEN: Event = Event { class: Classes::OVERWRITTEN, name: "overwritten" };
     pub const PERSIST: Event = Event::generic("persist");
     pub const RENAME_FROM: Event = Event::generic("rename_from");
     pub const RENAME_TO: Event = Event::generic("rename_to");

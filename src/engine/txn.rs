@@ -665,6 +665,19 @@ impl<'t> WriteTxn<'t> {
         Ok(())
     }
 
+    /// As [`put`](WriteTxn::put), for a command that gives a key a new value whatever was there; says so if there was a
+    /// record.
+    pub fn overwrite(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
+        let is_told = self.changes.news.wanted().contains(Event::OVERWRITTEN.class)
+            && !matches!(expiry, Expiry::At(deadline) if deadline <= self.now_ms)
+            && self.peek(key)?.is_some();
+        self.put(key, value, expiry)?;
+        if is_told {
+            self.notify(key, Event::OVERWRITTEN);
+        }
+        Ok(())
+    }
+
     /// Puts a record as it is, but for its expiry. That may take a few bytes, and no limit refuses it: it is how stores
     /// get room again.
     pub fn set_expiry(&mut self, key: &Key, record: &Record, expiry: Expiry) -> Result<(), Error> {

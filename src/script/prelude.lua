@@ -415,6 +415,8 @@ for name, value in next, globals do
     real[name] = value
 end
 getmetatable("").__metatable = seal({ __index = real.string })
+-- Valkey's name for it
+real.server = real.redis
 real._G = seal(real, public)
 
 setmetatable(real, {
