@@ -2,6 +2,7 @@
 //!
 //! Each value is given as the text from its first byte on; what follows it is not looked at.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -75,15 +76,21 @@ fn arrays_equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
 }
 
 fn objects_equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
-    let members: HashMap<_, _> =
-        Entries::of(b, 0).map(|entry| (scan::unescaped(&b[entry.key]), entry.value)).collect();
-    let mut count = 0;
-    let all_equal = Entries::of(a, 0).all(|entry| {
-        count += 1;
-        let other = members.get(&scan::unescaped(&a[entry.key]));
-        other.is_some_and(|other| equal(&a[entry.value..], &b[*other..], numbers))
-    });
-    all_equal && count == members.len()
+    let (in_a, in_b) = (members(a), members(b));
+    in_a.len() == in_b.len()
+        && in_a
+            .iter()
+            .all(|(key, value)| in_b.get(key).is_some_and(|other| equal(&a[*value..], &b[*other..], numbers)))
+}
+
+/// Where the values of an object are. Of a key that is there more than once the first value counts: that is the one that a
+/// path finds.
+fn members(object: &[u8]) -> HashMap<Cow<'_, str>, usize> {
+    let mut members = HashMap::new();
+    for entry in Entries::of(object, 0) {
+        members.entry(scan::unescaped(&object[entry.key])).or_insert(entry.value);
+    }
+    members
 }
 
 #[cfg(test)]
@@ -108,6 +115,17 @@ mod tests {
         assert!(by_value("null", "null"));
         assert!(by_value("[],1", "[ ]"));
         assert!(!equal(b"[1]", b"[1.0]", Numbers::ByKind));
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_first_value_counts() {
+        for object in [r#"{"a":1,"a":2}"#, r#"{"a":1,"a":1}"#, r#"[{"a":[],"b":0,"\u0061":{}}]"#] {
+            assert!(by_value(object, object), "{object}");
+        }
+        assert!(by_value(r#"{"a":1,"a":2}"#, r#"{"a":1}"#));
+        assert!(by_value(r#"{"a":1,"b":3,"a":2}"#, r#"{"b":3,"b":4,"a":1}"#));
+        assert!(!by_value(r#"{"a":1,"a":2}"#, r#"{"a":2}"#));
+        assert!(!by_value(r#"{"a":1,"a":1}"#, r#"{"a":1,"b":1}"#));
     }
 
     #[test]

@@ -419,7 +419,7 @@ impl Engine {
             let (mut batch, mut usages) = (self.tables.batch()?, Usages::default());
             for (generation, key) in some {
                 if let Some(weight) = self.tables.remove_record(&mut batch, *generation, key)? {
-                    usages.of(&self.tables, &batch, *generation)?.subtract(weight);
+                    usages.of(&self.tables, &mut batch, *generation)?.subtract(weight);
                 }
             }
             if !usages.is_empty() {
@@ -497,7 +497,6 @@ impl Engine {
 
     /// One commit: some records with their usage and, with the last of them, everything else.
     fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
-        self.verify_paths(commit)?;
         let mut batch = self.tables.batch()?;
         let mut usages = Usages::default();
         for Pressed { generation, key, entry, record } in commit {
@@ -510,7 +509,7 @@ impl Engine {
                     (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
                 }
             };
-            let usage = usages.of(&self.tables, &batch, *generation)?;
+            let usage = usages.of(&self.tables, &mut batch, *generation)?;
             replaced.into_iter().for_each(|weight| usage.subtract(weight));
             added.into_iter().for_each(|weight| usage.add(weight));
         }
@@ -529,14 +528,6 @@ impl Engine {
             self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
         }
         self.tables.commit(batch)
-    }
-
-    /// Looks at the pages that a commit is about to change, since LMDB trusts them: damage would spread, or end the process.
-    fn verify_paths(&self, commit: &[Pressed<'_>]) -> Result<(), Fault> {
-        let snapshot = self.tables.snapshot()?;
-        commit.iter().try_for_each(|Pressed { generation, key, entry, .. }| {
-            self.tables.verify_path(&snapshot, *generation, key, entry.live.is_none())
-        })
     }
 
     /// Counts written records by what they take now, and has them at hand for when the overlay that hides them goes: the
@@ -651,7 +642,7 @@ impl Usages {
     fn of(
         &mut self,
         tables: &Tables,
-        batch: &WriteBatch<'_>,
+        batch: &mut WriteBatch<'_>,
         generation: Generation,
     ) -> Result<&mut Usage, Fault> {
         use std::collections::hash_map::Entry as Slot;

@@ -98,13 +98,18 @@ impl SegmentHeader {
             return Err(HeaderFault::Invalid);
         }
         match u32_at(bytes, 8) {
-            version @ VERSION_MIN..=VERSION => Ok(SegmentHeader {
-                version,
-                id: u64_at(bytes, 16),
-                previous: u64_at(bytes, 24),
-                first: u64_at(bytes, 32),
-                durable_through: u64_at(bytes, 40),
-            }),
+            version @ VERSION_MIN..=VERSION => {
+                let header = SegmentHeader {
+                    version,
+                    id: u64_at(bytes, 16),
+                    previous: u64_at(bytes, 24),
+                    first: u64_at(bytes, 32),
+                    durable_through: u64_at(bytes, 40),
+                };
+                is_possible(header.first, header.durable_through)
+                    .then_some(header)
+                    .ok_or(HeaderFault::Invalid)
+            }
             other => Err(HeaderFault::Newer(other)),
         }
     }
@@ -166,7 +171,10 @@ impl<'a> Frame<'a> {
         if header[..4] != FRAME_MAGIC || u64_at(header, 40) != checksum {
             return None;
         }
-        let entries = u32_at(header, 4);
+        let (entries, first, durable_through) = (u32_at(header, 4), u64_at(header, 8), u64_at(header, 16));
+        if !is_possible(first, durable_through) {
+            return None;
+        }
         let payload = usize::try_from(u64_at(header, 24))
             .ok()
             .and_then(|bytes| rest[FRAME_HEADER_BYTES..].get(..bytes))
@@ -174,7 +182,7 @@ impl<'a> Frame<'a> {
             .filter(|payload| holds_exactly(payload, entries));
         Some(Frame {
             offset: offset as u64,
-            header: FrameHeader { entries, first: u64_at(header, 8), durable_through: u64_at(header, 16) },
+            header: FrameHeader { entries, first, durable_through },
             payload,
         })
     }
@@ -194,6 +202,11 @@ pub fn frames(segment: &[u8], salt: u64) -> impl Iterator<Item = Frame<'_>> {
             at += 1;
         }
     })
+}
+
+/// What stands before an entry was written before it was, so it cannot say that the entry is durable.
+fn is_possible(first: Seq, durable_through: Seq) -> bool {
+    durable_through < first
 }
 
 /// Reads entries until the payload ends or a length points past its end.
@@ -256,6 +269,26 @@ mod tests {
             .flat_map(|frame| frame.entries().collect::<Vec<_>>())
             .map(|(seq, entry)| (seq, entry.to_vec()))
             .collect()
+    }
+
+    #[test]
+    fn what_claims_that_its_own_entries_are_durable_is_not_believed() {
+        for (durable_through, is_believed) in
+            [(0, true), (6, true), (7, false), (8, false), (u64::MAX, false)]
+        {
+            let header = SegmentHeader { version: VERSION, id: 1, previous: 0, first: 7, durable_through };
+            let mut segment = vec![0; FRAMES_AT as usize];
+            segment[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode(SALT));
+            assert_eq!(SegmentHeader::decode(&segment, SALT).is_ok(), is_believed, "{durable_through}");
+            for entries in [0, 1] {
+                let mut frame = vec![0; FRAME_HEADER_BYTES];
+                frame.extend_from_slice(&[0; 4][..4 * entries]);
+                let header = FrameHeader { entries: entries as u32, first: 7, durable_through };
+                header.seal(&mut frame, SALT, FRAMES_AT);
+                let segment = [&segment[..], &frame].concat();
+                assert_eq!(frames(&segment, SALT).next().is_some(), is_believed, "{durable_through}");
+            }
+        }
     }
 
     #[test]

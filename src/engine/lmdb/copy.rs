@@ -7,8 +7,6 @@
 use std::collections::HashSet;
 use std::ops::Bound;
 
-use heed::PutFlags;
-
 use super::env::{FORMAT_ROW, Snapshot, Table};
 use super::seals::Sealed;
 use super::{JOURNAL, Tables, split_deadline_key, split_record_key};
@@ -68,7 +66,7 @@ impl Tables {
             if !is_wanted(key) {
                 continue;
             }
-            to.put_with_flags(&mut batch, PutFlags::APPEND, key, value)?;
+            batch.append(to, key, value)?;
             bytes += key.len() + value.len();
             if bytes >= BYTES_PER_COMMIT {
                 self.commit(batch)?;

@@ -2,7 +2,8 @@
 
 use std::ops::Bound;
 
-use super::env::{Snapshot, WriteBatch};
+use super::batch::WriteBatch;
+use super::env::Snapshot;
 use super::{TableKey, Tables, record_key};
 use crate::engine::Fault;
 use crate::record::Damage;
@@ -83,7 +84,7 @@ impl Tables {
     ) -> Result<(), Fault> {
         let key = dictionary_key(generation, dictionary.id);
         self.note_dictionaries(batch)?;
-        Ok(self.dictionaries.put(batch, &key, &dictionary.row(&key))?)
+        batch.put(&self.dictionaries, &key, &dictionary.row(&key))
     }
 
     pub(super) fn remove_dictionaries(
@@ -92,8 +93,10 @@ impl Tables {
         generation: Generation,
     ) -> Result<(), Fault> {
         let (start, end) = (dictionary_key(generation, 0), dictionary_key(generation + 1, 0));
-        self.dictionaries.delete_range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?;
-        Ok(())
+        let rows = batch.rows_before(&self.dictionaries, Bound::Included(&start[..]), Some(&end))?;
+        let keys = rows.map(|row| row.map(|(key, _)| TableKey::from_slice(key)));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        keys.iter().try_for_each(|key| batch.delete(&self.dictionaries, key))
     }
 }
 
@@ -108,10 +111,10 @@ impl Tables {
         change: impl FnOnce(&mut [u8]),
     ) {
         let key = dictionary_key(generation, id);
-        let row = self.dictionaries.get(batch, &key).ok().flatten();
+        let row = batch.get(&self.dictionaries, &key).ok().flatten();
         let mut row = row.map(<[u8]>::to_vec).unwrap_or_default();
         change(&mut row);
-        assert!(self.dictionaries.put(batch, &key, &row).is_ok());
+        assert!(batch.put(&self.dictionaries, &key, &row).is_ok());
     }
 }
 

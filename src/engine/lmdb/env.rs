@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use heed::types::Bytes as Raw;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, WithoutTls};
 
 use super::pages;
 use super::reader::Reader;
@@ -21,6 +21,10 @@ const FORMAT_MIN: u32 = 1;
 pub(super) const FORMAT_WITH_DICTIONARIES: u32 = 2;
 /// The row of `meta` that says which one it is.
 pub(super) const FORMAT_ROW: &[u8] = b"format";
+
+/// The names of all tables. A file of an older format may lack one, which is made then.
+pub(super) const TABLES: [&str; 7] =
+    ["records", "deadlines", "stores", "usage", "retired", "dictionaries", "meta"];
 
 /// LMDB's name for the file that everything is in.
 pub const DATA_FILE: &str = "data.mdb";
@@ -57,11 +61,14 @@ pub enum OpenError {
 
 /// A read transaction: one consistent state of all tables. Cheap; don't hold it while waiting, it keeps old pages alive.
 pub type Snapshot<'e> = RoTxn<'e, WithoutTls>;
-/// The write transaction of a checkpoint. Dropped without a commit, it changes nothing.
-pub type WriteBatch<'e> = RwTxn<'e>;
+/// A table as LMDB knows it.
+pub(super) type RawTable = Database<'static, Raw, Raw>;
 
-/// A table of raw bytes.
-pub(super) type Table = Database<'static, Raw, Raw>;
+/// A table of raw bytes. Its rows are changed by [a batch](super::WriteBatch), and read by [`Reader`].
+pub(super) struct Table {
+    pub name: &'static str,
+    pub rows: RawTable,
+}
 
 impl Tables {
     /// Makes the environment's directory where there is none: under another name first, so that a power cut leaves all of
@@ -99,15 +106,16 @@ impl Tables {
         let wtxn = env.write_txn()?;
         let mut is_sealed = false;
         let opened = env.create_databases_and_commit(wtxn, |opener, wtxn| -> heed::Result<_> {
+            let mut table = |name| opener.create_database::<Raw, Raw>(wtxn, name);
             let tables = (
-                opener.create_database::<Raw, Raw>(wtxn, Some("records"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("deadlines"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("stores"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("usage"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("retired"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("dictionaries"))?,
-                opener.create_database::<Raw, Raw>(wtxn, Some("meta"))?,
-                opener.create_database::<Raw, Raw>(wtxn, None)?,
+                table(Some("records"))?,
+                table(Some("deadlines"))?,
+                table(Some("stores"))?,
+                table(Some("usage"))?,
+                table(Some("retired"))?,
+                table(Some("dictionaries"))?,
+                table(Some("meta"))?,
+                table(None)?,
             );
             let meta = &tables.6;
             let format = match meta.get(wtxn, FORMAT_ROW)? {
@@ -134,13 +142,13 @@ impl Tables {
                     reader: reader.map_err(|fault| OpenError::Damaged(fault.to_string()))?,
                     sealed: is_sealed.into(),
                     env,
-                    records,
-                    deadlines,
-                    stores,
-                    usage,
-                    retired,
-                    dictionaries,
-                    meta,
+                    records: Table { name: "records", rows: records },
+                    deadlines: Table { name: "deadlines", rows: deadlines },
+                    stores: Table { name: "stores", rows: stores },
+                    usage: Table { name: "usage", rows: usage },
+                    retired: Table { name: "retired", rows: retired },
+                    dictionaries: Table { name: "dictionaries", rows: dictionaries },
+                    meta: Table { name: "meta", rows: meta },
                     #[cfg(test)]
                     watch: Default::default(),
                 })
@@ -200,6 +208,7 @@ fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, Ope
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods, reason = "LMDB writes numbers in the byte order of the machine")]
 mod tests {
     use super::*;
 
@@ -213,5 +222,24 @@ mod tests {
         assert!(!unfinished.exists());
         let tables = Tables::open(&lmdb, None).unwrap();
         assert_eq!(tables.checkpoint(&tables.snapshot().unwrap()).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_table_whose_name_has_changed_is_not_made_anew() {
+        for name in TABLES {
+            let dir = tempfile::tempdir().unwrap();
+            drop(Tables::open(dir.path(), None).unwrap());
+            let path = dir.path().join(DATA_FILE);
+            let mut file = fs::read(&path).unwrap();
+            // behind the node's header, which ends with the length of the name
+            let node = [&(name.len() as u16).to_ne_bytes()[..], name.as_bytes()].concat();
+            let places: Vec<_> = (0..file.len()).filter(|at| file[*at..].starts_with(&node)).collect();
+            assert!(!places.is_empty(), "{name}");
+            places.iter().for_each(|at| file[at + node.len() - 1] ^= 0x20);
+            fs::write(&path, file).unwrap();
+            let opened = Tables::open(dir.path(), None).map(drop);
+            assert!(matches!(opened, Err(OpenError::Damaged(_))), "{name}: {opened:?}");
+            assert!(!pages::verify(&path).unwrap().is_empty(), "{name}");
+        }
     }
 }

@@ -13,7 +13,10 @@
 //! Numbers are big-endian. Only the checkpoint writes here, one transaction at a time; readers never wait for it.
 #![allow(unsafe_code)]
 
+mod batch;
 mod copy;
+#[cfg(test)]
+mod damage_tests;
 mod dictionaries;
 mod env;
 pub mod pages;
@@ -21,9 +24,11 @@ mod reader;
 mod seals;
 mod space;
 mod tables;
+mod vet;
 
+pub use batch::WriteBatch;
 pub use dictionaries::Known;
-pub use env::{DATA_FILE, OpenError, Snapshot, WriteBatch};
+pub use env::{DATA_FILE, OpenError, Snapshot};
 pub use heed::Error as LmdbError;
 pub use space::FileSpace;
 #[cfg(test)]

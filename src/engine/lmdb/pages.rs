@@ -27,6 +27,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::env::TABLES;
+
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +52,8 @@ const PAGE_BYTES_MIN: usize = 512;
 const PAGE_BYTES_MAX: usize = 32 * 1024;
 /// Pages that LMDB's cursors can be deep in a tree.
 pub(super) const DEPTH_MAX: u16 = 32;
+/// The table that says which format the others have.
+const FORMAT_TABLE: &str = "meta";
 /// Problems that are described; one bad page makes many.
 const DESCRIBED_MAX: usize = 20;
 
@@ -183,6 +187,11 @@ impl Walk {
         self.list_of_free_pages(meta);
         let trees = self.list_of_tables(meta);
         for (name, tree) in trees.into_iter().filter(|(_, tree)| tree.root != NO_PAGE) {
+            if name == FORMAT_TABLE {
+                // LMDB itself reads the format there, before anything else can
+                self.tree(&format!("table '{name}'"), &tree, Rows::Records);
+                continue;
+            }
             let mut page = vec![0; self.page_bytes];
             let read = self.read(tree.root, &mut page).and_then(|()| nodes(&page, tree.depth == 1).map(drop));
             read.unwrap_or_else(|damage| self.problem(format!("root of '{name}': {damage}")));
@@ -191,7 +200,16 @@ impl Walk {
 
     fn list_of_tables(&mut self, meta: &Meta) -> Vec<(String, Tree)> {
         let rows = self.tree("the list of tables", &meta.tables, Rows::Tables);
-        rows.iter().map(|(name, tree)| (name.escape_ascii().to_string(), Tree::decode(tree))).collect()
+        let tables: Vec<_> =
+            rows.iter().map(|(name, tree)| (name.escape_ascii().to_string(), Tree::decode(tree))).collect();
+        // a table whose name has changed would be missed, and made anew; a file without any of these is somebody else's
+        let is_known = |name: &str| TABLES.contains(&name);
+        let unknown: Vec<_> =
+            tables.iter().filter(|(name, _)| !is_known(name)).map(|(name, _)| name).collect();
+        if unknown.len() < tables.len() {
+            unknown.into_iter().for_each(|name| self.problem(format!("an unknown table '{name}'")));
+        }
+        tables
     }
 
     /// Walks a tree and compares it with what is noted of it; gives those of its rows that matter here.
@@ -451,7 +469,19 @@ fn nodes(page: &[u8], is_leaf: bool) -> Result<Vec<Node<'_>>, Damage> {
         return Err(format!("nodes up to {lower} and from {upper} on"));
     }
     let offsets = (HEADER_BYTES..lower).step_by(2).map(|at| usize::from(u16_at(page, at)));
-    offsets.map(|at| node(page, at, upper, is_leaf)).collect()
+    let nodes = offsets.clone().map(|at| node(page, at, upper, is_leaf)).collect::<Result<Vec<_>, _>>()?;
+    let mut places: Vec<_> = offsets.zip(nodes.iter().map(Node::bytes)).collect();
+    places.sort_unstable();
+    // LMDB closes every gap
+    let end = places.iter().try_fold(upper, |end, (at, bytes)| (*at == end).then_some(end + bytes));
+    if end == Some(page.len()) { Ok(nodes) } else { Err("nodes that overlap, or leave a gap".into()) }
+}
+
+impl Node<'_> {
+    /// Bytes that it takes, with what evens them out.
+    fn bytes(&self) -> usize {
+        (NODE_HEADER_BYTES + self.key.len() + self.data.len()).next_multiple_of(2)
+    }
 }
 
 fn node(page: &[u8], at: usize, upper: usize, is_leaf: bool) -> Result<Node<'_>, Damage> {

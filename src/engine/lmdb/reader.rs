@@ -2,8 +2,8 @@
 //! there, or end the process.
 //!
 //! Every look-up and every scan of a snapshot goes through here; LMDB itself reads only within a write transaction, whose
-//! pages lie elsewhere, and a checkpoint has the paths it is about to change [looked at](Reader::verify_path) first. What is
-//! believed of the map is LMDB's list of tables, which a start has looked at.
+//! pages lie elsewhere or were [looked at](super::vet) first. What is believed of the map is LMDB's list of tables, which a
+//! start has looked at.
 //!
 //! # What is verified
 //!
@@ -12,7 +12,7 @@
 //! | each page on the way | it is in the file, has its own number, the kind that its depth asks for, and its nodes fill exactly the bytes that are not free: so none is missing, added, longer or shorter |
 //! | its keys | the first and the last lie between the keys that led here; those around the place where the search ended are in order |
 //! | a key that is not found | the records on both sides of its place have sound checksums, which cover their keys; at the edge of a page, the next page's key is on the other side of the key that was looked for |
-//! | a scan | each key is behind the one before |
+//! | a scan | each key is behind the one before, and the one that ends it is before the next |
 //! | a long value | its pages are in the file, have their number, and room for it |
 //!
 //! A search that one damaged key misleads ends beside that key, since it compares right with all others: so looking at both
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use heed::{Env, WithoutTls};
 use smallvec::SmallVec;
 
-use super::env::{Snapshot, Table};
+use super::env::{RawTable, Snapshot};
 use super::pages::{
     BIG_DATA, BRANCH, DEPTH_MAX, HEADER_BYTES, LEAF, NO_PAGE, NODE_HEADER_BYTES, OVERFLOW, TREE_BYTES, Tree,
     u16_at, u32_at, u64_at,
@@ -46,18 +46,18 @@ pub type IsSound = fn(&[u8], &[u8]) -> bool;
 type Row<'t> = (&'t [u8], &'t [u8]);
 
 /// Levels of a tree that need no memory of their own: enough for terabytes.
-type Frames<'t> = SmallVec<[Frame<'t>; 8]>;
+pub(super) type Frames<'t> = SmallVec<[Frame<'t>; 8]>;
 
 /// The map, and the file behind it.
 pub struct Reader {
     /// Where the map begins.
     base: *const u8,
-    page_bytes: usize,
+    pub(super) page_bytes: usize,
     file: File,
     /// Pages that the file has at least: beyond its end, the map must not be touched.
     file_pages: AtomicU64,
     /// LMDB's list of tables.
-    list: Table,
+    list: RawTable,
 }
 
 // SAFETY: `base` points to memory that is mapped as long as the environment is open, which the owner of this sees to, that
@@ -68,31 +68,31 @@ unsafe impl Sync for Reader {}
 
 /// A page whose header and nodes were verified.
 #[derive(Clone, Copy)]
-struct Page<'t> {
-    bytes: &'t [u8],
-    number: u64,
-    nodes: usize,
-    is_leaf: bool,
+pub(super) struct Page<'t> {
+    pub bytes: &'t [u8],
+    pub number: u64,
+    pub nodes: usize,
+    pub is_leaf: bool,
 }
 
 /// A page on the way to a key.
 #[derive(Clone, Copy)]
-struct Frame<'t> {
-    page: Page<'t>,
+pub(super) struct Frame<'t> {
+    pub page: Page<'t>,
     /// Of a branch, the child that the way leads to; of a leaf, the first key that is not below the one looked for.
-    at: usize,
+    pub at: usize,
     /// Where the page's keys may lie: from the first on, and below the second.
     begin: Option<&'t [u8]>,
     end: Option<&'t [u8]>,
 }
 
 /// The way from a tree's root to where a key is, or would be.
-struct Way<'t> {
-    frames: Frames<'t>,
-    is_found: bool,
+pub(super) struct Way<'t> {
+    pub frames: Frames<'t>,
+    pub is_found: bool,
 }
 
-fn damaged(page: u64, what: impl std::fmt::Display) -> Fault {
+pub(super) fn damaged(page: u64, what: impl std::fmt::Display) -> Fault {
     Fault::Damaged(format!(
         "page {page} of the LMDB file {what}; look at all of it with `larder check`, restore a backup"
     ))
@@ -100,7 +100,7 @@ fn damaged(page: u64, what: impl std::fmt::Display) -> Fault {
 
 impl Reader {
     /// For an environment whose list of tables was [looked at](super::pages::verify_entrance) and is `list`.
-    pub fn new(env: &Env<WithoutTls>, list: Table, snapshot: &Snapshot<'_>) -> Result<Reader, Fault> {
+    pub fn new(env: &Env<WithoutTls>, list: RawTable, snapshot: &Snapshot<'_>) -> Result<Reader, Fault> {
         let page_bytes = env.unnamed_database_stat().page_size as usize;
         let damaged = || Fault::Damaged("LMDB's list of tables is not what a start has seen".into());
         // the list is one page, which says where it is in the file: so the file's begin is known, too
@@ -154,32 +154,6 @@ impl Reader {
         Ok(None)
     }
 
-    /// Looks at the pages that a change of this key would touch, for LMDB, which trusts them. A removal can touch their
-    /// neighbours.
-    pub fn verify_path(
-        &self,
-        snapshot: &Snapshot<'_>,
-        table: &str,
-        key: &[u8],
-        is_removal: bool,
-    ) -> Result<(), Fault> {
-        let Some(way) = self.way(snapshot, table, key)? else { return Ok(()) };
-        if let Some(frame) = way.frames.last().filter(|_| way.is_found) {
-            self.value(snapshot, frame.page, frame.at)?;
-        }
-        if is_removal {
-            for pair in way.frames.windows(2) {
-                let [above, below] = pair else { continue };
-                let beside =
-                    [above.at.checked_sub(1), Some(above.at + 1).filter(|at| *at < above.page.nodes)];
-                for at in beside.into_iter().flatten() {
-                    self.page(snapshot, above.page.child(at), below.page.is_leaf)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Rows from a bound on and below `end`, in the order of their keys.
     pub fn rows<'t>(
         &'t self,
@@ -214,7 +188,12 @@ impl Reader {
     }
 
     /// None if the table is empty.
-    fn way<'t>(&self, snapshot: &'t Snapshot<'_>, table: &str, key: &[u8]) -> Result<Option<Way<'t>>, Fault> {
+    pub(super) fn way<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        table: &str,
+        key: &[u8],
+    ) -> Result<Option<Way<'t>>, Fault> {
         let row = self.list.get(snapshot, table.as_bytes())?;
         let tree = row.filter(|row| row.len() == TREE_BYTES).map(Tree::decode);
         let tree = tree.ok_or_else(|| Fault::Damaged(format!("LMDB's list of tables lacks '{table}'")))?;
@@ -244,7 +223,7 @@ impl Reader {
     }
 
     /// A page as the way to it says it has to be.
-    fn frame<'t>(
+    pub(super) fn frame<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
         number: u64,
@@ -264,7 +243,12 @@ impl Reader {
         Ok(Frame { page, at: 0, begin, end })
     }
 
-    fn page<'t>(&self, snapshot: &'t Snapshot<'_>, number: u64, is_leaf: bool) -> Result<Page<'t>, Fault> {
+    pub(super) fn page<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        number: u64,
+        is_leaf: bool,
+    ) -> Result<Page<'t>, Fault> {
         Page::verified(self.bytes(snapshot, number, self.page_bytes)?, number, is_leaf)
             .map_err(|what| damaged(number, what))
     }
@@ -313,7 +297,12 @@ impl Reader {
     }
 
     /// The value of a node of a leaf.
-    fn value<'t>(&self, snapshot: &'t Snapshot<'_>, page: Page<'t>, at: usize) -> Result<&'t [u8], Fault> {
+    pub(super) fn value<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        page: Page<'t>,
+        at: usize,
+    ) -> Result<&'t [u8], Fault> {
         let (data, bytes) = (page.data(at), page.value_bytes(at));
         if !page.is_long(at) {
             return Ok(data);
@@ -329,7 +318,12 @@ impl Reader {
     }
 
     /// Bytes of the map from the beginning of a page on, which may be on several.
-    fn bytes<'t>(&self, _snapshot: &'t Snapshot<'_>, number: u64, bytes: usize) -> Result<&'t [u8], Fault> {
+    pub(super) fn bytes<'t>(
+        &self,
+        _snapshot: &'t Snapshot<'_>,
+        number: u64,
+        bytes: usize,
+    ) -> Result<&'t [u8], Fault> {
         let last = number.checked_add((bytes.max(1) - 1) as u64 / self.page_bytes as u64);
         if number < 2 || !last.is_some_and(|last| self.is_in_file(last)) {
             return Err(damaged(
@@ -396,33 +390,33 @@ impl<'t> Page<'t> {
         if used == bytes.len() - upper { Ok(page) } else { Err("has bytes that no node accounts for") }
     }
 
-    fn node(&self, at: usize) -> usize {
+    pub(super) fn node(&self, at: usize) -> usize {
         usize::from(u16_at(self.bytes, HEADER_BYTES + 2 * at))
     }
 
-    fn key(&self, at: usize) -> &'t [u8] {
+    pub(super) fn key(&self, at: usize) -> &'t [u8] {
         let node = self.node(at);
         let start = node + NODE_HEADER_BYTES;
         &self.bytes[start..start + usize::from(u16_at(self.bytes, node + 6))]
     }
 
     /// Of a branch.
-    fn child(&self, at: usize) -> u64 {
+    pub(super) fn child(&self, at: usize) -> u64 {
         let node = self.node(at);
         u64::from(u16_at(self.bytes, node + 4)) << 32 | u64::from(u32_at(self.bytes, node))
     }
 
     /// Of a leaf: bytes of a value, wherever it lies.
-    fn value_bytes(&self, at: usize) -> usize {
+    pub(super) fn value_bytes(&self, at: usize) -> usize {
         u32_at(self.bytes, self.node(at)) as usize
     }
 
-    fn is_long(&self, at: usize) -> bool {
+    pub(super) fn is_long(&self, at: usize) -> bool {
         u16_at(self.bytes, self.node(at) + 4) == BIG_DATA
     }
 
     /// Of a leaf: the value, or the number of the page that it begins on.
-    fn data(&self, at: usize) -> &'t [u8] {
+    pub(super) fn data(&self, at: usize) -> &'t [u8] {
         let node = self.node(at);
         let start = node + NODE_HEADER_BYTES + usize::from(u16_at(self.bytes, node + 6));
         let bytes = if self.is_long(at) { size_of::<u64>() } else { self.value_bytes(at) };
@@ -456,7 +450,7 @@ impl<'t> Page<'t> {
 
 impl<'t> Frame<'t> {
     /// The child that the way leads to, and where its keys may lie.
-    fn child(&self) -> (u64, Option<&'t [u8]>, Option<&'t [u8]>) {
+    pub(super) fn child(&self) -> (u64, Option<&'t [u8]>, Option<&'t [u8]>) {
         let begin = if self.at > 0 { Some(self.page.key(self.at)) } else { self.begin };
         let behind = Some(self.at + 1).filter(|at| *at < self.page.nodes);
         (self.page.child(self.at), begin, behind.map_or(self.end, |at| Some(self.page.key(at))))
@@ -484,6 +478,10 @@ impl<'t> Rows<'t> {
                     return Err(damaged(page.number, "has keys that are not in order"));
                 }
                 if self.end.as_ref().is_some_and(|end| key >= &end[..]) {
+                    // a damaged key would end the scan ahead of time
+                    if leaf.at < page.nodes && page.key(leaf.at) <= key {
+                        return Err(damaged(page.number, "has keys that are not in order"));
+                    }
                     self.frames.clear();
                     return Ok(None);
                 }

@@ -5,12 +5,13 @@
 //! says whether the others do. An environment of an older format is converted when an engine opens it, in one commit, and
 //! stays as it is until there is space for that. Records and dictionaries have checksums of their own.
 
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
-use heed::RoTxn;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table, WriteBatch};
+use super::batch::WriteBatch;
+use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table};
 use super::reader::IsSound;
 use super::tables::Tables;
 use crate::engine::Fault;
@@ -100,11 +101,11 @@ impl Tables {
     /// A value as a write transaction has it.
     pub(super) fn sealed_value_in<'t>(
         &self,
-        txn: &'t RoTxn<'_>,
+        batch: &'t mut WriteBatch<'_>,
         table: Sealed,
         key: &[u8],
     ) -> Result<Option<&'t [u8]>, Fault> {
-        let row = self.sealed_table(table).get(txn, key)?;
+        let row = batch.get(self.sealed_table(table), key)?;
         row.map(|row| self.unseal(table, key, row)).transpose()
     }
 
@@ -116,15 +117,15 @@ impl Tables {
         value: &[u8],
     ) -> Result<(), Fault> {
         if !self.is_sealed() {
-            return Ok(self.sealed_table(table).put(batch, key, value)?);
+            return batch.put(self.sealed_table(table), key, value);
         }
-        Ok(self.sealed_table(table).put(batch, key, &[value, &table.seal(key, value)].concat())?)
+        batch.put(self.sealed_table(table), key, &[value, &table.seal(key, value)].concat())
     }
 
     /// In an environment of format 1 there may be no dictionaries.
     pub(super) fn note_dictionaries(&self, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
         if !self.is_sealed() {
-            self.meta.put(batch, FORMAT_ROW, &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
+            batch.put(&self.meta, FORMAT_ROW, &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
         }
         Ok(())
     }
@@ -137,15 +138,15 @@ impl Tables {
         let mut batch = self.batch()?;
         for table in Sealed::ALL {
             let mut rows = Vec::new();
-            for row in self.sealed_table(table).iter(&batch)? {
+            for row in batch.rows_before(self.sealed_table(table), Bound::Unbounded, None)? {
                 let (key, value) = row?;
                 rows.push((key.to_vec(), [value, &table.seal(key, value)].concat()));
             }
             for (key, row) in rows.iter().filter(|(key, _)| table != Sealed::Meta || key != FORMAT_ROW) {
-                self.sealed_table(table).put(&mut batch, key, row)?;
+                batch.put(self.sealed_table(table), key, row)?;
             }
         }
-        self.meta.put(&mut batch, FORMAT_ROW, &FORMAT.to_be_bytes())?;
+        batch.put(&self.meta, FORMAT_ROW, &FORMAT.to_be_bytes())?;
         self.commit(batch)?;
         self.sealed.store(true, Ordering::Relaxed);
         Ok(())
@@ -169,7 +170,7 @@ mod tests {
     fn rows(tables: &Tables) -> Vec<Row> {
         let snapshot = tables.snapshot().unwrap();
         let of = |table: Sealed| {
-            let rows = tables.sealed_table(table).iter(&snapshot).unwrap().map(Result::unwrap);
+            let rows = tables.sealed_table(table).rows.iter(&snapshot).unwrap().map(Result::unwrap);
             rows.map(|(key, row)| (table, key.to_vec(), row.to_vec())).collect::<Vec<_>>()
         };
         Sealed::ALL.into_iter().flat_map(of).filter(|(_, key, _)| key != FORMAT_ROW).collect()
@@ -177,7 +178,7 @@ mod tests {
 
     fn put_raw(tables: &Tables, (table, key, row): &Row) {
         let mut batch = tables.batch().unwrap();
-        tables.sealed_table(*table).put(&mut batch, key, row).unwrap();
+        batch.put(tables.sealed_table(*table), key, row).unwrap();
         tables.commit(batch).unwrap();
     }
 

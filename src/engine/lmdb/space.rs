@@ -49,7 +49,7 @@ impl Tables {
             &self.dictionaries,
             &self.meta,
         ];
-        let stats = tables.into_iter().map(|table| table.stat(&snapshot));
+        let stats = tables.into_iter().map(|table| table.rows.stat(&snapshot));
         for stat in stats.chain([Ok(self.env.unnamed_database_stat())]) {
             let stat = stat?;
             held += stat.branch_pages + stat.leaf_pages + stat.overflow_pages;

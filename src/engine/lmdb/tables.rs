@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use heed::{Env, WithoutTls};
 
-use super::env::{Snapshot, Table, WriteBatch};
+use super::batch::WriteBatch;
+use super::env::{Snapshot, Table};
 use super::reader::Reader;
 use super::seals::Sealed;
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
@@ -130,7 +131,7 @@ impl Tables {
     }
 
     pub fn batch(&self) -> Result<WriteBatch<'_>, Fault> {
-        Ok(self.env.write_txn()?)
+        WriteBatch::begin(self)
     }
 
     /// Makes a batch durable, or fails and changes nothing.
@@ -174,17 +175,6 @@ impl Tables {
             }
             None => Ok(None),
         }
-    }
-
-    /// Looks at the pages that writing or removing a record would touch, in a snapshot of what is committed.
-    pub fn verify_path(
-        &self,
-        snapshot: &Snapshot<'_>,
-        generation: Generation,
-        key: &[u8],
-        is_removal: bool,
-    ) -> Result<(), Fault> {
-        self.reader.verify_path(snapshot, RECORDS, &record_key(generation, key), is_removal)
     }
 
     fn disk_record<'t>(
@@ -243,9 +233,9 @@ impl Tables {
         record: &[u8],
     ) -> Result<Option<Weight>, Fault> {
         let replaced = self.unindex(batch, generation, key)?;
-        self.records.put(batch, &record_key(generation, key), record)?;
+        batch.put(&self.records, &record_key(generation, key), record)?;
         if let Some(deadline) = expires_at_ms {
-            self.deadlines.put(batch, &deadline_key(deadline, generation, key), &[])?;
+            batch.put(&self.deadlines, &deadline_key(deadline, generation, key), &[])?;
         }
         Ok(replaced)
     }
@@ -259,7 +249,7 @@ impl Tables {
     ) -> Result<Option<Weight>, Fault> {
         let replaced = self.unindex(batch, generation, key)?;
         if replaced.is_some() {
-            self.records.delete(batch, &record_key(generation, key))?;
+            batch.delete(&self.records, &record_key(generation, key))?;
         }
         Ok(replaced)
     }
@@ -270,11 +260,11 @@ impl Tables {
         generation: Generation,
         key: &[u8],
     ) -> Result<Option<Weight>, Fault> {
-        let Some(bytes) = self.records.get(batch, &record_key(generation, key))? else { return Ok(None) };
+        let Some(bytes) = batch.get(&self.records, &record_key(generation, key))? else { return Ok(None) };
         let view = peek(key, bytes)?;
         let (weight, deadline) = (weight(key, &view, bytes), view.expires_at_ms);
         if let Some(deadline) = deadline {
-            self.deadlines.delete(batch, &deadline_key(deadline, generation, key))?;
+            batch.delete(&self.deadlines, &deadline_key(deadline, generation, key))?;
         }
         Ok(Some(weight))
     }
@@ -338,7 +328,7 @@ impl Tables {
         batch: &mut WriteBatch<'_>,
         stores: impl Iterator<Item = (StoreId, Generation, &'a Definition)>,
     ) -> Result<(), Fault> {
-        self.stores.clear(batch)?;
+        batch.clear(&self.stores)?;
         for (id, generation, definition) in stores {
             let row = record_key(generation, &definition.encode());
             self.put_sealed(batch, Sealed::Stores, &id.to_be_bytes(), &row)?;
@@ -351,8 +341,8 @@ impl Tables {
     }
 
     /// As a write transaction has it.
-    pub fn usage_in(&self, txn: &WriteBatch<'_>, generation: Generation) -> Result<Usage, Fault> {
-        usage_of(self.sealed_value_in(txn, Sealed::Usage, &record_key(generation, b""))?)
+    pub fn usage_in(&self, batch: &mut WriteBatch<'_>, generation: Generation) -> Result<Usage, Fault> {
+        usage_of(self.sealed_value_in(batch, Sealed::Usage, &record_key(generation, b""))?)
     }
     pub fn put_usage(
         &self,
@@ -402,11 +392,8 @@ impl Tables {
     ) -> Result<bool, Fault> {
         let (start, end) = (record_key(generation, b""), record_key(generation + 1, b""));
         let mut doomed = Vec::new();
-        for row in self
-            .records
-            .range(batch, &(Bound::Included(&start[..]), Bound::Excluded(&end[..])))?
-            .take(records_max)
-        {
+        let rows = batch.rows_before(&self.records, Bound::Included(&start[..]), Some(&end))?;
+        for row in rows.take(records_max) {
             let (table_key, bytes) = row?;
             let key = split_record_key(table_key).map_or(&b""[..], |(_, key)| key);
             // a damaged record is garbage all the same; its deadline, if any, is dropped by the sweeper
@@ -415,15 +402,15 @@ impl Tables {
                 .push((table_key.to_vec(), deadline.map(|deadline| deadline_key(deadline, generation, key))));
         }
         for (table_key, deadline) in &doomed {
-            self.records.delete(batch, table_key)?;
+            batch.delete(&self.records, table_key)?;
             if let Some(deadline) = deadline {
-                self.deadlines.delete(batch, deadline)?;
+                batch.delete(&self.deadlines, deadline)?;
             }
         }
         let empty = doomed.len() < records_max;
         if empty {
-            self.retired.delete(batch, &record_key(generation, b""))?;
-            self.usage.delete(batch, &record_key(generation, b""))?;
+            batch.delete(&self.retired, &record_key(generation, b""))?;
+            batch.delete(&self.usage, &record_key(generation, b""))?;
             self.remove_dictionaries(batch, generation)?;
         }
         Ok(empty)
@@ -456,7 +443,7 @@ impl Tables {
     }
 
     pub fn put_timeline(&self, batch: &mut WriteBatch<'_>, timeline: &[u8]) -> Result<(), Fault> {
-        self.meta.delete(batch, WALL_CLOCK_TIMELINE)?;
+        batch.delete(&self.meta, WALL_CLOCK_TIMELINE)?;
         self.put_sealed(batch, Sealed::Meta, TIMELINE, timeline)
     }
 

@@ -1,0 +1,84 @@
+//! The write transaction of a checkpoint. LMDB trusts the pages that it reads while it changes a table, so each of them is
+//! [looked at](super::vet) first, and nothing here lets anyone reach a table past that look.
+
+use std::ops::Bound;
+
+use heed::{PutFlags, RwTxn};
+
+use super::env::{Snapshot, Table};
+use super::reader::{Reader, Rows};
+use super::tables::Tables;
+use super::vet::{Change, Vetted};
+use crate::engine::Fault;
+
+/// Changes of tables that become durable together. Dropped without a commit, they never were.
+pub struct WriteBatch<'e> {
+    txn: RwTxn<'e>,
+    /// What was committed when the batch began. What LMDB reads in its file meanwhile is a page of this state; pages that it
+    /// has changed lie in memory.
+    before: Snapshot<'e>,
+    reader: &'e Reader,
+    vetted: Vetted,
+}
+
+impl<'e> WriteBatch<'e> {
+    pub(super) fn begin(tables: &'e Tables) -> Result<WriteBatch<'e>, Fault> {
+        // in this order: nobody else commits between the two
+        let txn = tables.env.write_txn()?;
+        let before = tables.env.read_txn()?;
+        Ok(WriteBatch { txn, before, reader: &tables.reader, vetted: Vetted::default() })
+    }
+
+    pub(super) fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<&[u8]>, Fault> {
+        self.reader.vet(&self.before, table.name, key, Change::None, &mut self.vetted)?;
+        Ok(table.rows.get(&self.txn, key)?)
+    }
+
+    pub(super) fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        self.reader.vet(&self.before, table.name, key, Change::Put(value.len()), &mut self.vetted)?;
+        Ok(table.rows.put(&mut self.txn, key, value)?)
+    }
+
+    /// Puts a row behind all others, for a table that was made by whoever appends: nothing is looked at.
+    pub(super) fn append(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        Ok(table.rows.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value)?)
+    }
+
+    pub(super) fn delete(&mut self, table: &Table, key: &[u8]) -> Result<(), Fault> {
+        self.reader.vet(&self.before, table.name, key, Change::Removal, &mut self.vetted)?;
+        table.rows.delete(&mut self.txn, key)?;
+        Ok(())
+    }
+
+    /// Removes all rows of a table.
+    pub(super) fn clear(&mut self, table: &Table) -> Result<(), Fault> {
+        // each row, for all of their pages are given back
+        for row in self.reader.rows(&self.before, table.name, Bound::Unbounded, None)? {
+            self.reader.vet(&self.before, table.name, row?.0, Change::Removal, &mut self.vetted)?;
+        }
+        Ok(table.rows.clear(&mut self.txn)?)
+    }
+
+    /// The rows that a table had when the batch began, from a bound on and below `end`.
+    pub(super) fn rows_before(
+        &self,
+        table: &Table,
+        from: Bound<&[u8]>,
+        end: Option<&[u8]>,
+    ) -> Result<Rows<'_>, Fault> {
+        self.reader.rows(&self.before, table.name, from, end)
+    }
+
+    pub(super) fn commit(self) -> Result<(), Fault> {
+        drop(self.before);
+        Ok(self.txn.commit()?)
+    }
+}
+
+#[cfg(test)]
+impl WriteBatch<'_> {
+    /// The numbers of all pages that were looked at.
+    pub fn vetted_pages(&self) -> std::collections::HashSet<u64> {
+        self.vetted.numbers().collect()
+    }
+}
