@@ -42,6 +42,21 @@ fn a_change_of_somebody_else_is_not_lost() {
 }
 
 #[test]
+fn what_was_typed_is_lost_only_if_one_says_so() {
+    run("unsaved.mjs", &[], nothing);
+}
+
+#[test]
+fn what_has_to_be_seen_exactly_is() {
+    run("exact.mjs", &[], nothing);
+}
+
+#[test]
+fn numbers_are_shown_at_their_edges() {
+    run("format.mjs", &[], nothing);
+}
+
+#[test]
 fn ten_thousand_records_are_browsed() {
     run("pages.mjs", &[], nothing);
 }
@@ -63,10 +78,15 @@ fn who_comes_in_signs_in() {
     let users = folder.path().join("users.acl");
     std::fs::write(&users, format!("user default on >sesame ~* &* +@all\nuser {READER}\n")).unwrap();
     run("login.mjs", &["--aclfile", users.to_str().unwrap()], |server, asked| {
-        assert_eq!(asked, "forget the reader");
         let mut connection = server.connect();
         connection.ask("AUTH sesame");
-        assert_eq!(connection.ask("ACL DELUSER reader").to_string(), ":1");
+        match asked {
+            "forget the reader" => assert_eq!(connection.ask("ACL DELUSER reader").to_string(), ":1"),
+            "let the reader write" => {
+                assert_eq!(connection.ask(&format!("ACL SETUSER {READER} +@write")).to_string(), "+OK");
+            }
+            _ => nothing(server, asked),
+        }
     });
 }
 

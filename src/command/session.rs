@@ -40,6 +40,9 @@ pub struct Session {
     pub may_be_held: bool,
     /// What it runs may take long: it runs on a thread that serves nobody else meanwhile.
     pub may_block: bool,
+    /// What it runs is only to show something to a person who watches the server, so it is no part of what is watched: the
+    /// slow log and the latency monitor leave it out.
+    pub is_watching: bool,
     /// Memory that the reply takes which is being put together: only EXEC has one of several parts.
     pub reply_bytes: usize,
     /// It is that of a script, not of a connection.
@@ -78,6 +81,7 @@ impl Session {
             seen: 0,
             may_be_held: false,
             may_block: true,
+            is_watching: false,
             reply_bytes: 0,
             is_script: false,
             messages_first: 0,

@@ -64,6 +64,9 @@ static SUBCOMMANDS: &[Spec] = &[
 
 /// Tells the slow log and the latency monitor of a command that is done.
 pub fn note(server: &Server, session: &Session, spec: &Spec, words: &[Bytes], took_ns: u64) {
+    if session.is_watching {
+        return;
+    }
     let client = &session.client;
     server.slow.note(&Done {
         now_ms: crate::engine::clock::now_ms(),

@@ -220,7 +220,7 @@ fn ahead(wall_us: u64, steady_us: u64) -> i64 {
 }
 
 /// Time for many short steps, one reading of the clock a step.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Stopwatch {
     started_ns: u64,
     lap_began_ns: u64,

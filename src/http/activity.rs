@@ -34,7 +34,7 @@ pub async fn session(ask: Ask) -> Answer {
     Ok(answer(told.to_string()))
 }
 
-/// Figures, and how long commands took since the start.
+/// Figures, how long commands took since the start, and how long clients waited.
 pub async fn stats(ask: Ask) -> Answer {
     ask.params(&[])?;
     let stats = ask
@@ -46,6 +46,7 @@ pub async fn stats(ask: Ask) -> Answer {
                 "figures": metrics::figures(&info),
                 "reads": durations(talk, Flags::READONLY),
                 "writes": durations(talk, Flags::WRITE),
+                "responses": talk.server.stats.responses().buckets().collect::<Vec<_>>(),
             }))
         })
         .await?;
@@ -180,6 +181,41 @@ mod tests {
         assert_eq!(api.run("DELETE /api/v1/slowlog", "").await.status, 204);
         let told = api.run("GET /api/v1/slowlog", "").await.json();
         assert!(told["entries"].as_array().is_some_and(|entries| entries.len() <= 1));
+    }
+
+    /// What a page looks at by itself is neither slow nor waited for; what somebody asks for or changes is.
+    #[tokio::test]
+    async fn who_only_watches_is_not_watched() {
+        let api = Api::new();
+        let thresholds = crate::telemetry::slow::Thresholds { slow_us: 0, entries_max: 1000, spike_ms: 0 };
+        api.server.slow.set_thresholds(thresholds);
+        let figures = || (api.server.slow.len(), api.server.stats.responses().total());
+        let looks = [
+            "session",
+            "stats",
+            "slowlog",
+            "clients",
+            "usage",
+            "stores",
+            "stores/0",
+            "stores/0/links",
+            "stores/0/entries?cursor=0",
+        ];
+        for path in looks {
+            let line = format!("GET /api/v1/{path}");
+            let told = api.send(&line, &[("larder-watching", "true")], "").await;
+            assert_eq!((told.status, figures()), (200, (0, 0)), "{line}");
+        }
+        for (line, headers, body) in [
+            ("GET /api/v1/stores", &[][..], ""),
+            ("GET /api/v1/stores", &[("larder-watching", "no")], ""),
+            ("PUT /api/v1/stores/0/records/k", &[("larder-watching", "true")], "1"),
+            ("DELETE /api/v1/stores/0/records/k", &[("larder-watching", "true")], ""),
+        ] {
+            let (slow, waited) = figures();
+            api.send(line, headers, body).await;
+            assert!(figures().0 > slow && figures().1 == waited + 1, "{line}");
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
@@ -22,7 +22,11 @@ use crate::record::{json, number};
 
 /// Where store, key and a second store stand in a path: `/api/v1/stores/{store}/records/{key}`.
 const STORE_SEGMENT: usize = 3;
+const KIND_SEGMENT: usize = 4;
 const KEY_SEGMENT: usize = 5;
+/// Paths whose record, or workflow, is named in the query instead, since not every name can stand in a path: browsers and
+/// proxies resolve `.` and `..`, and an empty segment is none.
+const NAMED_IN_QUERY: [(&[u8], &str); 2] = [(b"record", "key"), (b"link", "workflow")];
 
 /// A request of someone who may come in.
 pub struct Ask {
@@ -39,17 +43,26 @@ impl FromRequest<App> for Ask {
     async fn from_request(request: Request, app: &App) -> Result<Ask, Problem> {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
-        let session = loop {
+        let mut session = loop {
             app.wait_for_script().await?;
             // a script begins only once this thread has left the engine
             if let Some(_inside) = app.server.scripts.turnstile.enter(&app.slot) {
                 break door::enter(&app.server, &parts.headers, peer)?;
             }
         };
+        session.is_watching = is_watching(&parts.method, &parts.headers);
         // inside a nested router the path lacks what was matched already
         let whole = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-        let path = whole.path().split('/').skip(1).map(decoded).collect::<Result<_, _>>()?;
-        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let mut path = whole.path().split('/').skip(1).map(decoded).collect::<Result<Vec<_>, _>>()?;
+        let mut query = parts.uri.query().unwrap_or_default().to_owned();
+        let kind = path.get(KIND_SEGMENT);
+        if let Some((_, name)) =
+            NAMED_IN_QUERY.iter().find(|(named, _)| kind.is_some_and(|kind| kind == named))
+        {
+            let key = take_parameter(&mut query, name)?;
+            path.truncate(KEY_SEGMENT);
+            path.push(key);
+        }
         Ok(Ask {
             gate: Gate { server: app.server.clone(), session },
             headers: parts.headers,
@@ -58,6 +71,13 @@ impl FromRequest<App> for Ask {
             body,
         })
     }
+}
+
+/// Whether a page makes this request by itself, to show what the server is doing. That only reads: who changes something
+/// can't hide it so.
+pub fn is_watching(method: &Method, headers: &HeaderMap) -> bool {
+    const WATCHING: HeaderName = HeaderName::from_static("larder-watching");
+    method == Method::GET && headers.get(WATCHING).is_some_and(|value| value == "true")
 }
 
 impl Ask {
@@ -207,6 +227,19 @@ fn plain(error: &serde_json::Error) -> String {
 /// A field of a body that may be left out: `null` is not the same, but a value or a mistake.
 pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// Takes the value of a parameter that has to be there once out of a query.
+fn take_parameter(query: &mut String, name: &str) -> Result<Bytes, Problem> {
+    let is_meant = |pair: &&str| pair.split_once('=').is_some_and(|(known, _)| known == name);
+    let (meant, others): (Vec<&str>, Vec<&str>) =
+        query.split('&').filter(|pair| !pair.is_empty()).partition(is_meant);
+    let [pair] = meant[..] else {
+        return Err(Problem::bad(format!("the parameter '{name}' must be there once")));
+    };
+    let value = decoded(&pair[name.len() + 1..].replace('+', " "))?;
+    *query = others.join("&");
+    Ok(value)
 }
 
 /// Percent-decoded; any bytes may come out, and nothing that only looks like an escape may go in.

@@ -75,6 +75,19 @@ mod tests {
         assert_eq!(api.run("DELETE /api/v1/stores/orders", "").await.status, 204);
     }
 
+    #[tokio::test]
+    async fn any_workflow_can_be_named_in_the_query() {
+        let api = Api::new();
+        for workflow in [".", "..", "a/b"] {
+            let body = json!({ "workflow": workflow }).to_string();
+            assert_eq!(api.run("POST /api/v1/stores/0/links", &body).await.status, 200);
+            let line = format!("DELETE /api/v1/stores/0/link?workflow={workflow}");
+            assert_eq!(api.run(&line, "").await.status, 204, "{workflow}");
+            assert_eq!(api.run(&line, "").await.status, 404, "{workflow}");
+        }
+        assert_eq!(api.run("DELETE /api/v1/stores/0/link", "").await.status, 400);
+    }
+
     #[test]
     fn what_can_not_be_is_refused() {
         Api::new().expect(&[

@@ -51,7 +51,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 pub use server::{Running, start};
 
 use crate::command::Server;
-use crate::engine::clock;
+use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
 use crate::limits::HTTP_REQUESTS_MAX;
 use crate::script::turnstile::Slot;
@@ -99,6 +99,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/clear", post(stores::clear))
         .route("/links", get(links::list).post(links::link))
         .route("/links/{workflow}", delete(links::unlink))
+        .route("/link", delete(links::unlink))
         .route("/keys", get(keys::keys))
         .route("/entries", get(keys::entries))
         .route("/search", get(search::search))
@@ -109,11 +110,8 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/many/get", post(many::get))
         .route("/many/put", post(many::put))
         .route("/many/delete", post(many::delete))
-        .route("/records/{key}", get(records::get).put(records::put).delete(records::delete))
-        .route("/records/{key}/get-or-create", post(records::get_or_create))
-        .route("/records/{key}/append", post(records::append))
-        .route("/records/{key}/increment", post(records::increment))
-        .route("/records/{key}/ttl", put(records::set_ttl));
+        .merge(record("/records/{key}"))
+        .merge(record("/record"));
     let api = Router::new()
         .route("/api/v1/session", get(activity::session))
         .route("/api/v1/stats", get(activity::stats))
@@ -146,14 +144,30 @@ pub fn router(server: Arc<Server>) -> Router {
     router.with_state(app)
 }
 
+/// The routes of one record, whose key is in the path or, below `/record`, the parameter `key`.
+fn record(path: &str) -> Router<App> {
+    Router::new()
+        .route(path, get(records::get).put(records::put).delete(records::delete))
+        .route(&format!("{path}/get-or-create"), post(records::get_or_create))
+        .route(&format!("{path}/append"), post(records::append))
+        .route(&format!("{path}/increment"), post(records::increment))
+        .route(&format!("{path}/ttl"), put(records::set_ttl))
+}
+
 /// Lets a bounded number of requests work at once.
 async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
     const STEP: Duration = Duration::from_millis(100);
+    let is_watching = ask::is_watching(request.method(), request.headers());
+    let mut arrived = Stopwatch::start();
     // one place in the queue, however often it is looked at
     let mut place = std::pin::pin!(app.places.acquire());
     loop {
         if let Ok(_place) = tokio::time::timeout(STEP, place.as_mut()).await {
-            return next.run(request).await;
+            let response = next.run(request).await;
+            if !is_watching {
+                app.server.stats.answered(1, arrived.lap_ns());
+            }
+            return response;
         }
         // those that have the places may wait for a script
         if app.server.is_busy() {

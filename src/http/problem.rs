@@ -65,13 +65,20 @@ impl From<Error> for Problem {
         let line = error.to_string();
         let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
         let detail = in_words_of_http(&error).unwrap_or_else(|| detail.to_owned());
+        let code = if is_missing_number(&error) { "NOSTORE" } else { code };
         Problem { status: status(&error, code), code: code.to_owned(), detail }
     }
+}
+
+/// Whether no store has the number that was asked for. The Redis protocol has words of its own for that.
+fn is_missing_number(error: &Error) -> bool {
+    matches!(error, Error::Other(line) if line == "ERR DB index is out of range")
 }
 
 /// What is told instead of the words for clients of the Redis protocol, where those name its commands.
 fn in_words_of_http(error: &Error) -> Option<String> {
     Some(match error {
+        error if is_missing_number(error) => "no store has this number".to_owned(),
         Error::TooManyKeys { store, limit } => format!(
             "more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); ask for pages, with 'cursor'"
         ),
@@ -99,7 +106,6 @@ fn status(error: &Error, code: &str) -> StatusCode {
         Error::Damaged(_) => return StatusCode::INTERNAL_SERVER_ERROR,
         Error::ValueTooLong => return StatusCode::PAYLOAD_TOO_LARGE,
         Error::NoSuchKey => return StatusCode::NOT_FOUND,
-        Error::Other(line) if line == "ERR DB index is out of range" => return StatusCode::NOT_FOUND,
         _ => {}
     }
     match code {
@@ -146,6 +152,7 @@ mod tests {
             (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
             (Error::NotJson { what: "x".into(), line: 1, column: 1 }, 422),
             (Error::NoStore("x".into()), 404),
+            (Error::other("ERR DB index is out of range"), 404),
             (Error::StoreExists("x".into()), 409),
             (Error::InUse { store: "x".into(), users: "y".into() }, 409),
             (Error::Quota("the store is full".into()), 507),
@@ -160,7 +167,9 @@ mod tests {
         ];
         for (error, status) in table {
             let shown = error.to_string();
-            assert_eq!(Problem::from(error).status.as_u16(), status, "{shown}");
+            let problem = Problem::from(error);
+            assert_eq!(problem.status.as_u16(), status, "{shown}");
+            assert_eq!(problem.code == "NOSTORE", shown.starts_with("NOSTORE") || shown.contains("DB index"));
         }
     }
 }

@@ -330,6 +330,38 @@ mod tests {
         assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, again.header("etag")));
     }
 
+    /// Keys that no path can hold, and others in the same way.
+    #[tokio::test]
+    async fn any_key_can_be_named_in_the_query() {
+        let api = Api::new();
+        for key in ["", ".", "..", "%2E", "a%2Fb%20c", "ttl", "%FF%00", "%26key%3Dx", "constructor"] {
+            let record = |rest: &str, more: &str| format!("/api/v1/stores/0/record{rest}?key={key}{more}");
+            let put = api.run(&format!("PUT {}", record("", "&ttl=1000")), "1").await;
+            assert_eq!(put.status, 201, "{key}");
+            let got = api.run(&format!("GET {}", record("", "")), "").await;
+            assert_eq!((&got.body[..], got.header("etag")), (&b"1"[..], put.header("etag")), "{key}");
+            assert_ne!(got.header("larder-ttl-ms"), "", "{key}");
+            for (line, body, status) in [
+                (format!("PUT {}", record("/ttl", "")), r#"{"ttl_ms": null}"#, 204),
+                (format!("POST {}", record("/increment", "")), "{}", 200),
+                (format!("POST {}", record("/get-or-create", "")), "5", 200),
+                (format!("POST {}", record("/append", "")), "5", 409),
+                (format!("PUT {}", record("", "&nx=true")), "5", 409),
+                (format!("DELETE {}", record("", "")), "", 200),
+                (format!("GET {}", record("", "")), "", 404),
+            ] {
+                assert_eq!(api.run(&line, body).await.status, status, "{line}");
+            }
+        }
+        for query in ["", "?", "?key", "?ttl=5", "?key=a&key=b", "?key=%", "?key=a&what=b"] {
+            assert_eq!(
+                api.run(&format!("PUT /api/v1/stores/0/record{query}"), "1").await.status,
+                400,
+                "{query}"
+            );
+        }
+    }
+
     #[test]
     fn conditions_of_put() {
         Api::new().expect(&[

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::outbox::{KEPT_BYTES, Outbox, Outlet, Settled, emptied};
+use super::outbox::{Asked, KEPT_BYTES, Outbox, Outlet, Settled, emptied};
 use super::round::Round;
 use crate::command::clients::Client;
 use crate::command::dispatch::{Answer, dispatch_found};
@@ -96,6 +96,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         is_delivering: false,
         has_left: false,
         watch: Stopwatch::start(),
+        arrived: Stopwatch::start(),
         strange_since_ms: None,
     };
     if let Err(error) = connection.serve().await {
@@ -140,6 +141,8 @@ struct Connection<R> {
     has_left: bool,
     /// Runs through the requests that were received together.
     watch: Stopwatch,
+    /// Runs since they were received.
+    arrived: Stopwatch,
     /// Since when, by the steady clock, it has not said who it is, or anything at all.
     strange_since_ms: Option<u64>,
 }
@@ -253,6 +256,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     /// Runs every complete request that was received; false: the connection is to end.
     async fn run_received(&mut self) -> io::Result<bool> {
         self.watch = Stopwatch::start();
+        self.arrived = self.watch;
         let bulk_bytes_max = self.server.config.proto_max_bulk_len();
         let request_bytes_max = self.server.config.client_query_buffer_limit();
         loop {
@@ -588,7 +592,11 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && !self.session.closing
             && !self.output.is_shared()
         {
-            outbox.hand_in(self.output.tail(), self.reflects);
+            outbox.hand_in(
+                self.output.tail(),
+                self.reflects,
+                Asked { requests: answered, since: self.arrived },
+            );
             self.round.hand_over(outbox.clone());
             self.is_delivering = true;
             return Ok(());
@@ -598,6 +606,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
         let replies = std::mem::take(&mut self.output);
         self.output = self.send(replies).await?;
+        let mut arrived = self.arrived;
+        self.server.stats.answered(answered, arrived.lap_ns());
         Ok(())
     }
 
@@ -768,6 +778,34 @@ mod tests {
         let mut read = vec![0; reply.len()];
         client.read_exact(&mut read).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&read), reply);
+    }
+
+    #[tokio::test]
+    async fn every_request_is_counted_with_how_long_its_client_waited() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options::new(dir.path())).unwrap();
+        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
+        let (_task, mut client) = connect(&server);
+        let (pipeline, replies) = ("SET k 1\r\n".repeat(50), "+OK\r\n".repeat(50));
+        for (words, reply, requests) in [
+            ("PING\r\n", "+PONG\r\n", 1),
+            ("SET k 1\r\nGET k\r\n", "+OK\r\n$1\r\n1\r\n", 2),
+            (&pipeline, &replies, 50),
+            ("MULTI\r\nINCR k\r\nEXEC\r\n", "+OK\r\n+QUEUED\r\n*1\r\n:2\r\n", 3),
+            ("GET\r\n", "-ERR wrong number of arguments for 'get' command\r\n", 1),
+        ] {
+            let before = server.stats.responses().total();
+            ask(&mut client, words, reply).await;
+            // the last of them is counted once its reply has left
+            while server.stats.responses().total() < before + requests {
+                tokio::task::yield_now().await;
+            }
+            ask(&mut client, "PING\r\n", "+PONG\r\n").await;
+            while server.stats.responses().total() < before + requests + 1 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(server.stats.responses().total(), before + requests + 1, "{words}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -58,8 +58,10 @@ impl Delivery {
             let reflects = outboxes.iter().map(|outbox| outbox.reflects()).max().unwrap_or(0);
             let _ = acknowledge(&server.engine, reflects);
             for outbox in outboxes.drain(..) {
+                let mut asked = outbox.asked();
                 let sent = outbox.deliver(acknowledge(&server.engine, outbox.reflects()));
                 server.stats.sent(sent);
+                server.stats.answered(asked.requests, asked.since.lap_ns());
             }
         }
     }

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::command::clients::Client;
 use crate::engine::Seq;
+use crate::engine::clock::Stopwatch;
 use crate::error::Error;
 
 /// A buffer that grew beyond this for one large reply is given back afterwards.
@@ -92,8 +93,16 @@ struct Batch {
     bytes: BytesMut,
     /// The change that they must not overtake.
     reflects: Seq,
+    asked: Asked,
     /// The connection's task waits for the end of this.
     is_awaited: bool,
+}
+
+/// The requests that a batch answers: how many, and a stopwatch that runs since they arrived.
+#[derive(Clone, Copy, Default)]
+pub struct Asked {
+    pub requests: usize,
+    pub since: Stopwatch,
 }
 
 #[derive(Default)]
@@ -152,12 +161,17 @@ impl Outbox {
 
     /// Takes replies, and gives an empty buffer for the next ones. Nothing may be under way or returned. They leave when
     /// somebody [delivers](Outbox::deliver) them.
-    pub fn hand_in(&self, replies: &mut BytesMut, reflects: Seq) {
+    pub fn hand_in(&self, replies: &mut BytesMut, reflects: Seq, asked: Asked) {
         self.client.output_buffer.store(replies.len(), Ordering::Relaxed);
         let mut batch = self.batch.lock();
         debug_assert!(matches!(batch.state, State::Empty) && batch.bytes.is_empty());
         std::mem::swap(&mut batch.bytes, replies);
-        (batch.state, batch.reflects) = (State::UnderWay, reflects);
+        (batch.state, batch.reflects, batch.asked) = (State::UnderWay, reflects, asked);
+    }
+
+    /// The requests that are answered by what is under way.
+    pub fn asked(&self) -> Asked {
+        self.batch.lock().asked
     }
 
     /// The change that the replies under way must not overtake.
@@ -266,7 +280,7 @@ mod tests {
         writable(&outbox).await;
         for (reply, reflects) in [("+OK\r\n", 7), (":12\r\n", 9)] {
             let mut replies = BytesMut::from(reply);
-            outbox.hand_in(&mut replies, reflects);
+            outbox.hand_in(&mut replies, reflects, Asked::default());
             assert!(replies.is_empty());
             assert_eq!((outbox.reflects(), outbox.deliver(Ok(()))), (reflects, 5));
             assert!(matches!(outbox.settled().await, Settled::Sent));
@@ -275,7 +289,7 @@ mod tests {
             assert_eq!(read, reply.as_bytes());
         }
         let mut next = BytesMut::new();
-        outbox.hand_in(&mut next, 10);
+        outbox.hand_in(&mut next, 10, Asked::default());
         assert!(next.capacity() > 0, "the buffer of the batch before");
     }
 
@@ -283,12 +297,12 @@ mod tests {
     async fn what_is_not_acknowledged_does_not_leave() {
         let (outbox, mut peer) = outbox();
         writable(&outbox).await;
-        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Err(Error::Storage("no".into()))), 0);
         outbox.returned().await;
         assert!(matches!(outbox.settled().await, Settled::Refused(Error::Storage(why)) if why == "no"));
         // and does not come back with the next batch
-        outbox.hand_in(&mut BytesMut::from("+2\r\n"), 8);
+        outbox.hand_in(&mut BytesMut::from("+2\r\n"), 8, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 4);
         let mut read = [0; 4];
         peer.read_exact(&mut read).unwrap();
@@ -300,7 +314,7 @@ mod tests {
         let (outbox, mut peer) = outbox();
         writable(&outbox).await;
         let all: Vec<u8> = (0..4_000_000_u32).map(|at| at as u8).collect();
-        outbox.hand_in(&mut BytesMut::from(&all[..]), 7);
+        outbox.hand_in(&mut BytesMut::from(&all[..]), 7, Asked::default());
         let sent = outbox.deliver(Ok(()));
         assert!((1..all.len()).contains(&sent));
         outbox.returned().await;
@@ -320,7 +334,7 @@ mod tests {
         let (outbox, _peer) = outbox();
         writable(&outbox).await;
         for _ in 0..100 {
-            outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+            outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
             let delivering = outbox.clone();
             let delivery = std::thread::spawn(move || delivering.deliver(Ok(())));
             assert!(matches!(outbox.settled().await, Settled::Sent));
@@ -333,7 +347,7 @@ mod tests {
         let (outbox, peer) = outbox();
         writable(&outbox).await;
         drop(peer);
-        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7);
+        outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 0);
         let Settled::Unsent(rest) = outbox.settled().await else { panic!("nothing came back") };
         assert!(outbox.send(&rest).await.is_err());

@@ -30,7 +30,12 @@ impl std::fmt::Debug for Histogram {
 
 impl Histogram {
     pub fn add(&self, nanos: u64) {
-        self.counts[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
+        self.add_many(nanos, 1);
+    }
+
+    /// Counts the same duration so many times.
+    pub fn add_many(&self, nanos: u64, count: u64) {
+        self.counts[bucket(nanos)].fetch_add(count, Ordering::Relaxed);
     }
 
     pub fn reset(&self) {

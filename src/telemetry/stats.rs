@@ -38,6 +38,8 @@ pub struct Stats {
     pub http_requests: AtomicU64,
     /// Requests that were answered with a status of 400 or more.
     pub http_errors: AtomicU64,
+    /// How long clients waited.
+    responses: Histogram,
     port: AtomicU16,
     /// Most bytes that were allocated at any sample.
     memory_peak: AtomicU64,
@@ -121,6 +123,7 @@ impl Stats {
             startup_bytes: process::allocated_bytes(),
             http_requests: AtomicU64::default(),
             http_errors: AtomicU64::default(),
+            responses: Histogram::default(),
             port: AtomicU16::default(),
             memory_peak: AtomicU64::default(),
             expired_before: AtomicU64::default(),
@@ -156,6 +159,19 @@ impl Stats {
                 counters.durations.get_or_init(Box::default).add(nanos);
             }
         }
+    }
+
+    /// So many requests that arrived together were answered after so long: from when they were read from their connection
+    /// until their replies were sent, the wait for the disk included.
+    pub fn answered(&self, requests: usize, nanos: u64) {
+        if requests > 0 {
+            self.responses.add_many(nanos, requests as u64);
+        }
+    }
+
+    /// How long clients [waited](Stats::answered).
+    pub fn responses(&self) -> &Histogram {
+        &self.responses
     }
 
     /// How many commands ran. Added up here, so that it costs them nothing.
@@ -294,6 +310,7 @@ impl Stats {
         let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
         totals.into_iter().chain(per_command).for_each(|counter| counter.store(0, Ordering::Relaxed));
         self.by_command.iter().filter_map(|counters| counters.durations.get()).for_each(|h| h.reset());
+        self.responses.reset();
         self.expired_before.store(expired_records, Ordering::Relaxed);
         self.by_error.lock().clear();
         self.rates.lock().samples.clear();

@@ -29,7 +29,11 @@ export async function inBrowser(test) {
       // a refusal is told as an error, too, and is what many tests are about
       if (message.type() === "error" && !/Failed to load resource/.test(message.text())) complaints.push(message.text());
     });
-    page.on("dialog", (dialog) => complaints.push(`a script ran: ${dialog.message()}`));
+    page.on("dialog", (dialog) => {
+      // a test that leaves a page with unsaved text says what to answer
+      if (dialog.type() === "beforeunload") page.unload ? page.unload(dialog) : complaints.push("a page did not want to be left");
+      else complaints.push(`a script ran: ${dialog.message()}`);
+    });
     await page.goto(home + address);
     return page;
   };
@@ -77,6 +81,13 @@ export async function connection() {
 export const row = (page, name) => page.getByRole("row").filter({ hasText: name });
 export const dialog = (page) => page.getByRole("dialog").last();
 export const toast = (page, text) => page.locator("#toasts").getByText(text).waitFor();
+
+/** Leaves a dialog in which something was typed that is not to be saved. */
+export async function discard(page) {
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog", { name: "Discard your changes?" }).getByRole("button", { name: "Discard" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+}
 
 /** Opens an entry of a store's menu. */
 export async function choose(page, store, entry) {

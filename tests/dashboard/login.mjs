@@ -1,6 +1,6 @@
 // A server with a password, and with users who may not do everything.
 
-import { api, assert, becomes, dialog, inBrowser, row, shownKeys } from "./browser.mjs";
+import { api, assert, becomes, dialog, discard, inBrowser, row, shownKeys, toast } from "./browser.mjs";
 
 const as = (user, password) => ({ Authorization: `Bearer ${Buffer.from(`${user}:${password}`).toString("base64")}` });
 const admin = as("", "sesame");
@@ -48,7 +48,7 @@ await inBrowser(async (open) => {
   await dialog(page).getByRole("textbox", { name: "Value" }).fill("1");
   await dialog(page).getByRole("button", { name: "Create" }).click();
   await dialog(page).getByRole("alert").getByText("no permissions").waitFor();
-  await page.keyboard.press("Escape");
+  await discard(page);
   await page.getByRole("link", { name: "Activity" }).click();
   await page.getByRole("button", { name: "Sign in as another user" }).click();
   await user.fill("reader");
@@ -58,10 +58,67 @@ await inBrowser(async (open) => {
   await page.getByRole("link", { name: "Stores" }).first().click();
   await row(page, "0").waitFor();
 
-  // a password that is changed meanwhile ends it
-  console.log("forget the reader");
-  await new Promise((resolve) => process.stdin.once("data", resolve));
-  process.stdin.unref();
+  // a user who is forgotten while they type signs in again over what they have before them, which goes on where it was
+  const actAs = async (wish) => {
+    console.log(wish);
+    await new Promise((resolve) => process.stdin.once("data", resolve));
+  };
+  const again = page.getByRole("dialog", { name: "Sign in again" });
+  await page.getByRole("link", { name: "0", exact: true }).click();
+  await page.getByRole("button", { name: "New record" }).click();
+  const draft = page.getByRole("dialog", { name: "New record" });
+  await draft.getByLabel("Key").fill("typed");
+  await draft.getByRole("textbox", { name: "Value" }).fill('"for long"');
+  await actAs("forget the reader");
+  await draft.getByRole("button", { name: "Create" }).click();
+  await again.getByText("These credentials are not valid any more.").waitFor();
+  await again.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Wait" }).click();
+  assert.equal(await again.getByLabel("User").inputValue(), "reader");
+  await again.getByLabel("Password").fill("pä:ss");
+  await again.getByRole("button", { name: "Sign in" }).click();
+  await again.getByRole("alert").getByText("User or password is wrong.").waitFor();
+  await actAs("let the reader write");
+  await again.getByLabel("Password").fill("pä:ss");
+  await page.keyboard.press("Enter");
+  await toast(page, "typed was created.");
+  assert.equal((await api("GET", "stores/0/records/typed", undefined, admin)).body, '"for long"');
+  await becomes(["a", "typed"], () => shownKeys(page));
+
+  // what one typed, another does not save by signing in
+  await page.getByRole("button", { name: "typed", exact: true }).click();
+  const record = page.getByRole("dialog", { name: "typed" });
+  await record.getByRole("textbox", { name: "Value" }).fill("2");
+  await actAs("forget the reader");
+  await record.getByRole("button", { name: "Save" }).click();
+  await again.getByLabel("User").fill("");
+  await again.getByLabel("Password").fill("sesame");
+  await again.getByRole("button", { name: "Sign in" }).click();
+  await toast(page, "You are signed in as default now. What was typed is not saved yet.");
+  assert.equal((await api("GET", "stores/0/records/typed", undefined, admin)).body, '"for long"');
+  assert.equal(await record.getByRole("textbox", { name: "Value" }).inputValue(), "2");
+  await record.getByRole("button", { name: "Save" }).click();
+  await toast(page, "typed was saved.");
+  assert.equal((await api("GET", "stores/0/records/typed", undefined, admin)).body, "2");
+
+  // a page that is only looked at asks, too, and shows what it was to show
+  await actAs("let the reader write");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await user.fill("reader");
+  await password.fill("pä:ss");
+  await signIn.click();
+  await becomes(["a", "typed"], () => shownKeys(page));
+  await actAs("forget the reader");
   await page.getByRole("link", { name: "Clients" }).click();
-  await page.getByText("These credentials are not valid any more.").waitFor();
+  await again.waitFor();
+  await actAs("let the reader write");
+  await again.getByLabel("Password").fill("pä:ss");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Not permitted" }).waitFor();
+  await actAs("forget the reader");
+  process.stdin.unref();
+  await page.getByRole("link", { name: "Slow log" }).click();
+  await again.getByRole("button", { name: "Sign out" }).click();
+  await password.waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
 });

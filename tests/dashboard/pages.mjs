@@ -72,4 +72,25 @@ await inBrowser(async (open) => {
   await toast(page, "2 records deleted.");
   assert.equal(JSON.parse((await done("GET", "stores/users")).body).records, COUNT - 2);
 
+  // after a bulk deletion, what is left is found, wherever it is
+  await page.getByLabel("Select user:00000").check();
+  const gone = keys.slice(2, -3).filter((key) => key !== "user:00150");
+  for (let at = 0; at < gone.length; at += 1000) await done("POST", "stores/users/many/delete", { keys: gone.slice(at, at + 1000) });
+  await page.getByRole("button", { name: "Refresh" }).click();
+  await becomes(["user:00000", ...keys.slice(-3)], () => shownKeys(page));
+  await page.getByRole("button", { name: "Delete …" }).click();
+  await dialog(page).getByRole("button", { name: "Delete 1 record" }).click();
+  await becomes(keys.slice(-3), () => shownKeys(page));
+
+  // a page that is empty although there is more is not shown as the end
+  let asked = 0;
+  await page.route("**/entries?*", async (route) => {
+    asked += 1;
+    if (asked > 3) return route.continue();
+    await route.fulfill({ json: { entries: [], cursor: `${asked}-ffffffff` } });
+  });
+  await page.route("**/entries?cursor=3-*", (route) => route.continue({ url: route.request().url().replace(/cursor=3-ffffffff/, "cursor=0") }));
+  await page.getByRole("button", { name: "Refresh" }).click();
+  await becomes(keys.slice(-3), () => shownKeys(page));
+  assert.equal(await page.getByText("No records yet").count(), 0);
 });

@@ -1,6 +1,6 @@
 // Stores: create, settings, limits, links, rename, empty, drop.
 
-import { api, assert, becomes, choose, connection, dialog, done, inBrowser, toast } from "./browser.mjs";
+import { api, assert, becomes, choose, connection, dialog, discard, done, inBrowser, toast } from "./browser.mjs";
 
 const names = (page) => page.locator(".stores tbody th a").allTextContents();
 
@@ -32,7 +32,7 @@ await inBrowser(async (open) => {
   await dialog(page).getByLabel("Name").fill("<b>orders</b>");
   await dialog(page).getByRole("button", { name: "Create" }).click();
   await dialog(page).getByRole("alert").getByText("exists already").waitFor();
-  await dialog(page).getByRole("button", { name: "Close" }).click();
+  await discard(page);
 
   // rename, from the list
   await choose(page, "<b>orders</b>", "Rename");

@@ -1,9 +1,9 @@
 // What the server is doing now: figures that grow, looked at again and again, and drawn by how they grew.
 
-import { get } from "./api.js";
+import { watch } from "./api.js";
 import { BINARY, chart } from "./chart.js";
-import { failure, h, loading } from "./dom.js";
-import { brief, bytes, count, duration, rate } from "./format.js";
+import { failure, fill, h, loading } from "./dom.js";
+import { brief, bytes, count, duration, percent, rate } from "./format.js";
 import { facts } from "./stores.js";
 
 const STEP_MS = 2_000;
@@ -15,14 +15,14 @@ const seen = [];
 export function activityView(main) {
   const figures = h("div", {});
   const charts = {
-    throughput: chart({ title: "Commands per second", names: ["reads", "writes"], shown: rate, spanMs: SPAN_MS }),
-    latency: chart({ title: "Latency", names: ["median", "99 %"], shown: brief, spanMs: SPAN_MS }),
+    throughput: chart({ title: "Commands on keys per second", names: ["reads", "writes"], shown: rate, spanMs: SPAN_MS }),
+    responses: chart({ title: "Response time", names: ["median", "99 %"], shown: brief, spanMs: SPAN_MS, note: "From the arrival of a request until its reply is sent, with the wait for the disk. Redis protocol and HTTP API, without this dashboard’s own looks." }),
     memory: chart({ title: "Memory", names: ["allocated", "resident"], shown: bytes, steps: BINARY, spanMs: SPAN_MS }),
     traffic: chart({ title: "Bytes per second", names: ["in", "out"], shown: bytes, steps: BINARY, spanMs: SPAN_MS }),
   };
   const trouble = h("div", {});
   const body = h("div", { hidden: true }, figures, h("div", { class: "charts" }, Object.values(charts).map(({ element }) => element)));
-  main.append(h("header", { class: "head" }, h("h1", {}, "Activity"), h("p", { class: "muted" }, "Commands on keys; every two seconds")), trouble, body);
+  main.append(h("header", { class: "head" }, h("h1", {}, "Activity"), h("p", { class: "muted" }, "The last five minutes, as long as this page is open; looked at every two seconds")), trouble, body);
   trouble.append(loading());
   const abort = new AbortController();
   let timer;
@@ -31,16 +31,16 @@ export function activityView(main) {
     clearTimeout(timer);
     if (document.hidden) return;
     try {
-      const stats = await get("stats", { signal: abort.signal });
+      const stats = await watch("stats", { signal: abort.signal });
       if (seen.length && stats.figures.larder_uptime_seconds < seen.at(-1).figures.larder_uptime_seconds) seen.length = 0;
       seen.push(stats);
       while (seen.length > 2 && seen[0].at_ms < stats.at_ms - SPAN_MS - STEP_MS) seen.shift();
-      trouble.replaceChildren();
+      fill(trouble);
       body.hidden = false;
       draw();
     } catch (error) {
       if (abort.signal.aborted || error.status === 401) return;
-      trouble.replaceChildren(failure(error, look));
+      fill(trouble, failure(error, look));
       if (error.status === 403) return;
     }
     timer = setTimeout(look, STEP_MS);
@@ -51,12 +51,13 @@ export function activityView(main) {
     const all = now.figures;
     const hits = all.larder_keyspace_hits_total ?? 0;
     const lookups = hits + (all.larder_keyspace_misses_total ?? 0);
-    figures.replaceChildren(
+    fill(
+      figures,
       facts([
         ["Running for", duration(all.larder_uptime_seconds * 1000)],
         ["Clients", count(all.larder_connected_clients)],
         ["Commands", count(all.larder_commands_total)],
-        ["Keys found", lookups ? `${((hits / lookups) * 100).toFixed(1)} %` : "–"],
+        ["Keys found", percent(hits, lookups)],
         ["Expired", count(all.larder_expired_records_total)],
         ["Not yet in LMDB", bytes(all.larder_overlay_bytes)],
         ["On disk", bytes((all.larder_lmdb_file_bytes ?? 0) + (all.larder_journal_segments_bytes ?? 0))],
@@ -66,7 +67,7 @@ export function activityView(main) {
     const grown = (name) => (earlier, later) => perSecond(earlier, later, later.figures[name] - earlier.figures[name]);
     const [input, output] = [grown("larder_net_input_bytes_total"), grown("larder_net_output_bytes_total")];
     charts.throughput.draw(points((earlier, later) => ["reads", "writes"].map((name) => perSecond(earlier, later, calls(later[name]) - calls(earlier[name])))), now.at_ms);
-    charts.latency.draw(points((earlier, later) => percentiles(earlier, later, [0.5, 0.99])), now.at_ms);
+    charts.responses.draw(points((earlier, later) => percentiles(earlier, later, [0.5, 0.99])), now.at_ms);
     charts.memory.draw(seen.map(({ at_ms: at, figures: { larder_memory_allocated_bytes: allocated, larder_memory_resident_bytes: resident } }) => ({ at, values: [allocated ?? null, resident ?? null] })), now.at_ms);
     charts.traffic.draw(points((...pair) => [input(...pair), output(...pair)]), now.at_ms);
   }
@@ -88,11 +89,11 @@ function perSecond(earlier, later, growth) {
 
 const calls = (buckets) => buckets.reduce((sum, [, number]) => sum + number, 0);
 
-/** How long commands took between two looks, in nanoseconds; null if there were none. */
+/** How long clients waited between two looks, in nanoseconds; null if nobody asked for anything. */
 function percentiles(earlier, later, wanted) {
   const grown = new Map();
   for (const [stats, sign] of [[later, 1], [earlier, -1]]) {
-    for (const [bound, number] of [...stats.reads, ...stats.writes]) grown.set(bound, (grown.get(bound) ?? 0) + sign * number);
+    for (const [bound, number] of stats.responses) grown.set(bound, (grown.get(bound) ?? 0) + sign * number);
   }
   const buckets = [...grown].filter(([, number]) => number > 0).sort(([one], [other]) => one - other);
   const total = calls(buckets);

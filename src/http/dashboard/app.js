@@ -1,10 +1,13 @@
 // Where one is: the part of the address behind # names a view, and each view shows itself in <main>.
 
-import { get, isSignedIn, signOut, whenStranger } from "./api.js";
 import { activityView } from "./activity.js";
+import { watchAddress } from "./address.js";
+import { isSignedIn, signOut, watch, whenStranger } from "./api.js";
 import { clientsView } from "./clients.js";
-import { button, failure, h, loading, state } from "./dom.js";
-import { login } from "./login.js";
+import { closeAll, isAnythingHeld, mayLoseAll } from "./dialog.js";
+import { button, exact, failure, fill, h, loading, state, toast } from "./dom.js";
+import { exactText } from "./exact.js";
+import { login, loginAgain } from "./login.js";
 import { recordsView } from "./records.js";
 import { slowLogView } from "./slowlog.js";
 import { storesView } from "./stores.js";
@@ -25,42 +28,53 @@ const TITLES = new Map([["", "Stores"], ["activity", "Activity"], ["slowlog", "S
 function show() {
   leave?.();
   leave = null;
-  const [path, parameters = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  let [name, argument] = path.split("/");
-  try {
-    argument = argument && decodeURIComponent(argument);
-  } catch {
-    name = "nowhere";
-  }
+  const { name, argument, parameters } = whereTo(location.hash);
   const view = VIEWS.get(name);
-  document.title = `${name === "store" ? argument : TITLES.get(name) ?? "Nothing here"} · Larder`;
+  document.title = `${name === "store" ? exactText(argument) : TITLES.get(name) ?? "Nothing here"} · Larder`;
   for (const link of bar.querySelectorAll("nav a")) {
     const isHere = link.hash === `#/${name}` || (name === "store" && link.hash === "#/");
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   main.className = name || "stores";
-  main.replaceChildren();
+  fill(main);
   if (!view) {
     main.append(state("There is nothing here", "The address names no page of the dashboard.", h("a", { class: "button", href: "#/" }, "To the stores")));
     return;
   }
-  leave = view(main, { session, argument, parameters: new URLSearchParams(parameters) }) ?? null;
+  leave = view(main, { session, argument, parameters }) ?? null;
+}
+
+/** The view that an address names, with the store; `nowhere` if it names none. */
+function whereTo(hash) {
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [name, argument, ...more] = path.split("/");
+  const parameters = new URLSearchParams(query);
+  const isWhole = more.length === 0 && Boolean(argument) === (name === "store");
+  try {
+    return { name: isWhole ? name : "nowhere", argument: argument && decodeURIComponent(argument), parameters };
+  } catch {
+    return { name: "nowhere", parameters };
+  }
 }
 
 function enter(told) {
+  greet(told);
+  show();
+}
+
+/** Says who this is. */
+function greet(told) {
   session = told;
   // where the default user has no password, one may have signed in as another
   const isSomebody = session.asks_for_password || isSignedIn();
   bar.hidden = false;
-  who.replaceChildren(
-    ...[
-      isSomebody && h("span", { class: "user", title: "Signed in as" }, session.user),
-      themeButton(),
-      isSomebody && button("Sign out", strangerNow, { class: "quiet" }),
-    ].filter(Boolean),
+  fill(
+    who,
+    isSomebody && h("span", { class: "user", title: "Signed in as" }, exact(session.user)),
+    themeButton(),
+    isSomebody && button("Sign out", strangerNow, { class: "quiet" }),
   );
-  show();
 }
 
 function strangerNow() {
@@ -73,7 +87,7 @@ function askWho() {
   leave = null;
   session = null;
   bar.hidden = true;
-  for (const open of document.querySelectorAll("dialog")) open.close();
+  closeAll();
   document.title = "Sign in · Larder";
   main.className = "";
   login(main, enter);
@@ -105,11 +119,11 @@ function themeButton() {
 }
 
 async function start() {
-  main.replaceChildren(loading());
+  fill(main, loading());
   try {
-    enter(await get("session"));
+    enter(await watch("session"));
   } catch (error) {
-    if (error.status !== 401) main.replaceChildren(failure(error, start));
+    if (error.status !== 401) fill(main, failure(error, start));
   }
 }
 
@@ -118,11 +132,43 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-whenStranger(() => {
-  if (!main.querySelector(".login")) askWho();
+/** The sign-in that is under way over a page: whether the requests that wait for it may be made again. */
+let again = null;
+
+whenStranger(async () => {
+  if (!session) {
+    if (!main.querySelector(".login")) askWho();
+    return false;
+  }
+  again ??= signInAgain().finally(() => (again = null));
+  return again;
 });
+
+function signInAgain() {
+  const { user } = session;
+  return new Promise((answer) => {
+    const done = (told) => {
+      if (told) greet(told);
+      const isSame = told?.user === user;
+      answer(isSame);
+      if (!told || isSame) return;
+      // what somebody else typed is not to be saved by itself
+      if (isAnythingHeld()) toast(`You are signed in as ${exactText(told.user)} now. What was typed is not saved yet.`);
+      else show();
+    };
+    const leave = async () => {
+      if (await mayLoseAll()) askWho();
+    };
+    loginAgain(user, { done, leave });
+  });
+}
+
 document.addEventListener("sign-in", strangerNow);
-addEventListener("hashchange", () => {
+// a field of one line leaves them out without a word
+document.addEventListener("paste", ({ target, clipboardData }) => {
+  if (target instanceof HTMLInputElement && /[\r\n]/.test(clipboardData?.getData("text/plain") ?? "")) toast("The line breaks were left out: this field has one line only.");
+});
+watchAddress(() => {
   if (!session) return;
   show();
   main.focus({ preventScroll: true });

@@ -1,6 +1,6 @@
 // Lines over time, drawn as SVG.
 
-import { h, svg } from "./dom.js";
+import { fill, h, svg } from "./dom.js";
 
 const HEIGHT = 180;
 /** Before it is known how much room there is. */
@@ -12,24 +12,24 @@ const TENS = { base: 10, factors: [1, 2, 5, 10] };
 export const BINARY = { base: 1024, factors: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] };
 
 /** A chart of named series. `draw(points, now)` takes points of `{at, values}`, times in milliseconds, null for what is unknown. */
-export function chart({ title, names, shown, steps = TENS, spanMs }) {
+export function chart({ title, names, shown, steps = TENS, spanMs, note }) {
   const plot = svg("g", {});
   const cross = svg("line", { class: "cross", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   const label = h("span", { class: "at" });
   const figures = names.map(() => h("span", { class: "figure" }, "–"));
   const legend = h("p", { class: "legend" }, names.map((name, at) => h("span", { class: `series s${at}` }, h("span", { class: "swatch" }), name, " ", figures[at])), label);
   const picture = svg("svg", { viewBox: `0 0 ${USUAL_WIDTH} ${HEIGHT}`, role: "img", "aria-label": title }, plot, cross);
-  const element = h("figure", { class: "chart" }, h("figcaption", {}, h("h2", {}, title), legend), picture);
+  const element = h("figure", { class: "chart" }, h("figcaption", {}, h("h2", {}, title), legend), picture, note && h("p", { class: "hint" }, note));
   let drawn = { points: [], now: 0, x: () => 0, width: USUAL_WIDTH };
 
-  const tell = (point) => point && names.forEach((_, at) => (figures[at].textContent = point.values[at] === null ? "–" : shown(point.values[at])));
+  const tell = (point) => point && names.forEach((_, at) => (figures[at].textContent = shown(point.values[at])));
 
   function draw(points, now) {
     // as wide as there is room, so that letters have their size on a phone, too
     const width = picture.clientWidth || USUAL_WIDTH;
     picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     const known = points.filter(({ at }) => at >= now - spanMs);
-    const highest = Math.max(0, ...known.flatMap(({ values }) => values.map((value) => value ?? 0)));
+    const highest = Math.max(0, ...known.flatMap(({ values }) => values.filter(Number.isFinite)));
     const { top, step } = ticks(highest, steps);
     const x = (at) => LEFT + (1 - (now - at) / spanMs) * (width - LEFT - RIGHT);
     const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
@@ -43,7 +43,7 @@ export function chart({ title, names, shown, steps = TENS, spanMs }) {
       lines.push(svg("text", { class: "tick", x: x(now - ago * 60_000), y: HEIGHT - 5, "text-anchor": anchor }, ago === 0 ? "now" : `−${ago} min`));
     }
     const series = names.map((_, which) => svg("path", { class: `line s${which}`, d: path(known, which, x, y) }));
-    plot.replaceChildren(...lines, ...series.reverse());
+    fill(plot, lines, series.reverse());
     drawn = { points: known, now, x, width };
     tell(known.at(-1));
   }
@@ -75,8 +75,8 @@ function path(points, which, x, y) {
   let isOpen = false;
   for (const { at, values, isGap } of points) {
     const value = values[which];
-    if (value === null || isGap) isOpen = false;
-    if (value === null) continue;
+    if (!Number.isFinite(value) || isGap) isOpen = false;
+    if (!Number.isFinite(value)) continue;
     out += `${isOpen ? "L" : "M"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
     isOpen = true;
   }

@@ -1,7 +1,7 @@
 // Who is connected over the Redis protocol.
 
-import { get } from "./api.js";
-import { button, failure, h, loading, state } from "./dom.js";
+import { watch } from "./api.js";
+import { button, exact, failure, fill, h, loading, state } from "./dom.js";
 import { bytes, count, duration, plural } from "./format.js";
 
 export function clientsView(main) {
@@ -10,11 +10,11 @@ export function clientsView(main) {
 
   async function load() {
     try {
-      const [{ clients }, { stores }] = await Promise.all([get("clients"), get("stores")]);
+      const [{ clients }, { stores }] = await Promise.all([watch("clients"), watch("stores")]);
       const names = new Map(stores.map((store) => [store.number, store.name]));
-      body.replaceChildren(clients.length ? list(clients, names) : state("Nobody is connected", "Connections of the Redis protocol are listed here. This page uses HTTP, so it is not among them."));
+      fill(body, clients.length ? list(clients, names) : state("Nobody is connected", "Connections of the Redis protocol are listed here. This page uses HTTP, so it is not among them."));
     } catch (error) {
-      if (error.status !== 401) body.replaceChildren(failure(error, load));
+      if (error.status !== 401) fill(body, failure(error, load));
     }
   }
 
@@ -22,10 +22,10 @@ export function clientsView(main) {
 }
 
 const COLUMNS = [
-  ["Name", (client) => h("bdi", {}, client.name || h("span", { class: "muted" }, `no. ${client.id}`))],
+  ["Name", (client) => client.name ? exact(client.name) : h("span", { class: "muted" }, `no. ${client.id}`)],
   ["Address", (client) => client.addr, "code"],
-  ["User", (client) => h("bdi", {}, client.user)],
-  ["Store", (client, names) => h("bdi", {}, names.get(client.db) ?? String(client.db))],
+  ["User", (client) => exact(client.user)],
+  ["Store", (client, names) => exact(names.get(client.db) ?? String(client.db))],
   ["Last command", (client) => client.cmd, "code"],
   ["Library", (client) => `${client.lib_name ?? ""} ${client.lib_ver ?? ""}`.trim() || "–"],
   ["Commands", (client) => count(client.tot_cmds ?? 0), "number"],

@@ -1,4 +1,6 @@
-// Making elements, dialogs and short notices. Text only ever becomes text: there is no way to markup here.
+// Making elements and short notices. Text only ever becomes text: there is no way to markup here.
+
+import { piecesOf, piecesOfKey } from "./exact.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,9 +21,25 @@ function build(element, attributes, children) {
   }
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
   Object.assign(element, props);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...kept(children));
   return element;
 }
+
+/** Children that are false, null or undefined are none. */
+const kept = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+
+/** Has an element hold this, and nothing else. */
+export function fill(element, ...children) {
+  element.replaceChildren(...kept(children));
+  return element;
+}
+
+/** A text, such as the name of a store, with marks for what can't be seen in it. */
+export const exact = (text) => marked(piecesOf(text));
+/** The same for a key. */
+export const exactKey = (key) => marked(piecesOfKey(key));
+
+const marked = (pieces) => h("bdi", {}, pieces.map(({ text, isMark }) => (isMark ? h("span", { class: "mark" }, text) : text)));
 
 const ICONS = {
   plus: "M8 3v10M3 8h10",
@@ -54,56 +72,14 @@ export function field(label, control, hint) {
   return h("div", { class: "field" }, h("label", { for: id }, label), control, described);
 }
 
-/**
- * A modal dialog with a form. `submit` does what its button says, and closes it by not throwing; what it throws is shown.
- * Returns the dialog's parts.
- */
-export function dialog({ title, body = [], action, submit, danger = false, wide = false, cancel = "Cancel" }) {
-  const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const confirm = action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
-  const close = () => element.close();
-  const heading = `t${(dialog.count = (dialog.count ?? 0) + 1)}`;
-  const form = h(
-    "form",
-    { novalidate: true, on: { submit: onSubmit } },
-    h("header", {}, h("h2", { id: heading }, title), button("", close, { class: "quiet", "aria-label": "Close", icon: "close" })),
-    h("div", { class: "body" }, body, problem),
-    h("footer", {}, button(cancel, close), confirm),
-  );
-  const element = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": heading }, form);
-  const parts = { element, form, confirm, close, fail };
-
-  function fail(error) {
-    problem.textContent = error ? (error.detail ?? error.message ?? String(error)) : "";
-    problem.hidden = !error;
-    if (error) problem.scrollIntoView({ block: "nearest" });
-  }
-
-  async function onSubmit(event) {
-    event.preventDefault();
-    if (!submit || confirm.disabled) return;
-    confirm.disabled = true;
-    fail(null);
-    try {
-      await submit(parts);
-      element.close();
-    } catch (error) {
-      confirm.disabled = false;
-      fail(error);
-    }
-  }
-
-  element.addEventListener("close", () => element.remove());
-  document.body.append(element);
-  element.showModal();
-  element.querySelector("[autofocus]")?.focus();
-  return parts;
-}
-
 /** Says in a corner what was done. */
 export function toast(text) {
   const note = h("p", {}, text);
-  document.getElementById("toasts").append(note);
+  const toasts = document.getElementById("toasts");
+  toasts.append(note);
+  // above dialogs that were opened since
+  toasts.hidePopover?.();
+  toasts.showPopover?.();
   setTimeout(() => note.remove(), 6000);
 }
 

@@ -1,54 +1,65 @@
-// Numbers, sizes, times and keys as people read them. Pure.
+// Numbers, sizes, times and bytes as people read them. Pure. What is no number, or none that could be, is shown as a dash.
 
-const whole = new Intl.NumberFormat("en");
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const three = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const NONE = "–";
 
-export const count = (number) => whole.format(number);
+/** Shows numbers; what else may come, NaN, the infinite and what is missing, is a dash. */
+const ofNumbers = (shown) => (number) => (typeof number === "number" && Number.isFinite(number) ? shown(number) : NONE);
+
+/** The number in the unit that leaves fewer than four digits before the point; three digits of it. */
+function scaled(number, units) {
+  const fits = ([, size]) => Math.abs(number) / size < 999.5;
+  const [name, size] = units.find(fits) ?? units.at(-1);
+  return `${(size === 1 ? whole : three).format(number / size)}${name}`;
+}
+
+export const count = ofNumbers((number) => whole.format(number));
 
 /** "1 record", "2 records". */
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-const SIZES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-export function bytes(number) {
-  let unit = 0;
-  while (number >= 1000 && unit < SIZES.length - 1) {
-    number /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? whole.format(number) : three.format(number)} ${SIZES[unit]}`;
-}
+const SIZES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].map((name, at) => [` ${name}`, 1024 ** at]);
+export const bytes = ofNumbers((number) => scaled(number, SIZES));
 
 /** How many times smaller something became. */
-export const ratio = (plain, stored) => (stored > 0 ? `${(plain / stored).toFixed(2)}×` : "–");
+export const ratio = (plain, stored) => (stored > 0 && Number.isFinite(plain / stored) ? `${(plain / stored).toFixed(2)}×` : NONE);
 
-export function rate(number) {
-  if (number >= 1e6) return `${three.format(number / 1e6)}M`;
-  if (number >= 1e4) return `${three.format(number / 1e3)}k`;
-  return number < 10 && !Number.isInteger(number) ? number.toFixed(1) : whole.format(Math.round(number));
-}
+/** A share of something, in percent. */
+export const percent = (part, all) => (all > 0 && Number.isFinite(part / all) ? `${three.format((part / all) * 100)} %` : NONE);
 
+const RATES = [["", 1], ["k", 1e3], ["M", 1e6], ["G", 1e9]];
+export const rate = ofNumbers((number) => {
+  if (Math.abs(number) < 9_999.5) return number < 10 && !Number.isInteger(number) ? number.toFixed(1) : whole.format(number);
+  return scaled(number, RATES);
+});
+
+const TIMES = [[" ns", 1], [" µs", 1e3], [" ms", 1e6], [" s", 1e9]];
 /** A short time: 850 ns, 12 µs, 3.4 ms, 1.2 s. */
-export function brief(nanos) {
-  if (nanos < 1e3) return `${Math.round(nanos)} ns`;
-  if (nanos < 1e6) return `${three.format(nanos / 1e3)} µs`;
-  if (nanos < 1e9) return `${three.format(nanos / 1e6)} ms`;
-  return `${three.format(nanos / 1e9)} s`;
-}
+export const brief = ofNumbers((nanos) => scaled(nanos, TIMES));
 
 const UNITS = [["d", 86_400], ["h", 3_600], ["m", 60], ["s", 1]];
+const YEAR_DAYS = 365.2425;
 
-/** A longer time in its two largest units: 3 d 4 h, 12 m 05 s, 42 s. */
-export function duration(millis) {
+/** A longer time in its two largest units: 3 d 04 h, 12 m 05 s, 42 s; from a thousand days on in years. */
+export const duration = ofNumbers((millis) => {
   const seconds = Math.max(0, Math.round(millis / 1000));
-  const at = Math.max(0, UNITS.findIndex(([, size]) => seconds >= size));
   if (seconds < 60) return `${seconds} s`;
+  if (seconds >= 1000 * 86_400) return `${three.format(seconds / 86_400 / YEAR_DAYS)} years`;
+  const at = UNITS.findIndex(([, size]) => seconds >= size);
   const [[unit, size], [lesser, part]] = [UNITS[at], UNITS[at + 1]];
   const rest = Math.floor((seconds % size) / part);
   return `${Math.floor(seconds / size)} ${unit} ${String(rest).padStart(2, "0")} ${lesser}`;
-}
+});
 
-export const moment = (millis) => new Date(millis).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+/** The last moment that a calendar of JavaScript's has, in the year 275760. */
+const LATEST_MS = 8.64e15;
+
+export const moment = ofNumbers((millis) => {
+  if (millis > LATEST_MS) return "after the year 275760";
+  if (millis < -LATEST_MS) return NONE;
+  return new Date(millis).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+});
 
 export function bytesOfBase64(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -63,19 +74,7 @@ export function base64OfBytes(content) {
 /** A key of the API, text or `{base64}`, as a text that tells keys apart. */
 export const keyId = (key) => (typeof key === "string" ? `t${key}` : `b${key.base64}`);
 
-/** A key as shown: control characters and other bytes as escapes. */
-export function keyText(key) {
-  if (typeof key === "string") return key === "" ? "(empty key)" : key.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => `\\x${hex(c.charCodeAt(0))}`);
-  return Array.from(bytesOfBase64(key.base64), (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${hex(byte)}`)).join("");
-}
-
 const hex = (byte) => byte.toString(16).padStart(2, "0");
-
-/** A key as a part of a path; null for those that a URL can't hold. */
-export function keyPath(key) {
-  if (typeof key === "string") return ["", ".", ".."].includes(key) ? null : encodeURIComponent(key);
-  return Array.from(bytesOfBase64(key.base64), (byte) => `%${hex(byte)}`).join("");
-}
 
 /** Bytes as a dump: offset, sixteen bytes, their letters. */
 export function hexDump(content) {

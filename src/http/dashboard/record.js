@@ -1,9 +1,11 @@
 // One record: seen, changed, created, deleted. What is saved says which version it replaces, so that nobody's change is lost.
 
-import { ask, recordPath } from "./api.js";
-import { button, dialog, h, toast } from "./dom.js";
+import { ask, recordPath, watch } from "./api.js";
+import { dialog } from "./dialog.js";
+import { button, exact, exactKey, field, fill, h, toast } from "./dom.js";
 import { editor } from "./editor.js";
-import { base64OfBytes, bytes, bytesOfBase64, count, duration, hexDump, keyPath, keyText, moment, ratio } from "./format.js";
+import { exactText, isPlain, keyText, unseenIn } from "./exact.js";
+import { base64OfBytes, bytes, bytesOfBase64, count, duration, hexDump, moment, ratio } from "./format.js";
 import { compacted, formatted } from "./json.js";
 import { save } from "./transfer.js";
 
@@ -11,43 +13,158 @@ import { save } from "./transfer.js";
 const EDITABLE_BYTES_MAX = 4 << 20;
 /** Bytes of a value without text that are shown. */
 const DUMP_BYTES = 4096;
+/** Characters of somebody else's value that are shown. */
+const THEIRS_MAX = 20_000;
 
-export function newRecord({ store, done, key = "", text = "" }) {
-  const name = h("input", { id: "record-key", class: "code", autofocus: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false", props: { value: key } });
-  const value = editor({ text, label: "Value", isJson: true, isJsonNeeded: store.values === "json" });
-  const expiry = expiryControl({ store });
-  dialog({
+/**
+ * Asks for a record that there is not yet. A draft is what was to be saved elsewhere and could not be: its key, and its text or,
+ * of bytes, their Base64; it may go into another store.
+ */
+export function newRecord({ store, done, draft = null }) {
+  const isTyped = typeof (draft?.key ?? "") === "string" && !/[\r\n]/.test(draft?.key ?? "");
+  const name = h("input", { id: "record-key", class: "code", autofocus: true, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+  const isBase64 = h("input", { type: "checkbox", props: { checked: !isTyped } });
+  const key = draft?.key ?? "";
+  name.value = isTyped ? key : typeof key === "string" ? base64OfBytes(new TextEncoder().encode(key)) : key.base64;
+  const shownKey = h("p", { class: "hint code", role: "status" });
+  const isBytes = draft?.kind === "bytes";
+  const isJsonNeeded = () => !isBytes && store.values === "json";
+  const value = editor({ text: draft?.text ?? "", label: isBytes ? "Value in Base64" : "Value", isJson: !isBytes, isJsonNeeded });
+  const conflict = h("div", { class: "conflict", role: "alert", hidden: true });
+  const expiryPlace = h("div", {});
+  const storePlace = h("div", {});
+  let expiry = null;
+
+  const parts = dialog({
     title: "New record",
     wide: true,
-    body: [h("div", { class: "field" }, h("label", { for: "record-key" }, "Key"), name), valueField(value), expiry.element],
+    body: [
+      storePlace,
+      h("div", { class: "field" }, h("div", { class: "legend" }, h("label", { for: "record-key" }, "Key"), h("label", { class: "check" }, isBase64, "in Base64")), name, shownKey),
+      valueField(value, isBytes && { kind: "bytes" }),
+      expiryPlace,
+      conflict,
+    ],
     action: "Create",
-    submit: async () => {
-      if (name.value === "") throw new Error("A key is needed.");
-      if (value.isWrong) throw wrong(value);
-      const path = recordPath(store.name, name.value);
-      const parameters = new URLSearchParams({ nx: "true", ...expiry.parameters() });
-      try {
-        const type = value.isJson ? "application/json" : "application/octet-stream";
-        const response = await ask("PUT", `${path}?${parameters}`, { body: value.text, type });
-        await expiry.afterPut(path, response.headers.get("ETag"));
-      } catch (error) {
-        if (error.code === "RECORDEXISTS") error.detail = "There is a record at this key already. Close this and open it to change it.";
-        throw error;
-      }
-      toast(`${keyText(name.value)} was created.`);
-      done();
-    },
+    keep: () => name.value !== "" || value.text !== "" || expiry.isChanged,
+    submit: () => put({ nx: "true" }, {}),
   });
+  name.addEventListener("input", showKey);
+  isBase64.addEventListener("change", showKey);
+  useStore(store);
+  showKey();
+  if (draft) chooseStore();
+
+  function useStore(chosen) {
+    store = chosen;
+    expiry = expiryControl({ store });
+    fill(expiryPlace, expiry.element);
+    value.draw();
+  }
+
+  /** Lets another store be chosen, since the one at hand may be gone. */
+  async function chooseStore() {
+    if (storePlace.hasChildNodes()) return;
+    let stores;
+    try {
+      ({ stores } = await watch("stores"));
+    } catch {
+      // the store stays the one that it is
+      return;
+    }
+    const isThere = stores.some(({ number }) => number === store.number);
+    // numbered stores that are empty are not listed
+    const isNumbered = String(store.number) === store.name;
+    const all = isThere || !isNumbered ? stores : [...stores, store];
+    const choice = h("select", { on: { change: () => useStore(all[choice.selectedIndex - 1] ?? store) } }, h("option", { value: "" }, "Choose a store"), all.map((one) => h("option", { value: one.number }, exactText(one.name))));
+    choice.value = isThere || isNumbered ? String(store.number) : "";
+    fill(storePlace, field("Store", choice));
+  }
+
+  function keyOf() {
+    if (!isBase64.checked) {
+      if (name.value === "") throw new Error("Type a key. If you mean the empty key, choose “in Base64” and leave the field empty.");
+      return name.value;
+    }
+    const content = bytesIn(name.value, "The key");
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
+    } catch {
+      return { base64: base64OfBytes(content) };
+    }
+  }
+
+  function showKey() {
+    conflict.hidden = true;
+    let isShown = isBase64.checked || !isPlain(name.value);
+    try {
+      fill(shownKey, "The key is: ", exactKey(keyOf()));
+    } catch {
+      isShown = false;
+    }
+    shownKey.hidden = !isShown;
+  }
+
+  async function put(parameters, headers) {
+    const key = keyOf();
+    if (value.problem) throw wrong(value);
+    const content = isBytes ? { body: bytesIn(value.text, "The value"), type: "application/octet-stream" } : bodyOf(value);
+    let response;
+    try {
+      response = await ask("PUT", recordPath(store, key, "", { ...parameters, ...expiry.parameters() }), { ...content, headers });
+    } catch (error) {
+      if (error.code === "RECORDEXISTS" || error.status === 412) return await collide(key);
+      if (error.code === "NOSTORE") {
+        await chooseStore();
+        error.detail = "This store is gone: it was dropped. Your record can be created in another one; choose it above.";
+      }
+      throw error;
+    }
+    const isNew = response.status === 201;
+    toast(`${keyText(key)} was ${isNew ? "created" : "overwritten"}.`);
+    // the record is there, whatever becomes of this
+    await expiry.afterPut(store, key, response.headers.get("ETag")).catch((error) => toast(`Its expiry could not be taken away: ${error.detail ?? error}`));
+    done();
+  }
+
+  /** There is a record at the key: shows it, and lets one choose. */
+  async function collide(key) {
+    const theirs = await theRecord(store, key);
+    if (!theirs) throw new Error("Not created: there was a record at this key, which is gone again. Try once more.");
+    const overwrite = button("Overwrite it with mine", () => resubmit(parts, () => put({}, { "If-Match": theirs.tag })), { class: "danger" });
+    const discard = button("Discard mine, open that one", () => {
+      parts.close();
+      openRecord({ store, key, done });
+    });
+    fill(
+      conflict,
+      h("p", {}, h("strong", {}, "There is a record at this key already"), ". You can also choose another key."),
+      shownOf(theirs),
+      h("div", { class: "row" }, discard, overwrite),
+    );
+    conflict.hidden = false;
+    throw new Error("Not created: there is a record at this key already.");
+  }
+}
+
+/** Does something else than what the dialog's button does, in the same way: the dialog closes, or shows what went wrong. */
+async function resubmit(parts, act) {
+  if (parts.isBusy) return;
+  parts.isBusy = true;
+  parts.fail(null);
+  try {
+    await act();
+    parts.close();
+  } catch (error) {
+    parts.fail(error);
+  } finally {
+    parts.isBusy = false;
+  }
 }
 
 /** Opens a record of a store; `done` is called when it was changed or deleted. */
-export async function openRecord({ store, key, plainBytes, done }) {
+export async function openRecord({ store, key, done }) {
   const title = keyText(key);
-  if (keyPath(key) === null) {
-    dialog({ title, body: [h("p", {}, "A web address can’t hold this key. Its record can be deleted from the list; to see or change it, use redis-cli.")], cancel: "Close" });
-    return;
-  }
-  const path = recordPath(store.name, key);
   const content = h("div", { class: "content" });
   const conflict = h("div", { class: "conflict", role: "alert", hidden: true });
   let record = null;
@@ -56,20 +173,21 @@ export async function openRecord({ store, key, plainBytes, done }) {
   /** The text as it was put into the editor. */
   let before = "";
 
-  const parts = dialog({ title, wide: true, body: [content, conflict], action: "Save", cancel: "Close", submit: () => saveAs(record.tag) });
-  parts.form.querySelector("h2").replaceChildren(h("bdi", { class: "code" }, title));
+  const isTextChanged = () => value !== null && value.text !== before;
+  const isChanged = () => isTextChanged() || Boolean(expiry?.isChanged);
+  const parts = dialog({ title: h("span", { class: "code" }, exactKey(key)), wide: true, body: [content, conflict], action: "Save", cancel: "Close", keep: isChanged, submit: () => saveOver(record.tag) });
   parts.form.querySelector("footer").prepend(button("Delete …", remove, { class: "quiet warn first", icon: "bin" }));
   const ticking = setInterval(() => expiry?.tick(), 1000);
-  parts.element.addEventListener("close", () => clearInterval(ticking));
+  parts.onClosed.push(() => clearInterval(ticking));
   parts.confirm.disabled = true;
 
   async function load() {
     try {
-      record = await fetchRecord(path, plainBytes);
+      record = await fetchRecord(store, key);
     } catch (error) {
-      if (error.status === 404) error.detail = "This record is gone: it was deleted, or it has expired.";
+      if (error.status === 404) error.detail = error.code === "NOSTORE" ? "The store of this record is gone: it was dropped." : "This record is gone: it was deleted, or it has expired.";
       parts.fail(error);
-      content.replaceChildren();
+      fill(content);
       done();
       return;
     }
@@ -80,7 +198,7 @@ export async function openRecord({ store, key, plainBytes, done }) {
     expiry = expiryControl({ store, record, changed: update });
     value = record.kind === "none" ? null : editorOf(record, store, update);
     before = value?.text ?? "";
-    content.replaceChildren(metaOf(record), value ? valueField(value, record) : tooLong(), expiry.element);
+    fill(content, metaOf(record), value ? valueField(value, record) : tooLong(), expiry.element);
     update();
   }
 
@@ -90,26 +208,27 @@ export async function openRecord({ store, key, plainBytes, done }) {
 
   async function download() {
     try {
-      save(await (await ask("GET", path)).blob(), "value.json");
+      save(await (await ask("GET", recordPath(store, key))).blob(), "value.json");
     } catch (error) {
       parts.fail(error);
     }
   }
 
   function update() {
-    if (!expiry) return;
-    const isChanged = (value && value.text !== before) || expiry.isChanged;
-    parts.confirm.disabled = !isChanged || Boolean(value?.isWrong);
+    if (expiry) parts.confirm.disabled = !isChanged() || Boolean(value?.problem);
   }
 
-  async function saveAs(tag) {
+  async function saveOver(tag) {
     const headers = { "If-Match": tag };
     try {
-      if (value && value.text !== before) {
-        const response = await ask("PUT", `${path}?${new URLSearchParams(expiry.parameters())}`, { ...bodyOf(value, record), headers });
-        await expiry.afterPut(path, response.headers.get("ETag"));
+      if (isTextChanged()) {
+        const response = await ask("PUT", recordPath(store, key, "", expiry.parameters()), { ...(record.kind === "bytes" ? bodyOfBytes(value) : bodyOf(value)), headers });
+        // from here on the value is saved, whatever becomes of the expiry
+        record.tag = response.headers.get("ETag");
+        before = value.text;
+        await expiry.afterPut(store, key, record.tag);
       } else {
-        await ask("PUT", `${path}/ttl`, { json: { ttl_ms: expiry.millis }, headers });
+        await ask("PUT", recordPath(store, key, "/ttl"), { json: { ttl_ms: expiry.millis }, headers });
       }
     } catch (error) {
       if (error.status === 412 || error.status === 404) return await collide();
@@ -119,75 +238,98 @@ export async function openRecord({ store, key, plainBytes, done }) {
     done();
   }
 
-  /** Somebody else was faster: shows what they wrote, and lets one choose. */
-  async function collide() {
-    let theirs = null;
+  /** Somebody else was faster: shows what there is now, and lets one choose. */
+  async function collide({ isDeletion = false } = {}) {
+    let [theirs, isStoreGone] = [null, false];
     try {
-      theirs = await fetchRecord(path, plainBytes);
+      theirs = await theRecord(store, key);
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.code !== "NOSTORE") throw error;
+      isStoreGone = true;
     }
-    const choices = theirs
-      ? [
-          button("Discard mine, load theirs", () => {
-            conflict.hidden = true;
-            parts.fail(null);
-            record = theirs;
-            draw();
-          }),
-          button("Overwrite theirs with mine", () => {
-            conflict.hidden = true;
-            record.tag = theirs.tag;
-            parts.confirm.disabled = false;
-            parts.form.requestSubmit(parts.confirm);
-          }, { class: "danger" }),
-        ]
-      : [
-          typeof key === "string" && button("Create it again with my text", () => {
-            parts.close();
-            newRecord({ store, done, key, text: value?.text });
-          }),
-        ];
-    conflict.replaceChildren(
-      h("p", {}, h("strong", {}, theirs ? "Somebody else changed this record" : "This record is gone"), theirs ? " after you opened it. Nothing of yours was saved yet." : ": it was deleted, or it has expired, after you opened it."),
-      theirs?.text !== undefined && h("details", {}, h("summary", {}, "What it is now"), h("pre", { class: "code" }, theirs.text)),
-      h("div", { class: "row" }, choices),
-    );
+    const what = theirs ? "Somebody else changed this record" : isStoreGone ? "The store is gone" : "This record is gone";
+    const why = theirs ? " after you opened it." : isStoreGone ? ": it was dropped after you opened the record." : ": it was deleted, or it has expired, after you opened it.";
+    fill(conflict, h("p", {}, h("strong", {}, what), why, isChanged() && " What you see here is not saved."), theirs && shownOf(theirs), h("div", { class: "row" }, choices(theirs, isStoreGone, isDeletion)));
     conflict.hidden = false;
+    conflict.scrollIntoView({ block: "nearest" });
     done();
-    throw new Error(theirs ? "Not saved: the record has changed." : "Not saved: the record is gone.");
+    const not = isDeletion ? "Not deleted" : "Not saved";
+    throw new Error(`${not}: ${theirs ? "the record has changed" : isStoreGone ? "the store is gone" : "the record is gone"}.`);
+  }
+
+  function choices(theirs, isStoreGone, isDeletion) {
+    const load = button(isChanged() ? "Discard mine, load theirs" : "Load theirs", () => {
+      conflict.hidden = true;
+      parts.fail(null);
+      record = theirs;
+      draw();
+    });
+    const over = () => {
+      conflict.hidden = true;
+      // what is kept is kept of theirs, such as when it expires
+      Object.assign(record, { tag: theirs.tag, deadline: theirs.deadline, expiresAt: theirs.expiresAt });
+      resubmit(parts, () => saveOver(theirs.tag));
+    };
+    const overwrite = button(isTextChanged() ? "Overwrite theirs with mine" : "Set my expiry on theirs", over, { class: "danger" });
+    const deleteTheirs = button("Delete theirs", () => resubmit(parts, () => removeVersion(theirs.tag)), { class: "danger" });
+    const asNew = button(theirs ? "Save mine as another record …" : isStoreGone ? "Save mine in another store …" : "Create it again with mine …", () => {
+      const draft = { key, kind: record.kind, text: value.text };
+      parts.close();
+      newRecord({ store, done, draft });
+    });
+    const discard = button("Close without saving", parts.close);
+    if (!theirs) return [value && asNew, discard];
+    return [load, isDeletion ? deleteTheirs : isChanged() && overwrite, isTextChanged() && asNew];
   }
 
   function remove() {
     if (!record) return;
     dialog({
       title: "Delete record",
-      body: [h("p", {}, h("bdi", { class: "code" }, title), ` will be deleted from ${store.name}. This can’t be undone.`)],
+      body: [h("p", {}, h("span", { class: "code" }, exactKey(key)), " will be deleted from ", exact(store.name), ". This can’t be undone.")],
       action: "Delete",
       danger: true,
       submit: async (question) => {
         try {
-          await ask("DELETE", path, { headers: { "If-Match": record.tag } });
+          await removeVersion(record.tag);
         } catch (error) {
-          if (error.status !== 412 && error.status !== 404) throw error;
           question.close();
-          await collide().catch((told) => parts.fail(told));
+          parts.fail(error);
           return;
         }
         parts.close();
-        toast(`${title} was deleted.`);
-        done();
       },
     });
+  }
+
+  async function removeVersion(tag) {
+    try {
+      await ask("DELETE", recordPath(store, key), { headers: { "If-Match": tag } });
+    } catch (error) {
+      if (error.status === 412 || error.status === 404) return await collide({ isDeletion: true });
+      throw error;
+    }
+    toast(`${title} was deleted.`);
+    done();
   }
 
   await load();
 }
 
+/** The record, or null if there is none. */
+async function theRecord(store, key) {
+  try {
+    return await fetchRecord(store, key);
+  } catch (error) {
+    if (error.status === 404 && error.code !== "NOSTORE") return null;
+    throw error;
+  }
+}
+
 /** A record as the API has it: `kind` is text, bytes, or none where the value is too long to be fetched. */
-async function fetchRecord(path, plainBytes) {
-  const isLong = plainBytes > EDITABLE_BYTES_MAX;
-  const response = await ask(isLong ? "HEAD" : "GET", path);
+async function fetchRecord(store, key) {
+  const abort = new AbortController();
+  const response = await ask("GET", recordPath(store, key), { signal: abort.signal });
   const number = (name) => (response.headers.has(name) ? Number(response.headers.get(name)) : null);
   const ttl = number("Larder-Ttl-Ms");
   const record = {
@@ -197,7 +339,10 @@ async function fetchRecord(path, plainBytes) {
     plainBytes: number("Larder-Plain-Bytes"),
     storedBytes: number("Larder-Stored-Bytes"),
   };
-  if (isLong) return { ...record, kind: "none" };
+  if (record.plainBytes > EDITABLE_BYTES_MAX) {
+    abort.abort();
+    return { ...record, kind: "none" };
+  }
   const content = new Uint8Array(await response.arrayBuffer());
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(content);
@@ -207,29 +352,39 @@ async function fetchRecord(path, plainBytes) {
   }
 }
 
+/** Bytes that are no text, and text that a field can't hold, are edited in Base64. */
 function editorOf(record, store, changed) {
-  if (record.kind === "bytes") return editor({ text: base64OfBytes(record.content), label: "Value in Base64", isJson: false, changed });
-  return editor({ text: record.text, label: "Value", isJson: true, isJsonNeeded: store.values === "json", changed });
+  const ofText = record.kind === "text" && editor({ text: record.text, label: "Value", isJson: true, isJsonNeeded: () => store.values === "json", changed });
+  if (ofText) return ofText;
+  record.kind = "bytes";
+  return editor({ text: base64OfBytes(record.content), label: "Value in Base64", isJson: false, changed });
 }
 
-/** What is sent: line ends as they were (a text field has only \n), bytes as bytes. */
-function bodyOf(value, record) {
-  if (record.kind === "bytes") {
-    try {
-      return { body: bytesOfBase64(value.text.replace(/\s+/g, "")), type: "application/octet-stream" };
-    } catch {
-      throw new Error("This is not Base64.");
-    }
+const bodyOf = (value) => ({ body: value.text, type: value.isJson ? "application/json" : "application/octet-stream" });
+const bodyOfBytes = (value) => ({ body: bytesIn(value.text, "The value"), type: "application/octet-stream" });
+
+function bytesIn(text, what) {
+  try {
+    return bytesOfBase64(text.replace(/\s+/g, ""));
+  } catch {
+    throw new Error(`${what} is not Base64.`);
   }
-  const isCrLf = /\r\n/.test(record.text) && !/[^\r]\n|^\n|\r(?!\n)/.test(record.text);
-  const body = isCrLf ? value.text.replace(/\n/g, "\r\n") : value.text;
-  return { body, type: value.isJson ? "application/json" : "application/octet-stream" };
 }
 
 const wrong = (value) => {
   value.showError();
-  return new Error("The value is not valid JSON.");
+  return new Error(value.problem);
 };
+
+/** What somebody else wrote. */
+function shownOf(theirs) {
+  const summary = h("summary", {}, "What it is now");
+  if (theirs.kind === "none") return h("p", { class: "muted" }, `It has ${bytes(theirs.plainBytes)}, which is too long to be shown here.`);
+  if (theirs.kind === "bytes") return h("details", {}, summary, h("pre", { class: "code" }, hexDump(theirs.content.subarray(0, DUMP_BYTES)), theirs.content.length > DUMP_BYTES && "\n…"));
+  const text = theirs.text.slice(0, THEIRS_MAX);
+  const unseen = unseenIn(text);
+  return h("details", {}, summary, h("pre", { class: "code" }, text, text.length < theirs.text.length && "…"), unseen && h("p", { class: "hint" }, `It has characters that can’t be seen, such as ${unseen.name}.`));
+}
 
 function valueField(value, record) {
   const change = (edit) => () => {
@@ -240,10 +395,11 @@ function valueField(value, record) {
   };
   const isBytes = record?.kind === "bytes";
   const tools = isBytes
-    ? [button("Download", () => save(new Blob([record.content]), "value.bin"), { icon: "down" })]
+    ? [record.content && button("Download", () => save(new Blob([record.content]), "value.bin"), { icon: "down" })]
     : [button("Format", change(formatted), { title: "One member a line" }), button("Compact", change(compacted), { title: "Without blanks" }), button("Go to error", () => value.showError(), { class: "go" })];
-  const dump = isBytes && h("pre", { class: "dump code", tabindex: "0", "aria-label": "Bytes" }, hexDump(record.content.subarray(0, DUMP_BYTES)), record.content.length > DUMP_BYTES && "\n…");
-  return h("div", { class: "field value" }, h("div", { class: "legend" }, h("span", { class: "label" }, isBytes ? "Value: bytes that are no text; below in Base64" : "Value"), h("div", { class: "row" }, tools)), dump, value.element);
+  const dump = isBytes && record.content && h("pre", { class: "dump code", tabindex: "0", "aria-label": "Bytes" }, hexDump(record.content.subarray(0, DUMP_BYTES)), record.content.length > DUMP_BYTES && "\n…");
+  const label = !isBytes ? "Value" : dump ? "Value: bytes that can’t be shown as text; below in Base64" : "Value in Base64";
+  return h("div", { class: "field value" }, h("div", { class: "legend" }, h("span", { class: "label" }, label), h("div", { class: "row" }, tools)), dump, value.element);
 }
 
 function metaOf(record) {
@@ -269,12 +425,12 @@ function expiryControl({ store, record, changed }) {
   const amount = h("input", { type: "number", min: "1", step: "1", value: "1", "aria-label": "How many", class: "amount" });
   const unit = h("select", { "aria-label": "Unit" }, UNITS.map(([name, millis]) => h("option", { value: millis }, name)));
   unit.value = "3600000";
-  const exact = h("span", { hidden: true, class: "row" }, amount, unit);
-  const element = h("div", { class: "field expiry" }, h("label", { for: "expiry" }, "Expires"), h("div", { class: "row" }, choice, exact));
+  const exactly = h("span", { hidden: true, class: "row" }, amount, unit);
+  const element = h("div", { class: "field expiry" }, h("label", { for: "expiry" }, "Expires"), h("div", { class: "row" }, choice, exactly));
   const initial = choice.value;
 
   const update = () => {
-    exact.hidden = choice.value !== "in";
+    exactly.hidden = choice.value !== "in";
     changed?.();
   };
   choice.addEventListener("change", update);
@@ -302,9 +458,9 @@ function expiryControl({ store, record, changed }) {
       return isNew ? {} : { keepttl: "true" };
     },
     /** That a record is not to expire any more, or not as others of its store do, has to be said behind the PUT. */
-    async afterPut(path, tag) {
+    async afterPut(store, key, tag) {
       const expires = isNew ? store.default_ttl_ms > 0 : record.deadline !== null;
-      if (expires && choice.value === "never") await ask("PUT", `${path}/ttl`, { json: { ttl_ms: null }, headers: tag ? { "If-Match": tag } : {} });
+      if (expires && choice.value === "never") await ask("PUT", recordPath(store, key, "/ttl"), { json: { ttl_ms: null }, headers: tag ? { "If-Match": tag } : {} });
     },
     tick() {
       if (usual) keep.textContent = usual;

@@ -1,8 +1,11 @@
 // The records of a store, page by page in the order of their keys: by prefix, or by what is in their values.
 
-import { ask, get, query, storePath } from "./api.js";
-import { button, dialog, failure, h, icon, loading, state, toast } from "./dom.js";
-import { bytes, bytesOfBase64, count, duration, keyId, keyText, plural, ratio } from "./format.js";
+import { replaceAddress } from "./address.js";
+import { ask, get, query, storeOf, storePath, watch } from "./api.js";
+import { dialog } from "./dialog.js";
+import { button, exact, exactKey, failure, fill, h, icon, loading, state, toast } from "./dom.js";
+import { exactText, keyText } from "./exact.js";
+import { bytes, bytesOfBase64, count, duration, keyId, plural, ratio } from "./format.js";
 import { newRecord, openRecord } from "./record.js";
 import { facts, storeAddress, storeMenu, usageBar } from "./stores.js";
 import { exportDialog, importDialog } from "./transfer.js";
@@ -26,6 +29,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
   const selected = new Map();
   /** Only the latest question's answer is shown. */
   let asked = 0;
+  let hasLeft = false;
 
   const head = h("div", {});
   const list = h("div", { class: "records" }, loading());
@@ -60,7 +64,12 @@ export function recordsView(main, { session, argument: name, parameters }) {
       look();
     }
     function look() {
-      history.replaceState(null, "", `${storeAddress(name)}${query({ [way]: text })}`);
+      try {
+        replaceAddress(`${storeAddress(name)}${query({ [way]: text })}`);
+      } catch (error) {
+        toast(error.detail ?? String(error));
+        return;
+      }
       first();
     }
     const submit = (event) => {
@@ -74,25 +83,34 @@ export function recordsView(main, { session, argument: name, parameters }) {
       h(
         "div",
         { class: "actions" },
-        button("New record", () => newRecord({ store, done: reload }), { class: "primary", icon: "plus" }),
-        button("Import", () => importDialog(store, reload), { icon: "up" }),
-        button("Export", () => exportDialog(store, way === "prefix" ? text : ""), { icon: "down" }),
+        button("New record", () => store && newRecord({ store, done: reload }), { class: "primary", icon: "plus" }),
+        button("Import", () => store && importDialog(store, reload), { icon: "up" }),
+        button("Export", () => store && exportDialog(store, way === "prefix" ? text : ""), { icon: "down" }),
         button("", reload, { class: "quiet", icon: "refresh", "aria-label": "Refresh", title: "Refresh" }),
       ),
     );
   }
 
   async function loadStore() {
-    store = await get(storePath(name));
+    store = await (store ? watch(storePath(store)) : storeOf(name));
+    if (hasLeft) return;
+    if (name !== store.name) {
+      // somebody renamed it: this is its page still
+      name = store.name;
+      document.title = `${exactText(name)} · Larder`;
+      replaceAddress(`${storeAddress(name)}${query({ [way]: text })}`);
+    }
     const moved = (now) => {
-      if (now === name) reload();
-      else location.hash = now === null ? "#/" : storeAddress(now);
+      if (hasLeft) return;
+      if (now === null) location.hash = "#/";
+      else reload();
     };
-    head.replaceChildren(
+    fill(
+      head,
       h(
         "header",
         { class: "head" },
-        h("h1", {}, h("a", { href: "#/" }, "Stores"), h("span", { class: "muted", "aria-hidden": "true" }, " / "), h("bdi", {}, store.name)),
+        h("h1", {}, h("a", { href: "#/" }, "Stores"), h("span", { class: "muted", "aria-hidden": "true" }, " / "), exact(store.name)),
         storeMenu(store, moved),
       ),
       facts([
@@ -115,7 +133,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
 
   /** The page again, with the figures of the store. */
   async function reload() {
-    await load();
+    if (!hasLeft) await load();
   }
 
   async function load() {
@@ -123,9 +141,9 @@ export function recordsView(main, { session, argument: name, parameters }) {
     const { cursor } = pages.at(-1);
     list.setAttribute("aria-busy", "true");
     try {
-      const isSearch = way === "contains" && text !== "";
-      const parameters = { cursor, limit, preview: PREVIEW_BYTES, [way]: text };
-      const [told] = await Promise.all([get(storePath(name, `/${isSearch ? "search" : "entries"}${query(parameters)}`)), loadStore()]);
+      const isNew = store === null;
+      if (isNew) await loadStore();
+      const [told] = await Promise.all([page(cursor, mine), !isNew && loadStore()]);
       if (mine !== asked) return;
       const arrived = performance.now();
       entries = told.entries.map((entry) => ({ ...entry, deadline: entry.ttl_ms === null ? null : arrived + entry.ttl_ms }));
@@ -139,23 +157,35 @@ export function recordsView(main, { session, argument: name, parameters }) {
     } catch (error) {
       if (mine !== asked || error.status === 401) return;
       if (error.code === "NOSTORE" || error.status === 404) {
-        main.replaceChildren(state(`There is no store ${name}`, "It may have been dropped or renamed.", h("a", { class: "button", href: "#/" }, "To the stores")));
+        fill(main, state(`There is no store ${exactText(name)}`, "It may have been dropped or renamed.", h("a", { class: "button", href: "#/" }, "To the stores")));
         return;
       }
-      list.replaceChildren(failure(error, load));
-      foot.replaceChildren();
+      fill(list, failure(error, load));
+      fill(foot);
     }
     list.removeAttribute("aria-busy");
   }
 
+  async function page(cursor, mine) {
+    const isSearch = way === "contains" && text !== "";
+    for (let from = cursor; ; ) {
+      const path = storePath(store, `/${isSearch ? "search" : "entries"}${query({ cursor: from, limit, preview: PREVIEW_BYTES, [way]: text })}`);
+      // a search is somebody's wish, and may be slow; a page is only looked at
+      const told = await (isSearch ? get : watch)(path);
+      // where very much was deleted, a page can be empty although there is more
+      if (isSearch || told.entries.length > 0 || told.cursor === null || mine !== asked) return told;
+      from = told.cursor;
+    }
+  }
+
   function draw(lookedAt) {
-    list.replaceChildren(entries.length ? table() : nothing(lookedAt));
+    fill(list, entries.length ? table() : nothing(lookedAt));
     drawSelection();
     drawPager(lookedAt);
   }
 
   function nothing(lookedAt) {
-    if (next !== null) return state("Nothing found so far", `${count(lookedAt ?? 0)} records were looked at; there are more.`, button("Look on", forward, { class: "primary" }));
+    if (next !== null) return state("Nothing found so far", `${plural(lookedAt ?? 0, "record")} were looked at, and there are more.`, button("Look on", forward, { class: "primary" }));
     if (text) return state("Nothing found", way === "prefix" ? "No key begins with this text." : "No value contains this text.");
     return state("No records yet", "What is written to this store, here or by any client, shows up in this list.", button("New record", () => newRecord({ store, done: reload }), { class: "primary", icon: "plus" }));
   }
@@ -170,7 +200,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
     function row(entry) {
       const shown = keyText(entry.key);
       const box = h("input", { type: "checkbox", "aria-label": `Select ${shown}`, props: { checked: selected.has(keyId(entry.key)) }, on: { change: () => choose(entry, box.checked) } });
-      const open = () => openRecord({ store, key: entry.key, plainBytes: entry.plain_bytes, done: reload });
+      const open = () => openRecord({ store, key: entry.key, done: reload });
       entry.box = box;
       entry.ttl = h("td", { class: "number ttl", "data-label": "Expires in" }, remaining(entry));
       const isBytes = typeof entry.key !== "string";
@@ -178,7 +208,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
         "tr",
         {},
         h("td", { class: "check" }, box),
-        h("th", { scope: "row", class: "code" }, button(h("bdi", {}, shown), open, { class: "link", title: shown }), isBytes && h("span", { class: "chip" }, "bytes")),
+        h("th", { scope: "row", class: "code" }, button(exactKey(entry.key), open, { class: "link", title: shown }), isBytes && h("span", { class: "chip" }, "bytes")),
         h("td", { class: "code value", "data-label": "Value", on: { click: open } }, preview(entry)),
         entry.ttl,
         h("td", { class: "number", "data-label": "Size" }, bytes(entry.plain_bytes)),
@@ -208,7 +238,8 @@ export function recordsView(main, { session, argument: name, parameters }) {
     selection.hidden = selected.size === 0;
     const here = entries.filter((entry) => selected.has(keyId(entry.key))).length;
     const elsewhere = selected.size - here;
-    selection.replaceChildren(
+    fill(
+      selection,
       h("span", { role: "status" }, `${plural(selected.size, "record")} selected${elsewhere ? `, ${count(elsewhere)} of them not on this page` : ""}`),
       button("Delete …", deleteSelected, { class: "danger", icon: "bin" }),
       button("Clear selection", () => {
@@ -226,17 +257,17 @@ export function recordsView(main, { session, argument: name, parameters }) {
 
   function deleteSelected() {
     const keys = [...selected.values()];
-    const named = keys.slice(0, NAMED_MAX).map((key) => h("li", { class: "code" }, h("bdi", {}, keyText(key))));
+    const named = keys.slice(0, NAMED_MAX).map((key) => h("li", { class: "code" }, exactKey(key)));
     dialog({
       title: `Delete ${plural(keys.length, "record")}`,
-      body: [h("p", {}, `From ${name}. This can’t be undone.`), h("ul", {}, named, keys.length > NAMED_MAX && h("li", { class: "muted" }, `and ${count(keys.length - NAMED_MAX)} more`))],
+      body: [h("p", {}, "From ", exact(store.name), ". This can’t be undone."), h("ul", {}, named, keys.length > NAMED_MAX && h("li", { class: "muted" }, `and ${count(keys.length - NAMED_MAX)} more`))],
       action: `Delete ${plural(keys.length, "record")}`,
       danger: true,
       submit: async () => {
         let deleted = 0;
         for (let at = 0; at < keys.length; at += limitMax) {
           const some = keys.slice(at, at + limitMax);
-          deleted += (await (await ask("POST", storePath(name, "/many/delete"), { json: { keys: some } })).json()).deleted;
+          deleted += (await (await ask("POST", storePath(store, "/many/delete"), { json: { keys: some } })).json()).deleted;
           some.forEach((key) => selected.delete(keyId(key)));
         }
         toast(`${plural(deleted, "record")} deleted.`);
@@ -252,7 +283,8 @@ export function recordsView(main, { session, argument: name, parameters }) {
     size.value = String(limit);
     const range = entries.length ? `${count(before + 1)}–${count(before + entries.length)}` : "";
     const searched = lookedAt === undefined ? "" : ` found in ${plural(lookedAt, "record")}`;
-    foot.replaceChildren(
+    fill(
+      foot,
       button("Previous", back, { icon: "left", disabled: pages.length === 1 }),
       h("span", { class: "range", role: "status" }, `Page ${count(pages.length)}`, range && ` · ${range}${searched}`),
       h("button", { type: "button", disabled: next === null, on: { click: forward } }, "Next", icon("right")),
@@ -280,12 +312,13 @@ export function recordsView(main, { session, argument: name, parameters }) {
 
   function tick() {
     for (const entry of entries) {
-      if (entry.deadline !== null) entry.ttl?.replaceChildren(remaining(entry));
+      if (entry.deadline !== null) entry.ttl && fill(entry.ttl, remaining(entry));
     }
   }
 
   first();
   return () => {
+    hasLeft = true;
     clearInterval(ticking);
     asked += 1;
   };
@@ -297,5 +330,6 @@ function preview(entry) {
     const hex = Array.from(bytesOfBase64(entry.preview_base64).subarray(0, 48), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
     return [h("span", { class: "chip" }, "bytes"), hex];
   }
-  return h("bdi", {}, entry.preview.replace(/\s+/g, " "));
+  // as JSON takes them, blanks and line ends are one blank here
+  return exact(entry.preview.replace(/[ \t\r\n]+/g, " ").trim());
 }

@@ -1,7 +1,10 @@
 // The settings of a store, and the workflows that are linked to it.
 
-import { ask, get, storePath } from "./api.js";
-import { button, dialog, field, h, toast } from "./dom.js";
+import { pageNow } from "./address.js";
+import { ask, exactly, storePath, watch } from "./api.js";
+import { dialog } from "./dialog.js";
+import { button, exact, field, fill, h, toast } from "./dom.js";
+import { exactText } from "./exact.js";
 
 const LIMITS = [
   { field: "max_keys", setting: "max-keys", label: "Records at most", hint: "Empty: no limit.", shown: String },
@@ -11,30 +14,34 @@ const LIMITS = [
 ];
 
 export async function settingsDialog(store, changed) {
+  const isShown = pageNow();
   let now = store;
   try {
-    now = await get(storePath(store.name));
+    now = await watch(storePath(store));
   } catch (error) {
-    toast(error.detail);
+    toast(error.detail ?? String(error));
     return;
   }
+  if (!isShown()) return;
   const values = h("select", { autofocus: true }, h("option", { value: "json" }, "JSON only"), h("option", { value: "any" }, "Any bytes"));
   values.value = now.values;
   const limits = limitFields(now);
+  const links = linksOf(store);
   dialog({
-    title: `Settings of ${store.name}`,
+    title: ["Settings of ", exact(now.name)],
     body: [
       field("Values", values, "From any bytes back to JSON only while the store is empty."),
       limits.elements,
-      linksOf(store.name),
+      links.element,
     ],
     action: "Save",
     submit: async () => {
+      await links.finish();
       const changes = { ...(values.value !== now.values && { values: values.value }), ...limits.changes() };
       if (Object.keys(changes).length === 0) return;
-      await ask("PATCH", storePath(store.name), { json: changes });
-      toast(`The settings of ${store.name} were saved.`);
-      changed(store.name);
+      await ask("PATCH", storePath(store), { json: changes });
+      toast(`The settings of ${exactText(now.name)} were saved.`);
+      changed(now.name);
     },
   });
 }
@@ -55,8 +62,8 @@ export function limitFields(store) {
   };
 }
 
-/** Workflows that are linked to a store; each change is made at once. */
-function linksOf(name) {
+/** Workflows that are linked to a store; each change is made at once. `finish` links one that was typed and not linked yet. */
+function linksOf(store) {
   const list = h("ul", { class: "links" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const workflow = h("input", { "aria-label": "Workflow to link", placeholder: "name of a workflow", autocomplete: "off" });
@@ -66,14 +73,15 @@ function linksOf(name) {
   const makeChange = async (method, path, options) => {
     problem.hidden = true;
     try {
-      if (method) await ask(method, storePath(name, path), options);
-      const { workflows } = await get(storePath(name, "/links"));
-      const shown = workflows.map((linked) =>
-        h("li", {}, h("bdi", {}, linked), button("Unlink", () => change("DELETE", `/links/${encodeURIComponent(linked)}`), { class: "quiet", "aria-label": `Unlink ${linked}` })),
-      );
-      list.replaceChildren(...(shown.length ? shown : [h("li", { class: "muted" }, "none")]));
+      if (method) await ask(method, storePath(store, path), options);
+      const { workflows } = await watch(storePath(store, "/links"));
+      const shown = workflows.map((linked) => {
+        const unlink = () => change("DELETE", `/link?workflow=${encodeURIComponent(linked)}`);
+        return h("li", {}, exact(linked), button("Unlink", unlink, { class: "quiet", "aria-label": `Unlink ${exactText(linked)}` }));
+      });
+      fill(list, shown.length ? shown : h("li", { class: "muted" }, "none"));
     } catch (error) {
-      problem.textContent = error.detail;
+      problem.textContent = error.detail ?? String(error);
       problem.hidden = false;
     }
   };
@@ -90,7 +98,13 @@ function linksOf(name) {
     link();
   });
   change();
-  return h("fieldset", {}, h("legend", {}, "Linked workflows"), h("p", { class: "hint" }, "While there are any, the store can’t be dropped."), list, h("div", { class: "row" }, workflow, button("Link", link)), problem);
+  const element = h("fieldset", {}, h("legend", {}, "Linked workflows"), h("p", { class: "hint" }, "While there are any, the store can’t be dropped."), list, h("div", { class: "row" }, workflow, button("Link", link)), problem);
+  const finish = async () => {
+    if (workflow.value === "") return;
+    await link();
+    if (!problem.hidden) throw new Error("The workflow was not linked, and nothing else was saved.");
+  };
+  return { element, finish };
 }
 
 /** The shortest text that means this many bytes. */

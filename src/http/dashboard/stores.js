@@ -1,30 +1,34 @@
 // The list of stores, and what is done to a store as a whole: create, rename, empty, drop.
 
-import { ask, get, storePath } from "./api.js";
-import { button, dialog, failure, field, h, loading, menu, state, toast } from "./dom.js";
-import { bytes, count, plural, ratio } from "./format.js";
+import { ask, exactly, storePath, watch } from "./api.js";
+import { dialog } from "./dialog.js";
+import { button, exact, failure, field, fill, h, loading, menu, state, toast } from "./dom.js";
+import { exactText, isPlain } from "./exact.js";
+import { bytes, count, percent, plural, ratio } from "./format.js";
 import { limitFields, settingsDialog } from "./settings.js";
 
 export function storesView(main) {
+  let hasLeft = false;
   const body = h("div", {}, loading());
   const head = h(
     "header",
     { class: "head" },
     h("h1", {}, "Stores"),
-    button("New store", () => createDialog((name) => openStore(name)), { class: "primary", icon: "plus" }),
+    button("New store", () => createDialog((name) => hasLeft || openStore(name)), { class: "primary", icon: "plus" }),
   );
   main.append(head, body);
 
   async function load() {
     try {
-      const [{ stores }, usage] = await Promise.all([get("stores"), get("usage")]);
-      body.replaceChildren(...(stores.length ? [warnings(usage), totals(stores, usage), list(stores, load)] : [empty()]));
+      const [{ stores }, usage] = await Promise.all([watch("stores"), watch("usage")]);
+      fill(body, stores.length ? [warnings(usage), totals(stores, usage), list(stores, load)] : empty());
     } catch (error) {
-      if (error.status !== 401) body.replaceChildren(failure(error, load));
+      if (error.status !== 401) fill(body, failure(error, load));
     }
   }
 
   load();
+  return () => (hasLeft = true);
 }
 
 const openStore = (name) => (location.hash = storeAddress(name));
@@ -50,15 +54,15 @@ function totals(stores, usage) {
   ]);
 }
 
-const LIMITED = { "max-stores": ["stores", count], "max-keys": ["records", count], "max-bytes": ["stored bytes", bytes] };
+const LIMITED = new Map([["max-stores", ["stores", count]], ["max-keys", ["records", count]], ["max-bytes", ["stored bytes", bytes]]]);
 
 /** Limits of which little is left. */
 function warnings({ nearly_reached: limits }) {
   const items = limits.map(({ store, limit, used, max }) => {
-    const [what, shown] = LIMITED[limit];
-    return h("li", {}, store === null ? "The server" : h("bdi", {}, store), ` has ${shown(used)} of ${shown(max)} ${what}`);
+    const [what, shown] = LIMITED.get(limit) ?? [limit, count];
+    return h("li", {}, store === null ? "The server" : exact(store), ` has ${shown(used)} of ${shown(max)} ${what}`);
   });
-  return items.length ? h("div", { class: "warning", role: "status" }, h("strong", {}, "Limits are nearly reached"), h("ul", {}, items)) : "";
+  return items.length > 0 && h("div", { class: "warning", role: "status" }, h("strong", {}, "Limits are nearly reached"), h("ul", {}, items));
 }
 
 /** Figures with what they mean, side by side. */
@@ -78,9 +82,9 @@ function row(store, reload) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, h("a", { href: storeAddress(name) }, h("bdi", {}, name)), kindOf(store)),
-    cell("Records", count(records), usageBar(records, store.max_keys, count, `Records of ${name}`)),
-    cell("Stored", bytes(stored), usageBar(stored, store.max_bytes, bytes, `Stored bytes of ${name}`)),
+    h("th", { scope: "row" }, h("a", { href: storeAddress(name) }, exact(name)), kindOf(store)),
+    cell("Records", count(records), usageBar(records, store.max_keys, count, `Records of ${exactText(name)}`)),
+    cell("Stored", bytes(stored), usageBar(stored, store.max_bytes, bytes, `Stored bytes of ${exactText(name)}`)),
     cell("Plain", bytes(plain)),
     cell("Ratio", ratio(plain, stored)),
     cell("With expiry", count(expiring)),
@@ -97,18 +101,17 @@ function kindOf(store) {
 export function usageBar(used, limit, shown, label) {
   if (!limit) return null;
   const share = Math.min(1, used / limit);
-  const percent = Math.round((used / limit) * 100);
   const fill = h("span", { class: share >= 1 ? "fill full" : share >= 0.8 ? "fill high" : "fill" });
   fill.style.width = `${share * 100}%`;
   const meter = { role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": limit, "aria-valuenow": used };
-  return h("span", { class: "usage", title: `${percent} % of ${shown(limit)}` }, h("span", { class: "of" }, `of ${shown(limit)}`), h("span", { class: "track", ...meter }, fill));
+  return h("span", { class: "usage", title: `${percent(used, limit)} of ${shown(limit)}` }, h("span", { class: "of" }, `of ${shown(limit)}`), h("span", { class: "track", ...meter }, fill));
 }
 
 /** What can be done to a store. `changed` is told the name it has afterwards, or null if it is gone. */
 export function storeMenu(store, changed) {
   const isNamed = store.number >= 16 || String(store.number) !== store.name;
   const entry = (label, open, danger) => button(label, () => open(store, changed), { class: danger ? "quiet warn" : "quiet" });
-  return menu(`Actions for ${store.name}`, [
+  return menu(`Actions for ${exactText(store.name)}`, [
     entry("Settings …", settingsDialog),
     isNamed && entry("Rename …", renameDialog),
     entry("Empty …", clearDialog, true),
@@ -129,8 +132,8 @@ export function createDialog(done) {
     ],
     action: "Create",
     submit: async () => {
-      await ask("POST", "stores", { json: { name: name.value, ...(values.value && { values: values.value }), ...limits.changes() } });
-      toast(`Store ${name.value} was created.`);
+      await ask("POST", "stores", { json: { name: exactly(name.value), ...(values.value && { values: values.value }), ...limits.changes() } });
+      toast(`Store ${exactText(name.value)} was created.`);
       done(name.value);
     },
   });
@@ -139,12 +142,12 @@ export function createDialog(done) {
 function renameDialog(store, changed) {
   const name = h("input", { name: "name", autofocus: true, maxlength: "128", autocomplete: "off", spellcheck: "false", props: { value: store.name } });
   dialog({
-    title: `Rename ${store.name}`,
+    title: ["Rename ", exact(store.name)],
     body: [field("New name", name, "Its number and its records stay. Clients that select it by its old name will not find it.")],
     action: "Rename",
     submit: async () => {
-      await ask("POST", storePath(store.name, "/rename"), { json: { name: name.value } });
-      toast(`${store.name} is ${name.value} now.`);
+      await ask("POST", storePath(store, "/rename"), { json: { name: exactly(name.value) } });
+      toast(`${exactText(store.name)} is ${exactText(name.value)} now.`);
       changed(name.value);
     },
   });
@@ -152,16 +155,16 @@ function renameDialog(store, changed) {
 }
 
 function clearDialog(store, changed) {
-  const { confirmation, watch } = typed(store);
-  watch(
+  const { confirmation, watchName } = typed(store);
+  watchName(
     dialog({
-      title: `Empty ${store.name}`,
-      body: [h("p", {}, `All ${plural(store.records, "record")} of ${store.name} will be deleted. This can’t be undone.`), confirmation],
+      title: ["Empty ", exact(store.name)],
+      body: [h("p", {}, `All ${plural(store.records, "record")} of `, exact(store.name), " will be deleted. This can’t be undone."), confirmation],
       action: "Delete all records",
       danger: true,
       submit: async () => {
-        await ask("POST", storePath(store.name, "/clear"), { json: {} });
-        toast(`${store.name} is empty.`);
+        await ask("POST", storePath(store, "/clear"), { json: {} });
+        toast(`${exactText(store.name)} is empty.`);
         changed(store.name);
       },
     }),
@@ -170,23 +173,25 @@ function clearDialog(store, changed) {
 
 /** A field into which the store's name has to be typed, if something would be lost. */
 function typed(store) {
-  if (!store.records) return { confirmation: null, watch: () => {} };
+  if (!store.records) return { confirmation: null, watchName: () => {} };
   const name = h("input", { autocomplete: "off", spellcheck: "false", autofocus: true });
-  const watch = ({ confirm }, mayBe = () => true) => {
-    const check = () => (confirm.disabled = name.value !== store.name || !mayBe());
+  // nobody can type what can't be seen
+  const wanted = isPlain(store.name) ? store.name : String(store.number);
+  const watchName = ({ confirm }, mayBe = () => true) => {
+    const check = () => (confirm.disabled = name.value !== wanted || !mayBe());
     name.addEventListener("input", check);
     check();
     return check;
   };
-  return { confirmation: field(`Type “${store.name}” to confirm`, name), watch };
+  return { confirmation: field(`Type “${wanted}” to confirm`, name), watchName };
 }
 
 function dropDialog(store, changed) {
   const users = h("div", { class: "users" }, loading());
-  const { confirmation, watch } = typed(store);
+  const { confirmation, watchName } = typed(store);
   let isFree = false;
   const parts = dialog({
-    title: `Drop ${store.name}`,
+    title: ["Drop ", exact(store.name)],
     body: [
       h("p", {}, store.records ? `The store and its ${plural(store.records, "record")} will be deleted. This can’t be undone.` : "The store is empty. Its name becomes free."),
       users,
@@ -196,34 +201,33 @@ function dropDialog(store, changed) {
     danger: true,
     submit: async () => {
       try {
-        await ask("DELETE", storePath(store.name));
+        await ask("DELETE", storePath(store));
       } catch (error) {
         if (error.code === "INUSE") await look();
         throw error;
       }
-      toast(`${store.name} was dropped.`);
+      toast(`${exactText(store.name)} was dropped.`);
       changed(null);
     },
   });
-  const recheck = watch(parts, () => isFree) ?? (() => (parts.confirm.disabled = !isFree));
+  const recheck = watchName(parts, () => isFree) ?? (() => (parts.confirm.disabled = !isFree));
 
   async function look() {
     parts.confirm.disabled = true;
     try {
-      const using = await usersOf(store.name);
+      const using = await usersOf(store);
       isFree = using.length === 0;
-      users.replaceChildren(
-        ...(isFree
-          ? []
-          : [
-              h("p", {}, h("strong", {}, "It is in use"), ", so it can’t be dropped:"),
-              h("ul", {}, using.map((user) => h("li", {}, h("bdi", {}, user)))),
-              button("Look again", look, { icon: "refresh" }),
-            ]),
+      fill(
+        users,
+        !isFree && [
+          h("p", {}, h("strong", {}, "It is in use"), ", so it can’t be dropped:"),
+          h("ul", {}, using.map((user) => h("li", {}, exact(user)))),
+          button("Look again", look, { icon: "refresh" }),
+        ],
       );
     } catch (error) {
       isFree = error.status !== 404;
-      users.replaceChildren();
+      fill(users);
       parts.fail(error);
     }
     recheck();
@@ -234,7 +238,7 @@ function dropDialog(store, changed) {
 }
 
 /** Who uses a store: workflows that are linked, and connections that have it selected. */
-async function usersOf(name) {
-  const { workflows, clients } = await get(storePath(name, "/links"));
+async function usersOf(store) {
+  const { workflows, clients } = await watch(storePath(store, "/links"));
   return [...workflows.map((workflow) => `workflow ${workflow}`), ...clients];
 }

@@ -1,7 +1,9 @@
 // Files in and out: JSON lines, in pieces, so that neither a file nor a store has to fit into one request.
 
 import { ask, explained, query, storePath } from "./api.js";
-import { button, dialog, field, h, toast } from "./dom.js";
+import { dialog } from "./dialog.js";
+import { exact, field, fill, h, toast } from "./dom.js";
+import { exactText } from "./exact.js";
 import { bytes, count, plural } from "./format.js";
 
 /** A piece of a file ends with the line that reaches this. */
@@ -17,19 +19,20 @@ export function save(content, name) {
 
 export function exportDialog(store, prefix) {
   const abort = new AbortController();
-  const all = h("select", {}, h("option", { value: "" }, "All records"), prefix && h("option", { value: prefix }, `Only keys that begin with ${prefix}`));
+  const all = h("select", {}, h("option", { value: "" }, "All records"), prefix && h("option", { value: prefix }, `Only keys that begin with ${exactText(prefix)}`));
   if (prefix) all.value = prefix;
   const progress = h("p", { class: "muted", role: "status" });
-  const { element } = dialog({
-    title: `Export ${store.name}`,
+  const parts = dialog({
+    title: ["Export ", exact(store.name)],
     body: [
       field("What", all),
       h("p", { class: "hint" }, "A file of JSON lines, one record each, with values byte for byte. It can be imported here and with larder import. For very large stores, larder export needs less memory than a browser."),
       progress,
     ],
     action: "Export",
+    keep: () => false,
     submit: async () => {
-      const response = await ask("GET", storePath(store.name, `/export${query({ prefix: all.value })}`), { signal: abort.signal });
+      const response = await ask("GET", storePath(store, `/export${query({ prefix: all.value })}`), { signal: abort.signal });
       const [parts, reader] = [[], response.body.getReader()];
       let size = 0;
       let lines = 0;
@@ -44,10 +47,10 @@ export function exportDialog(store, prefix) {
         progress.textContent = `${plural(lines, "record")}, ${bytes(size)}`;
       }
       save(new Blob(parts, { type: "application/x-ndjson" }), `${store.name.replace(/[^\w.-]+/g, "_")}.jsonl`);
-      toast(`${plural(lines, "record")} of ${store.name} were exported.`);
+      toast(`${plural(lines, "record")} of ${exactText(store.name)} ${lines === 1 ? "was" : "were"} exported.`);
     },
   });
-  element.addEventListener("close", () => abort.abort());
+  parts.onClosed.push(() => abort.abort());
 }
 
 export function importDialog(store, changed) {
@@ -59,8 +62,8 @@ export function importDialog(store, changed) {
   const refused = h("div", {});
   let total = null;
 
-  const { element, confirm } = dialog({
-    title: `Import into ${store.name}`,
+  const { confirm, onClosed } = dialog({
+    title: ["Import into ", exact(store.name)],
     body: [
       field("File", file, "JSON lines, as an export makes them: {\"key\": …, \"value\": …} on each line, with expires_at, ttl or ttl_ms if it is to expire."),
       field("Records that are there already", keep),
@@ -70,6 +73,8 @@ export function importDialog(store, changed) {
     ],
     action: "Import",
     cancel: "Close",
+    // a file that was chosen and not imported yet
+    keep: () => file.files.length > 0 && !total,
     submit: async () => {
       const [source] = file.files;
       if (!source) throw new Error("Choose a file first.");
@@ -77,7 +82,7 @@ export function importDialog(store, changed) {
       bar.hidden = false;
       let lines = 0;
       for await (const { piece, end } of piecesOf(source)) {
-        const path = storePath(store.name, `/import${query({ nx: keep.value })}`);
+        const path = storePath(store, `/import${query({ nx: keep.value })}`);
         const told = await (await ask("POST", path, { body: piece, type: "application/x-ndjson", signal: abort.signal })).json();
         for (const name of ["put", "kept", "expired", "refused"]) total[name] += told[name];
         total.refusals.push(...told.refusals.map((refusal) => ({ ...refusal, line: refusal.line + lines })));
@@ -87,19 +92,19 @@ export function importDialog(store, changed) {
       }
       changed();
       if (total.refused) {
-        refused.replaceChildren(refusalsOf(total));
+        fill(refused, refusalsOf(total));
         throw new Error(`${plural(total.refused, "line")} could not be imported.`);
       }
-      toast(`${store.name}: ${summary(total)}.`);
+      toast(`${exactText(store.name)}: ${summary(total)}.`);
     },
   });
-  element.addEventListener("close", () => {
+  onClosed.push(() => {
     abort.abort();
     if (total) changed();
   });
   file.addEventListener("change", () => {
     confirm.disabled = false;
-    refused.replaceChildren();
+    fill(refused);
   });
 }
 
@@ -108,7 +113,7 @@ const summary = ({ put, kept, expired, refused }) =>
 
 function refusalsOf({ refused, refusals }) {
   const shown = refusals.slice(0, 100);
-  const items = shown.map(({ line, code, detail }) => h("li", {}, h("strong", {}, `Line ${count(line)}: `), h("bdi", {}, explained(code, detail))));
+  const items = shown.map(({ line, code, detail }) => h("li", {}, h("strong", {}, `Line ${count(line)}: `), exact(explained(code, detail))));
   return h("ul", { class: "refusals" }, items, refused > shown.length && h("li", { class: "muted" }, `and ${count(refused - shown.length)} more`));
 }
 
