@@ -104,8 +104,8 @@ await inBrowser(async (open) => {
     ["mixed", '{\r\n"a": 1,\n"b": 2,\r"c": 3}', "There are line ends"],
     ["returns", "[1,\r2]"],
     ["crlf", "[1,\r\n2]"],
-    ["sign", '"␍"\r'],
-    ["text", "a\r\nb\n␍ \u200b\u202e\0"],
+    ["sign", '"↵"\r'],
+    ["text", "a\r\nb\n↵ \u200b\u202e\0"],
     ["mark", "\ufeff[1]"],
     ["escapes", '["\\ud83d", "\\u0000", "\\u200b"]'],
     ["last", "[1]\n\n"],
@@ -125,8 +125,8 @@ await inBrowser(async (open) => {
     assert.equal(bytes.toString(), `${text} `, `${key}: ${shown}`);
   }
   await page.getByRole("button", { name: "mixed", exact: true }).click();
-  await dialog(page).getByText("␍ stands for a carriage return").waitFor();
-  assert.equal(await value(page).inputValue(), '{␍\n"a": 1,\n"b": 2,␍"c": 3} ');
+  await dialog(page).getByText("↵ stands for a carriage return").waitFor();
+  assert.equal(await value(page).inputValue(), '{↵\n"a": 1,\n"b": 2,↵"c": 3} ');
   await dialog(page).getByText("Valid JSON", { exact: true }).waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "crlf", exact: true }).click();
@@ -152,7 +152,7 @@ await inBrowser(async (open) => {
   await row(page, "far").getByText("years").waitFor();
   await page.getByRole("button", { name: "far", exact: true }).click();
   await dialog(page).locator(".meta").waitFor();
-  await becomes("In 285,000,000 years (after the year 275760)", () => dialog(page).locator("#expiry option").first().textContent());
+  await becomes("In 285M years (after the year 275760)", () => dialog(page).locator("#expiry option").first().textContent());
   await page.keyboard.press("Escape");
 
   // stores whose names can't stand in an address, or look like another's; what is in one is its own

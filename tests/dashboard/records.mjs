@@ -41,7 +41,7 @@ await inBrowser(async (open) => {
   await dialog(page).getByLabel("Key").fill("a b/ü");
   await value(page).fill("1");
   await dialog(page).getByRole("button", { name: "Create" }).click();
-  await dialog(page).getByRole("alert").getByText("Not created: there is a record at this key already").waitFor();
+  await dialog(page).getByRole("alert").getByText("There is a record at this key already").waitFor();
   await discard(page);
   assert.equal(await stored("a%20b%2F%C3%BC"), text);
 

@@ -19,7 +19,7 @@ await inBrowser(async (open) => {
   const waited = await page.getByRole("figure").filter({ has: page.getByRole("heading", { name: "Response time" }) }).locator(".figure").first().textContent();
   assert.match(waited, /µs|ms|s$/);
   await page.getByText("the wait for the disk").waitFor();
-  for (const chart of ["Commands on keys per second", "Memory", "Bytes per second"]) await becomes(true, async () => /L/.test(await line(chart, 0).getAttribute("d")));
+  for (const chart of ["Commands per second", "Memory", "Bytes per second"]) await becomes(true, async () => /L/.test(await line(chart, 0).getAttribute("d")));
   assert.match(await page.locator(".facts").innerText(), /Running for[\s\S]*Clients[\s\S]*On disk/);
   await page.getByRole("img", { name: "Memory" }).hover();
   await page.getByText(/\d s ago/).waitFor();

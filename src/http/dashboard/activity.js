@@ -15,10 +15,10 @@ const seen = [];
 export function activityView(main) {
   const figures = h("div", {});
   const charts = {
-    throughput: chart({ title: "Commands on keys per second", names: ["reads", "writes"], shown: rate, spanMs: SPAN_MS }),
-    responses: chart({ title: "Response time", names: ["median", "99 %"], shown: brief, spanMs: SPAN_MS, note: "From the arrival of a request until its reply is sent, with the wait for the disk. Redis protocol and HTTP API, without this dashboard’s own looks." }),
+    throughput: chart({ title: "Commands per second", names: ["reads", "writes"], shown: rate, spanMs: SPAN_MS, note: "Commands on keys, over the Redis protocol and the HTTP API." }),
+    responses: chart({ title: "Response time", names: ["median", "99 %"], shown: brief, spanMs: SPAN_MS, note: "From the arrival of a request until its reply is sent, with the wait for the disk. What this dashboard looks at by itself does not count." }),
     memory: chart({ title: "Memory", names: ["allocated", "resident"], shown: bytes, steps: BINARY, spanMs: SPAN_MS }),
-    traffic: chart({ title: "Bytes per second", names: ["in", "out"], shown: bytes, steps: BINARY, spanMs: SPAN_MS }),
+    traffic: chart({ title: "Bytes per second", names: ["in", "out"], shown: bytes, steps: BINARY, spanMs: SPAN_MS, note: "Over the Redis protocol." }),
   };
   const trouble = h("div", {});
   const body = h("div", { hidden: true }, figures, h("div", { class: "charts" }, Object.values(charts).map(({ element }) => element)));

@@ -28,8 +28,8 @@ export function dialog({ title, body = [], action, submit, danger = false, wide 
 
   function fail(error) {
     problem.textContent = error ? (error.detail ?? error.message ?? String(error)) : "";
-    problem.hidden = !error;
-    if (error) problem.scrollIntoView({ block: "nearest" });
+    problem.hidden = problem.textContent === "";
+    if (!problem.hidden) problem.scrollIntoView({ block: "nearest" });
   }
 
   async function onSubmit(event) {

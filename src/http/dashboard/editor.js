@@ -8,7 +8,7 @@ import { position, scan } from "./json.js";
 const COLOURED_MAX = 200_000;
 
 /** Signs that can stand for a carriage return: the first that a text does not have. */
-const RETURNS = ["␍", "↵", "⏎", "\u{e00d}"];
+const RETURNS = ["↵", "¶", "␍", "⏎"];
 
 /**
  * How a text is shown in a field, and read from it again without a change. A field has no carriage returns: it makes line feeds

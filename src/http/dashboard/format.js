@@ -7,11 +7,12 @@ const NONE = "–";
 /** Shows numbers; what else may come, NaN, the infinite and what is missing, is a dash. */
 const ofNumbers = (shown) => (number) => (typeof number === "number" && Number.isFinite(number) ? shown(number) : NONE);
 
-/** The number in the unit that leaves fewer than four digits before the point; three digits of it. */
-function scaled(number, units) {
+/** The number in the unit that leaves fewer than four digits before the point; three digits of it. Of the
+ * smallest unit there may be only whole ones. */
+function scaled(number, units, isWhole = true) {
   const fits = ([, size]) => Math.abs(number) / size < 999.5;
   const [name, size] = units.find(fits) ?? units.at(-1);
-  return `${(size === 1 ? whole : three).format(number / size)}${name}`;
+  return `${(isWhole && size === 1 ? whole : three).format(number / size)}${name}`;
 }
 
 export const count = ofNumbers((number) => whole.format(number));
@@ -40,12 +41,13 @@ export const brief = ofNumbers((nanos) => scaled(nanos, TIMES));
 
 const UNITS = [["d", 86_400], ["h", 3_600], ["m", 60], ["s", 1]];
 const YEAR_DAYS = 365.2425;
+const YEARS = [["", 1], ["k", 1e3], ["M", 1e6]];
 
 /** A longer time in its two largest units: 3 d 04 h, 12 m 05 s, 42 s; from a thousand days on in years. */
 export const duration = ofNumbers((millis) => {
   const seconds = Math.max(0, Math.round(millis / 1000));
   if (seconds < 60) return `${seconds} s`;
-  if (seconds >= 1000 * 86_400) return `${three.format(seconds / 86_400 / YEAR_DAYS)} years`;
+  if (seconds >= 1000 * 86_400) return `${scaled(seconds / 86_400 / YEAR_DAYS, YEARS, false)} years`;
   const at = UNITS.findIndex(([, size]) => seconds >= size);
   const [[unit, size], [lesser, part]] = [UNITS[at], UNITS[at + 1]];
   const rest = Math.floor((seconds % size) / part);

@@ -138,14 +138,18 @@ export function newRecord({ store, done, draft = null }) {
     });
     fill(
       conflict,
-      h("p", {}, h("strong", {}, "There is a record at this key already"), ". You can also choose another key."),
+      h("p", {}, h("strong", {}, "There is a record at this key already"), ", so yours was not created. You can also choose another key."),
       shownOf(theirs),
       h("div", { class: "row" }, discard, overwrite),
     );
     conflict.hidden = false;
-    throw new Error("Not created: there is a record at this key already.");
+    conflict.scrollIntoView({ block: "nearest" });
+    throw new Told();
   }
 }
+
+/** What went wrong has been told already, with what can be done. */
+class Told extends Error {}
 
 /** Does something else than what the dialog's button does, in the same way: the dialog closes, or shows what went wrong. */
 async function resubmit(parts, act) {
@@ -249,12 +253,11 @@ export async function openRecord({ store, key, done }) {
     }
     const what = theirs ? "Somebody else changed this record" : isStoreGone ? "The store is gone" : "This record is gone";
     const why = theirs ? " after you opened it." : isStoreGone ? ": it was dropped after you opened the record." : ": it was deleted, or it has expired, after you opened it.";
-    fill(conflict, h("p", {}, h("strong", {}, what), why, isChanged() && " What you see here is not saved."), theirs && shownOf(theirs), h("div", { class: "row" }, choices(theirs, isStoreGone, isDeletion)));
+    fill(conflict, h("p", {}, h("strong", {}, what), why, theirs && isDeletion && " It was not deleted.", isChanged() && " What you see here is not saved."), theirs && shownOf(theirs), h("div", { class: "row" }, choices(theirs, isStoreGone, isDeletion)));
     conflict.hidden = false;
     conflict.scrollIntoView({ block: "nearest" });
     done();
-    const not = isDeletion ? "Not deleted" : "Not saved";
-    throw new Error(`${not}: ${theirs ? "the record has changed" : isStoreGone ? "the store is gone" : "the record is gone"}.`);
+    throw new Told();
   }
 
   function choices(theirs, isStoreGone, isDeletion) {
