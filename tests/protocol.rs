@@ -44,6 +44,7 @@ on_both! {
     replies_turned_off(),
     resp2_and_resp3(),
     a_pause_of_writes_holds_up_what_has_an_effect(),
+    what_a_connection_holds_is_told(),
 }
 
 /// What a server does after its replies.
@@ -503,4 +504,48 @@ fn a_pause_of_writes_holds_up_what_has_an_effect(server: &Server) {
     assert_eq!(listener.try_read().unwrap().to_string().matches("message").count(), 1);
     wait_for_field(&mut administrator, "blocked_clients", 0);
     wait_for_field(&mut administrator, "expired_keys", expired + 1);
+}
+
+/// A number in the line of CLIENT LIST of a connection.
+fn told(administrator: &mut Connection, id: &str, field: &str) -> i64 {
+    let line = administrator.ask(&format!("CLIENT LIST ID {id}")).text();
+    let (_, rest) = line.split_once(&format!(" {field}=")).expect(field);
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn what_a_connection_holds_is_told(server: &Server) {
+    let mut administrator = server.connect();
+    let Reply::Integer(own) = administrator.ask("CLIENT ID") else { panic!("no id") };
+    let request = request(&support::script::arguments(&format!("CLIENT LIST ID {own}")));
+    let own = own.to_string();
+    assert!(told(&mut administrator, &own, "fd") > 2);
+    assert_eq!(told(&mut administrator, &own, "qbuf"), request.len() as i64);
+    assert!(told(&mut administrator, &own, "qbuf-free") > 0);
+    assert_eq!(told(&mut administrator, &own, "argv-mem"), ("CLIENTLISTID".len() + own.len()) as i64);
+
+    let mut other = server.connect();
+    let Reply::Integer(id) = other.ask("CLIENT ID") else { panic!("no id") };
+    let id = id.to_string();
+    assert_ne!(told(&mut administrator, &id, "fd"), told(&mut administrator, &own, "fd"));
+    assert_eq!(told(&mut administrator, &id, "qbuf"), 0);
+    other.send(b"*2\r\n$3\r\nGET\r\n$5\r\nab");
+    for _ in 0..3_000 {
+        if told(&mut administrator, &id, "qbuf") > 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("half a request is not told of");
+}
+
+#[test]
+fn a_request_beyond_the_query_buffer_is_counted() {
+    let server = Server::of_kind(Kind::Larder, &["--client-query-buffer-limit", "1mb"]);
+    let mut administrator = server.connect();
+    let mut other = server.connect();
+    other.send(b"*2\r\n$3\r\nGET\r\n$2000000\r\n");
+    other.try_read().expect("an error");
+    wait_for_field(&mut administrator, "client_query_buffer_limit_disconnections", 1);
+    assert_eq!(administrator.ask("CONFIG RESETSTAT"), Reply::ok());
+    assert_eq!(field(&mut administrator, "client_query_buffer_limit_disconnections"), 0);
 }

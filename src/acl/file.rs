@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::selector::has_spaces;
-use super::{Grammar, User, join_selectors};
+use super::{Grammar, RuleError, User, join_selectors};
 use crate::files;
 
 /// Reads users. Fails with everything that is wrong, in Redis's words, each with `path` and the number of its line.
@@ -39,7 +39,16 @@ pub fn parse_line(line: &[u8], grammar: Grammar) -> Result<Option<(String, User)
     let rules = join_selectors(rules.iter().copied())
         .map_err(|_| vec![": Unmatched parenthesis in selector definition".to_owned()])?;
     let mut user = User::new(grammar);
-    let apply = |rule: &Vec<u8>| user.apply(rule, grammar).err().map(|why| format!(": {why}"));
+    let apply = |rule: &Vec<u8>| {
+        let why = user.apply(rule, grammar).err()?;
+        // as in Redis: of the name of a command alone it is sure that it is no secret
+        Some(match why {
+            RuleError::UnknownCommand => {
+                format!(": Error in applying operation '{}': {why}", String::from_utf8_lossy(rule))
+            }
+            _ => format!(": {why}"),
+        })
+    };
     let errors: Vec<String> = rules.iter().filter_map(apply).collect();
     if errors.is_empty() { Ok(Some((name.to_owned(), user))) } else { Err(errors) }
 }
@@ -76,7 +85,7 @@ mod tests {
         let text = b"user a +foo bar\n# comment\nuser\nuser b (~x\nuser c\nuser c on";
         assert_eq!(
             parse(text, "f", grammar()).unwrap_err(),
-            "f:1: Unknown command or category name in ACL. f:1: Syntax error. \
+            "f:1: Error in applying operation '+foo': Unknown command or category name in ACL. f:1: Syntax error. \
              f:2 should start with user keyword followed by the username. \
              f:3 should start with user keyword followed by the username. \
              f:4: Unmatched parenthesis in selector definition. \

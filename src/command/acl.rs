@@ -723,7 +723,7 @@ mod tests {
         h.expect(&[(
             "ACL LOAD",
             &format!(
-                "-ERR {}:1: Unknown command or category name in ACL. WARNING: ACL errors detected, no change to the \
+                "-ERR {}:1: Error in applying operation '+foo': Unknown command or category name in ACL. WARNING: ACL errors detected, no change to the \
                  previously active ACL rules was performed",
                 path.display()
             ),

@@ -67,6 +67,8 @@ pub struct Client {
     pub kill: Signal,
     /// Whether it is not among the connections any more.
     pub gone: AtomicBool,
+    /// It did not read what it was sent, and is disconnected without waiting for it any longer.
+    pub overflowed: AtomicBool,
     /// Set when it has left while a command runs for it: a long one that only reads need not go on.
     pub has_left: AtomicBool,
 }
@@ -107,6 +109,7 @@ impl Client {
             mailbox: Mailbox::default(),
             kill: Signal::default(),
             gone: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
         }
     }
@@ -155,6 +158,12 @@ impl Client {
     /// Whether it is not connected any more.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not being disconnected. As soon as it is, nobody counts or finds it any more, though its task may
+    /// need a moment to notice.
+    pub fn stays(&self) -> bool {
+        !self.kill.is_raised()
     }
 
     /// Whether nobody waits for the reply of a command that is running.
@@ -270,16 +279,16 @@ impl Clients {
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.by_id.read().get(&id).cloned()
+        self.by_id.read().get(&id).filter(|client| client.stays()).cloned()
     }
 
     /// All of them, by id.
     pub fn all(&self) -> Vec<Arc<Client>> {
-        self.by_id.read().values().cloned().collect()
+        self.by_id.read().values().filter(|client| client.stays()).cloned().collect()
     }
 
     pub fn len(&self) -> usize {
-        self.by_id.read().len()
+        self.by_id.read().values().filter(|client| client.stays()).count()
     }
 
     pub fn is_empty(&self) -> bool {

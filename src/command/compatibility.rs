@@ -150,13 +150,13 @@ it by hand. *Same* means replies, errors and effects as documented for Redis, bu
 
 ## The reported version
 
-`INFO` and `HELLO` report Redis 8.8.0, unless the setting `reported-version` says otherwise. What Redis brought up to 8.6
+`INFO` and `HELLO` report Redis 8.8.0, unless the setting `redis-version` says otherwise. What Redis brought up to 8.6
 for strings, keys, connections, users, scripts and publishing was compared with Redis 8.6.3; what 8.8 adds to these is taken
 from its release notes. Of that, the following is missing or different:
 
 * `HOTKEYS` (8.6) is absent.
 * `slowlog-entry-max-argc` and `slowlog-entry-max-string-len` (8.8) can be asked for, but are always 32 and 128.
-* `JSON.SET` refuses the option `FPHA` (8.8): numbers keep the digits they were set with.
+* `JSON.SET` takes the option `FPHA` (8.8) without an effect: numbers keep the digits they were set with.
 * `notify-keyspace-events` takes the letter `c` (8.2) and the letters `S`, `T`, `I` and `V` (8.8), but there are no such
   messages: a key never changes its type, and there are no hashes with fields.
 

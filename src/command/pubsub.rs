@@ -404,6 +404,15 @@ mod tests {
         assert!(listener.client.kill.is_raised());
         assert_eq!(listener.client.mailbox.size(), (0, 0));
         assert_eq!(harness.server.push.post.overflows.load(Ordering::Relaxed), 1);
+        // from then on nobody counts it, though its task has not ended yet
+        harness.expect(&[
+            ("PUBLISH a x", "0"),
+            ("PUBSUB NUMSUB a", "[\"a\", 0]"),
+            ("PUBSUB CHANNELS", "[]"),
+            ("CLIENT LIST ID 2", "\"\""),
+            ("CLIENT KILL ID 2", "0"),
+        ]);
+        assert_eq!(harness.server.clients.len(), 1);
     }
 
     #[test]

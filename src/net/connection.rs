@@ -720,7 +720,9 @@ fn room_for(request: &Request) -> usize {
 async fn stalled(client: &Client) {
     const LAST_CHANCE: Duration = Duration::from_secs(1);
     client.kill.raised().await;
-    tokio::time::sleep(LAST_CHANCE).await;
+    if !client.overflowed.load(Ordering::Relaxed) {
+        tokio::time::sleep(LAST_CHANCE).await;
+    }
 }
 
 async fn within(

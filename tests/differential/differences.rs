@@ -123,6 +123,9 @@ const USERS: &str = "users and categories are Larder's own; Redis's test suite i
 /// Options that the reference does not know: they came after 7.0.
 const NEWER_OPTIONS: &[&str] = &["IFEQ", "IFNE", "IFDEQ", "IFDNE", "MAXAGE"];
 
+/// Options of CLIENT LIST and CLIENT KILL that are Valkey's: Redis does not know them.
+const FILTERS_OF_VALKEY: &[&str] = &["IDLE", "FLAGS", "NAME", "LIB-NAME", "LIB-VER", "DB", "IP"];
+
 /// Meant differences of single replies.
 const MEANT: &[Meant] = &[
     Meant {
@@ -131,6 +134,14 @@ const MEANT: &[Meant] = &[
             let is_no_number =
                 redis.is_error("ERR invalid first DB") || redis.is_error("ERR invalid second DB");
             larder.is_error("NOSTORE") || (command == "swapdb" && is_no_number && larder.is_error(""))
+        },
+    },
+    Meant {
+        why: "as in Valkey, CLIENT LIST takes the filters of CLIENT KILL, and both take any number of ids",
+        is: |command, _, redis| {
+            let does_not_know = ["ERR syntax error", "ERR Invalid client ID"];
+            matches!(command, "client list" | "client kill")
+                && does_not_know.iter().any(|text| redis.is_error(text))
         },
     },
     Meant {
@@ -195,7 +206,10 @@ pub fn is_sent(command: &str) -> bool {
 }
 
 pub fn is_newer(words: &[Vec<u8>]) -> bool {
-    words.iter().any(|word| NEWER_OPTIONS.iter().any(|option| option.as_bytes() == word))
+    let is_of_clients = words.first().is_some_and(|word| word.eq_ignore_ascii_case(b"client"));
+    let filters = if is_of_clients { FILTERS_OF_VALKEY } else { &[] };
+    let mut unknown = NEWER_OPTIONS.iter().chain(filters);
+    unknown.any(|option| words.iter().any(|word| option.as_bytes() == word))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

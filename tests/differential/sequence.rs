@@ -213,6 +213,7 @@ fn word(name: &str, random: &mut Random) -> Vec<u8> {
         "numkeys" | "numlocal" | "numreplicas" => {
             random.pick(&[&b"1"[..], b"2", b"1", b"2", b"0", b"-1", b"abc", b"9223372036854775807"]).to_vec()
         }
+        "name" | "flags" | "ip" => random.pick(JUNK).to_vec(),
         "version" => random.pick(&[&b"5"[..], b"6", b"abc"]).to_vec(),
         "ifeq-value" | "ifne-value" | "ifdeq-digest" | "ifdne-digest" => b"hello".to_vec(),
         _ => panic!("tests/differential/sequence.rs has no words for '{name}'"),

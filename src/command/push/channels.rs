@@ -192,9 +192,9 @@ impl Channels {
     pub fn subscribers_of(&self, kind: Kind, name: &[u8]) -> usize {
         let subscribers = self.subscribers.lock();
         match kind {
-            Kind::Channel => subscribers.channels.get(name).map_or(0, BTreeMap::len),
-            Kind::Pattern => subscribers.patterns.get(name).map_or(0, |(_, receivers)| receivers.len()),
-            Kind::Shard => subscribers.shards.get(name).map_or(0, BTreeMap::len),
+            Kind::Channel => subscribers.channels.get(name).map_or(0, staying),
+            Kind::Pattern => subscribers.patterns.get(name).map_or(0, |(_, receivers)| staying(receivers)),
+            Kind::Shard => subscribers.shards.get(name).map_or(0, staying),
         }
     }
 
@@ -203,9 +203,11 @@ impl Channels {
         let subscribers = self.subscribers.lock();
         let matches = |name: &&Bytes| matching.is_none_or(|pattern| pattern.matches(name));
         match kind {
-            Kind::Channel => subscribers.channels.keys().filter(matches).cloned().collect(),
-            Kind::Pattern => subscribers.patterns.keys().filter(matches).cloned().collect(),
-            Kind::Shard => subscribers.shards.keys().filter(matches).cloned().collect(),
+            Kind::Channel => active_of(&subscribers.channels, staying).filter(matches).cloned().collect(),
+            Kind::Pattern => {
+                active_of(&subscribers.patterns, |(_, of)| staying(of)).filter(matches).cloned().collect()
+            }
+            Kind::Shard => active_of(&subscribers.shards, staying).filter(matches).cloned().collect(),
         }
     }
 
@@ -213,11 +215,27 @@ impl Channels {
     pub fn count(&self, kind: Kind) -> usize {
         let subscribers = self.subscribers.lock();
         match kind {
-            Kind::Channel => subscribers.channels.len(),
-            Kind::Pattern => subscribers.patterns.len(),
-            Kind::Shard => subscribers.shards.len(),
+            Kind::Channel => active_of(&subscribers.channels, staying).count(),
+            Kind::Pattern => active_of(&subscribers.patterns, |(_, of)| staying(of)).count(),
+            Kind::Shard => active_of(&subscribers.shards, staying).count(),
         }
     }
+}
+
+/// How many of them are not being disconnected.
+fn staying(receivers: &Receivers) -> usize {
+    receivers.values().filter(|client| client.stays()).count()
+}
+
+/// The names to which somebody subscribes who is not being disconnected.
+fn active_of<'a, R>(
+    names: impl IntoIterator<Item = (&'a Bytes, &'a R)>,
+    staying: impl Fn(&R) -> usize,
+) -> impl Iterator<Item = &'a Bytes>
+where
+    R: 'a,
+{
+    names.into_iter().filter(move |(_, of)| staying(of) > 0).map(|(name, _)| name)
 }
 
 impl Subscribers {
@@ -271,7 +289,7 @@ impl Subscribers {
             let mut message = Message::new(Reply::Push(words.collect()));
             for client in receivers.values() {
                 // one that is being disconnected receives nothing more
-                if !client.kill.is_raised() && publication.is_for(client) {
+                if client.stays() && publication.is_for(client) {
                     visit(client, &mut message);
                 }
             }

@@ -113,6 +113,7 @@ impl Post {
             return;
         }
         self.note_overflow(to);
+        to.overflowed.store(true, Ordering::Relaxed);
         to.kill.raise();
     }
 
