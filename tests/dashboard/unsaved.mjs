@@ -170,6 +170,22 @@ await inBrowser(async (open) => {
   await becomes(0, () => dialogs(page));
   assert.equal((await done("GET", "stores/sales/records/k")).body, "4");
 
+  // so does what holds nothing but its own work
+  let arrived;
+  await page.route("**/import*", async (route) => {
+    await new Promise((resolve) => (arrived = resolve));
+    await route.continue();
+  });
+  await page.getByRole("button", { name: "Import" }).click();
+  await dialog(page).getByLabel("File").setInputFiles({ name: "one.jsonl", mimeType: "text/plain", buffer: Buffer.from('{"key":"i","value":1}') });
+  await dialog(page).getByRole("button", { name: "Import" }).click();
+  await becomes(true, () => arrived !== undefined);
+  await page.evaluate(() => history.back());
+  await page.getByRole("dialog", { name: "Leave before it is done?" }).getByRole("button", { name: "Wait" }).click();
+  arrived();
+  await becomes(0, () => dialogs(page));
+  assert.equal((await done("GET", "stores/sales/records/i")).body, "1");
+
   // a workflow that was typed and not linked is linked with the rest
   await choose(page, "sales", "Settings");
   await dialog(page).getByLabel("Workflow to link").fill("nightly");

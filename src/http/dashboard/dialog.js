@@ -125,6 +125,8 @@ function ask(held) {
       cancelled: () => asked.close(),
       submit: () => answer(true),
     });
+    // a key that is pressed by mistake loses nothing
+    asked.form.querySelector("footer button").focus();
     asked.onClosed.push(() => answer(false));
     // done meanwhile: there is nothing left to ask
     held.onClosed.push(() => {
