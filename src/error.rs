@@ -65,8 +65,17 @@ pub enum Error {
     Counted(String),
 
     // the machine's
+    /// The journal takes no changes, or there is no room for them that a checkpoint could make.
     #[error("MISCONF {0}; writes are refused until this is mended, reads go on")]
     Storage(String),
+    /// LMDB could not be read or written for this command. Others may fare better.
+    #[error("ERR the command could not be carried out: {0}")]
+    Disk(String),
+    /// Nothing is wrong, and nothing has happened: there are too many at it.
+    #[error("TRYAGAIN {0}; nothing has changed, try again")]
+    Crowded(String),
+    #[error("ERR the server is stopping")]
+    Stopping,
     // ours
     #[error("ERR the record is damaged: {0}; run larder check")]
     Damaged(String),
@@ -76,5 +85,10 @@ impl Error {
     /// An error with a whole line of its own, code included: `Error::other("ERR index out of range")`.
     pub fn other(line: impl Into<Cow<'static, str>>) -> Error {
         Error::Other(line.into())
+    }
+
+    /// Whether this is the machine's trouble and not about what the command asked for: the same command may succeed later.
+    pub fn is_of_machine(&self) -> bool {
+        matches!(self, Error::Storage(_) | Error::Disk(_) | Error::Crowded(_) | Error::Stopping)
     }
 }

@@ -268,7 +268,8 @@ fn a_full_map_refuses_writes_and_is_survived() {
     let mut server = Server::larder(&[&flags[..], &["4mb"]].concat());
     let mut writer = Writer::new();
     let refusal = writer.write_until_refused(&server, 20_000);
-    assert_contains(&refusal, "MISCONF changes can't be moved from memory to LMDB");
+    assert_contains(&refusal, "MISCONF changes can't be moved from memory to LMDB: LMDB: ");
+    assert_contains(&refusal, "larger --map-size");
     assert_contains(&info(&server, "checkpoint_failure"), "larger --map-size");
     assert_contains(&server.log(), "start again with a larger --map-size");
     writer.verify(&server);
@@ -418,6 +419,14 @@ fn a_flipped_bit_in_the_last_frame_costs_that_frame() {
     writer.survive_a_kill(&mut server);
 }
 
+/// `larder salvage` on the data of a stopped server: whether the journal is sound by then, and what it says.
+fn salvage(server: &Server, words: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let output = command.arg("salvage").arg(server.data_folder()).args(words).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
 #[test]
 fn a_damaged_entry_in_the_middle_is_refused_and_can_be_salvaged() {
     let (mut server, mut writer) = killed(20, 1_000);
@@ -429,15 +438,28 @@ fn a_damaged_entry_in_the_middle_is_refused_and_can_be_salvaged() {
     assert_contains(&said, middle.file.file_name().unwrap().to_str().unwrap());
     assert_contains(&said, &format!("damaged at offset {}", middle.offset));
     assert_contains(&said, "restore a backup");
-    assert_contains(&said, "--salvage yes");
+    assert_contains(&said, "`larder salvage DIR`");
     assert!(fs::read(&middle.file).unwrap() == before, "a refused start changes nothing");
     let (sound, told) = server.check();
     assert!(!sound);
     assert_contains(&told, "damaged at offset");
 
-    server.set_flags(&["--salvage", "yes"]);
+    let (is_done, told) = salvage(&server, &[]);
+    assert!(!is_done);
+    for word in ["damage: ", "damaged at offset", "kept: all changes up to entry", "lost: entries", "--yes"] {
+        assert_contains(&told, word);
+    }
+    assert!(fs::read(&middle.file).unwrap() == before, "without --yes nothing is changed");
+    server.start_in_vain();
+    let (is_done, told) = salvage(&server, &["--yes"]);
+    assert!(is_done, "{told}");
+    // there is nothing left to do
+    for words in [&[][..], &["--yes"]] {
+        let (is_sound, told) = salvage(&server, words);
+        assert!(is_sound);
+        assert_contains(&told, "the journal has lost nothing");
+    }
     server.start();
-    assert_contains(&server.log(), "salvaged");
     let first_lost = frames.len() / 2;
     let is_lost = |key: &str| key["key:".len()..].parse::<usize>().unwrap() >= first_lost;
     writer.verify_except(&server, is_lost);
@@ -457,12 +479,13 @@ fn a_deleted_segment_is_refused_and_can_be_salvaged() {
     fs::remove_file(files[1]).unwrap();
     let said = server.start_in_vain();
     assert_contains(&said, "the journal lacks entries");
-    assert_contains(&said, "--salvage yes");
+    assert_contains(&said, "`larder salvage DIR`");
     let (sound, told) = server.check();
     assert!(!sound);
     assert_contains(&told, "the journal lacks entries");
 
-    server.set_flags(&["--salvage", "yes"]);
+    let (is_done, told) = salvage(&server, &["--yes"]);
+    assert!(is_done, "{told}");
     server.start();
     let is_lost = |key: &str| key["key:".len()..].parse::<usize>().unwrap() >= first_lost;
     writer.verify_except(&server, is_lost);

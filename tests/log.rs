@@ -101,6 +101,39 @@ fn lines_that_were_lost_are_told_once_the_log_is_read_again() {
     server.stop();
 }
 
+/// Levels by their own names and by Redis's, at run time; what is set alone changes what is logged.
+#[test]
+fn the_level_of_the_log_can_be_changed() {
+    let mut server = Logging::start(Stdio::piped());
+    let mut log = server.process.stderr.take().unwrap();
+    let mut client = server.connect();
+    let levels = [
+        ("warning", false),
+        ("notice", true),
+        ("error", false),
+        ("verbose", true),
+        ("nothing", false),
+        ("INFO", true),
+    ];
+    for (at, (level, is_logged)) in levels.into_iter().enumerate() {
+        assert_eq!(client.call(&["CONFIG", "SET", "loglevel", level]), Reply::ok());
+        let told = client.call(&["CONFIG", "GET", "loglevel"]);
+        assert_eq!(told, Reply::Array(vec![Reply::bulk("loglevel"), Reply::bulk(&level.to_lowercase())]));
+        // logged at the level of information
+        assert_eq!(client.call(&["CONFIG", "SET", "timeout", &at.to_string()]), Reply::ok());
+        let script = format!("redis.log(redis.LOG_NOTICE, 'mark-{at}-{is_logged}') return 1");
+        assert_eq!(client.call(&["EVAL", &script, "0"]), Reply::Integer(1));
+    }
+    let refused = client.call(&["CONFIG", "SET", "loglevel", "loud"]).text();
+    assert!(refused.contains("must be one of the following: error, warn, info, debug, trace, "), "{refused}");
+    server.stop();
+    let mut text = String::new();
+    log.read_to_string(&mut text).unwrap();
+    for (at, (level, is_logged)) in levels.into_iter().enumerate() {
+        assert_eq!(text.contains(&format!("mark-{at}-{is_logged}")), is_logged, "{level}: {text}");
+    }
+}
+
 #[test]
 fn an_orderly_end_is_the_last_line() {
     let mut server = Logging::start(Stdio::piped());

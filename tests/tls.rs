@@ -197,17 +197,79 @@ fn a_bad_file_is_refused_at_the_start() {
     for (auth_clients, name, value, why) in [
         ("no", "--tls-cert-file", missing.as_str(), "No such file"),
         ("no", "--tls-cert-file", &empty, "it holds no certificate in PEM"),
-        ("no", "--tls-cert-file", "", "tls-port needs tls-cert-file"),
+        ("no", "--tls-cert-file", "", "tls-port and https-port need tls-cert-file"),
         ("no", "--tls-key-file", &missing, "No such file"),
         ("no", "--tls-key-file", &empty, "it holds no private key in PEM"),
         ("no", "--tls-key-file", &other.text("server.key"), "does not belong to the certificate"),
-        ("yes", "--tls-ca-cert-file", "", "tls-port needs tls-ca-cert-file"),
+        ("yes", "--tls-ca-cert-file", "", "tls-port and https-port need tls-ca-cert-file"),
         ("optional", "--tls-ca-cert-file", &empty, "it holds no certificate in PEM"),
     ] {
         let told = refusal(auth_clients, name, value);
         assert!(told.starts_with("larder: ") && told.contains(&name[2..]) && told.contains(why), "{told}");
         assert!(told.contains(value), "{told}");
     }
+}
+
+/// HTTPS with the certificates of the Redis protocol, the health check included; and a client certificate is asked for there
+/// as well.
+#[test]
+fn the_http_api_is_served_over_tls() {
+    let (ours, others) = (Authority::new(), Authority::new());
+    let (tls_port, https_port) = (free_port(), free_port());
+    let https = https_port.to_string();
+    let mut flags = ours.flags(tls_port, "yes");
+    flags.extend(["--https-port".to_owned(), https.clone(), "--requirepass".to_owned(), "pw".to_owned()]);
+    let server = Server::larder(&flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let curl = |trusted: &Authority, shown: Option<&Authority>, words: &[&str]| {
+        let mut command = Command::new("curl");
+        command
+            .args(["--silent", "--show-error", "--max-time", "20", "--cacert"])
+            .arg(trusted.path("ca.crt"));
+        if let Some(authority) = shown {
+            command.arg("--cert").arg(authority.path("client.crt"));
+            command.arg("--key").arg(authority.path("client.key"));
+        }
+        let output = command.args(words).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let url = |path: &str| format!("https://localhost:{https_port}{path}");
+    assert_eq!(curl(&ours, Some(&ours), &[&url("/healthz")]), "{\"status\":\"ok\"}");
+    assert!(curl(&ours, Some(&ours), &[&url("/")]).contains("<html"));
+    let record = url("/api/v1/stores/0/records/a");
+    assert!(curl(&ours, Some(&ours), &[&record]).contains("NOAUTH"));
+    let put = ["--user", ":pw", "-X", "PUT", "-H", "Content-Type: application/json", "-d", "[1]", &record];
+    curl(&ours, Some(&ours), &put);
+    assert_eq!(curl(&ours, Some(&ours), &["--user", ":pw", &record]), "[1]");
+    for (trusted, shown) in [(&ours, None), (&ours, Some(&others)), (&others, Some(&ours))] {
+        let told = curl(trusted, shown, &[&url("/healthz")]);
+        assert!(told.starts_with("curl: "), "{told}");
+    }
+    // who speaks plainly there learns nothing, and keeps nobody out
+    let plain = curl(&ours, None, &[&format!("http://localhost:{https_port}/healthz")]);
+    assert!(plain.starts_with("curl: "), "{plain}");
+
+    let ready = |shows: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(["ready", "--http-port", "0"]).env("LARDER_HTTPS_PORT", &https);
+        if shows {
+            command.env("LARDER_TLS_CERT_FILE", ours.path("server.crt"));
+            command.env("LARDER_TLS_KEY_FILE", ours.path("server.key"));
+        }
+        command.output().unwrap().status.success()
+    };
+    assert!(ready(true) && !ready(false));
+    let mut client = server.connect();
+    client.call(&["AUTH", "pw"]);
+    assert_eq!(client.ask("CONFIG SET tls-auth-clients no").to_string(), "+OK");
+    assert!(ready(false));
+    assert!(curl(&ours, None, &[&url("/healthz")]).contains("ok"));
+    // certificates are read again for both
+    for name in ["server.crt", "server.key"] {
+        fs::copy(others.path(name), ours.path(name)).unwrap();
+    }
+    server.hang_up();
+    assert!(curl(&others, None, &[&url("/healthz")]).contains("ok"));
+    assert!(curl(&ours, None, &[&url("/healthz")]).starts_with("curl: "));
 }
 
 /// The subcommands reach a server as any client does: over TLS, and over a Unix socket.
@@ -244,6 +306,11 @@ fn records_go_out_and_come_in_over_tls_and_a_unix_socket() {
         client.ask(&format!("SELECT {store}"));
         assert_eq!(client.ask("GET a").text(), "1", "{url}");
         fs::remove_file(&file).unwrap();
+        let backup = folder.path().join(format!("backup-{store}"));
+        let copied = run_with(&url, &authority, known, &["backup", "--to", backup.to_str().unwrap()]);
+        assert!(copied.0 && backup.join("larder").exists(), "{url}: {}", copied.1);
+        let told = run_with(&url, &authority, known, &["stat"]);
+        assert!(told.0, "{url}: {}", told.1);
     }
     let from = ["import", "--from", &tls, "--store", "7"];
     let copied = run_with(&format!("unix://{socket}"), &authority, Some(&authority), &from);

@@ -120,10 +120,12 @@ fn a_directory_in_use_is_refused_and_unharmed() {
     let server = Server::larder(&[]);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
-    for taken in [folder.path(), &server.data_folder()] {
+    for (taken, why) in
+        [(folder.path(), "is not empty"), (&server.data_folder(), "the server's own data directory")]
+    {
         let (code, said) = larder(&["backup", "--url", &server.url(), "--to", taken.to_str().unwrap()]);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("is not empty"), "{said}");
+        assert!(said.contains(why), "{said}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -8,6 +8,7 @@ mod import;
 mod link;
 mod notify;
 mod ready;
+mod salvage;
 mod serve;
 mod stat;
 pub mod transfer;
@@ -31,6 +32,7 @@ pub fn run() -> ExitCode {
         Some(("backup", arguments)) => backup::run(arguments),
         Some(("stat", arguments)) => stat::run(arguments),
         Some(("ready", arguments)) => ready::run(arguments),
+        Some(("salvage", arguments)) => salvage::run(arguments),
         Some((_, arguments)) => serve::run(arguments),
         None => serve::run(&matches),
     };
@@ -56,12 +58,16 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(check)
+        .subcommand(salvage::command())
         .subcommand(export::command())
         .subcommand(import::command())
         .subcommand(backup::command())
         .subcommand(stat::command())
         .subcommand(ready::command())
-        .after_help("Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file.")
+        .after_help(
+            "Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file. \
+             `larder redis.conf` reads a configuration file of Redis, and says which of its settings do nothing here.",
+        )
 }
 
 /// Adds what says which running server a subcommand talks to, and which store it means.

@@ -13,15 +13,19 @@ use crate::config::{self, Config, DebugAccess, Loaded, Room, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
 use crate::http;
-use crate::net::{self, Listen};
+use crate::net;
 use crate::telemetry::{log, process};
+use crate::tls::Tls;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
-    let Loaded { mut settings, file } = config::load(arguments)?;
+    let Loaded { mut settings, file, warnings } = config::load(arguments)?;
     // dropped last: what ends the server is in the log
-    let _log = log::start(&settings.loglevel, settings.json_log)?;
+    let _log = log::start(settings.log_filter(), settings.json_log)?;
     settings.check()?;
+    for why in warnings.into_iter().chain(settings.plain_http_beside_tls()) {
+        tracing::warn!("{why}");
+    }
     let room = Room::make(&settings)?;
     if room.clients < settings.maxclients {
         tracing::warn!(
@@ -39,33 +43,42 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         let _entered = runtime.enter();
         survive_file_size_limit().map_err(|error| format!("signals can't be caught: {error}"))?;
     }
-    let listen = Listen {
+    let places = net::Listen {
         bind: settings.bind.clone(),
         port: settings.port,
         tls_port: settings.tls_port,
         unixsocket: settings.unixsocket.clone(),
+        unixsocket_mode: settings.unixsocket_mode,
         backlog: settings.tcp_backlog,
     };
-    let http_port = settings.http_port;
+    let http_places = http::Listen {
+        bind: settings.http_bind.clone(),
+        port: settings.http_port,
+        tls_port: settings.https_port,
+        backlog: settings.tcp_backlog,
+    };
+    let with_tls = settings.tls_port != 0 || settings.https_port != 0;
+    let tls = if with_tls { Some(Arc::new(Tls::load(&settings)?)) } else { None };
     process::return_memory_in_background();
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
     let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;
-    let http = match http_port {
-        0 => None,
-        port => Some(
-            http::start(server.clone(), &listen.bind, port, room.http_connections)
-                .map_err(|error| error.to_string())?,
-        ),
-    };
+    if let Some(tls) = tls.clone() {
+        // a server is started only once
+        let _ = server.tls_reload.set(Box::new(move |settings: &Settings| tls.reload(settings)));
+    }
+    let http = http::start(server.clone(), &http_places, tls.clone(), room.http_connections)
+        .map_err(|error| error.to_string())?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
-        net::serve(server.clone(), &listen, || notify::tell(notify::READY)).await
+        net::serve(server.clone(), &places, tls, || notify::tell(notify::READY)).await
     });
     notify::tell(notify::STOPPING);
     // it ends with everything else, whatever brought the end
     server.shutdown.raise();
-    http.into_iter().for_each(http::Running::join);
+    if let Some(http) = http {
+        http.join();
+    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     engine
         .close()
@@ -86,7 +99,6 @@ fn engine_options(settings: &Settings) -> Options {
         cache_bytes_max: settings.cache_memory,
         checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
         map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),
-        salvage: settings.salvage,
         disk: match settings.enable_debug_command {
             DebugAccess::No => Arc::new(RealDisk),
             DebugAccess::Local | DebugAccess::Yes => Arc::new(FailingDisk::default()),

@@ -11,6 +11,7 @@ use crate::config::{self, Room, SETTINGS, Setting, Settings, When};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Pattern;
+use crate::telemetry::log;
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "config",
@@ -135,6 +136,10 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
             server.reload_tls(settings).map_err(|why| refused(name, &why))?;
         }
         apply(server, settings);
+        if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("loglevel")) {
+            // not with every change: RUST_LOG may have asked for something else
+            log::change_filter(settings.log_filter());
+        }
         if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("requirepass")) {
             server.acl.set_default_password(settings.requirepass.as_deref());
         }

@@ -243,10 +243,10 @@ pub(super) fn count(server: &Server, session: &Session, spec: &'static Spec, too
     server.stats.command(table::index(spec), took_ns, failed);
 }
 
-/// An error may tell of what it found, so it waits like every other reply; not one of storage, whose trouble may be that
+/// An error may tell of what it found, so it waits like every other reply; not one of the machine, whose trouble may be that
 /// nothing becomes durable.
 fn failed(server: &Server, error: Error) -> (Reply, Seq) {
-    let reflects = if matches!(error, Error::Storage(_)) { 0 } else { server.engine.last_seq() };
+    let reflects = if error.is_of_machine() { 0 } else { server.engine.last_seq() };
     (Reply::Error(error), reflects)
 }
 

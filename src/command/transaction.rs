@@ -359,10 +359,7 @@ fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
 
 /// As Redis words it, for what is the client's own fault; what is the machine's keeps its code.
 fn discarded(error: Error) -> Error {
-    match error {
-        Error::Storage(_) => error,
-        error => discarded_because(&error),
-    }
+    if error.is_of_machine() { error } else { discarded_because(&error) }
 }
 
 fn discarded_because(error: &Error) -> Error {

@@ -37,17 +37,17 @@ impl Room {
 
     fn within(limit: usize, settings: &Settings) -> Room {
         let left = limit.saturating_sub(own(settings));
-        let http_connections = match settings.http_port {
-            0 => 0,
-            _ => HTTP_CONNECTIONS_MAX.min(left / HTTP_DESCRIPTORS_SHARE),
-        };
+        let http_connections =
+            if settings.has_http() { HTTP_CONNECTIONS_MAX.min(left / HTTP_DESCRIPTORS_SHARE) } else { 0 };
         Room { clients: left - http_connections, http_connections }
     }
 }
 
 /// Descriptors that are not for connections.
 fn own(settings: &Settings) -> usize {
-    OWN_DESCRIPTORS + settings.io_threads * THREAD_DESCRIPTORS + settings.bind.len() * ADDRESS_DESCRIPTORS
+    OWN_DESCRIPTORS
+        + settings.io_threads * THREAD_DESCRIPTORS
+        + settings.bind.len().max(settings.http_bind.len()) * ADDRESS_DESCRIPTORS
 }
 
 #[cfg(test)]

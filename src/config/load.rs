@@ -1,24 +1,37 @@
 //! Where settings come from: command line before environment before settings file before defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{SETTINGS, Setting, Settings};
+use super::nearest::nearest_setting;
+use super::redis_file::read_redis_file;
+use super::settings::RETIRED;
+use super::{SETTINGS, Setting, Settings, environment};
 
 /// Settings, and where they came from.
 #[derive(Debug)]
 pub struct Loaded {
     pub settings: Settings,
-    /// The settings file, if there is one.
+    /// The settings file in TOML, if there is one.
     pub file: Option<PathBuf>,
+    /// Sentences for the log: what has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// Adds all settings to a subcommand, as options with a value.
 pub fn command_line(command: Command) -> Command {
     let file =
         Arg::new("config").long("config").value_name("FILE").help("Settings file, in TOML: name = value");
-    SETTINGS.iter().fold(command.arg(file.env("LARDER_CONFIG")), |command, setting| {
+    let by_itself = Arg::new("file")
+        .value_name("FILE")
+        .help("Settings file: in TOML if its name ends with .toml, else a configuration file of Redis")
+        .conflicts_with("config");
+    // known, so that whoever uses them is told what to do instead
+    let retired = RETIRED.iter().map(|(name, _)| Arg::new(*name).long(*name).num_args(0..=1).hide(true));
+    let command = command.arg(by_itself).arg(file.env("LARDER_CONFIG")).args(retired);
+    SETTINGS.iter().fold(command, |command, setting| {
         let default = (setting.get)(&Settings::default());
         let shown = if default.is_empty() { "none".to_owned() } else { default };
         let arg = Arg::new(setting.name)
@@ -35,8 +48,21 @@ pub fn command_line(command: Command) -> Command {
 
 /// Reads the settings. Fails with a sentence that names the setting, its value and what is allowed.
 pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
+    for (name, instead) in RETIRED {
+        if matches.contains_id(name) {
+            return Err(format!("{name} {instead}"));
+        }
+    }
+    let mut warnings = environment::check(std::env::vars_os())?;
     let mut settings = Settings::default();
-    let file = matches.get_one::<String>("config").map(PathBuf::from);
+    let mut file = matches.get_one::<String>("config").map(PathBuf::from);
+    if let Some(path) = matches.get_one::<String>("file").map(PathBuf::from) {
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            file = Some(path);
+        } else {
+            warnings.extend(read_given(&path, &mut settings)?);
+        }
+    }
     if let Some(path) = &file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("settings file {}: {error}", path.display()))?;
@@ -44,22 +70,45 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
     }
     for setting in SETTINGS {
         // clap has put the command line before the environment
-        if let Some(text) = matches.get_one::<String>(setting.name) {
+        let Some(text) = matches.get_one::<String>(setting.name) else { continue };
+        let of_environment = matches.value_source(setting.name) == Some(ValueSource::EnvVariable);
+        if !of_environment || !environment::is_service_link(&setting.variable(), text) {
             apply(setting, text, &mut settings)?;
         }
     }
-    Ok(Loaded { settings, file })
+    Ok(Loaded { settings, file, warnings })
+}
+
+/// Reads a configuration file of Redis; gives sentences on what in it has no effect.
+fn read_given(path: &Path, settings: &mut Settings) -> Result<Vec<String>, String> {
+    if !path.exists() {
+        return Err(format!(
+            "'{}' is neither a subcommand (`larder --help` lists them) nor a file with settings",
+            path.display()
+        ));
+    }
+    Ok(read_redis_file(path, settings)?.told(path))
 }
 
 /// Puts what a settings file says, in TOML, into `settings`.
 pub fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        format!("{error}(it has to be TOML: name = value; a file of Redis is given by itself: larder FILE)")
+    })?;
     for (name, value) in table {
         if name == "user" {
             settings.users = users(value)?;
             continue;
         }
-        let setting = Setting::find(&name).ok_or_else(|| format!("there is no setting '{name}'"))?;
+        if let Some((name, instead)) = RETIRED.iter().find(|(retired, _)| name.eq_ignore_ascii_case(retired))
+        {
+            return Err(format!("{name} {instead}"));
+        }
+        let setting =
+            Setting::find(&name).ok_or_else(|| match nearest_setting(&name.to_ascii_lowercase()) {
+                Some(meant) => format!("there is no setting '{name}'; '{meant}' is one"),
+                None => format!("there is no setting '{name}'"),
+            })?;
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
@@ -110,6 +159,46 @@ mod tests {
     }
 
     #[test]
+    fn a_file_by_itself_is_redis_s_or_in_toml_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (toml, redis) = (dir.path().join("larder.toml"), dir.path().join("redis.conf"));
+        std::fs::write(&toml, "port = 7000\ntimeout = 5\n").unwrap();
+        std::fs::write(&redis, "port 7000\ntimeout 5\nhz 10\nrdbchecksum yes\n").unwrap();
+        for path in [&toml, &redis] {
+            let settings = loaded(&["larder", path.to_str().unwrap(), "--port", "7001"]).unwrap();
+            assert_eq!((settings.port, settings.timeout_s), (7001, 5), "{}", path.display());
+        }
+        for (path, why) in [
+            (
+                "exprt",
+                "'exprt' is neither a subcommand (`larder --help` lists them) nor a file with settings",
+            ),
+            (dir.path().to_str().unwrap(), "directory"),
+        ] {
+            let told = loaded(&["larder", path]).unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
+        let told = loaded(&["larder", "--config", redis.to_str().unwrap()]).unwrap_err();
+        assert!(told.contains("larder FILE"), "{told}");
+    }
+
+    #[test]
+    fn what_is_no_setting_any_longer_says_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "salvage = false\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        for args in [
+            &["larder", "--salvage", "yes"][..],
+            &["larder", "--salvage"],
+            &["larder", "--salvage", "no"],
+            &["larder", "--config", path],
+        ] {
+            let told = loaded(args).unwrap_err();
+            assert!(told.contains("`larder salvage DIR`"), "{args:?}: {told}");
+        }
+    }
+
+    #[test]
     fn errors_name_setting_value_and_what_is_allowed() {
         assert_eq!(
             loaded(&["larder", "--maxclients", "none"]).unwrap_err(),
@@ -119,5 +208,8 @@ mod tests {
         std::fs::write(file.path(), "prot = 7000\n").unwrap();
         let error = loaded(&["larder", "--config", file.path().to_str().unwrap()]).unwrap_err();
         assert!(error.ends_with("there is no setting 'prot'"), "{error}");
+        std::fs::write(file.path(), "max-client = 7\n").unwrap();
+        let error = loaded(&["larder", "--config", file.path().to_str().unwrap()]).unwrap_err();
+        assert!(error.ends_with("there is no setting 'max-client'; 'maxclients' is one"), "{error}");
     }
 }

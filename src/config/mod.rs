@@ -3,10 +3,14 @@
 //! A setting is declared once, in [`settings`], and that is where its name, default, meaning and rules are. It bears
 //! Redis's name where Redis has it.
 
+mod address;
 mod buffer_limits;
 mod constants;
 mod descriptors;
+mod environment;
 mod load;
+mod nearest;
+mod redis_file;
 mod rewrite;
 mod settings;
 pub mod units;
@@ -17,9 +21,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+pub use address::Address;
 pub use buffer_limits::{BufferLimits, Limit};
 pub use constants::{Constant, constant, constants};
 pub use descriptors::Room;
+pub use environment::is_service_link;
 pub use load::{Loaded, command_line, load, read_file};
 pub use rewrite::rewrite;
 pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};

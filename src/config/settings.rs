@@ -1,10 +1,9 @@
 //! Every setting there is.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::BufferLimits;
 use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
+use super::{Address, BufferLimits};
 use crate::engine::Fsync;
 use crate::engine::tap::Classes;
 use crate::limits;
@@ -16,7 +15,7 @@ use crate::telemetry::slow::Thresholds;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub dir: PathBuf,
-    pub bind: Vec<String>,
+    pub bind: Vec<Address>,
     pub port: u16,
     /// 0: no TLS.
     pub tls_port: u16,
@@ -25,8 +24,13 @@ pub struct Settings {
     pub tls_ca_cert_file: Option<PathBuf>,
     pub tls_auth_clients: ClientCertificates,
     pub unixsocket: Option<PathBuf>,
-    /// 0: no HTTP.
+    /// Permissions of the Unix socket; None: what the process's umask leaves.
+    pub unixsocket_mode: Option<u32>,
+    pub http_bind: Vec<Address>,
+    /// 0: no plain HTTP.
     pub http_port: u16,
+    /// 0: no HTTPS.
+    pub https_port: u16,
     pub http_cors_origin: Option<String>,
     pub requirepass: Option<String>,
     pub aclfile: Option<PathBuf>,
@@ -59,7 +63,6 @@ pub struct Settings {
     pub cache_memory: u64,
     pub checkpoint_interval_s: u64,
     pub map_size: u64,
-    pub salvage: bool,
     pub lua_memory_limit: usize,
     pub busy_reply_threshold_ms: u64,
     pub reported_version: String,
@@ -79,6 +82,7 @@ impl Default for Settings {
         Settings {
             dir: PathBuf::from("./larder-data"),
             bind: vec!["127.0.0.1".into()],
+            http_bind: vec!["127.0.0.1".into()],
             port: 6379,
             tls_port: 0,
             tls_cert_file: None,
@@ -86,7 +90,9 @@ impl Default for Settings {
             tls_ca_cert_file: None,
             tls_auth_clients: ClientCertificates::Required,
             unixsocket: None,
+            unixsocket_mode: None,
             http_port: 8379,
+            https_port: 0,
             http_cors_origin: None,
             requirepass: None,
             aclfile: None,
@@ -116,7 +122,6 @@ impl Default for Settings {
             cache_memory: 64 << 20,
             checkpoint_interval_s: 10,
             map_size: 0,
-            salvage: false,
             lua_memory_limit: limits::SCRIPT_MEMORY_BYTES,
             busy_reply_threshold_ms: 5_000,
             reported_version: "8.8.0".into(),
@@ -162,17 +167,44 @@ impl Settings {
 
     /// Protected mode: where no password is asked for, nobody from outside may be able to connect.
     pub fn check_door(&self, is_open: bool) -> Result<(), String> {
-        let is_local = |host: &String| {
-            host.eq_ignore_ascii_case("localhost")
-                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        };
-        if !is_open || !self.protected_mode || self.bind.iter().all(is_local) {
+        if !is_open || !self.protected_mode {
             return Ok(());
         }
-        Err(format!(
-            "bind {} would let others than this machine in without a password; set requirepass, or protected-mode no",
-            self.bind.join(" ")
-        ))
+        let mut doors = vec![("bind", &self.bind)];
+        if self.has_http() {
+            doors.push(("http-bind", &self.http_bind));
+        }
+        let wide = doors.into_iter().find(|(_, addresses)| !addresses.iter().all(Address::is_local));
+        wide.map_or(Ok(()), |(setting, addresses)| {
+            Err(format!(
+                "{setting} {} would let others than this machine in without a password; set requirepass, or \
+                 protected-mode no",
+                Address::show_all(addresses)
+            ))
+        })
+    }
+
+    /// A warning, if others than this machine reach plain HTTP while the Redis protocol is served over TLS alone.
+    pub fn plain_http_beside_tls(&self) -> Option<String> {
+        let only_tls = self.tls_port != 0 && self.port == 0;
+        let is_wide = self.http_port != 0 && !self.http_bind.iter().all(Address::is_local);
+        (only_tls && is_wide).then(|| {
+            format!(
+                "there is no plain port for the Redis protocol, but http-port serves passwords and records in plain text at \
+                 {}; set http-port 0 and https-port, or a local http-bind",
+                Address::show_all(&self.http_bind)
+            )
+        })
+    }
+
+    /// Which events the log has, as a filter of the log takes it.
+    pub fn log_filter(&self) -> &'static str {
+        parse_word(&self.loglevel, LOG_LEVELS).unwrap_or("info")
+    }
+
+    /// Whether there is HTTP at all, plain or over TLS.
+    pub fn has_http(&self) -> bool {
+        self.http_port != 0 || self.https_port != 0
     }
 }
 
@@ -235,11 +267,23 @@ impl Setting {
         format!("LARDER_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 
+    /// The setting that an environment variable sets.
+    pub fn of_variable(variable: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.variable() == variable)
+    }
+
     /// The setting of a name, in any case.
     pub fn find(name: &str) -> Option<&'static Setting> {
         SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
     }
 }
+
+/// What was a setting once, and what to do instead. Whoever still sets it is told.
+pub const RETIRED: &[(&str, &str)] = &[(
+    "salvage",
+    "is no setting any longer, since it would discard data again at the next damage: `larder salvage DIR` shows what would be \
+     lost, and does it once with --yes",
+)];
 
 /// All settings, in the order of `--help`.
 #[expect(clippy::unit_arg, reason = "an assignment that may be refused reads best as one expression")]
@@ -258,13 +302,11 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "bind",
         value: "ADDRESS …",
-        help: "Addresses to listen on, separated by spaces; `*` is all of IPv4",
+        help: "Addresses to listen on, separated by spaces; `*` is all of IPv4, `::*` of IPv6; with a `-` before it, one that \
+               the machine may lack",
         when: When::Start,
-        get: |s| s.bind.join(" "),
-        set: |s, text| {
-            s.bind = text.split_whitespace().map(str::to_owned).collect();
-            if s.bind.is_empty() { Err("argument must be one address or more".into()) } else { Ok(()) }
-        },
+        get: |s| Address::show_all(&s.bind),
+        set: |s, text| Ok(s.bind = Address::parse_all(text)?),
     },
     Setting {
         name: "port",
@@ -323,12 +365,37 @@ pub static SETTINGS: &[Setting] = &[
         set: |s, text| Ok(s.unixsocket = parse_path(text)),
     },
     Setting {
+        name: "unixsocketperm",
+        value: "OCTAL",
+        help: "Permissions of the Unix socket, like 770; 0: what the umask leaves",
+        when: When::Start,
+        get: |s| format!("{:o}", s.unixsocket_mode.unwrap_or(0)),
+        set: |s, text| Ok(s.unixsocket_mode = parse_mode(text)?),
+    },
+    Setting {
+        name: "http-bind",
+        value: "ADDRESS …",
+        help: "Addresses of the HTTP API and the dashboard, written like those of bind",
+        when: When::Start,
+        get: |s| Address::show_all(&s.http_bind),
+        set: |s, text| Ok(s.http_bind = Address::parse_all(text)?),
+    },
+    Setting {
         name: "http-port",
         value: "PORT",
-        help: "Port of the HTTP API and of /metrics, /healthz and /readyz; 0: none",
+        help: "Port of the HTTP API, the dashboard, /metrics, /healthz and /readyz; 0: none",
         when: When::Start,
         get: |s| s.http_port.to_string(),
         set: |s, text| Ok(s.http_port = parse_number(text, 0, u16::MAX)?),
+    },
+    Setting {
+        name: "https-port",
+        value: "PORT",
+        help: "Port of the same over TLS, beside or (with http-port 0) instead of the plain one, with the certificates of \
+               tls-cert-file and the like; 0: none",
+        when: When::Start,
+        get: |s| s.https_port.to_string(),
+        set: |s, text| Ok(s.https_port = parse_number(text, 0, u16::MAX)?),
     },
     Setting {
         name: "http-cors-origin",
@@ -614,14 +681,6 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
-        name: "salvage",
-        value: "yes|no",
-        help: "Start although the journal lacks entries, without them and all that followed; copy the directory first",
-        when: When::Start,
-        get: |s| yes_no(s.salvage),
-        set: |s, text| Ok(s.salvage = parse_yes_no(text)?),
-    },
-    Setting {
         name: "redis-version",
         value: "VERSION",
         help: "Version of Redis that clients are told",
@@ -699,13 +758,12 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "loglevel",
         value: "LEVEL",
-        help: "error, warn, info, debug or trace",
-        when: When::Start,
+        help: "error, warn, info, debug or trace; or as Redis calls them: nothing, warning, notice, verbose",
+        when: When::Any,
         get: |s| s.loglevel.clone(),
         set: |s, text| {
-            s.loglevel = text.to_ascii_lowercase();
-            let known = ["error", "warn", "info", "debug", "trace"].contains(&s.loglevel.as_str());
-            if known { Ok(()) } else { Err("argument must be error, warn, info, debug or trace".into()) }
+            parse_word(text, LOG_LEVELS)?;
+            Ok(s.loglevel = text.to_ascii_lowercase())
         },
     },
     Setting {
@@ -720,6 +778,16 @@ pub static SETTINGS: &[Setting] = &[
 
 fn unless_zero(limit: u64) -> Option<u64> {
     (limit > 0).then_some(limit)
+}
+
+/// Permissions as Redis takes them: octal, 0 for none.
+fn parse_mode(text: &str) -> Result<Option<u32>, String> {
+    let mode = u32::from_str_radix(text, 8).map_err(|_| "argument couldn't be parsed as an octal number")?;
+    if mode > 0o777 {
+        Err("argument must be between 0 and 777 inclusive".into())
+    } else {
+        Ok((mode > 0).then_some(mode))
+    }
 }
 
 fn parse_path(text: &str) -> Option<PathBuf> {
@@ -742,6 +810,18 @@ const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] = &[
     ("yes", ClientCertificates::Required),
     ("optional", ClientCertificates::Optional),
 ];
+/// What is logged at each level, in words of the log. The last four levels are Redis's.
+const LOG_LEVELS: &[(&str, &str)] = &[
+    ("error", "error"),
+    ("warn", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+    ("nothing", "off"),
+    ("warning", "warn"),
+    ("notice", "info"),
+    ("verbose", "debug"),
+];
 const LOG_FORMATS: &[(&str, bool)] = &[("human", false), ("json", true)];
 
 #[cfg(test)]
@@ -761,7 +841,7 @@ mod tests {
     }
 
     fn refused(bind: &str, requirepass: Option<&str>, protected_mode: bool) -> bool {
-        let bind = bind.split(' ').map(str::to_owned).collect();
+        let bind = Address::parse_all(bind).unwrap_or_default();
         let requirepass = requirepass.map(str::to_owned);
         Settings { bind, requirepass, protected_mode, ..Settings::default() }.check().is_err()
     }
@@ -773,6 +853,41 @@ mod tests {
         assert!(refused("127.0.0.1 *", None, true));
         assert!(!refused("0.0.0.0", Some("secret"), true));
         assert!(!refused("0.0.0.0", None, false));
+    }
+
+    #[test]
+    fn http_is_a_door_of_its_own() {
+        let refused = |http_port: u16, https_port: u16, http_bind: &str| {
+            let http_bind = Address::parse_all(http_bind).unwrap_or_default();
+            Settings { http_bind, http_port, https_port, ..Settings::default() }.check().err()
+        };
+        for (http_port, https_port, http_bind, is_refused) in [
+            (8379, 0, "127.0.0.1 -::1 localhost", false),
+            (8379, 0, "0.0.0.0", true),
+            (0, 8380, "0.0.0.0", true),
+            (8379, 0, "127.0.0.1 -::*", true),
+            // nobody listens
+            (0, 0, "0.0.0.0", false),
+        ] {
+            let told = refused(http_port, https_port, http_bind);
+            assert_eq!(told.is_some(), is_refused, "{http_bind}");
+            assert!(told.is_none_or(|told| told.starts_with(&format!("http-bind {http_bind} would"))));
+        }
+    }
+
+    #[test]
+    fn plain_http_beside_tls_alone_is_told() {
+        for (port, tls_port, http_port, http_bind, is_told) in [
+            (0, 6380, 8379, "0.0.0.0", true),
+            (0, 6380, 8379, "127.0.0.1", false),
+            (0, 6380, 0, "0.0.0.0", false),
+            (6379, 6380, 8379, "0.0.0.0", false),
+            (6379, 0, 8379, "0.0.0.0", false),
+        ] {
+            let http_bind = Address::parse_all(http_bind).unwrap_or_default();
+            let settings = Settings { port, tls_port, http_port, http_bind, ..Settings::default() };
+            assert_eq!(settings.plain_http_beside_tls().is_some(), is_told, "{port} {tls_port} {http_port}");
+        }
     }
 
     #[test]

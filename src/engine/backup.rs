@@ -43,6 +43,7 @@ pub enum BackupError {
 impl Engine {
     /// Writes a copy of everything into an empty or missing directory. Returns once it is verified and durable.
     pub fn back_up(&self, dir: &Path) -> Result<Backup, BackupError> {
+        let dir = &directory::resolve_outside(dir, &self.dir)?;
         let existed = dir.exists();
         let lock = directory::begin(dir)?;
         let outcome = self.write_backup(dir);
@@ -174,14 +175,17 @@ mod tests {
         let (own, other) = (dir.path().join("data"), dir.path().join("other"));
         fs::create_dir(&other).unwrap();
         fs::write(other.join("thesis.txt"), "x").unwrap();
-        for taken in [own, other.clone()] {
-            let refused = engine.back_up(&taken);
-            assert!(
-                matches!(refused, Err(BackupError::Directory(DirectoryError::NotEmpty(_)))),
-                "{refused:?}"
-            );
-        }
+        let refused = engine.back_up(&other);
+        assert!(matches!(refused, Err(BackupError::Directory(DirectoryError::NotEmpty(_)))), "{refused:?}");
         assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let count = fs::read_dir(&own).unwrap().count();
+        for inside in [&own, &link, &own.join("new"), &link.join("a/b"), &own.join("lmdb/new")] {
+            let refused = engine.back_up(inside);
+            assert!(matches!(refused, Err(BackupError::Directory(DirectoryError::Own(..)))), "{refused:?}");
+        }
+        assert_eq!(fs::read_dir(&own).unwrap().count(), count, "nothing was made");
         engine.close().unwrap();
     }
 }

@@ -245,7 +245,7 @@ impl Engine {
         if let Err(fault) = self.tables.keep_reserve() {
             tracing::warn!(%fault, "LMDB's file can't be brought to the length that its reserve asks for");
         }
-        self.room.checkpoint_ended(outcome.is_ok());
+        self.room.checkpoint_ended(outcome.as_ref().err().map(ToString::to_string));
         outcome.map(|_| ())
     }
 

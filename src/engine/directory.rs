@@ -9,8 +9,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
 
 /// The format of the directory that this version writes.
 const FORMAT: u32 = 1;
@@ -31,6 +31,8 @@ pub enum DirectoryError {
     Foreign(PathBuf),
     #[error("the directory {0} is not empty; name an empty one, or one that does not exist")]
     NotEmpty(PathBuf),
+    #[error("the directory {0} is inside {1}, the server's own data directory; name one elsewhere")]
+    Own(PathBuf, PathBuf),
     #[error("there is no data directory at {0} (no file 'larder' in it)")]
     Missing(PathBuf),
     #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
@@ -89,8 +91,47 @@ fn create_durably(dir: &Path) -> io::Result<()> {
     }
     let parent = dir.parent().unwrap_or(Path::new(""));
     create_durably(parent)?;
-    fs::DirBuilder::new().mode(PRIVATE).create(dir)?;
+    fs::DirBuilder::new().mode(PRIVATE).create(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => in_the_way(dir),
+        _ => error,
+    })?;
     sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+/// What there is in place of a directory.
+fn in_the_way(path: &Path) -> io::Error {
+    let why = match fs::read_link(path) {
+        Ok(target) if !path.exists() => {
+            format!("{} is a link to {}, which does not exist", path.display(), target.display())
+        }
+        _ => format!("{} is no directory", path.display()),
+    };
+    io::Error::new(io::ErrorKind::NotADirectory, why)
+}
+
+/// The path of a directory that need not exist yet, without links. Fails if it is another directory or inside it, whatever
+/// links and mounts lead there.
+pub fn resolve_outside(dir: &Path, own: &Path) -> Result<PathBuf, DirectoryError> {
+    let failed = |error| DirectoryError::Io(dir.to_owned(), error);
+    let itself = fs::metadata(own).map_err(failed)?;
+    let mut there = PathBuf::new();
+    for component in std::path::absolute(dir).map_err(failed)?.components() {
+        match component {
+            // no link is left in what is climbed from
+            Component::ParentDir => _ = there.pop(),
+            component => {
+                there.push(component);
+                there = fs::canonicalize(&there).unwrap_or(there);
+            }
+        }
+    }
+    let is_itself = |path: &Path| {
+        fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == (itself.dev(), itself.ino()))
+    };
+    if there.ancestors().any(is_itself) {
+        return Err(DirectoryError::Own(dir.to_owned(), own.to_owned()));
+    }
+    Ok(there)
 }
 
 fn sync(dir: &Path) -> io::Result<()> {
@@ -179,6 +220,79 @@ mod tests {
                 assert_eq!(mode(&file), 0o600, "{}", file.display());
             }
         }
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_directory_is_named() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        symlink(at("file"), at("to-file")).unwrap();
+        for (name, why) in [
+            ("dangling", "nowhere, which does not exist"),
+            ("dangling/data", "nowhere, which does not exist"),
+            ("file", "file is no directory"),
+            ("file/data", "file is no directory"),
+            ("to-file", "to-file is no directory"),
+        ] {
+            for told in [claim(&at(name)).unwrap_err(), begin(&at(name)).unwrap_err()] {
+                assert!(told.to_string().ends_with(why), "{name}: {told}");
+            }
+        }
+        fs::create_dir(at("real")).unwrap();
+        symlink(at("real"), at("link")).unwrap();
+        claim(&at("link/data")).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_outside_of_another_or_not() {
+        use std::os::unix::fs::symlink;
+
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("data/sub")).unwrap();
+        fs::create_dir(at("other")).unwrap();
+        symlink(at("data"), at("link")).unwrap();
+        symlink(at("data/sub"), at("other/deep")).unwrap();
+        symlink(at("other"), at("data/out")).unwrap();
+        for inside in [
+            "data",
+            "data/.",
+            "data/new",
+            "data/new/er",
+            "data/sub",
+            "link",
+            "link/new",
+            "other/deep",
+            "other/deep/new",
+            "other/../data/new",
+            "new/../data/new",
+            "data/new/../newer",
+            "data/out/deep/x",
+            "other/deep/..",
+        ] {
+            let told = resolve_outside(&at(inside), &at("data"));
+            assert!(matches!(told, Err(DirectoryError::Own(..))), "{inside}: {told:?}");
+            assert!(resolve_outside(&at(inside), &at("link")).is_err(), "{inside}");
+        }
+        for outside in [
+            "other",
+            "new",
+            "new/data",
+            "data-2",
+            "data/out",
+            "data/out/new",
+            "data/../new",
+            "data/new/../../x",
+            "",
+        ] {
+            assert!(resolve_outside(&at(outside), &at("data")).is_ok(), "{outside}");
+        }
+        let resolved = resolve_outside(&at("data/new/../../x/./y"), &at("data")).unwrap();
+        assert_eq!(resolved, fs::canonicalize(dir.path()).unwrap().join("x/y"));
     }
 
     #[test]

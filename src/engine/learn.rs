@@ -188,7 +188,8 @@ mod tests {
         engine.checkpoint().unwrap();
         assert_eq!(count(&engine, 0), 2);
 
-        let backup = dir.path().join("backup");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let backup = elsewhere.path().join("backup");
         engine.back_up(&backup).unwrap();
         engine.close().unwrap();
         drop(engine);

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod effect;
 pub mod journal;
 pub mod lmdb;
+pub mod salvage;
 pub mod sample;
 pub mod scan;
 pub mod tap;
@@ -102,10 +103,18 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
         match fault {
             Fault::Damaged(what) => Error::Damaged(what),
-            Fault::Journal(journal::Fault::TooLarge { bytes, limit }) => Error::other(format!(
-                "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
-            )),
-            fault => Error::Storage(fault.to_string()),
+            Fault::Journal(fault) => match fault {
+                journal::Fault::TooLarge { bytes, limit } => Error::other(format!(
+                    "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
+                )),
+                journal::Fault::DiskFull(_) | journal::Fault::Failed(_) => Error::Storage(fault.to_string()),
+                journal::Fault::NoRoomYet => Error::Crowded(fault.to_string()),
+                journal::Fault::Closed => Error::Stopping,
+            },
+            Fault::Lmdb(lmdb::LmdbError::Mdb(lmdb::MdbError::ReadersFull)) => Error::Crowded(
+                "too many commands read from the disk at once, and LMDB has no place for another".to_owned(),
+            ),
+            fault @ Fault::Lmdb(_) => Error::Disk(fault.to_string()),
         }
     }
 }
@@ -131,6 +140,8 @@ pub struct Engine {
     expired: AtomicU64,
     overlay_bytes: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The data directory.
+    dir: std::path::PathBuf,
     /// Held as long as the engine lives: no second server opens the directory.
     _lock: directory::Lock,
 }

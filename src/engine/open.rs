@@ -43,8 +43,6 @@ pub struct Options {
     pub journal_entry_bytes_max: usize,
     /// None: as much address space as there is need for.
     pub map_bytes: Option<usize>,
-    /// Open a journal that lacks entries, and go on without them and all that followed.
-    pub salvage: bool,
     /// What the journal's files lie on.
     pub disk: Arc<dyn Disk>,
 }
@@ -65,7 +63,6 @@ impl Options {
             journal_segment_bytes: 16 * 1024 * 1024,
             journal_entry_bytes_max: journal::ENTRY_BYTES_MAX,
             map_bytes: None,
-            salvage: false,
             disk: Arc::new(RealDisk),
         }
     }
@@ -128,6 +125,7 @@ impl Engine {
             expired: AtomicU64::new(0),
             overlay_bytes: AtomicUsize::new(overlay_bytes),
             threads: Mutex::new(Vec::new()),
+            dir: options.dir,
             _lock: lock,
         });
         engine.start("checkpoint", Engine::run_checkpoints)?;
@@ -179,23 +177,10 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
     let mut state = load(tables, &snapshot, options)?;
     number_stores(tables, &snapshot, &mut state, options.databases)?;
     let dir = options.dir.join("journal");
-    let volume_part = options.disk.space(&dir).map(|space| space.total / JOURNAL_SEGMENTS_PER_VOLUME);
-    let segment_bytes_max = volume_part.unwrap_or(u64::MAX).max(JOURNAL_SEGMENT_BYTES_MIN);
-    let journal_options = journal::Options {
-        fsync: options.fsync,
-        segment_bytes: options.journal_segment_bytes.min(segment_bytes_max),
-        entry_bytes_max: options.journal_entry_bytes_max,
-        salvage: options.salvage,
-        identity: tables.meta_number(&snapshot, JOURNAL)?,
-        disk: options.disk.clone(),
-        ..journal::Options::default()
-    };
+    let journal_options = journal_options(options, tables.meta_number(&snapshot, JOURNAL)?);
     let open =
         |replay: &mut journal::Replay<'_, OpenError>| Journal::open(&dir, journal_options, through, replay);
     let (journal, recovery) = replay(tables, &mut state, open)?;
-    if let Some(lost) = &recovery.salvaged {
-        tracing::error!(%lost, last = recovery.last, "salvaged: what followed this entry is gone");
-    }
     note_journal(tables, &snapshot, &journal);
     if recovery.replayed > 0 {
         tracing::info!(
@@ -206,6 +191,21 @@ fn recover(tables: &Tables, options: &Options) -> Result<(State, Arc<Journal>, S
         );
     }
     Ok((state, journal, through))
+}
+
+/// How a journal runs that the tables know by this identity, if by any.
+pub(super) fn journal_options(options: &Options, identity: Option<u64>) -> journal::Options {
+    let space = options.disk.space(&options.dir.join("journal"));
+    let volume_part = space.map(|space| space.total / JOURNAL_SEGMENTS_PER_VOLUME);
+    let segment_bytes_max = volume_part.unwrap_or(u64::MAX).max(JOURNAL_SEGMENT_BYTES_MIN);
+    journal::Options {
+        fsync: options.fsync,
+        segment_bytes: options.journal_segment_bytes.min(segment_bytes_max),
+        entry_bytes_max: options.journal_entry_bytes_max,
+        identity,
+        disk: options.disk.clone(),
+        ..journal::Options::default()
+    }
 }
 
 /// What retention knows of times, of this version or an earlier one.
@@ -219,7 +219,7 @@ fn read_timeline(tables: &Tables, last: Seq) -> Result<Timeline, OpenError> {
 }
 
 /// Notes which journal belongs to the tables, once there is one: from then on it has to be there.
-fn note_journal(tables: &Tables, snapshot: &Snapshot<'_>, journal: &Journal) {
+pub(super) fn note_journal(tables: &Tables, snapshot: &Snapshot<'_>, journal: &Journal) {
     let Some(identity) = journal.identity() else { return };
     let noted = tables.meta_number(snapshot, JOURNAL).and_then(|known| {
         if known == Some(identity) {

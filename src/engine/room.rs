@@ -20,6 +20,8 @@ pub struct Room {
     waiting: Mutex<Vec<Waker>>,
     /// The last checkpoint failed: waiting for the next would be waiting for nothing.
     stuck: AtomicBool,
+    /// Why it failed.
+    failure: Mutex<String>,
     closing: Mutex<bool>,
     closed: Condvar,
 }
@@ -31,6 +33,7 @@ impl Room {
             is_journal_full: AtomicBool::new(false),
             waiting: Mutex::new(Vec::new()),
             stuck: AtomicBool::new(false),
+            failure: Mutex::default(),
             closing: Mutex::new(false),
             closed: Condvar::new(),
         }
@@ -96,8 +99,8 @@ impl Room {
                 true => "; what removes records or flushes stores is still taken",
                 false => "",
             };
-            let why = "changes can't be moved from memory to LMDB (see the log and INFO persistence)";
-            return Poll::Ready(Err(Error::Storage(format!("{why}{what}"))));
+            let why = format!("changes can't be moved from memory to LMDB: {}{what}", self.failure.lock());
+            return Poll::Ready(Err(Error::Storage(why)));
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was there
@@ -125,9 +128,11 @@ impl Room {
         Poll::Pending
     }
 
-    /// A checkpoint ended, well or not.
-    pub fn checkpoint_ended(&self, well: bool) {
-        self.stuck.store(!well, Ordering::Release);
+    /// A checkpoint ended, well or with a failure.
+    pub fn checkpoint_ended(&self, failure: Option<String>) {
+        let is_stuck = failure.is_some();
+        *self.failure.lock() = failure.unwrap_or_default();
+        self.stuck.store(is_stuck, Ordering::Release);
         self.wake();
     }
 

@@ -118,7 +118,7 @@ impl Engine {
                 Ok(gone)
             });
             // What could not be written is still to be found; a record that can't be read is not tried again and again.
-            if !matches!(outcome, Err(Error::Storage(_))) {
+            if !outcome.as_ref().is_err_and(Error::is_of_machine) {
                 *self.sweep.lock() = position;
             }
             let (gone, _) = outcome?;

@@ -13,6 +13,68 @@ use super::scan::Range;
 use super::*;
 use crate::store::{Usage, Value};
 
+/// Each trouble is told as what it is: only what keeps the journal from taking changes says that writes are refused.
+#[test]
+fn troubles_of_the_machine_are_told_by_their_cause() {
+    use journal::Fault::{Closed, DiskFull, Failed, NoRoomYet, TooLarge};
+    use lmdb::{LmdbError, MdbError};
+
+    let io = |kind: std::io::ErrorKind| LmdbError::Io(kind.into());
+    let refusal = "; writes are refused until this is mended, reads go on";
+    for (fault, begins, ends) in [
+        (Fault::from(DiskFull("x".into())), "MISCONF no journal space: x; ", refusal),
+        (Failed("x".into()).into(), "MISCONF the journal failed: x; ", refusal),
+        (TooLarge { bytes: 9, limit: 8 }.into(), "ERR the change takes 9 bytes", "make it in parts"),
+        (NoRoomYet.into(), "TRYAGAIN no journal space is ready yet", "try again"),
+        (Closed.into(), "ERR the server is stopping", "stopping"),
+        (LmdbError::Mdb(MdbError::ReadersFull).into(), "TRYAGAIN too many commands", "try again"),
+        (
+            LmdbError::Mdb(MdbError::MapFull).into(),
+            "ERR the command could not",
+            "nothing acknowledged is lost",
+        ),
+        (LmdbError::Mdb(MdbError::Corrupted).into(), "ERR the command could not", "restore a backup"),
+        (LmdbError::Mdb(MdbError::Panic).into(), "ERR the command could not", "once it is sound"),
+        (io(std::io::ErrorKind::StorageFull).into(), "ERR the command could not", "make space on the disk"),
+        (Fault::Damaged("x".into()), "ERR the record is damaged: x", "run larder check"),
+    ] {
+        let error = Error::from(fault);
+        let told = error.to_string();
+        assert!(told.starts_with(begins) && told.ends_with(ends), "{told}");
+        assert_eq!(told.contains(refusal), matches!(error, Error::Storage(_)), "{told}");
+    }
+}
+
+/// Readers beyond those that LMDB has places for are told to come back, and are served then.
+#[test]
+fn too_many_readers_are_told_to_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let (old, new) = (key(0, "old"), key(0, "new"));
+    put(&engine, 1, &old, "1", Expiry::Never);
+    engine.checkpoint().unwrap();
+    let mut readers = Vec::new();
+    let full = loop {
+        match engine.tables.snapshot() {
+            Ok(snapshot) => readers.push(snapshot),
+            Err(fault) => break Error::from(fault),
+        }
+        assert!(readers.len() <= 2 * crate::limits::LMDB_READERS_MAX);
+    };
+    let scanned = |engine: &Engine| {
+        let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: 9, absent_free: 0 };
+        engine.scan(1, range, &|_| true, &mut |_| Ok(ControlFlow::Continue(()))).map(drop)
+    };
+    let told = scanned(&engine).unwrap_err();
+    assert_eq!(told, full);
+    assert!(told.to_string().starts_with("TRYAGAIN "), "{told}");
+    readers.clear();
+    scanned(&engine).unwrap();
+    put(&engine, 1, &new, "1", Expiry::Never);
+    assert_eq!(keys(&engine, 1, 0, ""), ["new", "old"]);
+    engine.close().unwrap();
+}
+
 /// An engine that writes checkpoints only when told to, so that a test decides what lies where.
 fn open(dir: &std::path::Path) -> Arc<Engine> {
     let engine = Engine::open(Options {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::App;
 use super::door::{self, Peer};
-use super::gate::Gate;
+use super::gate::{self, Gate};
 use super::problem::Problem;
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::record::{json, number};
@@ -44,7 +44,7 @@ impl FromRequest<App> for Ask {
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().copied();
         let mut session = loop {
-            app.wait_for_script().await?;
+            gate::wait_for_script(&app.server).await?;
             // a script begins only once this thread has left the engine
             if let Some(_inside) = app.server.scripts.turnstile.enter(&app.slot) {
                 break door::enter(&app.server, &parts.headers, peer)?;

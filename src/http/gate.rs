@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::problem::Problem;
 use crate::command::clients::Client;
-use crate::command::{Server, Session, Spec, dispatch, permission, table};
+use crate::command::{Flags, Server, Session, Spec, dispatch, permission, table};
 use crate::engine::{Claim, Seq, clock};
 use crate::error::Error;
 use crate::resp::{Reply, Request};
@@ -79,7 +80,8 @@ impl Gate {
         client.has_left.store(false, Ordering::Relaxed);
         let _leaving = LeaveOnDrop(client);
         let ran = tokio::task::spawn_blocking(move || {
-            let mut talk = Talk { server: self.server, session: self.session, reflects: 0 };
+            let mut talk =
+                Talk { server: self.server, session: self.session, reflects: 0, has_written: false };
             let outcome = run(&mut talk);
             (talk, outcome)
         });
@@ -105,6 +107,21 @@ impl Gate {
     }
 }
 
+/// Waits as long as a script keeps others from the engine, at most until it makes the server busy.
+pub async fn wait_for_script(server: &Server) -> Result<(), Problem> {
+    const STEP: Duration = Duration::from_millis(100);
+    let turnstile = &server.scripts.turnstile;
+    while turnstile.is_closed() {
+        if server.is_busy() {
+            return Err(Error::Busy.into());
+        }
+        let patience = server.busy_in().unwrap_or(STEP).min(STEP);
+        // open or not, the loop looks again
+        let _ = tokio::time::timeout(patience, turnstile.opened()).await;
+    }
+    Ok(())
+}
+
 /// Dropped with the request, also when its client has gone away while commands run.
 struct LeaveOnDrop(Arc<Client>);
 
@@ -119,6 +136,8 @@ pub struct Talk {
     pub server: Arc<Server>,
     pub session: Session,
     reflects: Seq,
+    /// A command that may have changed something has been run.
+    has_written: bool,
 }
 
 /// Whether a store that is missing may be created (`auto-create-stores`): only by those who put something into it.
@@ -136,6 +155,9 @@ impl Talk {
 
     /// Runs a command; gives the version of what it wrote as well, if it did.
     pub fn versioned(&mut self, args: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
+        self.wait_for_script()?;
+        let is_write = |spec: &Spec| spec.is(Flags::WRITE) || spec.name == "exec";
+        self.has_written |= args.first().and_then(|name| table::find(name)).is_some_and(is_write);
         let answer = dispatch(&self.server, &mut self.session, Request { args });
         self.reflects = self.reflects.max(answer.reflects);
         match answer.reply {
@@ -143,6 +165,15 @@ impl Talk {
             Some(reply) => Ok((reply, answer.reflects)),
             None => Err(Problem::ours("a command gave no reply")),
         }
+    }
+
+    /// A script may have begun since the request was let in, while its body came or it waited for a thread. As long as the
+    /// request has changed nothing, it ends when that script makes the server busy.
+    fn wait_for_script(&self) -> Result<(), Problem> {
+        if self.has_written || !self.server.scripts.turnstile.is_closed() {
+            return Ok(());
+        }
+        Handle::current().block_on(wait_for_script(&self.server))
     }
 
     /// Goes on in a store, named by number or name.
@@ -217,5 +248,37 @@ pub fn integer(reply: &Reply) -> Result<i64, Problem> {
     match reply {
         Reply::Integer(number) => Ok(*number),
         _ => Err(Problem::ours("a command gave another reply than an integer")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::http::testing::Api;
+
+    /// What was let in before a script began, like a request whose body came slowly, doesn't wait for the script's end.
+    #[tokio::test]
+    async fn who_was_let_in_before_a_script_is_told_that_the_server_is_busy() {
+        let api = Api::new();
+        let busy_after_ms = |ms| api.server.config.update(|settings| settings.busy_reply_threshold_ms = ms);
+        busy_after_ms(3_600_000);
+        let gate =
+            || Gate { server: api.server.clone(), session: crate::command::testing::session(&api.server) };
+        let (before, late) = (gate(), gate());
+        let get = || words([b"GET", b"k"]);
+        let closed = api.server.scripts.turnstile.close(|| false).unwrap();
+        let script = api.server.scripts.running.begin();
+        // who has changed something goes on: nobody could tell by a refusal what has happened
+        let done = late.write(1, move |talk| {
+            talk.has_written = true;
+            talk.command(get())
+        });
+        assert_eq!(done.await.unwrap(), Reply::Null);
+        busy_after_ms(200);
+        let problem = before.read(move |talk| talk.command(get())).await.unwrap_err();
+        assert_eq!(problem.told().0, "BUSY");
+        drop((script, closed));
+        assert_eq!(gate().read(move |talk| talk.command(get())).await.unwrap(), Reply::Null);
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::App;
 use super::ask::Ask;
 use super::door::{self, Peer};
-use super::gate::words;
+use super::gate::{self, words};
 use super::problem::{Answer, Problem};
 use crate::command::{info, permission, table};
 use crate::error::Error;
@@ -187,7 +187,7 @@ static FAMILIES: &[Family] = &[
 
 /// While a script keeps others from the engine, figures about records are left out.
 pub async fn metrics(State(app): State<App>, request: Request) -> Answer {
-    if app.wait_for_script().await.is_err() {
+    if gate::wait_for_script(&app.server).await.is_err() {
         return metrics_without_engine(app, request).await;
     }
     let ask = Ask::from_request(request, &app).await?;

@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-pub use server::{Running, start};
+pub use server::{Listen, start};
 
 use crate::command::Server;
 use crate::engine::clock::{self, Stopwatch};
@@ -69,23 +69,6 @@ struct App {
     places: Arc<Semaphore>,
     /// Says whether the HTTP thread asks the engine for something.
     slot: Arc<Slot>,
-}
-
-impl App {
-    /// Waits as long as a script keeps others from the engine, at most until it makes the server busy.
-    async fn wait_for_script(&self) -> Result<(), Problem> {
-        const STEP: Duration = Duration::from_millis(100);
-        let turnstile = &self.server.scripts.turnstile;
-        while turnstile.is_closed() {
-            if self.server.is_busy() {
-                return Err(Error::Busy.into());
-            }
-            let patience = self.server.busy_in().unwrap_or(STEP).min(STEP);
-            // open or not, the loop looks again
-            let _ = tokio::time::timeout(patience, turnstile.opened()).await;
-        }
-        Ok(())
-    }
 }
 
 /// All routes. `Extension(door::Peer)` says where a request comes from.

@@ -103,7 +103,8 @@ fn in_words_of_http(error: &Error) -> Option<String> {
 /// The status of an error of a command.
 fn status(error: &Error, code: &str) -> StatusCode {
     match error {
-        Error::Damaged(_) => return StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Damaged(_) | Error::Disk(_) => return StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Stopping => return StatusCode::SERVICE_UNAVAILABLE,
         Error::ValueTooLong => return StatusCode::PAYLOAD_TOO_LARGE,
         Error::NoSuchKey => return StatusCode::NOT_FOUND,
         _ => {}
@@ -116,7 +117,7 @@ fn status(error: &Error, code: &str) -> StatusCode {
         "QUOTA" => StatusCode::INSUFFICIENT_STORAGE,
         "NOAUTH" | "WRONGPASS" => StatusCode::UNAUTHORIZED,
         "NOPERM" => StatusCode::FORBIDDEN,
-        "MISCONF" | "READONLY" | "BUSY" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
+        "MISCONF" | "TRYAGAIN" | "READONLY" | "BUSY" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -160,6 +161,9 @@ mod tests {
             (Error::WrongPass, 401),
             (Error::other("NOPERM no"), 403),
             (Error::Storage("disk".into()), 503),
+            (Error::Disk("LMDB".into()), 500),
+            (Error::Crowded("readers".into()), 503),
+            (Error::Stopping, 503),
             (Error::Damaged("crc".into()), 500),
             (Error::ValueTooLong, 413),
             (Error::Syntax, 400),

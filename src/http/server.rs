@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -17,14 +17,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::door::Peer;
 use crate::command::Server;
+use crate::config::Address;
 use crate::limits::{
     HTTP_ADDRESS_PERCENT, HTTP_CROWDED_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_THREADS_MAX,
 };
+use crate::listen::listen;
+use crate::tls::Tls;
 
 /// How long a client may take for the head of a request, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,6 +44,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests may take to end at shutdown.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    pub bind: Vec<Address>,
+    /// 0: no plain HTTP.
+    pub port: u16,
+    /// 0: no HTTPS.
+    pub tls_port: u16,
+    pub backlog: u32,
+}
+
 /// The running HTTP API.
 pub struct Running(JoinHandle<()>);
 
@@ -52,10 +67,30 @@ impl Running {
     }
 }
 
-/// Listens on a port of all these addresses, and serves until the server's shutdown signal. Fails if an address can't be
-/// bound.
-pub fn start(server: Arc<Server>, bind: &[String], port: u16, connections_max: usize) -> io::Result<Running> {
-    let listeners = bind.iter().map(|host| listen(host, port)).collect::<io::Result<Vec<_>>>()?;
+/// Listens, and serves until the server's shutdown signal. Fails if an address can't be bound. `tls` is there if there is
+/// a port for it. None: there is no port at all.
+pub fn start(
+    server: Arc<Server>,
+    places: &Listen,
+    tls: Option<Arc<Tls>>,
+    connections_max: usize,
+) -> io::Result<Option<Running>> {
+    let mut listeners = Vec::new();
+    if places.port != 0 {
+        for listener in listen(&places.bind, places.port, "http-port", places.backlog)? {
+            tracing::info!(address = %listener.local_addr()?, "listening for HTTP");
+            listeners.push((listener, None));
+        }
+    }
+    if places.tls_port != 0 {
+        for listener in listen(&places.bind, places.tls_port, "https-port", places.backlog)? {
+            tracing::info!(address = %listener.local_addr()?, "listening for HTTPS");
+            listeners.push((listener, tls.clone()));
+        }
+    }
+    if listeners.is_empty() {
+        return Ok(None);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(HTTP_THREADS_MAX)
         .thread_name("http-request")
@@ -67,30 +102,20 @@ pub fn start(server: Arc<Server>, bind: &[String], port: u16, connections_max: u
         }
         runtime.shutdown_timeout(LAST_ANSWERS);
     })?;
-    Ok(Running(thread))
+    Ok(Some(Running(thread)))
 }
 
-fn listen(host: &str, port: u16) -> io::Result<StdListener> {
-    let name = if host == "*" { "0.0.0.0" } else { host };
-    let failed = |error: io::Error| {
-        io::Error::new(error.kind(), format!("can't listen on {host}:{port}, http-port: {error}"))
-    };
-    // one address of a name, as for the Redis protocol
-    let address = (name, port).to_socket_addrs().map_err(failed)?.next();
-    let address = address.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
-    let listener = StdListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    tracing::info!(%address, "listening for HTTP");
-    Ok(listener)
-}
-
-async fn serve(server: Arc<Server>, listeners: Vec<StdListener>, connections_max: usize) -> io::Result<()> {
+async fn serve(
+    server: Arc<Server>,
+    listeners: Vec<(std::net::TcpListener, Option<Arc<Tls>>)>,
+    connections_max: usize,
+) -> io::Result<()> {
     let router = super::router(server.clone());
     let places = Arc::new(Places::new(connections_max));
     let mut listening = JoinSet::new();
-    for listener in listeners {
+    for (listener, tls) in listeners {
         let listener = TcpListener::from_std(listener)?;
-        listening.spawn(accept(server.clone(), listener, router.clone(), places.clone()));
+        listening.spawn(accept(server.clone(), listener, tls, router.clone(), places.clone()));
     }
     // each ends with the shutdown signal, once its connections have
     while listening.join_next().await.is_some() {}
@@ -168,7 +193,13 @@ impl Drop for Place {
     }
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, places: Arc<Places>) {
+async fn accept(
+    server: Arc<Server>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    places: Arc<Places>,
+) {
     let mut connections = JoinSet::new();
     let mut is_trouble_told = false;
     loop {
@@ -177,18 +208,18 @@ async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, plac
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     is_trouble_told = false;
-                    let (server, router) = (server.clone(), router.clone());
+                    let (server, tls, router) = (server.clone(), tls.clone(), router.clone());
                     match places.take(peer.ip()) {
                         Some(place) => {
                             connections.spawn(async move {
-                                connection(&server, stream, router, FIRST_HEAD_TIMEOUT).await;
+                                connection(&server, stream, tls, router, FIRST_HEAD_TIMEOUT).await;
                                 drop(place);
                             });
                         }
                         None => {
                             let router = router.layer(Extension(Crowded));
                             places.crowd(connections.spawn(async move {
-                                connection(&server, stream, router, CROWDED_HEAD_TIMEOUT).await;
+                                connection(&server, stream, tls, router, CROWDED_HEAD_TIMEOUT).await;
                             }));
                         }
                     }
@@ -210,19 +241,47 @@ async fn accept(server: Arc<Server>, listener: TcpListener, router: Router, plac
     }
 }
 
-async fn connection(server: &Server, stream: TcpStream, router: Router, first_head: Duration) {
+/// Serves a connection, over TLS if there is one: the handshake is done within the time for the first head.
+async fn connection(
+    server: &Server,
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    first_head: Duration,
+) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let _ = stream.set_nodelay(true);
     // who stops reading in the middle of an answer is not waited for without end
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
+    let peer = Peer { address, local_address };
+    let Some(tls) = tls else { return speak(server, stream, peer, router, first_head).await };
+    let agreed = tokio::select! {
+        agreed = tokio::time::timeout(first_head, tls.accept(stream)) => agreed,
+        () = server.shutdown.raised() => return,
+    };
+    match agreed {
+        Ok(Ok(stream)) => speak(server, stream, peer, router, first_head).await,
+        Ok(Err(error)) => tracing::debug!(%address, %error, "HTTPS: no agreement on TLS"),
+        Err(_) => {}
+    }
+}
+
+/// Takes requests from a stream of bytes, and answers them.
+async fn speak(
+    server: &Server,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+    first_head: Duration,
+) {
     let heard = Arc::new(AtomicBool::new(false));
     let hears = heard.clone();
     let hear = move |request: Request, next: Next| {
         hears.store(true, Ordering::Relaxed);
         next.run(request)
     };
-    let router = router.layer(middleware::from_fn(hear)).layer(Extension(Peer { address, local_address }));
+    let router = router.layer(middleware::from_fn(hear)).layer(Extension(peer));
     let service = TowerToHyperService::new(router);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -246,6 +305,6 @@ async fn connection(server: &Server, stream: TcpStream, router: Router, first_he
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%address, %error, "HTTP connection lost");
+        tracing::debug!(address = %peer.address, %error, "HTTP connection lost");
     }
 }

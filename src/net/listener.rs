@@ -3,28 +3,33 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::connection::Peer;
 use super::thread::{Arrival, Stream, Threads};
-use super::tls::Tls;
 use crate::command::Server;
-use crate::config::Settings;
+use crate::config::Address;
 use crate::engine::clock;
+use crate::listen::listen;
 use crate::telemetry::stats::SAMPLE_EVERY_MS;
+use crate::tls::Tls;
 
 /// How long accepting pauses when it fails for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a server may take to accept a connection before it counts as one that is busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections to the Unix socket that wait to be accepted.
+const UNIX_BACKLOG: i32 = 1_024;
 
 /// How long the network threads may take to end. Their connections get the time for their last replies; a thread that is
 /// in a long command gets some more.
@@ -33,12 +38,14 @@ const THREADS_END: Duration = Duration::from_secs(15);
 /// Where to listen.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    pub bind: Vec<String>,
+    pub bind: Vec<Address>,
     /// 0: any free one, which the log names; with TLS none.
     pub port: u16,
     /// 0: no TLS.
     pub tls_port: u16,
     pub unixsocket: Option<PathBuf>,
+    /// Permissions of the Unix socket; None: what the process's umask leaves.
+    pub unixsocket_mode: Option<u32>,
     pub backlog: u32,
 }
 
@@ -49,35 +56,38 @@ enum Accepted {
 }
 
 /// Listens, says so, and serves connections until the server's shutdown signal. Fails if an address can't be bound.
-pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce()) -> io::Result<()> {
-    let with_tls = listen.tls_port != 0;
-    let tls = if with_tls { Some(start_tls(&server)?) } else { None };
-    let mut port = listen.port;
+/// `tls` is there if there is a port for it.
+pub async fn serve(
+    server: Arc<Server>,
+    places: &Listen,
+    tls: Option<Arc<Tls>>,
+    listening: impl FnOnce(),
+) -> io::Result<()> {
+    let (with_tls, with_plain) = (places.tls_port != 0, places.tls_port == 0 || places.port != 0);
+    let mut port = places.tls_port;
     let mut listeners = Vec::new();
-    for host in &listen.bind {
-        if with_tls {
-            let listener = bind(host, listen.tls_port, listen.backlog).await?;
+    if with_tls {
+        for listener in listen(&places.bind, places.tls_port, "tls-port", places.backlog)? {
             tracing::info!(address = %listener.local_addr()?, "listening for TLS");
-            listeners.push((listener, Accepted::Tls as fn(_, _) -> _));
+            listeners.push((TcpListener::from_std(listener)?, Accepted::Tls as fn(_, _) -> _));
         }
-        if listen.port == 0 && with_tls {
-            continue;
-        }
-        let listener = bind(host, port, listen.backlog).await?;
-        // with port 0, all addresses get the port that the first was given
-        port = listener.local_addr()?.port();
-        tracing::info!(address = %listener.local_addr()?, "listening");
-        listeners.push((listener, Accepted::Tcp as fn(_, _) -> _));
     }
-    server.stats.set_port(if port == 0 { listen.tls_port } else { port });
-    let unix = match listen.unixsocket.as_deref() {
-        Some(path) => Some(bind_unix(path).await?),
+    if with_plain {
+        for listener in listen(&places.bind, places.port, "port", places.backlog)? {
+            port = listener.local_addr()?.port();
+            tracing::info!(address = %listener.local_addr()?, "listening");
+            listeners.push((TcpListener::from_std(listener)?, Accepted::Tcp as fn(_, _) -> _));
+        }
+    }
+    server.stats.set_port(port);
+    let unix = match places.unixsocket.as_deref() {
+        Some(path) => Some(bind_unix(path, places.unixsocket_mode).await?),
         None => None,
     };
-    let own_socket = listen.unixsocket.as_deref().and_then(identity);
+    let own_socket = places.unixsocket.as_deref().and_then(identity);
     let threads = Threads::start(&server, server.config.settings().io_threads)?;
     let guests =
-        Arc::new(Guests { server: server.clone(), threads, tls, unixsocket: listen.unixsocket.clone() });
+        Arc::new(Guests { server: server.clone(), threads, tls, unixsocket: places.unixsocket.clone() });
     let mut accepting = JoinSet::new();
     for (listener, kind) in listeners {
         let guests = guests.clone();
@@ -115,7 +125,7 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
         }
     }
     accepting.shutdown().await;
-    if let Some(path) = &listen.unixsocket
+    if let Some(path) = &places.unixsocket
         && own_socket.is_some()
         && identity(path) == own_socket
     {
@@ -133,24 +143,12 @@ pub async fn serve(server: Arc<Server>, listen: &Listen, listening: impl FnOnce(
     Ok(())
 }
 
-async fn bind(host: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let failed =
-        |error: io::Error| io::Error::new(error.kind(), format!("can't listen on {host}:{port}: {error}"));
-    let host = if host == "*" { "0.0.0.0" } else { host };
-    let address = lookup_host((host, port)).await.map_err(failed)?.next();
-    let address = address.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(failed)?;
-    socket.set_reuseaddr(true).map_err(failed)?;
-    socket.bind(address).map_err(failed)?;
-    socket.listen(backlog).map_err(failed)
-}
-
 /// Which file is at a path, if there is one: it may be another one later.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+async fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     let failed = |error: io::Error| {
         io::Error::new(error.kind(), format!("can't listen on {}: {error}", path.display()))
     };
@@ -170,9 +168,21 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listener = listen_unix(path, mode).map_err(failed)?;
     tracing::info!(path = %path.display(), "listening");
     Ok(listener)
+}
+
+/// Nobody can connect before the permissions are right.
+fn listen_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(UNIX_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Connections that can't be accepted, for want of descriptors or memory. Those that wait are accepted later, so trying
@@ -251,15 +261,6 @@ impl Guests {
     }
 }
 
-fn start_tls(server: &Server) -> io::Result<Arc<Tls>> {
-    let tls = Arc::new(Tls::load(&server.config.settings()).map_err(io::Error::other)?);
-    let reloaded = tls.clone();
-    let reload = move |settings: &Settings| reloaded.reload(settings);
-    // a server listens only once
-    let _ = server.tls_reload.set(Box::new(reload));
-    Ok(tls)
-}
-
 fn greet(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Peer {
     if let Err(error) = tune(stream, server.config.settings().tcp_keepalive_s) {
         tracing::debug!(%error, "socket options can't be set");
@@ -301,17 +302,28 @@ mod tests {
     async fn a_socket_at_which_somebody_answers_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let first = bind_unix(&path).await.unwrap();
+        let first = bind_unix(&path, None).await.unwrap();
         let before = identity(&path);
-        let refused = bind_unix(&path).await.unwrap_err();
+        let refused = bind_unix(&path, None).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         assert!(refused.to_string().contains("another server listens there"), "{refused}");
         assert_eq!(identity(&path), before);
         UnixStream::connect(&path).await.unwrap();
         drop(first);
-        let _second = bind_unix(&path).await.unwrap();
+        let _second = bind_unix(&path, None).await.unwrap();
         assert!(identity(&path).is_some());
         UnixStream::connect(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_the_permissions_that_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        for mode in [0o700, 0o770, 0o777, 0o600] {
+            let _listener = bind_unix(&path, Some(mode)).await.unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+            UnixStream::connect(&path).await.unwrap();
+        }
     }
 
     #[tokio::test]
@@ -319,7 +331,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, b"mine").unwrap();
-        assert!(bind_unix(&path).await.is_err());
+        assert!(bind_unix(&path, Some(0o700)).await.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 }

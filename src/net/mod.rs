@@ -10,6 +10,5 @@ mod listener;
 mod outbox;
 mod round;
 mod thread;
-mod tls;
 
 pub use listener::{Listen, serve};

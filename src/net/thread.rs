@@ -21,9 +21,9 @@ use super::connection::{self, Link, Peer};
 use super::delivery::Delivery;
 use super::outbox::Outlet;
 use super::round::Round;
-use super::tls::Tls;
 use crate::command::Server;
 use crate::limits;
+use crate::tls::Tls;
 
 /// A thread that has not taken so many accepted connections is given more only if all others are like that: it is stuck in
 /// a long command, or has too much to do.

@@ -10,20 +10,33 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::limits::{LOG_QUEUE_BYTES_MAX, LOG_QUEUE_LINES_MAX};
 use crate::text;
 
 /// How long an orderly end waits for the last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Of the running log.
+static FILTERING: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// From now on the log has what `filter` names, like `debug`. Does nothing where no log was started.
+pub fn change_filter(filter: &str) {
+    if let Some(filtering) = FILTERING.get() {
+        // it fails only once the subscriber is gone
+        let _ = filtering.reload(EnvFilter::new(filter));
+    }
+}
 
 /// Starts the log. `RUST_LOG` comes before the level, for who needs one module's details. What panics is logged, too,
 /// instead of being written by the thread that panics. Dropping what this gives waits for the lines so far, in bounded
@@ -35,14 +48,16 @@ pub fn start(level: &str, json: bool) -> Result<Log, String> {
     queue.has_colors = !json && io::stderr().is_terminal();
     let has_colors = queue.has_colors;
     // errors of the log would be written to standard error, by the thread that logs
-    let format =
-        tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(queue);
+    let (filter, filtering) = reload::Layer::new(filter);
+    let subscriber = tracing_subscriber::registry().with(filter);
+    let format = fmt::layer().log_internal_errors(false).with_writer(queue);
     let started = if json {
-        format.json().flatten_event(true).try_init()
+        subscriber.with(format.json().flatten_event(true)).try_init()
     } else {
-        format.with_ansi(has_colors).with_target(false).try_init()
+        subscriber.with(format.with_ansi(has_colors).with_target(false)).try_init()
     };
     started.map_err(|error| format!("the log can't be started: {error}"))?;
+    let _ = FILTERING.set(filtering);
     std::panic::set_hook(Box::new(log_panic));
     Ok(log)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Seq;
 
 const ADVICE: &str = "restore a backup, or look at the damage with `larder check`; \
-                      to go on without what follows, copy the directory and start once with --salvage yes";
+                      `larder salvage DIR` tells what is lost, and lets a server start without it";
 
 /// Why an entry is not taken, or will not become durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -29,7 +29,7 @@ mod vet;
 pub use batch::WriteBatch;
 pub use dictionaries::Known;
 pub use env::{DATA_FILE, OpenError, Snapshot};
-pub use heed::Error as LmdbError;
+pub use heed::{Error as LmdbError, MdbError};
 pub use space::FileSpace;
 #[cfg(test)]
 pub use tables::CommitStep;
@@ -45,13 +45,13 @@ pub fn advice(error: &LmdbError) -> &'static str {
     /// LMDB's own word for a write of which only a part was done.
     const EIO: i32 = 5;
     match error {
-        LmdbError::Mdb(heed::MdbError::MapFull) => {
+        LmdbError::Mdb(MdbError::MapFull) => {
             "; the file has reached map-size: start again with a larger --map-size, nothing acknowledged is lost"
         }
-        LmdbError::Mdb(heed::MdbError::Panic) => "; the disk has failed: start again once it is sound",
-        LmdbError::Mdb(
-            heed::MdbError::Corrupted | heed::MdbError::PageNotFound | heed::MdbError::Invalid,
-        ) => "; the file is damaged: look at it with `larder check`, restore a backup",
+        LmdbError::Mdb(MdbError::Panic) => "; the disk has failed: start again once it is sound",
+        LmdbError::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Invalid) => {
+            "; the file is damaged: look at it with `larder check`, restore a backup"
+        }
         LmdbError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => "; make space on the disk",
         LmdbError::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => "; raise `ulimit -f`",
         LmdbError::Io(error) if error.raw_os_error() == Some(EIO) => {

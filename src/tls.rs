@@ -1,4 +1,4 @@
-//! TLS: certificates and keys, and the handshake of a connection.
+//! TLS: certificates and keys, and the handshake of a connection, for the Redis protocol and for HTTP alike.
 //!
 //! What the files hold is read at the start, on SIGHUP and on CONFIG SET. A change is for new connections; those that are
 //! there keep what they agreed on. If a file is bad, nothing changes.
@@ -107,7 +107,7 @@ fn certificates(name: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn given<'a>(name: &str, file: &'a Option<PathBuf>) -> Result<&'a Path, String> {
-    file.as_deref().ok_or_else(|| format!("tls-port needs {name}"))
+    file.as_deref().ok_or_else(|| format!("tls-port and https-port need {name}"))
 }
 
 fn wrong(name: &str, file: &Path, why: impl std::fmt::Display) -> String {

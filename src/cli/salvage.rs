@@ -1,0 +1,56 @@
+//! `larder salvage`: gives up what a damaged journal has lost, once and on purpose.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::engine::salvage::{Loss, look, salvage};
+
+pub fn command() -> Command {
+    let dir = Arg::new("dir").value_name("DIR").required(true).help("Data directory of a stopped server");
+    let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it");
+    Command::new("salvage")
+        .about("Tell what is lost of a damaged journal; with --yes, give it up, so that a server starts on the rest")
+        .arg(dir)
+        .arg(yes)
+}
+
+/// The exit code is 0 if the journal is sound by now, 2 if something would be lost.
+pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    let dir = arguments.get_one::<String>("dir").map(String::as_str).unwrap_or_default();
+    let path = Path::new(dir);
+    let mut out = io::stdout().lock();
+    let Some(loss) = look(path).map_err(|error| error.to_string())? else {
+        writeln!(out, "the journal has lost nothing: start larder with --dir {dir}")
+            .map_err(|error| error.to_string())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    print(&loss, &mut out).map_err(|error| error.to_string())?;
+    if !arguments.get_flag("yes") {
+        writeln!(out, "nothing was changed; copy the directory, and do it with: larder salvage {dir} --yes")
+            .map_err(|error| error.to_string())?;
+        return Ok(ExitCode::from(2));
+    }
+    salvage(path).map_err(|error| error.to_string())?;
+    writeln!(out, "done: the journal ends with entry {}; start larder with --dir {dir}", loss.kept_through)
+        .map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(loss: &Loss, out: &mut impl Write) -> io::Result<()> {
+    let Loss { why, kept_through, lost_through, unreadable_bytes } = loss;
+    writeln!(out, "damage: {why}")?;
+    writeln!(out, "kept: all changes up to entry {kept_through}")?;
+    match lost_through {
+        Some(last) => writeln!(
+            out,
+            "lost: entries {} to {last}, {} of them at most, those included that can still be read behind the damage",
+            kept_through + 1,
+            last - kept_through
+        )?,
+        None => writeln!(out, "lost: every entry after that; none of them can be read")?,
+    }
+    writeln!(out, "unreadable: {unreadable_bytes} bytes")
+}

@@ -1,0 +1,145 @@
+//! Variables of the environment that begin like those of settings and are none.
+//!
+//! A variable that is almost a setting's is a slip and is refused, as it is on the command line and in the settings file.
+//! Others may be anybody's (`LARDER_IMAGE`, `LARDER_PASSWORD` for a client), so the log names them and they are left alone.
+//!
+//! Kubernetes gives each container variables for all Services of its namespace, and Docker did so for linked containers.
+//! Those of a Service called `larder` begin like settings, and one of them has the name of a setting:
+//! `LARDER_PORT=tcp://10.0.0.1:6379`. They are recognized by their form and are never taken for settings.
+
+use std::ffi::OsString;
+
+use super::nearest::nearest_setting;
+use super::settings::{RETIRED, SETTINGS, Setting};
+
+const PREFIX: &str = "LARDER_";
+/// Of no setting, but read by the program.
+const OTHERS: [&str; 2] = ["LARDER_CONFIG", "LARDER_URL"];
+
+/// Fails if a variable is a slip. Gives sentences for the log otherwise.
+pub fn check(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<String>, String> {
+    let (mut links, mut unknown) = (Vec::new(), Vec::new());
+    for (name, value) in variables {
+        let (name, value) = (name.to_string_lossy().into_owned(), value.to_string_lossy());
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let as_setting = rest.to_ascii_lowercase().replace('_', "-");
+        if let Some((_, instead)) = RETIRED.iter().find(|(retired, _)| *retired == as_setting) {
+            return Err(format!("{name} is in the environment, but {as_setting} {instead}"));
+        }
+        if is_service_link(&name, &value) {
+            links.push(name);
+        } else if Setting::of_variable(&name).is_some() || OTHERS.contains(&name.as_str()) {
+        } else if let Some(meant) = nearest_setting(&as_setting) {
+            let meant = SETTINGS.iter().find(|setting| setting.name == meant).map(Setting::variable);
+            let meant = meant.unwrap_or_default();
+            return Err(format!(
+                "{name} is in the environment, but there is no such setting; {meant} is one: rename the variable, or unset it"
+            ));
+        } else {
+            unknown.push(name);
+        }
+    }
+    let mut told = Vec::new();
+    if !links.is_empty() {
+        links.sort_unstable();
+        told.push(format!(
+            "the environment has variables of a Service or linked container with a name like larder, which are not settings: \
+             {} (in Kubernetes, enableServiceLinks: false keeps them out)",
+            links.join(" ")
+        ));
+    }
+    if !unknown.is_empty() {
+        unknown.sort_unstable();
+        told.push(format!("these variables of the environment are no settings: {}", unknown.join(" ")));
+    }
+    Ok(told)
+}
+
+/// Whether a variable describes a Service of Kubernetes, or a container that Docker has linked:
+/// `X_SERVICE_HOST`, `X_SERVICE_PORT[_NAME]`, `X_PORT=tcp://…`, `X_PORT_6379_TCP[_PROTO|_PORT|_ADDR]`.
+pub fn is_service_link(name: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
+    let Some(rest) = name.strip_prefix("LARDER") else { return false };
+    if rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") || rest.contains("_SERVICE_PORT_") {
+        return true;
+    }
+    if rest.ends_with("_PORT") && value.split_once("://").is_some_and(|(kind, _)| PROTOCOLS.contains(&kind)) {
+        return true;
+    }
+    rest.split("_PORT_").skip(1).any(|tail| {
+        let mut words = tail.split('_');
+        let is_number = words.next().is_some_and(|word| word.parse::<u16>().is_ok());
+        is_number && words.next().is_some_and(|word| PROTOCOLS.contains(&word.to_ascii_lowercase().as_str()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(name: &str, value: &str) -> Result<Vec<String>, String> {
+        check([(name.into(), value.into())].into_iter())
+    }
+
+    #[test]
+    fn what_is_a_setting_or_of_others_is_no_matter() {
+        for name in ["LARDER_PORT", "LARDER_HTTP_BIND", "LARDER_CONFIG", "LARDER_URL", "PATH", "larder_port"]
+        {
+            assert_eq!(checked(name, "1"), Ok(vec![]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_refused_with_the_name_that_is_meant() {
+        for (name, meant) in [
+            ("LARDER_REQUIREPAS", "LARDER_REQUIREPASS is one"),
+            ("LARDER_APPENDFYSNC", "LARDER_APPENDFSYNC is one"),
+            ("LARDER_LOG_LEVEL", "LARDER_LOGLEVEL is one"),
+            ("LARDER_MAXCLIENT", "LARDER_MAXCLIENTS is one"),
+            ("LARDER_SALVAGE", "larder salvage"),
+        ] {
+            let why = checked(name, "x").err().unwrap_or_default();
+            assert!(why.starts_with(name) && why.contains(meant), "{name}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_anybodys_is_told() {
+        for name in ["LARDER_IMAGE", "LARDER_PASSWORD", "LARDER_VERSION", "LARDER_TEST_SEED"] {
+            let told = checked(name, "x").unwrap_or_default().concat();
+            assert!(told.starts_with("these variables") && told.ends_with(name), "{name}: {told}");
+        }
+    }
+
+    /// What Kubernetes sets for a Service, and Docker for a link.
+    #[test]
+    fn variables_of_a_service_are_no_settings() {
+        for (name, value) in [
+            ("LARDER_PORT", "tcp://10.0.0.1:6379"),
+            ("LARDER_SERVICE_HOST", "10.0.0.1"),
+            ("LARDER_SERVICE_PORT", "6379"),
+            ("LARDER_SERVICE_PORT_REDIS", "6379"),
+            ("LARDER_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
+            ("LARDER_PORT_6379_TCP_PROTO", "tcp"),
+            ("LARDER_PORT_6379_TCP_PORT", "6379"),
+            ("LARDER_PORT_6379_TCP_ADDR", "10.0.0.1"),
+            ("LARDER_PORT_53_UDP_ADDR", "10.0.0.1"),
+            // a Service called larder-http
+            ("LARDER_HTTP_PORT", "tcp://10.0.0.1:8379"),
+            ("LARDER_HTTP_SERVICE_HOST", "10.0.0.1"),
+            ("LARDER_HTTP_PORT_8379_TCP_PORT", "8379"),
+        ] {
+            assert!(is_service_link(name, value), "{name}");
+            let told = checked(name, value).unwrap_or_default().concat();
+            assert!(told.contains(name) && told.contains("enableServiceLinks"), "{name}: {told}");
+        }
+        for (name, value) in [
+            ("LARDER_PORT", "6379"),
+            ("LARDER_PORT", "http://x"),
+            ("LARDER_TLS_PORT", ""),
+            ("PORT", "tcp://x"),
+        ] {
+            assert!(!is_service_link(name, value), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Names that are almost the name of a setting.
+
+use super::SETTINGS;
+
+/// The setting that is probably meant by a name that is none: at most two letters are different, added or missing, or one
+/// in a short name. Names are compared in lower case, with dashes.
+pub fn nearest_setting(name: &str) -> Option<&'static str> {
+    let distance_max = if name.len() < 5 { 1 } else { 2 };
+    // nobody means one of these by a longer name
+    if name.len() > 64 {
+        return None;
+    }
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(name, setting.name), setting.name))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein's distance: how many bytes have to be changed, added or removed.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_recognized_and_another_word_is_not() {
+        for (name, meant) in [
+            ("appendfysnc", Some("appendfsync")),
+            ("log-level", Some("loglevel")),
+            ("requirepas", Some("requirepass")),
+            ("max-clients", Some("maxclients")),
+            ("prot", None),
+            ("ports", Some("port")),
+            ("bnd", Some("bind")),
+            ("host", None),
+            ("path", None),
+            ("name", None),
+            ("password", None),
+            ("version", None),
+            ("test-seed", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest_setting(name), meant, "{name}");
+        }
+    }
+}
