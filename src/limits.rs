@@ -227,12 +227,18 @@ pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 pub const LMDB_RESERVE_PART: u64 = 64;
 pub const LMDB_RESERVE_BYTES_MIN: u64 = 256 * 1024;
 pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What a change in memory takes in LMDB at the most, as a multiple of what it takes in memory: a record that is a little longer
+/// than half a page has a page of its own.
+pub const LMDB_BYTES_PER_OVERLAY: u64 = 2;
 /// How many times `overlay-memory` the journal may grow by before the checkpoint that began last has ended. Beyond it,
 /// writers wait or, while checkpoints fail, are refused.
 pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
 /// A segment of the journal is at most one part in so many of its volume, but not less than this.
 pub const JOURNAL_SEGMENTS_PER_VOLUME: u64 = 32;
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+/// What the journal's segment takes while nothing is written: enough for the writes that come first, while the stock thread makes
+/// segments of the usual size again.
+pub const JOURNAL_REST_BYTES: u64 = 1024 * 1024;
 /// The journal grows to at most one part in so many of what it takes and what is free on its volume: a checkpoint has to
 /// find room there for what the journal holds, before any of the journal can go.
 pub const JOURNAL_PART: u64 = 4;

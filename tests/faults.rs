@@ -186,7 +186,7 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
     assert_contains(&refusal, "told to fail by DEBUG");
     assert_contains(&info(&server, "journal_failure"), "told to fail by DEBUG");
     assert_eq!(info(&server, "aof_last_write_status"), "err");
-    assert_contains(&server.log(), "look after the disk");
+    wait_for(|| server.log().contains("look after the disk").then_some(())).expect("the log tells");
     for _ in 0..20 {
         assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
         writer.verify(&server);
@@ -268,10 +268,12 @@ fn a_full_map_refuses_writes_and_is_survived() {
     let mut server = Server::larder(&[&flags[..], &["4mb"]].concat());
     let mut writer = Writer::new();
     let refusal = writer.write_until_refused(&server, 20_000);
-    assert_contains(&refusal, "MISCONF changes can't be moved from memory to LMDB: LMDB: ");
-    assert_contains(&refusal, "larger --map-size");
-    assert_contains(&info(&server, "checkpoint_failure"), "larger --map-size");
-    assert_contains(&server.log(), "start again with a larger --map-size");
+    assert_contains(&refusal, "MISCONF LMDB: MDB_MAP_FULL");
+    assert_contains(&refusal, "start again with a larger --map-size");
+    assert_contains(&info(&server, "lmdb_shortage"), "larger --map-size");
+    assert_eq!(info(&server, "checkpoint_failure"), "", "what was taken has its place");
+    wait_for(|| server.log().contains("start again with a larger --map-size").then_some(()))
+        .expect("the log tells");
     writer.verify(&server);
     server.kill_hard();
     writer.connection = None;

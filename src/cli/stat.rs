@@ -85,7 +85,10 @@ fn of_server(client: &mut Client) -> Result<Table, String> {
         ("uptime_in_seconds", "up for seconds"),
         ("connected_clients", "clients"),
         ("lmdb_file_bytes", "lmdb bytes"),
-        ("aof_current_size", "journal bytes"),
+        ("lmdb_live_bytes", "lmdb bytes in use"),
+        ("lmdb_free_bytes", "lmdb bytes free"),
+        ("lmdb_free_pages", "lmdb pages free"),
+        ("journal_disk_bytes", "journal bytes"),
         ("rdb_changes_since_last_save", "entries since the last checkpoint"),
         ("overlay_bytes", "bytes of changes in memory"),
     ];

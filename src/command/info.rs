@@ -236,7 +236,7 @@ fn memory(server: &Server, fields: &mut Fields<'_>) {
 }
 
 fn persistence(server: &Server, fields: &mut Fields<'_>) {
-    let Status { journal, checkpoint, file, map_bytes, .. } = server.engine.status();
+    let Status { journal, checkpoint, file, map_bytes, shortage, .. } = server.engine.status();
     let checkpoint_s = checkpoint.last_took_ms / 1000;
     fields.add("loading", 0);
     fields.add("async_loading", 0);
@@ -261,9 +261,12 @@ fn persistence(server: &Server, fields: &mut Fields<'_>) {
     write_journal(&journal, fields);
     write_checkpoint(&checkpoint, fields);
     fields.add("lmdb_file_bytes", file.pages);
+    fields.add("lmdb_live_bytes", file.live());
     fields.add("lmdb_free_bytes", file.free);
+    fields.add("lmdb_free_pages", file.free_pages());
     fields.add("lmdb_reserve_bytes", file.reserve);
     fields.add("lmdb_map_bytes", map_bytes);
+    fields.add("lmdb_shortage", one_line(shortage.as_deref()));
 }
 
 fn write_journal(status: &journal::Status, fields: &mut Fields<'_>) {
@@ -280,6 +283,7 @@ fn write_journal(status: &journal::Status, fields: &mut Fields<'_>) {
     fields.add("journal_segments", status.segments);
     fields.add("journal_segments_bytes", status.segments_bytes);
     fields.add("journal_spare_segments", status.spares);
+    fields.add("journal_disk_bytes", status.disk_bytes);
     fields.add("journal_frames", status.frames);
     fields.add("journal_bytes", status.bytes);
     fields.add("journal_syncs", status.syncs);

@@ -15,8 +15,8 @@ use super::scan::{Page, bulk, with_cursor};
 use super::table::help;
 use super::{Call, Flags, Group, Plan, Spec, permission, store_links, store_settings, write};
 use crate::acl::Access;
-use crate::engine::WriteTxn;
 use crate::engine::effect::Definition;
+use crate::engine::{Status, WriteTxn};
 use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
@@ -248,6 +248,14 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     let mut lines = description(store, &usage, default_kind);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
+    let Status { file, journal, .. } = engine.status();
+    // one file holds all stores, so what is free in it is free for each
+    let directory = [
+        ("directory_live_bytes", file.live()),
+        ("directory_free_bytes", file.free),
+        ("directory_journal_bytes", journal.disk_bytes),
+    ];
+    lines.extend(directory.map(|(name, bytes)| (Reply::text(name), Reply::Integer(bytes as i64))));
     Ok(Plan::Reflecting(Reply::Map(lines), engine.last_seq()))
 }
 
@@ -466,7 +474,8 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(5));
         let info = shown(&h.run("STORE INFO 0"));
         assert!(info.contains(r#""records": 1, "expiring": 1, "plain_bytes": 10, "#), "{info}");
-        assert!(info.ends_with(r#", "clients": 1}"#), "{info}");
+        assert!(info.contains(r#", "clients": 1, "directory_live_bytes": "#), "{info}");
+        assert!(info.contains(r#", "directory_free_bytes": 0, "directory_journal_bytes": "#), "{info}");
         h.expect(&[("STORE INFO 99", "-ERR DB index is out of range")]);
     }
 

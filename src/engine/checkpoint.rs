@@ -64,8 +64,16 @@ const RECLAIMED_PER_COMMIT_MIN: u64 = 64;
 /// and those of the other tables.
 const PAGES_PER_RECORD: u64 = 3;
 const PAGES_PER_COMMIT: u64 = 64;
+/// A commit takes at most one part in so many of the space there is. The pages that the commit before it freed count as space,
+/// but LMDB takes them again only with the commit after it.
+const SPACE_PER_COMMIT: u64 = 2;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Space that there has to be beside what the records of a commit take.
+pub(super) fn commit_overhead_bytes(page_bytes: u64) -> u64 {
+    SPACE_PER_COMMIT * (PAGES_PER_COMMIT + PAGES_PER_RECORD) * page_bytes
+}
 
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
@@ -245,6 +253,7 @@ impl Engine {
         if let Err(fault) = self.tables.keep_reserve() {
             tracing::warn!(%fault, "LMDB's file can't be brought to the length that its reserve asks for");
         }
+        self.note_space();
         self.room.checkpoint_ended(outcome.as_ref().err().map(ToString::to_string));
         outcome.map(|_| ())
     }
@@ -360,6 +369,7 @@ impl Engine {
                 let done = all - (entries.len() - written);
                 let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
                 frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
+                self.note_space();
                 self.note_overlay_bytes(&self.read_state());
                 self.room.wake();
             }
@@ -453,20 +463,22 @@ impl Engine {
         }
     }
 
-    /// How many of these records one commit can take. Fails if there is no space for the first.
+    /// How many of these records one commit can take. Fails if there is no space for the first. Where nothing is added,
+    /// the reserve counts, too.
     fn fitting(&self, commit: &[Pressed<'_>]) -> Result<usize, Fault> {
         let page_bytes = self.tables.page_bytes();
         let need = |pressed: &Pressed<'_>| pressed.record.len() as u64 + PAGES_PER_RECORD * page_bytes;
-        if commit.iter().all(|pressed| pressed.record.is_empty()) {
-            return Ok(commit.len());
-        }
-        let mut spare = self.tables.spare_bytes()?.saturating_sub(PAGES_PER_COMMIT * page_bytes);
+        let only_removes = commit.iter().all(|pressed| pressed.record.is_empty());
+        let space = self.tables.space()?;
+        let available = if only_removes { space.spare + space.kept } else { space.spare };
+        let mut left = (available / SPACE_PER_COMMIT).saturating_sub(PAGES_PER_COMMIT * page_bytes);
         let fitting = commit.iter().take_while(|pressed| {
-            let left = spare.checked_sub(need(pressed));
-            spare = left.unwrap_or(spare);
-            left.is_some()
+            let after = left.checked_sub(need(pressed));
+            left = after.unwrap_or(left);
+            after.is_some()
         });
         match fitting.count() {
+            fitting if only_removes => Ok(fitting.max(ANTICIPATED_PER_COMMIT).min(commit.len())),
             0 => Err(self.tables.shortage()?),
             fitting => Ok(fitting),
         }
@@ -577,11 +589,13 @@ impl Engine {
                 return Ok(());
             };
             let record_bytes = PAGES_PER_RECORD * self.tables.page_bytes();
-            let records_max = (self.tables.spare_bytes()? / record_bytes).max(RECLAIMED_PER_COMMIT_MIN);
+            let available = self.tables.spare_bytes()? / SPACE_PER_COMMIT;
+            let records_max = (available / record_bytes).max(RECLAIMED_PER_COMMIT_MIN);
             let records_max = usize::try_from(records_max).unwrap_or(usize::MAX).min(RECLAIMED_PER_COMMIT);
             let mut batch = self.tables.batch()?;
             self.tables.reclaim(&mut batch, generation, records_max)?;
             self.tables.commit(batch)?;
+            self.note_space();
         }
         Ok(())
     }

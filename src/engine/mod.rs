@@ -471,7 +471,7 @@ impl Engine {
     /// made.
     pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.journal.poll_room(bytes, claim, cx) {
-            Poll::Ready(Ok(())) => self.room.poll(claim, cx, || self.overlay_bytes.load(Ordering::Relaxed)),
+            Poll::Ready(Ok(())) => self.poll_overlay_room(bytes, claim, cx),
             // a checkpoint gives back what the journal takes, as long as it can
             Poll::Ready(Err(journal::Fault::DiskFull(why)))
                 if self.checkpoint.is_behind(self.journal.last()) =>
@@ -486,10 +486,39 @@ impl Engine {
         }
     }
 
+    fn poll_overlay_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let overlay_bytes = || self.overlay_bytes.load(Ordering::Relaxed);
+        let lacks_space = || claim == Claim::Ordinary && !self.room.has_space(overlay_bytes(), bytes);
+        if lacks_space() {
+            self.note_space();
+        }
+        let lacks_space = lacks_space();
+        if lacks_space && overlay_bytes() == 0 {
+            // there is nothing that a checkpoint could compress or replace to make space
+            let fault = self.tables.shortage().unwrap_or_else(|fault| fault);
+            self.room.note_shortage(bytes, &fault.to_string());
+            return Poll::Ready(Err(fault.into()));
+        }
+        let room = self.room.poll(bytes, claim, cx, overlay_bytes);
+        if lacks_space {
+            // what is in memory counts with its plain size: once it is in LMDB, one knows better
+            self.checkpoint.request();
+        }
+        room
+    }
+
+    /// Notes how much checkpoints may still add to LMDB, once the journal has what it is going to take.
+    fn note_space(&self) {
+        // what can't be read now is not known to be short: a checkpoint is going to say what is wrong
+        let spare = self.tables.spare_bytes().unwrap_or(u64::MAX);
+        let commit = checkpoint::commit_overhead_bytes(self.tables.page_bytes());
+        self.room.note_space(spare.saturating_sub(commit).saturating_sub(self.journal.owed_bytes()));
+    }
+
     /// Whether there is room for writes of so many bytes at the moment.
     pub fn has_room(&self, bytes: usize) -> bool {
         let claim = Claim::Ordinary;
-        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed), claim)
+        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed), bytes, claim)
             && self.journal.has_room(bytes, claim)
     }
 
@@ -524,6 +553,7 @@ impl Engine {
             // what can't be read just now is missing in figures, and told where it counts
             file: self.tables.file_space().unwrap_or_default(),
             map_bytes: self.tables.map_bytes(),
+            shortage: self.room.shortage(),
             expired_records: self.expired.load(Ordering::Relaxed),
         }
     }
@@ -671,5 +701,7 @@ pub struct Status {
     pub cache_bytes: u64,
     pub file: lmdb::FileSpace,
     pub map_bytes: u64,
+    /// Why LMDB's file has no space for more, if a write was refused for that.
+    pub shortage: Option<String>,
     pub expired_records: u64,
 }

@@ -128,6 +128,7 @@ impl Engine {
             dir: options.dir,
             _lock: lock,
         });
+        engine.note_space();
         engine.start("checkpoint", Engine::run_checkpoints)?;
         engine.start("sweeper", Engine::run_sweeps)?;
         if overlay_bytes >= options.overlay_bytes_max / 2 {

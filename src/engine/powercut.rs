@@ -266,12 +266,15 @@ impl Machine {
         assert!(watched.is_ok());
         let history = Mutex::new(std::mem::take(&mut self.history));
         let fsync = self.fsync;
+        // held alone while nobody writes, so that the journal comes to rest
+        let lull = RwLock::new(());
         std::thread::scope(|scope| {
             for writer in 0..WRITERS {
-                let (mut random, history) = (SplitMix(self.random.next()), &history);
+                let (mut random, history, lull) = (SplitMix(self.random.next()), &history, &lull);
                 scope.spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                     while !power.is_gone() {
+                        let _writing = lull.read();
                         let Some((seq, changes)) = change(engine, writer, &mut random) else { continue };
                         let before = history.lock().insert(seq, changes);
                         assert!(before.is_none(), "entry {seq} was taken twice");
@@ -283,7 +286,10 @@ impl Machine {
                 });
             }
             while !power.is_gone() {
+                let pause = (self.random.below(3) == 0).then(|| lull.write());
                 engine.checkpoint().unwrap();
+                engine.journal.rest_now();
+                drop(pause); // it comes to rest while writing goes on, or just before
                 engine.request_checkpoint(); // its thread also reclaims what was flushed
                 std::thread::yield_now();
             }

@@ -1,9 +1,12 @@
 //! Back-pressure: the overlay and the journal are bounded, and writers wait for a checkpoint instead of growing them.
 //!
+//! A write is taken only if LMDB has space for it, together with everything that is still in memory. So a full disk refuses
+//! what comes, and a checkpoint of what was taken succeeds.
+//!
 //! Who removes records or empties stores has more room than others ([`Claim`]): when checkpoints fail because the disk is
 //! full, that is how space comes back. The sweeper, which nobody waits for, has less: it leaves a part to clients.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -11,12 +14,15 @@ use parking_lot::{Condvar, Mutex};
 
 use super::journal::Claim;
 use crate::error::Error;
-use crate::limits::JOURNAL_BYTES_PER_OVERLAY;
+use crate::limits::{JOURNAL_BYTES_PER_OVERLAY, LMDB_BYTES_PER_OVERLAY};
 
 pub struct Room {
     overlay_bytes_max: usize,
     /// The journal is too long to take more before a checkpoint has ended.
     is_journal_full: AtomicBool,
+    /// Bytes that checkpoints may still add to LMDB.
+    space_bytes: AtomicU64,
+    shortage: Mutex<Option<Shortage>>,
     waiting: Mutex<Vec<Waker>>,
     /// The last checkpoint failed: waiting for the next would be waiting for nothing.
     stuck: AtomicBool,
@@ -26,11 +32,24 @@ pub struct Room {
     closed: Condvar,
 }
 
+/// Space that a write did not find.
+struct Shortage {
+    lacking_bytes: u64,
+    why: String,
+}
+
+/// What changes in memory may take in LMDB.
+fn space_for(overlay_bytes: usize) -> u64 {
+    (overlay_bytes as u64).saturating_mul(LMDB_BYTES_PER_OVERLAY)
+}
+
 impl Room {
     pub fn new(overlay_bytes_max: usize) -> Room {
         Room {
             overlay_bytes_max,
             is_journal_full: AtomicBool::new(false),
+            space_bytes: AtomicU64::new(u64::MAX),
+            shortage: Mutex::new(None),
             waiting: Mutex::new(Vec::new()),
             stuck: AtomicBool::new(false),
             failure: Mutex::default(),
@@ -52,21 +71,58 @@ impl Room {
         overlay_bytes >= self.overlay_bytes_max / 4 * 3 || journal_bytes >= journal_bytes_max
     }
 
+    fn journal_bytes_max(&self) -> u64 {
+        (self.overlay_bytes_max as u64).saturating_mul(JOURNAL_BYTES_PER_OVERLAY)
+    }
+
     /// Notes what the journal has grown by since the last checkpoint began. Few records that change often don't fill the
     /// overlay, but what they write to the journal has to be kept, and replayed at a start.
     pub fn note_journal_bytes(&self, journal_bytes: u64) {
-        let bytes_max = (self.overlay_bytes_max as u64).saturating_mul(JOURNAL_BYTES_PER_OVERLAY);
-        let is_full = journal_bytes >= bytes_max;
+        let is_full = journal_bytes >= self.journal_bytes_max();
         if self.is_journal_full.load(Ordering::Relaxed) != is_full {
             self.is_journal_full.store(is_full, Ordering::Relaxed);
         }
     }
 
-    /// Whether there is room for such an entry.
-    pub fn is_open(&self, overlay_bytes: usize, claim: Claim) -> bool {
+    /// Notes how many bytes checkpoints may still add to LMDB.
+    pub fn note_space(&self, bytes: u64) {
+        self.space_bytes.store(bytes, Ordering::Relaxed);
+        let mut shortage = self.shortage.lock();
+        if shortage.as_ref().is_some_and(|shortage| shortage.lacking_bytes <= bytes) {
+            *shortage = None;
+            tracing::info!("LMDB has space again: writes are accepted");
+        }
+    }
+
+    /// Whether LMDB has space for what is in memory and an entry of so many bytes.
+    pub fn has_space(&self, overlay_bytes: usize, bytes: usize) -> bool {
+        space_for(overlay_bytes.saturating_add(bytes)) <= self.space_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an entry of so many bytes was refused for want of space.
+    pub fn note_shortage(&self, bytes: usize, why: &str) {
+        let (mut shortage, lacking_bytes) = (self.shortage.lock(), space_for(bytes));
+        match &mut *shortage {
+            Some(shortage) => shortage.lacking_bytes = shortage.lacking_bytes.min(lacking_bytes),
+            None => {
+                tracing::error!(why, "LMDB has no space for more: only what removes something is accepted");
+                *shortage = Some(Shortage { lacking_bytes, why: why.to_owned() });
+            }
+        }
+    }
+
+    /// Why writes are refused for want of space, if they are.
+    pub fn shortage(&self) -> Option<String> {
+        self.shortage.lock().as_ref().map(|shortage| shortage.why.clone())
+    }
+
+    /// Whether there is room for such an entry of so many bytes.
+    pub fn is_open(&self, overlay_bytes: usize, bytes: usize, claim: Claim) -> bool {
         match claim {
             Claim::Ordinary => {
-                overlay_bytes < self.overlay_bytes_max && !self.is_journal_full.load(Ordering::Relaxed)
+                overlay_bytes < self.overlay_bytes_max
+                    && !self.is_journal_full.load(Ordering::Relaxed)
+                    && self.has_space(overlay_bytes, bytes)
             }
             Claim::Removal => overlay_bytes < self.overlay_bytes_max / 4 * 5,
             // it takes nothing
@@ -78,7 +134,7 @@ impl Room {
     /// meanwhile; only while checkpoints fail it may take what is kept for removals.
     pub fn is_open_for_sweeper(&self, overlay_bytes: usize) -> bool {
         if self.stuck.load(Ordering::Acquire) {
-            self.is_open(overlay_bytes, Claim::Removal)
+            self.is_open(overlay_bytes, 0, Claim::Removal)
         } else {
             overlay_bytes < self.overlay_bytes_max / 4 * 3 && !self.is_journal_full.load(Ordering::Relaxed)
         }
@@ -87,15 +143,23 @@ impl Room {
     /// Ready once there is room for such an entry.
     pub fn poll(
         &self,
+        bytes: usize,
         claim: Claim,
         cx: &mut Context<'_>,
         overlay_bytes: impl Fn() -> usize,
     ) -> Poll<Result<(), Error>> {
-        if self.is_open(overlay_bytes(), claim) {
+        if self.is_open(overlay_bytes(), bytes, claim) {
             return Poll::Ready(Ok(()));
         }
         if self.stuck.load(Ordering::Acquire) {
-            let what = match self.is_open(overlay_bytes(), Claim::Removal) {
+            if claim == Claim::Ordinary && self.is_journal_full.load(Ordering::Relaxed) {
+                let (bytes_max, failure) = (self.journal_bytes_max(), self.failure.lock());
+                return Poll::Ready(Err(Error::Storage(format!(
+                    "the journal has grown by {bytes_max} bytes, {JOURNAL_BYTES_PER_OVERLAY} times overlay-memory, since \
+                     changes could last be moved from memory to LMDB: {failure}"
+                ))));
+            }
+            let what = match self.is_open(overlay_bytes(), bytes, Claim::Removal) {
                 true => "; what removes records or flushes stores is still taken",
                 false => "",
             };
@@ -104,7 +168,7 @@ impl Room {
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was there
-        if self.is_open(overlay_bytes(), claim) || self.stuck.load(Ordering::Acquire) {
+        if self.is_open(overlay_bytes(), bytes, claim) || self.stuck.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending

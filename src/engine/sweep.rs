@@ -83,6 +83,8 @@ impl Engine {
             let reading = clock::keep();
             self.watch_limits(&mut warned);
             self.forget_retired();
+            // others may fill the disk, too
+            self.note_space();
             if !self.may_sweep() {
                 continue;
             }

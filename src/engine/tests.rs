@@ -540,3 +540,97 @@ fn a_failed_journal_asks_for_the_checkpoint_that_mends_it() {
         }
     }
 }
+
+/// Room for an entry of so many bytes, after the checkpoints that it takes.
+fn room(engine: &Engine, bytes: usize, claim: Claim) -> Result<(), Error> {
+    loop {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match engine.poll_room(bytes, claim, &mut cx) {
+            Poll::Ready(outcome) => return outcome,
+            // a second look, which finds what has changed meanwhile
+            Poll::Pending => drop(engine.checkpoint()),
+        }
+    }
+}
+
+#[test]
+fn a_journal_at_its_bound_says_so_and_takes_removals() {
+    const OVERLAY_BYTES: usize = 64 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(Options {
+        checkpoint_interval: Duration::from_secs(3600),
+        default_kind: Kind::Any,
+        journal_segment_bytes: 256 * 1024,
+        overlay_bytes_max: OVERLAY_BYTES,
+        ..Options::new(dir.path())
+    });
+    let engine = engine.unwrap();
+    let (hot, value) = (key(0, "hot"), "v".repeat(1_000));
+    let held = engine.checkpoint.hold();
+    engine.room.checkpoint_ended(Some("on purpose".into())); // as it is after a checkpoint that failed
+    let most = OVERLAY_BYTES * crate::limits::JOURNAL_BYTES_PER_OVERLAY as usize / value.len();
+    let refusal = (0..2 * most).find_map(|_| {
+        let refusal = room(&engine, value.len(), Claim::Ordinary).err();
+        if refusal.is_none() {
+            engine.acknowledge(put(&engine, 1, &hot, &value, Expiry::Never)).unwrap();
+        }
+        refusal
+    });
+    let refusal = refusal.expect("the journal has a bound").to_string();
+    for said in ["MISCONF the journal has grown by 1048576 bytes", "16 times overlay-memory"] {
+        assert!(refusal.contains(said), "{refusal}");
+    }
+    assert!(
+        engine.overlay_bytes.load(Ordering::Relaxed) < OVERLAY_BYTES / 2,
+        "it is not the overlay that is full"
+    );
+    room(&engine, 10, Claim::Removal).unwrap();
+    assert!(remove(&engine, 1, &hot));
+    drop(held);
+    engine.checkpoint().unwrap();
+    room(&engine, value.len(), Claim::Ordinary).unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn what_lmdb_has_no_space_for_is_refused_before_it_is_taken() {
+    for record_bytes in [2_000, 100_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Options {
+            checkpoint_interval: Duration::from_secs(3600),
+            default_kind: Kind::Any,
+            compression: Compression::Off,
+            map_bytes: Some(4 * 1024 * 1024),
+            ..Options::new(dir.path())
+        });
+        let engine = engine.unwrap();
+        let value = "v".repeat(record_bytes);
+        // scattered, as keys mostly are
+        let name = |at: usize| key(0, &format!("{:08x}", (at as u32).wrapping_mul(0x9e37_79b1)));
+        let refused_at = (0..100_000).find(|at| {
+            let refusal = room(&engine, record_bytes + 100, Claim::Ordinary).err();
+            match refusal {
+                None => drop(put(&engine, 1, &name(*at), &value, Expiry::Never)),
+                Some(ref refusal) => {
+                    let status = engine.status();
+                    let what = format!("{record_bytes} B, record {at}: {refusal}; {status:?}");
+                    assert!(refusal.to_string().contains("larger --map-size"), "{what}");
+                }
+            }
+            assert_eq!(engine.status().checkpoint.failure, None, "{record_bytes} B, record {at}");
+            refusal.is_some()
+        });
+        let records = refused_at.expect("a map has an end");
+        assert!(records * record_bytes > 1024 * 1024, "{record_bytes} B: only {records}");
+        engine.checkpoint().unwrap();
+        assert!(engine.status().shortage.is_some());
+        for at in 0..records {
+            room(&engine, 10, Claim::Removal).unwrap();
+            assert!(remove(&engine, 1, &name(at)), "{record_bytes} B, record {at}");
+        }
+        engine.checkpoint().unwrap();
+        room(&engine, record_bytes + 100, Claim::Ordinary).unwrap();
+        assert_eq!(engine.status().shortage, None, "{record_bytes} B");
+        engine.close().unwrap();
+    }
+}

@@ -88,6 +88,12 @@ static METRICS: &[Metric] = &[
     gauge("larder_overlay_bytes", "overlay_bytes", "Changes in memory that no checkpoint holds yet"),
     gauge("larder_cache_bytes", "cache_bytes", "Decompressed records in memory"),
     gauge("larder_lmdb_file_bytes", "lmdb_file_bytes", "Size of LMDB's file"),
+    gauge("larder_lmdb_live_bytes", "lmdb_live_bytes", "Bytes of LMDB's file that hold something"),
+    gauge(
+        "larder_lmdb_free_bytes",
+        "lmdb_free_bytes",
+        "Bytes of LMDB's file that are used again before it grows",
+    ),
     gauge("larder_lmdb_map_bytes", "lmdb_map_bytes", "Size that LMDB's file can reach"),
     counter("larder_journal_entries_total", "journal_last_entry", "Journal entries ever made"),
     counter(
@@ -103,6 +109,7 @@ static METRICS: &[Metric] = &[
         "Bytes that wait to be written to the journal",
     ),
     gauge("larder_journal_segments_bytes", "journal_segments_bytes", "Size of the journal's segments"),
+    gauge("larder_journal_disk_bytes", "journal_disk_bytes", "Size of all the journal's files"),
     gauge("larder_journal_last_sync_seconds", "journal_last_sync_usec", "How long the last sync took")
         .scaled(MICRO),
     gauge("larder_journal_max_sync_seconds", "journal_max_sync_usec", "How long the longest sync took")

@@ -5,7 +5,7 @@
 //! | mutex | held by | while |
 //! |---|---|---|
 //! | `turn` | sync thread, restart, close | writing and syncing |
-//! | `writer` | whoever writes what is pending | writing into the page cache |
+//! | `writer` | whoever writes what is pending, and the stock thread when the journal comes to rest | writing into the page cache |
 //! | `maker` | stock thread, restart | making or renaming a segment |
 //! | `plan`, `ledger`, `waiters` | anyone | changing memory |
 
@@ -46,6 +46,8 @@ pub struct Core {
     last: AtomicU64,
     pub written: AtomicU64,
     pub durable: AtomicU64,
+    /// Everything up to here is durable elsewhere.
+    pub released: AtomicU64,
     pub pending_bytes: AtomicUsize,
     fsync: AtomicU8,
     pub stats: Stats,
@@ -88,8 +90,15 @@ pub struct Stats {
 }
 
 impl Core {
-    /// A journal that goes on behind `last`, which is durable.
-    pub fn new(dir: PathBuf, options: Options, last: Seq, plan: Plan, settled: Settled) -> Core {
+    /// A journal that goes on behind `last`, which is durable; up to `released`, it is elsewhere, too.
+    pub fn new(
+        dir: PathBuf,
+        options: Options,
+        last: Seq,
+        released: Seq,
+        plan: Plan,
+        settled: Settled,
+    ) -> Core {
         Core {
             dir,
             fsync: AtomicU8::new(options.fsync as u8),
@@ -107,6 +116,7 @@ impl Core {
             last: AtomicU64::new(last),
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
+            released: AtomicU64::new(released),
             pending_bytes: AtomicUsize::new(0),
             stats: Stats::default(),
             failure_listener: FailureListener::default(),
@@ -123,6 +133,10 @@ impl Core {
 
     pub fn durable(&self) -> Seq {
         self.durable.load(Ordering::Acquire)
+    }
+
+    pub fn released(&self) -> Seq {
+        self.released.load(Ordering::Acquire)
     }
 
     pub fn pending_bytes(&self) -> usize {
@@ -162,13 +176,17 @@ impl Core {
         let seq = plan.push(claim, encode)?;
         self.pending_bytes.store(plan.pending_bytes(), Ordering::Relaxed);
         self.last.store(seq, Ordering::Release);
+        if plan.stock.is_resting && !plan.may_go_on_resting(self.options.rest_bytes) {
+            plan.stock.is_resting = false;
+            self.stock_changed.notify_one(); // to have segments ready again
+        }
         Ok(seq)
     }
 
     /// Begins the first segment, behind `last`. Without space for it the stock thread goes on trying.
     pub fn begin(&self, last: Seq) -> Result<(), JournalError> {
         if self.plan.lock().stock.spares.is_empty()
-            && let Err(error) = self.restock()
+            && let Err(error) = self.restock(self.options.rest_bytes)
         {
             tracing::warn!(%error, "no space for the journal: writes are refused until there is");
             self.plan.lock().stock.shortage = Some(error.to_string());
@@ -201,6 +219,7 @@ impl Core {
             self.last.store(after, Ordering::Release);
             self.written.store(after, Ordering::Release);
             self.durable.store(after, Ordering::Release);
+            self.released.store(after, Ordering::Release);
             self.ledger.lock().abandon()
         };
         self.remove_damaged(&damaged); // first, since the new segment may need their space
@@ -228,7 +247,7 @@ impl Core {
 
     fn begin_anew(&self) -> Result<u64, JournalError> {
         if self.plan.lock().stock.spares.is_empty()
-            && let Err(error) = self.restock()
+            && let Err(error) = self.restock(self.options.segment_bytes)
         {
             self.use_reserve();
             if self.plan.lock().stock.spares.is_empty() {
@@ -238,12 +257,37 @@ impl Core {
         self.begin_segment()
     }
 
-    /// Makes one spare of the usual size.
-    pub fn restock(&self) -> Result<(), JournalError> {
+    /// Makes one spare.
+    fn restock(&self, bytes: u64) -> Result<(), JournalError> {
         let mut maker = self.maker.lock();
-        let segment = maker.make(self.options.segment_bytes)?;
+        let segment = maker.make(bytes)?;
         self.plan.lock().add_spare(segment);
         Ok(())
+    }
+
+    /// Gives up entries up to `through`, which are durable elsewhere.
+    pub fn release(&self, through: Seq) {
+        self.released.fetch_max(through, Ordering::AcqRel);
+        let released = self.ledger.lock().release(through);
+        if !released.is_empty() {
+            self.plan.lock().stock.discarded.extend(released);
+            self.stock_changed.notify_one();
+        }
+    }
+
+    /// Removes all segments of a journal that is closed, if what they hold is durable elsewhere. Those that can't be removed
+    /// hold nothing that counts, and go when the journal opens next.
+    pub fn clear(&self) -> Result<(), JournalError> {
+        if self.released() < self.last() {
+            return Ok(());
+        }
+        let mut segments = self.ledger.lock().abandon();
+        {
+            let stock = &mut self.plan.lock().stock;
+            segments.extend(stock.spares.drain(..).chain(stock.discarded.drain(..)));
+        }
+        let names: Vec<_> = segments.iter().map(|segment| segment.name).collect();
+        self.maker.lock().remove_all(&names)
     }
 
     /// Wakes those whose entries have come far enough.

@@ -72,7 +72,7 @@ const LISTED_BYTES: usize = 24;
 const LISTED_MAX: usize = (CHECKSUM_AT - LIST_AT) / LISTED_BYTES;
 const NOTE_AT: usize = 2 * SLOT_BYTES;
 const NOTE_BYTES: usize = 32;
-const FILE_BYTES: usize = 3 * SLOT_BYTES;
+pub const FILE_BYTES: usize = 3 * SLOT_BYTES;
 
 /// A segment that has to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,8 +21,13 @@
 //!                                 settles                   or sync thread
 //!
 //!   segment:  made (zeros, synced) -> spare -> active -> filled -> released -> recycled under a new name -> spare
-//!             stock thread                    append    append    release      stock thread
+//!             stock thread                    append    append    release      stock thread, or removed
 //! ```
+//!
+//! What is kept ahead of need is for who writes. Once everything is released and nothing has come for a while, the journal
+//! *rests*: it gives up its spares and goes on in a small segment, so that the one it was in can go, too. That ends once a
+//! quarter of the small segment is filled: the stock is made anew while the rest of it fills. A journal that is closed with everything released
+//! leaves no segment behind.
 //!
 //! Segments are made ahead of need by the stock thread, because syncing a file that does not grow costs less than half.
 //! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. The last
@@ -116,7 +121,7 @@ pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, settle};
-use crate::limits::JOURNAL_KEPT_BYTES;
+use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
 
 /// The number of an entry, from 1; 0 stands before the first.
 pub type Seq = u64;
@@ -148,6 +153,10 @@ pub struct Options {
     pub spares_min: usize,
     /// Segments kept for reuse once they are released.
     pub spares_max: usize,
+    /// Size of the segment in which the journal rests, and begins; at most half of a usual one.
+    pub rest_bytes: u64,
+    /// How long nothing has to come before it rests.
+    pub rest_after: Duration,
     /// Longest entry that is taken, up to [`ENTRY_BYTES_MAX`].
     pub entry_bytes_max: usize,
     /// Room that is kept for entries that give space back; less where segments are small.
@@ -168,6 +177,8 @@ impl Default for Options {
             segment_bytes: 16 * 1024 * 1024,
             spares_min: 2,
             spares_max: 8,
+            rest_bytes: JOURNAL_REST_BYTES,
+            rest_after: Duration::from_secs(5),
             entry_bytes_max: ENTRY_BYTES_MAX,
             kept_bytes: JOURNAL_KEPT_BYTES,
             salvage: false,
@@ -204,6 +215,8 @@ pub struct Status {
     pub segments: usize,
     pub segments_bytes: u64,
     pub spares: usize,
+    /// Bytes of all its files: segments with entries, spares and what is kept for entries that give space back.
+    pub disk_bytes: u64,
     /// Since opening: frames and bytes written.
     pub frames: u64,
     pub bytes: u64,
@@ -238,6 +251,9 @@ impl Journal {
     ) -> Result<(Arc<Journal>, Recovery), E> {
         options.segment_bytes =
             options.segment_bytes.max(SEGMENT_BYTES_MIN).next_multiple_of(format::FRAMES_AT);
+        let rest_bytes_max = (options.segment_bytes / 2).next_multiple_of(format::FRAMES_AT);
+        options.rest_bytes =
+            options.rest_bytes.clamp(SEGMENT_BYTES_MIN, rest_bytes_max.max(SEGMENT_BYTES_MIN));
         let disk = Arc::clone(&options.disk);
         disk.create_dir(dir).map_err(|error| JournalError::io("create", dir, error))?;
 
@@ -257,7 +273,7 @@ impl Journal {
         let has_reserve = settled.maker.has_reserve(options.kept_bytes);
         let stock = Stock { spares, discarded, has_reserve, ..Stock::default() };
         let plan = Plan::new(last, stock, options.kept_bytes, options.entry_bytes_max.min(ENTRY_BYTES_MAX));
-        let core = Arc::new(Core::new(dir.to_owned(), options, last, plan, settled));
+        let core = Arc::new(Core::new(dir.to_owned(), options, last, after, plan, settled));
         core.begin(last)?;
         let journal = Journal { core, threads: Mutex::default() };
         journal.spawn("journal-sync", Core::run_syncs)?;
@@ -371,13 +387,27 @@ impl Journal {
         self.core.stats.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes of its volume that the journal is still going to take, whatever else is there: for the segment behind the one
+    /// in use, and for the reserve.
+    pub fn owed_bytes(&self) -> u64 {
+        let options = &self.core.options;
+        let (segments, _) = self.core.ledger.lock().size();
+        let stock = &self.core.plan.lock().stock;
+        let segment = if segments + stock.spares.len() <= 1 { options.segment_bytes } else { 0 };
+        let reserve = if stock.has_reserve { 0 } else { format::FRAMES_AT + options.kept_bytes };
+        segment + reserve
+    }
+
     /// Gives up entries up to `through`, which are durable elsewhere: the segments without others are reused.
     pub fn release(&self, through: Seq) {
-        let released = self.core.ledger.lock().release(through);
-        if !released.is_empty() {
-            self.core.plan.lock().stock.discarded.extend(released);
-            self.core.stock_changed.notify_one();
-        }
+        self.core.release(through);
+    }
+
+    /// Has the journal rest, if it may, without waiting for how long nothing comes.
+    #[cfg(test)]
+    pub fn rest_now(&self) {
+        self.core.begin_rest();
+        self.core.stock_changed.notify_one();
     }
 
     /// Takes a failed journal back into service, once everything taken, up to `after`, is durable elsewhere. Blocks for
@@ -412,9 +442,11 @@ impl Journal {
         let stat = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (segments, segments_bytes) = core.ledger.lock().size();
         let failure = core.waiters.lock().failed.as_ref().map(Fault::to_string);
-        let (spares, shortage) = {
+        let (spares, spare_bytes, shortage) = {
             let stock = &core.plan.lock().stock;
-            (stock.spares.len(), stock.shortage.clone())
+            let waiting = stock.spares.iter().chain(&stock.discarded).map(|segment| segment.bytes);
+            let reserve = if stock.has_reserve { format::FRAMES_AT + core.options.kept_bytes } else { 0 };
+            (stock.spares.len(), waiting.sum::<u64>() + reserve, stock.shortage.clone())
         };
         // In this order, so that each number is at most the next one.
         let (durable, written, last) = (core.durable(), core.written(), core.last());
@@ -427,6 +459,7 @@ impl Journal {
             segments,
             segments_bytes,
             spares,
+            disk_bytes: segments_bytes + spare_bytes + manifest::FILE_BYTES as u64,
             frames: stat(&core.stats.frames),
             bytes: stat(&core.stats.bytes),
             syncs: stat(&core.stats.syncs),
@@ -450,6 +483,11 @@ impl Journal {
             && let Err(error) = self.core.maker.lock().manifest.note(self.durable(), true)
         {
             tracing::warn!(%error, "the journal's manifest does not know its last entries; nothing is lost");
+        }
+        if closed.is_ok()
+            && let Err(error) = self.core.clear()
+        {
+            tracing::warn!(%error, "journal segments that are not needed stay");
         }
         closed
     }

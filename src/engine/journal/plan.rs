@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::format::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES};
+use super::format::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES, FRAMES_AT};
 use super::segment::Segment;
 use super::waiters::Identity;
 use super::{Fault, Seq};
@@ -108,6 +108,8 @@ pub struct Stock {
     pub shortage: Option<String>,
     /// A segment is being recycled, so there is going to be room.
     pub is_recycling: bool,
+    /// All entries are durable elsewhere, and few have come for a while: nothing is kept ahead of need.
+    pub is_resting: bool,
     /// There is a file that becomes a segment when no other can be made.
     pub has_reserve: bool,
     /// Tasks that wait for room.
@@ -134,6 +136,8 @@ pub struct Plan {
     last: Seq,
     /// Bytes that the segment of the current batch still takes.
     room: u64,
+    /// Bytes that it took when it was begun.
+    capacity: u64,
     /// Batches that filled their segments, oldest first.
     full: Vec<Batch>,
     current: Batch,
@@ -144,7 +148,17 @@ impl Plan {
     /// give space back.
     pub fn new(last: Seq, stock: Stock, kept: u64, entry_bytes_max: usize) -> Plan {
         let current = Batch::new(None, Vec::new());
-        Plan { stock, kept, refusal: None, entry_bytes_max, last, room: 0, full: Vec::new(), current }
+        Plan {
+            stock,
+            kept,
+            refusal: None,
+            entry_bytes_max,
+            last,
+            room: 0,
+            capacity: 0,
+            full: Vec::new(),
+            current,
+        }
     }
 
     /// Takes an entry, or refuses it and keeps nothing of it.
@@ -264,7 +278,32 @@ impl Plan {
 
     /// Takes entries again, after `last`, into the segment that the writer has begun, which has so much room.
     pub fn resume(&mut self, last: Seq, room: u64) {
-        (self.last, self.room, self.refusal) = (last, room, None);
+        (self.last, self.room, self.capacity, self.refusal) = (last, room, room, None);
+    }
+
+    /// Whether everything taken has been fetched, and is durable elsewhere.
+    pub fn is_idle(&self, released: Seq) -> bool {
+        self.refusal.is_none() && self.current.entries == 0 && self.last == released
+    }
+
+    /// Whether the segment being filled is larger than one has to be while nothing is written.
+    pub fn is_spacious(&self, rest_bytes: u64) -> bool {
+        self.capacity + FRAMES_AT > rest_bytes
+    }
+
+    /// Whether what is written still has plenty of room in the small segment. So few writes now and then don't have segments
+    /// made that would go unused; of many, the first have room while segments are made.
+    pub fn may_go_on_resting(&self, rest_bytes: u64) -> bool {
+        !self.is_spacious(rest_bytes) && self.room >= self.capacity / 4 * 3
+    }
+
+    /// Goes on in a segment with so much room, which the writer is about to begin; not if the rest is over.
+    pub fn rest(&mut self, released: Seq, room: u64) -> bool {
+        let may_rest = self.stock.is_resting && self.is_idle(released);
+        if may_rest {
+            (self.room, self.capacity) = (room, room);
+        }
+        may_rest
     }
 
     /// Bytes of entries taken and not fetched.
@@ -279,6 +318,7 @@ impl Plan {
         stock.discarded.extend(stock.spares.drain(..at));
         let segment = stock.spares.pop_front();
         self.room = segment.as_ref().map_or(0, |segment| segment.capacity());
+        self.capacity = self.room;
         if self.current.entries == 0 {
             self.current.segment = segment;
             return;
@@ -299,7 +339,7 @@ fn cost(entry_bytes: usize) -> u64 {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::super::disk::DiskFile;
-    use super::super::format::{ENTRY_BYTES_MAX, FRAMES_AT};
+    use super::super::format::ENTRY_BYTES_MAX;
     use super::super::segment::Name;
     use super::*;
 

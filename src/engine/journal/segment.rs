@@ -76,26 +76,37 @@ impl Maker {
         Maker { disk, dir: dir.to_owned(), next_id, manifest, unlisted: None }
     }
 
-    /// A new segment of so many bytes, full of zeros, durably there and listed. What an error leaves behind is used by
-    /// the next call, or cleared away when the journal opens.
+    /// A new segment of so many bytes, full of zeros, durably there and listed. What an error leaves behind is what the next
+    /// call gives, of whatever size that was to be, or is cleared away when the journal opens.
     pub fn make(&mut self, bytes: u64) -> Result<Segment, JournalError> {
         self.manifest.ensure()?;
-        let made = match self.unlisted.take() {
+        let segment = match self.take_unlisted()? {
+            Some(segment) => segment,
+            None => self.make_unlisted(bytes)?,
+        };
+        self.list(segment)
+    }
+
+    /// What an earlier call has made and could not list.
+    fn take_unlisted(&mut self) -> Result<Option<Segment>, JournalError> {
+        match self.unlisted.take() {
             // ids have to grow in the order of use: it is too late for it once another segment has a higher one
-            Some(segment) if segment.bytes == bytes && segment.name.id + 1 == self.next_id => Ok(segment),
-            Some(segment) => {
+            Some(segment) if segment.name.id + 1 < self.next_id => {
                 let removed = self.remove(segment.name);
                 if let Err(error) = removed {
                     self.unlisted = Some(segment);
                     return Err(error);
                 }
-                self.make_unlisted(bytes)
+                Ok(None)
             }
-            None => self.make_unlisted(bytes),
-        };
-        let segment = made?;
-        let id = segment.name.id;
-        if let Err(error) = self.manifest.list(Listed { id, before: id, bytes }) {
+            unlisted => Ok(unlisted),
+        }
+    }
+
+    /// Lists a segment once its name is durable.
+    fn list(&mut self, segment: Segment) -> Result<Segment, JournalError> {
+        let listed = Listed { id: segment.name.id, before: segment.name.id, bytes: segment.bytes };
+        if let Err(error) = self.sync_names().and_then(|()| self.manifest.list(listed)) {
             self.unlisted = Some(segment);
             return Err(error);
         }
@@ -114,7 +125,6 @@ impl Maker {
             let _ = self.disk.remove(&unfinished);
             JournalError::io("make a segment", &unfinished, error)
         })?;
-        self.sync_names()?;
         Ok(Segment { name, bytes, file })
     }
 
@@ -130,8 +140,11 @@ impl Maker {
         Ok(Segment { name, bytes: old.bytes, file: Arc::clone(&old.file) })
     }
 
-    /// Whether there is a reserve with so much room.
+    /// Whether there is a reserve with so much room, or what could not be listed of it.
     pub fn has_reserve(&self, room: u64) -> bool {
+        if self.unlisted.as_ref().is_some_and(|segment| segment.bytes == FRAMES_AT + room) {
+            return true;
+        }
         let is_reserve = |(name, bytes): &(String, u64)| name == RESERVE && *bytes == FRAMES_AT + room;
         self.disk.list(&self.dir).is_ok_and(|files| files.iter().any(is_reserve))
     }
@@ -153,12 +166,8 @@ impl Maker {
     /// [`make`](Maker::make) leaves.
     pub fn use_reserve(&mut self, room: u64) -> Result<Segment, JournalError> {
         self.manifest.ensure()?;
-        // ids have to grow in the order of use, so one that waits for being listed makes way
-        if let Some(segment) = self.unlisted.take()
-            && let Err(error) = self.remove(segment.name)
-        {
-            self.unlisted = Some(segment);
-            return Err(error);
+        if let Some(segment) = self.take_unlisted()? {
+            return self.list(segment);
         }
         let (from, name) = (self.dir.join(RESERVE), self.next_name()?);
         let file = self
@@ -166,20 +175,22 @@ impl Maker {
             .open(&from)
             .and_then(|file| self.disk.rename(&from, &self.path(name)).map(|()| file))
             .map_err(|error| JournalError::io("use the reserve", &from, error))?;
-        let segment = Segment { name, bytes: FRAMES_AT + room, file };
-        let listed = Listed { id: name.id, before: name.id, bytes: segment.bytes };
         // durably there before it is listed, and listed before its first use
-        if let Err(error) = self.sync_names().and_then(|()| self.manifest.list(listed)) {
-            self.unlisted = Some(segment);
-            return Err(error);
-        }
-        Ok(segment)
+        self.list(Segment { name, bytes: FRAMES_AT + room, file })
     }
 
     pub fn remove(&mut self, name: Name) -> Result<(), JournalError> {
-        self.manifest.strike(&[name.id])?;
-        let path = self.path(name);
-        self.disk.remove(&path).map_err(|error| JournalError::io("remove", &path, error))
+        self.remove_all(&[name])
+    }
+
+    /// Removes segments, once none of them is listed any more.
+    pub fn remove_all(&mut self, names: &[Name]) -> Result<(), JournalError> {
+        let ids: Vec<u64> = names.iter().map(|name| name.id).collect();
+        self.manifest.strike(&ids)?;
+        names.iter().try_for_each(|name| {
+            let path = self.path(*name);
+            self.disk.remove(&path).map_err(|error| JournalError::io("remove", &path, error))
+        })
     }
 
     pub fn sync_names(&self) -> Result<(), JournalError> {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::core::{Core, FailOnPanic};
 use super::format::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES, FRAMES_AT};
 use super::plan::Plan;
-use super::segment::Segment;
+use super::segment::{Maker, Segment};
 use super::waiters::wake_all;
-use super::{JournalError, Options};
+use super::{JournalError, Options, Seq};
 use crate::engine::clock;
 use crate::limits::JOURNAL_PART;
 
@@ -28,16 +28,38 @@ enum Job {
         bytes: u64,
     },
     Reserve,
+    /// Goes on in a small segment.
+    Rest,
     /// Notes in the manifest how far entries are durable.
     Note,
+}
+
+/// How long no entry has come.
+#[derive(Default)]
+struct Idle(Option<(Seq, Instant)>);
+
+impl Idle {
+    fn lasts(&mut self, last: Seq, for_as_long_as: Duration) -> bool {
+        let now = clock::monotonic();
+        match self.0 {
+            Some((seen, since)) if seen == last => now.duration_since(since) >= for_as_long_as,
+            _ => {
+                self.0 = Some((last, now));
+                for_as_long_as.is_zero()
+            }
+        }
+    }
 }
 
 impl Core {
     /// The stock thread.
     pub fn keep_stock(&self) {
         let _failing = FailOnPanic(self);
-        let mut retry_at = None;
+        let (mut retry_at, mut idle) = (None, Idle::default());
         while let Some(job) = self.await_job(&mut retry_at) {
+            if matches!(job, Job::Note) && idle.lasts(self.last(), self.options.rest_after) {
+                self.begin_rest();
+            }
             let outcome = self.work(&job);
             self.end_recycling(&job);
             match outcome {
@@ -45,7 +67,8 @@ impl Core {
                 Ok(false) => {}
                 Err(error) => {
                     let is_making = matches!(job, Job::Make { .. } | Job::Reserve);
-                    retry_at = is_making.then(|| clock::monotonic() + RETRY_INTERVAL).or(retry_at);
+                    let is_retried = is_making || matches!(job, Job::Rest);
+                    retry_at = is_retried.then(|| clock::monotonic() + RETRY_INTERVAL).or(retry_at);
                     self.report(is_making, &error);
                 }
             }
@@ -78,8 +101,12 @@ impl Core {
     fn work(&self, job: &Job) -> Result<bool, JournalError> {
         let mut maker = self.maker.lock();
         let spare = match job {
-            Job::Recycle(segment) => maker.recycle(segment)?,
-            Job::Make { bytes } if self.has_space_for(*bytes) => maker.make(*bytes)?,
+            // the volume may have had more space when it was made
+            Job::Recycle(segment) if self.has_space_for(segment.bytes, segment.bytes) => {
+                maker.recycle(segment)?
+            }
+            Job::Recycle(segment) => return maker.remove(segment.name).map(|()| false),
+            Job::Make { bytes } if self.has_space_for(*bytes, 0) => maker.make(*bytes)?,
             Job::Make { .. } => {
                 let error = io::Error::new(io::ErrorKind::StorageFull, NO_SPACE);
                 return Err(JournalError::io("make a segment in", &self.dir, error));
@@ -90,7 +117,17 @@ impl Core {
                 self.plan.lock().stock.has_reserve = true;
                 return Ok(false);
             }
+            Job::Rest => {
+                let small = Arc::new(maker.make(self.options.rest_bytes)?);
+                drop(maker); // it is not held while somebody waits for the writer
+                if !matches!(self.rest_in(Arc::clone(&small)), Ok(true)) {
+                    self.plan.lock().stock.discarded.push(small);
+                }
+                return Ok(false);
+            }
             Job::Note => {
+                // nobody has taken a segment for a while: what a burst has left is given up bit by bit
+                self.remove_surplus(&mut maker)?;
                 // a note is one proof more: without it nothing is wrong, and a disk that fails shows elsewhere
                 let _ = maker.manifest.note(self.durable(), false);
                 return Ok(false);
@@ -99,6 +136,20 @@ impl Core {
         // Still under the maker's mutex, so that the stock is in the order of ids.
         self.plan.lock().add_spare(spare);
         Ok(true)
+    }
+
+    /// Has the journal rest, unless it holds something that is not durable elsewhere.
+    pub fn begin_rest(&self) {
+        let mut plan = self.plan.lock();
+        plan.stock.is_resting |= plan.is_idle(self.released());
+    }
+
+    fn remove_surplus(&self, maker: &mut Maker) -> Result<(), JournalError> {
+        let surplus = {
+            let spares = &mut self.plan.lock().stock.spares;
+            if spares.len() > self.options.spares_min { spares.pop_back() } else { None }
+        };
+        surplus.map_or(Ok(()), |segment| maker.remove(segment.name))
     }
 
     fn end_recycling(&self, job: &Job) {
@@ -112,9 +163,9 @@ impl Core {
         }
     }
 
-    /// Whether the volume has room for one more segment, and for what a checkpoint has to write before any can go. The
-    /// first that is ready behind the one in use is always made, if it can be.
-    fn has_space_for(&self, bytes: u64) -> bool {
+    /// Whether the volume has room for one more segment, of which it has `there` already, and for what a checkpoint has to
+    /// write before any can go. The first that is ready behind the one in use is always made, if it can be.
+    fn has_space_for(&self, bytes: u64, there: u64) -> bool {
         let (segments, used) = self.ledger.lock().size();
         let (spares, spare_bytes) = {
             let spares = &self.plan.lock().stock.spares;
@@ -125,7 +176,8 @@ impl Core {
         }
         let taken = used + spare_bytes;
         self.options.disk.space(&self.dir).is_none_or(|space| {
-            let is_part = (taken + bytes).saturating_mul(JOURNAL_PART) <= taken.saturating_add(space.free);
+            let all = taken.saturating_add(there).saturating_add(space.free);
+            let is_part = (taken + bytes).saturating_mul(JOURNAL_PART) <= all;
             // one that is made for a large entry is needed once, and as much again in LMDB
             let is_large = bytes > self.options.segment_bytes;
             is_part || (is_large && bytes.saturating_mul(2).saturating_add(taken) <= space.free)
@@ -144,7 +196,11 @@ impl Core {
         }
         match maker.use_reserve(self.options.kept_bytes) {
             Ok(segment) => self.plan.lock().add_spare(segment),
-            Err(error) => tracing::warn!(%error, "the journal's reserve can't be used"),
+            Err(error) => {
+                tracing::warn!(%error, "the journal's reserve can't be used; it is tried again every second");
+                let has_reserve = maker.has_reserve(self.options.kept_bytes);
+                self.plan.lock().stock.has_reserve = has_reserve;
+            }
         }
     }
 
@@ -188,9 +244,12 @@ impl Core {
 
 /// What the stock needs most: reuse costs least and gives space back, so it goes first.
 fn next_job(plan: &mut Plan, options: &Options, may_make: bool) -> Option<Job> {
-    if let Some(segment) = plan.stock.discarded.pop() {
-        let is_reusable =
-            segment.bytes == options.segment_bytes && plan.stock.spares.len() < options.spares_max;
+    let is_resting = plan.stock.is_resting && plan.stock.wish == 0;
+    let surplus = if is_resting { plan.stock.spares.pop_back() } else { None };
+    if let Some(segment) = surplus.or_else(|| plan.stock.discarded.pop()) {
+        let is_reusable = segment.bytes == options.segment_bytes
+            && plan.stock.spares.len() < options.spares_max
+            && !is_resting;
         plan.stock.is_recycling = true;
         return Some(if is_reusable { Job::Recycle(segment) } else { Job::Remove(segment) });
     }
@@ -200,7 +259,10 @@ fn next_job(plan: &mut Plan, options: &Options, may_make: bool) -> Option<Job> {
     if plan.stock.wish > 0 {
         return Some(Job::Make { bytes: segment_bytes_for(plan.stock.wish, options) });
     }
-    if plan.stock.spares.len() < options.spares_min {
+    if is_resting && plan.is_spacious(options.rest_bytes) {
+        return Some(Job::Rest);
+    }
+    if plan.stock.spares.len() < options.spares_min && !is_resting {
         return Some(Job::Make { bytes: options.segment_bytes });
     }
     (!plan.stock.has_reserve && options.kept_bytes > 0).then_some(Job::Reserve)

@@ -72,6 +72,20 @@ impl Core {
         Ok(room)
     }
 
+    /// Goes on in a small segment, if all entries are durable elsewhere and none has come since the journal was to rest; says
+    /// whether it has. The segment that was in use is then free to go.
+    pub fn rest_in(&self, small: Arc<Segment>) -> Result<bool, Fault> {
+        let mut writer = self.writer.lock();
+        if !self.plan.lock().rest(self.released(), small.capacity()) {
+            return Ok(false);
+        }
+        // what is taken from here on is written behind this, since the writer is held
+        self.activate(&mut writer, small).map_err(|error| self.fail(error.to_string()))?;
+        drop(writer);
+        self.release(self.released());
+        Ok(true)
+    }
+
     /// Leaves a frame without entries behind the last one, as proof that all of it was synced: so that damage to the
     /// end of the log cannot be mistaken for a write that never finished.
     pub fn leave_mark(&self) -> Result<(), Fault> {

@@ -24,6 +24,26 @@ pub struct FileSpace {
     pub free: u64,
     /// What is kept behind the last page.
     pub reserve: u64,
+    page_bytes: u64,
+}
+
+impl FileSpace {
+    /// Bytes of pages that hold something.
+    pub fn live(&self) -> u64 {
+        self.pages.saturating_sub(self.free)
+    }
+
+    pub fn free_pages(&self) -> u64 {
+        self.free.checked_div(self.page_bytes).unwrap_or(0)
+    }
+}
+
+/// What commits may take, in bytes.
+pub struct Space {
+    /// Commits that add records.
+    pub spare: u64,
+    /// Only those that remove records.
+    pub kept: u64,
 }
 
 /// What the file may still grow by.
@@ -58,14 +78,21 @@ impl Tables {
         let free = pages.saturating_sub(held as u64 * page_bytes);
         // LMDB lists free pages in a table that it does not let anyone count: eight bytes for each, and its own path
         let listing = free / page_bytes * 8 + FREE_LIST_PAGES * page_bytes;
-        Ok(FileSpace { pages, free: free.saturating_sub(listing), reserve: length.saturating_sub(pages) })
+        let (free, reserve) = (free.saturating_sub(listing), length.saturating_sub(pages));
+        Ok(FileSpace { pages, free, reserve, page_bytes })
     }
 
     /// Bytes of pages that commits may take which add records; what is kept for others is not among them.
     pub fn spare_bytes(&self) -> Result<u64, Fault> {
-        let space = self.file_space()?;
-        let available = space.free + self.growth(&space)?.bytes;
-        Ok(available.saturating_sub(self.reserve_bytes()?))
+        Ok(self.space()?.spare)
+    }
+
+    /// What commits may take.
+    pub fn space(&self) -> Result<Space, Fault> {
+        let file = self.file_space()?;
+        let available = file.free + self.growth(&file)?.bytes;
+        let kept = available.min(self.reserve_bytes()?);
+        Ok(Space { spare: available - kept, kept })
     }
 
     /// Why there are no bytes to spare.

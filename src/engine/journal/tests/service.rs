@@ -215,3 +215,148 @@ fn a_wait_for_an_entry_not_taken_yet_is_one_for_the_last() {
     acknowledge(&journal, 7).unwrap();
     assert_eq!(journal.durable(), 1);
 }
+
+/// Segments of eight pages, and one of two to rest in.
+fn restful(disk: &SimDisk) -> Options {
+    Options { segment_bytes: 32 * 1024, rest_bytes: 8 * 1024, ..options(disk) }
+}
+
+fn write(journal: &Journal, entries: usize) {
+    for _ in 0..entries {
+        append_and_wait(journal, 1, 500).unwrap();
+    }
+}
+
+fn bytes_of(disk: &SimDisk) -> usize {
+    disk.image().values().map(Vec::len).sum()
+}
+
+#[test]
+fn a_journal_at_rest_is_small_and_takes_what_comes() {
+    let disk = SimDisk::default();
+    let (journal, ..) = open_with(restful(&disk), 0).unwrap();
+    let mut released = 0;
+    for _ in 0..3 {
+        write(&journal, 400);
+        eventually("the stock is full", || journal.status().spares >= 2);
+        let before = bytes_of(&disk);
+        journal.rest_now();
+        write(&journal, 1);
+        assert!(bytes_of(&disk) >= before, "what is not durable elsewhere is needed");
+        assert_eq!(replayable(&disk.after_power_cut(1), released).unwrap().len(), 401);
+
+        released = journal.last();
+        journal.release(released);
+        journal.rest_now();
+        eventually("rest", || bytes_of(&disk) == MANIFEST_BYTES + 8 * 1024);
+        assert_eq!(journal.status().disk_bytes, (MANIFEST_BYTES + 8 * 1024) as u64);
+        assert_eq!(replayable(&disk.after_power_cut(2), released).unwrap().len(), 0);
+    }
+    // the first entries find their place, and have the stock made again
+    write(&journal, 1);
+    assert!(journal.core.plan.lock().stock.is_resting, "one entry is no reason to make segments");
+    write(&journal, 1);
+    eventually("the stock is full again", || journal.status().spares == 2);
+    assert_eq!(replayable(&disk.after_power_cut(3), released).unwrap().len(), 2);
+}
+
+#[test]
+fn a_journal_rests_once_nothing_comes_and_ends_without_segments() {
+    let disk = SimDisk::default();
+    let often = Duration::from_millis(5);
+    let restful = || Options { note_interval: often, rest_after: often, ..restful(&disk) };
+    let (journal, ..) = open_with(restful(), 0).unwrap();
+    write(&journal, 400);
+    journal.release(journal.last() - 1);
+    thread::sleep(20 * often);
+    assert!(journal.status().segments > 0 && journal.status().spares == 2, "one entry is still needed");
+    journal.release(journal.last());
+    eventually("rest", || bytes_of(&disk) == MANIFEST_BYTES + 8 * 1024);
+    write(&journal, 400);
+    let last = journal.last();
+    journal.release(last);
+    journal.close().unwrap();
+    assert_eq!(bytes_of(&disk), MANIFEST_BYTES, "only the manifest");
+    for seed in 0..8 {
+        let cut = disk.after_power_cut(seed);
+        let (_again, recovery, entries) = open_with(self::restful(&cut.after_kill()), last).unwrap();
+        assert_eq!((recovery.last, entries.len()), (last, 0));
+        // removing is not synced, so what is left may still have the entry
+        let is_noticed = replayable(&cut, last - 1).map_or(true, |entries| entries.len() == 1);
+        assert!(is_noticed, "nothing tells that the database is older than the journal");
+    }
+    let (again, ..) = open_with(restful(), last).unwrap();
+    assert_eq!(append_and_wait(&again, 1, 500), Ok(last + 1));
+}
+
+#[test]
+fn power_may_go_at_any_operation_of_coming_to_rest() {
+    for closes in [false, true] {
+        let disk = SimDisk::default();
+        let (journal, ..) = open_with(restful(&disk), 0).unwrap();
+        write(&journal, 200);
+        eventually("the stock is full", || journal.status().spares >= 2);
+        let released = journal.last();
+        let cuts = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let (watched, kept, at) = (disk.clone(), Arc::clone(&cuts), Arc::downgrade(&journal));
+        disk.watch(move || {
+            let durable = at.upgrade().map_or(0, |journal| journal.durable());
+            let seed = kept.lock().len() as u64;
+            let cut = watched.after_power_cut(seed);
+            kept.lock().push((durable, cut));
+        });
+        journal.release(released);
+        if closes {
+            journal.close().unwrap();
+        } else {
+            journal.rest_now();
+            eventually("rest", || journal.status().spares == 0 && journal.status().segments == 1);
+            write(&journal, 60);
+            drop(journal);
+        }
+        let cuts = std::mem::take(&mut *cuts.lock());
+        assert!(cuts.len() > 5, "{}", cuts.len());
+        for (durable, cut) in cuts {
+            let found = replayable(&cut, released).unwrap();
+            assert!(released + found.len() as Seq >= durable, "{} of {durable}", found.len());
+            let (again, ..) = open_with(restful(&cut), released).unwrap();
+            append_and_wait(&again, 1, 500).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_fault_while_the_journal_comes_to_rest_costs_nothing() {
+    use super::super::sim::Operation::{Create, Remove, Rename, Sync, SyncDir, Write};
+    for operation in [Create, Write, Sync, Rename, SyncDir, Remove] {
+        for successes in 0..6 {
+            let disk = SimDisk::default();
+            let (journal, ..) = open_with(restful(&disk), 0).unwrap();
+            write(&journal, 100);
+            eventually("the stock is full", || journal.status().spares >= 2);
+            let released = journal.last();
+            journal.release(released);
+            disk.fail_after(operation, successes);
+            journal.rest_now();
+            let mut after = released;
+            for _ in 0..80 {
+                let mut refusal = append_and_wait(&journal, 1, 500).err();
+                if let Some(Fault::DiskFull(_)) = refusal {
+                    // no segment could be made; the next attempt succeeds
+                    eventually("room", || journal.wait_room(500, Claim::Ordinary).is_ok());
+                    refusal = append_and_wait(&journal, 1, 500).err();
+                }
+                if let Some(refusal) = refusal {
+                    assert!(journal.is_failed(), "{operation:?} {successes}: {refusal}");
+                    after = journal.last();
+                    journal.restart(after).or_else(|_| journal.restart(after)).unwrap();
+                }
+            }
+            let (last, durable) = (journal.last(), journal.durable());
+            assert_eq!(last, durable);
+            let found = replayable(&disk.after_power_cut(successes), after).unwrap();
+            assert_eq!(after + found.len() as Seq, last, "{operation:?} {successes}");
+            let _ = journal.close();
+        }
+    }
+}
