@@ -18,11 +18,14 @@ mod files;
 pub mod http;
 pub mod limits;
 mod listen;
+#[cfg(all(test, feature = "model"))]
+mod model;
 pub mod net;
 pub mod record;
 pub mod resp;
 pub mod script;
 pub mod store;
+mod sync;
 pub mod telemetry;
 mod text;
 mod tls;

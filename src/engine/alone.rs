@@ -14,15 +14,13 @@
 //! So others see all of it or nothing, a crash leaves all of it or nothing, and memory never holds what the journal has
 //! refused. The commands themselves need not know.
 //!
-//! The thread that is alone may take the lock; a flag of the thread says so.
-
-use std::cell::Cell;
-
-use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
+//! Who waits where is in [`super::gate`].
 
 #[cfg(test)]
 use super::atomicity_tests;
 use super::effect::{self, Effect};
+pub use super::gate::is_alone;
+use super::gate::set_alone;
 use super::journal::{self, Claim};
 use super::state::{Leftovers, State};
 use super::tap::Untold;
@@ -30,15 +28,6 @@ use super::undo::Undo;
 use super::watch::Noted;
 use super::{Engine, Fault, Seq, whole};
 use crate::error::Error;
-
-thread_local! {
-    static ALONE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread has the engine to itself.
-pub fn is_alone() -> bool {
-    ALONE.get()
-}
 
 /// What is going to be one journal entry.
 pub struct Group {
@@ -85,7 +74,7 @@ struct Open<'e>(&'e Engine);
 
 impl<'e> Open<'e> {
     fn new(engine: &'e Engine) -> Open<'e> {
-        let mut state = engine.state.write();
+        let mut state = engine.state.lock().write();
         let group = Group {
             effects: Vec::new(),
             bytes: 0,
@@ -97,7 +86,7 @@ impl<'e> Open<'e> {
             noted: Vec::new(),
         };
         state.group = Some(Box::new(group));
-        ALONE.set(true);
+        set_alone(true);
         Open(engine)
     }
 
@@ -105,7 +94,7 @@ impl<'e> Open<'e> {
     fn close(self) -> Result<Seq, Error> {
         let engine = self.0;
         let (bytes, claim) = {
-            let state = engine.state.read();
+            let state = engine.state.lock().read();
             let group = state.group.as_ref();
             group.map_or((0, Claim::default()), |group| (group.bytes, effect::claim(&group.effects)))
         };
@@ -118,7 +107,7 @@ impl<'e> Open<'e> {
         let mut leftovers = Leftovers::default();
         // Under one lock: a writer that came between the group's end and its entry would take the entry's number, and
         // be undone by it when the journal is replayed.
-        let mut state = engine.state.write();
+        let mut state = engine.state.lock().write();
         let Some(mut group) = state.group.take() else { return Ok(0) };
         #[cfg(test)]
         tests::between_group_and_entry(engine);
@@ -147,9 +136,9 @@ impl<'e> Open<'e> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        ALONE.set(false);
+        set_alone(false);
         let mut leftovers = Leftovers::default();
-        let mut state = self.0.state.write();
+        let mut state = self.0.state.lock().write();
         if let Some(mut group) = state.group.take() {
             whole::change(|| self.0.take_back(&mut state, &mut group));
             leftovers.take_group(group);
@@ -159,41 +148,17 @@ impl Drop for Open<'_> {
 }
 
 impl Engine {
-    /// The state, to read; waits while somebody else is alone.
-    pub(super) fn read_state(&self) -> RwLockReadGuard<'_, State> {
-        loop {
-            let state = self.state.read();
-            if state.group.is_none() || ALONE.get() {
-                return state;
-            }
-            drop(state);
-            drop(self.gate.lock());
-        }
-    }
-
-    /// The state, to change; waits while somebody else is alone.
-    pub(super) fn write_state(&self) -> RwLockWriteGuard<'_, State> {
-        loop {
-            let state = self.state.write();
-            if state.group.is_none() || ALONE.get() {
-                return state;
-            }
-            drop(state);
-            drop(self.gate.lock());
-        }
-    }
-
     /// From now on the group that this thread runs may write so many bytes more; none: as many as an entry takes. A
     /// command that would write more is refused, and the group goes on.
     pub fn allow_writes(&self, bytes_max: Option<usize>) {
-        if let Some(group) = &mut self.write_state().group {
+        if let Some(group) = &mut self.state.write().group {
             group.allowance = bytes_max.map(|bytes| (bytes, bytes));
         }
     }
 
     /// Whether the group that this thread runs can only be refused as a whole.
     pub fn is_group_refused(&self) -> bool {
-        self.read_state().group.as_ref().is_some_and(|group| group.refusal.is_some())
+        self.state.read().group.as_ref().is_some_and(|group| group.refusal.is_some())
     }
 
     /// Runs several commands as one. Gives their result, and the journal sequence number of what they wrote, 0 if they
@@ -205,7 +170,7 @@ impl Engine {
         if is_alone() {
             return Ok((run(), 0));
         }
-        let _gate = self.gate.lock();
+        let _gate = self.state.close();
         let open = Open::new(self);
         let result = run();
         let seq = open.close()?;
@@ -268,7 +233,7 @@ mod tests {
     fn write_if_possible(engine: &Engine, value: i64, patience: Duration) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                if engine.state.try_write_for(patience).is_some() {
+                if engine.state.lock().try_write_for(patience).is_some() {
                     put(engine, value);
                 }
             });

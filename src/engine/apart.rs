@@ -82,7 +82,7 @@ impl Engine {
             let snapshot;
             let mut resolved = Resolved::default();
             {
-                let state = self.read_state();
+                let state = self.state.read();
                 resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
                 snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
                 seen = self.see(&state, keys)?;
@@ -103,7 +103,7 @@ impl Engine {
         let result = result?;
         let mut leftovers = Leftovers::default();
         for attempt in 0..=ATTEMPTS_MAX {
-            let mut state = self.write_state();
+            let mut state = self.state.write();
             if !self.is_as_seen(&state, keys, &seen, &changes) {
                 let conflicts =
                     if let Place::Apart { conflicts } = weighed.place { conflicts + 1 } else { 1 };
@@ -234,7 +234,7 @@ mod tests {
         let mut was_free = false;
         write(engine, key, |txn| {
             let old = txn.get(key)?.unwrap().value;
-            was_free = engine.state.try_write().is_some();
+            was_free = engine.state.lock().try_write().is_some();
             if was_free {
                 beside();
             }
@@ -265,7 +265,7 @@ mod tests {
         assert!(!was_free && get(&engine, &large).ends_with("e +"));
         let took_time = write(&engine, &small, |txn| {
             txn.take_time()?;
-            Ok(engine.state.try_write().is_some())
+            Ok(engine.state.lock().try_write().is_some())
         });
         assert_eq!(took_time, Ok(true));
         engine.close().unwrap();
@@ -346,7 +346,7 @@ mod tests {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 // never to be had while the writer waits under it
-                assert!(engine.state.try_write_for(Duration::from_secs(3)).is_some(), "{of}");
+                assert!(engine.state.lock().try_write_for(Duration::from_secs(3)).is_some(), "{of}");
                 drop(held);
                 writing.join().unwrap().unwrap();
             });

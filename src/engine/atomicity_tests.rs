@@ -74,7 +74,7 @@ fn told(engine: &Engine) -> Vec<String> {
         assert_eq!(usage.records, stored_bytes.len() as u64, "records of store {store}");
         assert_eq!(usage.stored_bytes, stored_bytes.iter().sum::<u64>(), "stored bytes of store {store}");
     }
-    let state = engine.state.read();
+    let state = engine.state.lock().read();
     assert!(state.group.is_none());
     let mut told = vec![
         format!(

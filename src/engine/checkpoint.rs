@@ -301,7 +301,7 @@ impl Engine {
 
     /// Takes the changes so far; none if there are none.
     pub(super) fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         if let Some(unfinished) = &state.frozen {
             return Some(unfinished.clone());
         }
@@ -370,7 +370,7 @@ impl Engine {
                 let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
                 frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
                 self.note_space();
-                self.note_overlay_bytes(&self.read_state());
+                self.note_overlay_bytes(&self.state.read());
                 self.room.wake();
             }
             if threads.into_iter().any(|thread| thread.join().is_err()) {
@@ -387,7 +387,7 @@ impl Engine {
     /// out if it can't be.
     fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, is_short: bool) -> Result<(), Fault> {
         let (needed, through) = {
-            let state = self.read_state();
+            let state = self.state.read();
             let is_needed = |entry: &E| {
                 let (generation, live) = entry.generation_and_live();
                 state.catalog.holding(generation).is_some()
@@ -407,7 +407,7 @@ impl Engine {
     /// Removes from LMDB what has been removed up to now, in small commits.
     fn anticipate_removals(&self, frozen: &Frozen) -> Result<(), Fault> {
         let (mut removed, through) = {
-            let state = self.read_state();
+            let state = self.state.read();
             let mut removed: Vec<(Generation, Name)> = Vec::new();
             for overlay in [&frozen.overlay, &state.active] {
                 for (generation, layer) in overlay.layers() {
@@ -547,14 +547,14 @@ impl Engine {
     fn settle_commit(&self, commit: &[Pressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 64;
         for some in commit.chunks(SETTLED_AT_ONCE) {
-            let mut state = self.write_state();
+            let mut state = self.state.write();
             whole::change(|| settle_some(&mut state, some));
         }
     }
 
     /// LMDB has it all: lets go of the frozen overlay.
     fn finish(&self) {
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         let frozen = whole::change(|| {
             state.epoch += 1;
             state.frozen.take()
@@ -567,7 +567,7 @@ impl Engine {
     /// After the journal failed and a checkpoint took its place: goes on in a new segment, unless more was changed in
     /// between, which the next checkpoint takes along.
     fn restart_journal(&self) -> Result<(), Fault> {
-        let state = self.write_state();
+        let state = self.state.write();
         let through = self.journal.last();
         if state.active.is_empty() && self.checkpoint_holds(through)? {
             self.journal.restart(through)?;

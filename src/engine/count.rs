@@ -22,7 +22,7 @@ type Visit<'v> = dyn FnMut(Generation, &[u8], Option<Weight>) -> Result<(), Faul
 impl Engine {
     /// The number of records of a store. What has expired does not count.
     pub fn count(&self, now_ms: u64, store: StoreId) -> Result<(u64, Seq), Error> {
-        let state = self.read_state();
+        let state = self.state.read();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         let mut expired = 0;
         self.visit_expired(&state, now_ms, &mut |generation, _, _| {
@@ -34,7 +34,7 @@ impl Engine {
 
     /// What every store holds. What has expired does not count.
     pub fn usages(&self, now_ms: u64) -> Result<HashMap<StoreId, Usage>, Error> {
-        let state = self.read_state();
+        let state = self.state.read();
         let mut expired: HashMap<Generation, Usage> = HashMap::new();
         let snapshot = self.tables.snapshot()?;
         self.visit_expired(&state, now_ms, &mut |generation, key, weight| {

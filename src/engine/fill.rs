@@ -30,13 +30,13 @@ pub struct Fill {
 impl Engine {
     /// The limits of which at least 80 % are used.
     pub fn nearly_full(&self) -> Vec<Fill> {
-        nearly_full(&self.read_state())
+        nearly_full(&self.state.read())
     }
 
     /// Warns of what is new among them, and lets go of stores that have room again.
     pub(super) fn watch_limits(&self, warned: &mut Warned) {
         let fills: Vec<(Fill, String)> = {
-            let state = self.read_state();
+            let state = self.state.read();
             if !state.is_bounded && warned.0.is_empty() {
                 return;
             }

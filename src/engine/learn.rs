@@ -59,7 +59,7 @@ impl Engine {
             let is_first = || Ok::<_, Fault>(self.tables.usage(&snapshot, *generation)?.records == 0);
             let chance =
                 xxh3_64(&(through ^ generation.rotate_left(32)).to_be_bytes()).is_multiple_of(TRY_EACH);
-            let is_tight = self.read_state().tight.holds(*generation);
+            let is_tight = self.state.read().tight.holds(*generation);
             let new = if !is_tight && (entries.len() >= MANY_RECORDS || chance || is_first()?) {
                 learn(entries, &known, compression)
             } else {

@@ -33,6 +33,7 @@ mod checkpoint;
 mod count;
 mod directory;
 mod fill;
+mod gate;
 mod learn;
 #[cfg(test)]
 mod limit_tests;
@@ -61,7 +62,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 pub use alone::is_alone;
@@ -81,6 +82,7 @@ use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
 use apart::Place;
 use cache::Cached;
 use effect::Effect;
+use gate::Gated;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
 use state::{Leftovers, State};
@@ -121,9 +123,7 @@ impl From<Fault> for Error {
 
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
 pub struct Engine {
-    state: RwLock<State>,
-    /// Held by who runs several commands as one.
-    gate: Mutex<()>,
+    state: Gated<State>,
     tables: Tables,
     journal: Arc<Journal>,
     watches: Arc<Watches>,
@@ -151,7 +151,7 @@ impl Engine {
     /// processor's cache. Of records in memory that are not hot, a look-up is mostly waiting for memory, and these waits
     /// overlap here.
     pub fn warm_up<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
-        let state = self.read_state();
+        let state = self.state.read();
         let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
         // first all slots, then all values: waits overlap the more, the less else happens between them
         let values: SmallVec<[&Bytes; 32]> = keys.filter_map(|key| state.value(generation, key)).collect();
@@ -171,7 +171,7 @@ impl Engine {
         let epoch;
         let mut resolved = Resolved::default();
         {
-            let state = self.read_state();
+            let state = self.state.read();
             epoch = state.epoch;
             resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
             // opened under the lock, so that overlay and LMDB are of one instant
@@ -277,7 +277,7 @@ impl Engine {
     ) -> Result<Attempt<R>, Error> {
         // dropped after the lock is given back: it may be large
         let mut leftovers = Leftovers::default();
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         let mut changes = Changes::new(self.listening.wanted());
         let (result, reflects) = {
             let mut resolved = Resolved::default();
@@ -311,7 +311,7 @@ impl Engine {
 
     /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
     pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         if state.epoch == epoch
             && state.entry(generation, key).is_none()
             && state.catalog.holding(generation).is_some()
@@ -409,27 +409,27 @@ impl Engine {
 
     /// The stores as they are now. Hold it only to read from it.
     pub fn catalog(&self) -> CatalogGuard<'_> {
-        CatalogGuard(self.read_state())
+        CatalogGuard(self.state.read())
     }
 
     /// What a store takes as a value; fails with [`Error::NoStore`].
     pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
-        let state = self.read_state();
+        let state = self.state.read();
         let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
         Ok(state.kind(store))
     }
 
     /// What a store without a kind of its own takes.
     pub fn default_kind(&self) -> Kind {
-        self.read_state().default_kind
+        self.state.read().default_kind
     }
 
     pub fn set_default_kind(&self, kind: Kind) {
-        self.write_state().default_kind = kind;
+        self.state.write().default_kind = kind;
     }
 
     pub fn set_quota(&self, quota: ServerQuota) {
-        self.write_state().set_server_quota(quota);
+        self.state.write().set_server_quota(quota);
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {
@@ -544,7 +544,7 @@ impl Engine {
 
     pub fn status(&self) -> Status {
         // sizes only, so whoever is alone with the engine need not be waited for
-        let state = self.state.read();
+        let state = self.state.lock().read();
         Status {
             journal: self.journal.status(),
             checkpoint: self.checkpoint.status(),
@@ -682,7 +682,7 @@ impl<'t> Resolved<'t> {
 }
 
 /// Read access to the stores.
-pub struct CatalogGuard<'a>(RwLockReadGuard<'a, State>);
+pub struct CatalogGuard<'a>(crate::sync::RwLockReadGuard<'a, State>);
 
 impl std::ops::Deref for CatalogGuard<'_> {
     type Target = Catalog;

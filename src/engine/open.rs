@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::cache::RecordCache;
 use super::checkpoint::Control;
 use super::effect::{Definition, Malformed};
+use super::gate::Gated;
 use super::journal::{self, Disk, Fsync, Journal, JournalError, RealDisk};
 use super::lmdb::{self, JOURNAL, Snapshot, StoredTimeline as Stored, Tables};
 use super::replay::replay;
@@ -109,8 +110,7 @@ impl Engine {
         let wanted = Arc::clone(&checkpoint);
         journal.on_failure(move || wanted.request());
         let engine = Arc::new(Engine {
-            state: RwLock::new(state),
-            gate: Mutex::new(()),
+            state: Gated::new(state),
             tables,
             journal,
             watches,

@@ -6,15 +6,14 @@
 //! Who removes records or empties stores has more room than others ([`Claim`]): when checkpoints fail because the disk is
 //! full, that is how space comes back. The sweeper, which nobody waits for, has less: it leaves a part to clients.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::journal::Claim;
 use crate::error::Error;
 use crate::limits::{JOURNAL_BYTES_PER_OVERLAY, LMDB_BYTES_PER_OVERLAY};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 pub struct Room {
     overlay_bytes_max: usize,
@@ -219,5 +218,65 @@ impl Room {
             self.closed.wait_for(&mut closing, time);
         }
         *closing
+    }
+}
+
+#[cfg(all(test, feature = "model"))]
+mod model_tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use shuttle::future::block_on;
+
+    use super::*;
+    use crate::sync::atomic::AtomicUsize;
+    use crate::sync::thread;
+
+    #[test]
+    fn who_waits_for_room_goes_on_when_a_checkpoint_ends() {
+        for well in [true, false] {
+            crate::model::check(2_000, move || {
+                let (room, overlay_bytes) = (Arc::new(Room::new(100)), Arc::new(AtomicUsize::new(100)));
+                let writers = [Claim::Ordinary, Claim::Ordinary].map(|claim| {
+                    let (room, overlay_bytes) = (room.clone(), overlay_bytes.clone());
+                    thread::spawn(move || {
+                        let bytes = || overlay_bytes.load(Ordering::Relaxed);
+                        block_on(poll_fn(|cx| room.poll(0, claim, cx, bytes))).is_ok()
+                    })
+                });
+                let watcher = {
+                    let (room, overlay_bytes) = (room.clone(), overlay_bytes.clone());
+                    thread::spawn(move || {
+                        let is_there = || overlay_bytes.load(Ordering::Relaxed) == 0;
+                        let refusal = || Error::Storage("stuck".into());
+                        block_on(poll_fn(|cx| match is_there() {
+                            true => Poll::Ready(Ok(())),
+                            false => room.poll_checkpoint(cx, is_there, refusal),
+                        }))
+                        .is_ok()
+                    })
+                };
+                if well {
+                    // commit by commit
+                    overlay_bytes.store(50, Ordering::Relaxed);
+                    room.wake();
+                    overlay_bytes.store(0, Ordering::Relaxed);
+                }
+                room.checkpoint_ended((!well).then(|| "on purpose".to_owned()));
+                let outcomes = writers.into_iter().chain([watcher]).map(|thread| thread.join().unwrap());
+                assert!(outcomes.eq([well; 3]));
+            });
+        }
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_by_the_end() {
+        crate::model::check(500, || {
+            let room = Arc::new(Room::new(100));
+            let sleeper = room.clone();
+            let sleeper = thread::spawn(move || assert!(sleeper.closes_within(Duration::MAX)));
+            room.close();
+            sleeper.join().unwrap();
+        });
     }
 }

@@ -8,7 +8,6 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
@@ -19,6 +18,7 @@ use super::{Engine, Seq};
 use crate::error::Error;
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::{Generation, StoreId};
+use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Keys that are put in order at once, under the lock, unless writers are faster. Tests have few keys, and want several
 /// portions all the same.
@@ -152,7 +152,7 @@ impl Engine {
     fn copy_active(&self, now_ms: u64, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
         #[cfg(test)]
         tests::between_two_looks(self);
-        let state = self.read_state();
+        let state = self.state.read();
         if is_ordered(&state, range.store) {
             return self.copy_ordered(&state, now_ms, range, from);
         }
@@ -171,7 +171,7 @@ impl Engine {
         loop {
             #[cfg(test)]
             tests::between_two_looks(self);
-            let mut state = self.write_state();
+            let mut state = self.state.write();
             let generation = state.catalog.get(store).map(|store| store.generation);
             let layer = generation.and_then(|generation| state.active.layer_mut(generation));
             let rest = layer.map_or(0, |layer| {

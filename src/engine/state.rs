@@ -66,6 +66,12 @@ impl Leftovers {
     }
 }
 
+impl super::gate::Occupied for State {
+    fn is_occupied(&self) -> bool {
+        self.group.is_some()
+    }
+}
+
 impl State {
     pub fn new(default_kind: Kind, cache: RecordCache) -> State {
         State {

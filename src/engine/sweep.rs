@@ -140,7 +140,7 @@ impl Engine {
     /// Keys of records that are due as far as one can tell without the lock.
     fn due(&self, now_ms: u64, keys_max: usize) -> Result<Due, Error> {
         let (mut keys, snapshot, epoch) = {
-            let state = self.read_state();
+            let state = self.state.read();
             let is_due = |generation: Generation, key: &[u8]| {
                 let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
                 live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
@@ -167,7 +167,7 @@ impl Engine {
             }
             let DeadlineRow { position, generation, key, .. } = row?;
             after = Some(position.to_vec());
-            let state = self.read_state();
+            let state = self.state.read();
             // what the overlay knows of the key, it knows better
             if state.entry(generation, key).is_none()
                 && let Some(store) = state.catalog.holding(generation)
@@ -181,15 +181,15 @@ impl Engine {
     /// Takes out of the cache what flushed and dropped stores had in it, in steps that hold the lock for moments.
     fn forget_retired(&self) {
         let mut from = {
-            let state = self.read_state();
+            let state = self.state.read();
             if !state.cache_holds_retired {
                 return;
             }
             state.cache.len()
         };
-        self.write_state().cache_holds_retired = false;
+        self.state.write().cache_holds_retired = false;
         loop {
-            let mut state = self.write_state();
+            let mut state = self.state.write();
             let State { cache, catalog, .. } = &mut *state;
             let (next, removed) =
                 cache.retain_some(from, CACHED_AT_ONCE, |generation| catalog.holding(generation).is_some());

@@ -358,7 +358,7 @@ impl Engine {
     /// Says something at the end of the group that this thread runs, between the news of its commands. It is told the
     /// sequence number that it must not overtake.
     pub fn say_at_end(&self, say: impl FnOnce(Seq) + Send + Sync + 'static) {
-        if let Some(group) = &mut self.write_state().group {
+        if let Some(group) = &mut self.state.write().group {
             group.untold.push(Untold::Said(Box::new(say)));
         }
     }
@@ -366,11 +366,11 @@ impl Engine {
     /// Tells of a transaction that changed nothing.
     pub(super) fn tell_of_reading(&self, news: News) {
         if is_alone() {
-            if let Some(group) = &mut self.write_state().group {
+            if let Some(group) = &mut self.state.write().group {
                 group.untold.push(Untold::News(news));
             }
         } else {
-            self.listening.tell(0, &self.read_state().catalog, &news);
+            self.listening.tell(0, &self.state.read().catalog, &news);
         }
     }
 }

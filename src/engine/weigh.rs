@@ -310,7 +310,7 @@ impl Engine {
     /// Weighs some of what lies in memory and counts for a limit.
     fn weigh_in_memory(&self, scope: Scope) {
         let candidates = {
-            let mut state = self.write_state();
+            let mut state = self.state.write();
             state.tighten(scope);
             state.unweighed(scope)
         };
@@ -324,7 +324,7 @@ impl Engine {
                 (candidate, stored_bytes as u64)
             })
             .collect();
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         for (Candidate { generation, key, version, .. }, stored_bytes) in &weighed {
             state.settle(*generation, key, *version, *stored_bytes);
         }
@@ -333,12 +333,12 @@ impl Engine {
     /// Lets go of stores that have room again.
     pub(super) fn loosen(&self) {
         {
-            let state = self.read_state();
+            let state = self.state.read();
             if !state.tight.server && state.tight.unweighed.is_empty() {
                 return;
             }
         }
-        let mut state = self.write_state();
+        let mut state = self.state.write();
         let State { tight, catalog, server_quota, .. } = &mut *state;
         tight.server &= is_nearly_full(catalog.total().stored_bytes, server_quota.max_bytes);
         if !tight.server {

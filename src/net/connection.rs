@@ -767,7 +767,10 @@ mod tests {
         let peer =
             Peer { address: String::new(), local_address: String::new(), unix: false, file_descriptor: -1 };
         let task = tokio::spawn(async move {
-            let settling = tokio::spawn(async move { settled.settle_all(&engine).await });
+            let settling =
+                tokio::spawn(
+                    async move { settled.settle_all(|| engine.is_sync_due(), || engine.settle()).await },
+                );
             run(server, round, reader, Link::Sealed(Box::new(writer)), peer).await;
             settling.abort();
         });

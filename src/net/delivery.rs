@@ -12,12 +12,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
-use super::outbox::Outbox;
-use crate::command::Server;
-use crate::engine::{Engine, Seq};
+use super::outbox::{Asked, Outbox};
+use crate::engine::Seq;
 use crate::error::Error;
+use crate::sync::{Condvar, Mutex};
 
 #[derive(Default)]
 pub struct Delivery {
@@ -50,18 +48,22 @@ impl Delivery {
         self.changed.notify_one();
     }
 
-    /// The thread: delivers until the end.
-    pub fn run(&self, server: &Server) {
+    /// The thread: delivers until the end. `acknowledge` makes changes as durable as the policy promises, and `sent` is told
+    /// how many bytes have left, and what was asked for.
+    pub fn run(&self, acknowledge: impl Fn(Seq) -> Result<(), Error>, sent: impl Fn(usize, Asked)) {
+        // a journal that panics fails, and tells who waits; connections still need this thread
+        let acknowledge = |reflects| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| acknowledge(reflects)));
+            outcome.unwrap_or_else(|_| Err(Error::Storage("making changes durable panicked".to_owned())))
+        };
         let mut outboxes = Vec::new();
         while self.wait(&mut outboxes) {
             // for all of them at once; how it ended is asked for each
             let reflects = outboxes.iter().map(|outbox| outbox.reflects()).max().unwrap_or(0);
-            let _ = acknowledge(&server.engine, reflects);
+            let _ = acknowledge(reflects);
             for outbox in outboxes.drain(..) {
-                let mut asked = outbox.asked();
-                let sent = outbox.deliver(acknowledge(&server.engine, outbox.reflects()));
-                server.stats.sent(sent);
-                server.stats.answered(asked.requests, asked.since.lap_ns());
+                let asked = outbox.asked();
+                sent(outbox.deliver(acknowledge(outbox.reflects())), asked);
             }
         }
     }
@@ -75,10 +77,4 @@ impl Delivery {
         std::mem::swap(outboxes, &mut handed_in.outboxes);
         !outboxes.is_empty()
     }
-}
-
-/// The journal that panics fails, and tells who waits; connections still need this thread.
-fn acknowledge(engine: &Engine, reflects: Seq) -> Result<(), Error> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| engine.acknowledge(reflects)));
-    outcome.unwrap_or_else(|_| Err(Error::Storage("making changes durable panicked".to_owned())))
 }

@@ -7,6 +7,8 @@
 mod connection;
 mod delivery;
 mod listener;
+#[cfg(all(test, feature = "model"))]
+mod model_tests;
 mod outbox;
 mod round;
 mod thread;

@@ -7,14 +7,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
 use super::delivery::Delivery;
 use super::outbox::Outbox;
-use crate::engine::Engine;
 use crate::script::turnstile::Slot;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 pub struct Round {
     delivery: Arc<Delivery>,
@@ -46,8 +45,8 @@ impl Round {
     }
 
     /// Ends one round after the other, for ever. Woken by the first connection of a round, this stands in line behind all
-    /// that can run already.
-    pub async fn settle_all(&self, engine: &Engine) {
+    /// that can run already. `settle` makes durable what a round did, and `is_sync_due` says whether it would sync for that.
+    pub async fn settle_all(&self, is_sync_due: impl Fn() -> bool, settle: impl Fn()) {
         let mut served = 0;
         loop {
             self.joined.notified().await;
@@ -55,10 +54,10 @@ impl Round {
             if self.count.load(Ordering::Relaxed) == served {
                 continue;
             }
-            self.gather(engine).await;
+            self.gather(&is_sync_due).await;
             served = self.count.load(Ordering::Relaxed);
             // the journal has failed then, and tells who waits; this thread's other rounds still need someone
-            if catch_unwind(AssertUnwindSafe(|| engine.settle())).is_err() {
+            if catch_unwind(AssertUnwindSafe(&settle)).is_err() {
                 tracing::error!("settling a round panicked");
             }
             self.ended.notify_waiters();
@@ -67,11 +66,11 @@ impl Round {
 
     /// Lets those join whose requests have arrived meanwhile, if the round ends with a sync: it takes as long for a few
     /// as for many.
-    async fn gather(&self, engine: &Engine) {
+    async fn gather(&self, is_sync_due: impl Fn() -> bool) {
         const LOOKS_MAX: usize = 8;
         for _ in 0..LOOKS_MAX {
             let before = self.count.load(Ordering::Relaxed);
-            if !engine.is_sync_due() {
+            if !is_sync_due() {
                 return;
             }
             tokio::task::yield_now().await;

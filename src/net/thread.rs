@@ -113,7 +113,16 @@ impl Thread {
         let (counted, delivery) = (connections.clone(), Arc::new(Delivery::default()));
         let (delivering, served) = (delivery.clone(), server.clone());
         let handles = [
-            spawn(format!("delivery-{at}"), Box::new(move || delivering.run(&served)))?,
+            spawn(
+                format!("delivery-{at}"),
+                Box::new(move || {
+                    let acknowledge = |reflects| served.engine.acknowledge(reflects);
+                    delivering.run(acknowledge, |bytes, mut asked| {
+                        served.stats.sent(bytes);
+                        served.stats.answered(asked.requests, asked.since.lap_ns());
+                    });
+                }),
+            )?,
             spawn(
                 format!("net-{at}"),
                 Box::new(move || runtime.block_on(serve(server, delivery, arrivals, counted))),
@@ -138,7 +147,8 @@ async fn serve(
     let _over = EndOnDrop(&delivery);
     let round = Arc::new(Round::new(delivery.clone(), server.scripts.turnstile.slot()));
     let (settled, engine) = (round.clone(), server.engine.clone());
-    let settling = tokio::spawn(async move { settled.settle_all(&engine).await });
+    let settling =
+        tokio::spawn(async move { settled.settle_all(|| engine.is_sync_due(), || engine.settle()).await });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

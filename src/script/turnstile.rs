@@ -18,11 +18,11 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, hint, thread};
 
 #[derive(Debug, Default)]
 pub struct Turnstile {
@@ -99,7 +99,7 @@ impl Turnstile {
             let mut looks = 0;
             while slot.0.load(Ordering::SeqCst) {
                 looks += 1;
-                if looks < 100 { std::hint::spin_loop() } else { std::thread::sleep(STEP) }
+                if looks < 100 { hint::spin_loop() } else { thread::sleep(STEP) }
             }
         }
         Some(closed)
@@ -273,5 +273,73 @@ mod tests {
         assert_eq!(turnstile.waiting.lock().woken, 1);
         drop(opened);
         assert_eq!(turnstile.waiting.lock().woken, 0);
+    }
+}
+
+#[cfg(all(test, feature = "model"))]
+mod model_tests {
+    use shuttle::future::block_on;
+
+    use super::*;
+    use crate::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn nobody_is_inside_while_a_script_runs_and_everybody_gets_in() {
+        crate::model::check(2_000, || {
+            let turnstile = Arc::new(Turnstile::default());
+            // how many are inside, and how many scripts run
+            let (inside, running) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let commands = (0..2).map(|_| {
+                let (turnstile, inside, running) = (turnstile.clone(), inside.clone(), running.clone());
+                thread::spawn(move || {
+                    let slot = turnstile.slot();
+                    for _ in 0..2 {
+                        loop {
+                            if let Some(_inside) = turnstile.enter(&slot) {
+                                inside.fetch_add(1, Ordering::SeqCst);
+                                assert_eq!(running.load(Ordering::SeqCst), 0);
+                                inside.fetch_sub(1, Ordering::SeqCst);
+                                break;
+                            }
+                            block_on(turnstile.opened());
+                        }
+                    }
+                })
+            });
+            let scripts = (0..2).map(|_| {
+                let (turnstile, inside, running) = (turnstile.clone(), inside.clone(), running.clone());
+                thread::spawn(move || {
+                    let _closed = turnstile.close(|| false).unwrap();
+                    assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0);
+                    assert_eq!(inside.load(Ordering::SeqCst), 0);
+                    thread::yield_now();
+                    assert_eq!(inside.load(Ordering::SeqCst), 0);
+                    running.fetch_sub(1, Ordering::SeqCst);
+                })
+            });
+            let threads: Vec<_> = commands.chain(scripts).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(turnstile.waiting.lock().wakers.len(), 0);
+        });
+    }
+
+    #[test]
+    fn whoever_stops_waiting_holds_nobody_up() {
+        crate::model::check(1_000, || {
+            let turnstile = Arc::new(Turnstile::default());
+            let waiting = turnstile.clone();
+            let leaver = thread::spawn(move || {
+                let mut opened = waiting.opened();
+                let mut cx = Context::from_waker(Waker::noop());
+                let _ = Pin::new(&mut opened).poll(&mut cx);
+                thread::yield_now();
+            });
+            let scripts = [(); 2].map(|()| {
+                let turnstile = turnstile.clone();
+                thread::spawn(move || drop(turnstile.close(|| false)))
+            });
+            scripts.into_iter().chain([leaver]).for_each(|thread| thread.join().unwrap());
+            assert_eq!(turnstile.waiting.lock().woken, 0);
+        });
     }
 }

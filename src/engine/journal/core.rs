@@ -11,10 +11,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-
-use parking_lot::{Condvar, Mutex};
 
 use super::ledger::Ledger;
 use super::plan::{Claim, Plan};
@@ -23,6 +20,8 @@ use super::segment::{Maker, Segment};
 use super::waiters::{Waiters, wake_all};
 use super::writer::Writer;
 use super::{Fault, Fsync, JournalError, Options, Seq};
+use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 #[derive(Debug)]
 pub struct Core {

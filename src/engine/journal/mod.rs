@@ -88,6 +88,8 @@ mod format;
 mod inspect;
 mod ledger;
 mod manifest;
+#[cfg(all(test, feature = "model"))]
+mod model_tests;
 mod plan;
 mod recovery;
 mod segment;
@@ -104,12 +106,8 @@ mod writer;
 use std::mem::take;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
@@ -122,6 +120,9 @@ use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, settle};
 use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread::{self, JoinHandle};
 
 /// The number of an entry, from 1; 0 stands before the first.
 pub type Seq = u64;
@@ -494,7 +495,7 @@ impl Journal {
 
     fn spawn(&self, name: &str, run: fn(&Core)) -> Result<(), JournalError> {
         let core = Arc::clone(&self.core);
-        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || run(&core));
         let thread =
             spawned.map_err(|error| JournalError::io("start a thread for", &self.core.dir, error))?;
         self.threads.lock().push(thread);

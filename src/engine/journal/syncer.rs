@@ -1,13 +1,13 @@
 //! Syncing: the sync thread, and those who block until it has done its work.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, FailOnPanic};
 use super::segment::Segment;
 use super::{Fault, Fsync, JournalError, Seq};
 use crate::engine::clock;
+use crate::sync::atomic::Ordering;
 
 /// How often `everysec` syncs, and from when on a sync counts as slow.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,9 +87,13 @@ impl Core {
     }
 
     fn sync_in_turn(&self) {
+        // before whoever panics gives the turn back
+        let _failing = FailOnPanic(self);
         let (target, segments) = {
             let mut writer = self.writer.lock();
-            if self.write_pending(&mut writer).is_err() {
+            // Whoever had the turn and failed has taken the segments that were to be synced: without them there would be
+            // nothing left to sync, and all that was written would pass for durable.
+            if self.waiters.lock().failed.is_some() || self.write_pending(&mut writer).is_err() {
                 return;
             }
             (self.written(), self.ledger.lock().take_dirty())

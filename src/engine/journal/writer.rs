@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::format::{FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
@@ -12,6 +11,7 @@ use super::plan::Batch;
 use super::segment::Segment;
 use super::waiters::wake_all;
 use super::{Fault, Fsync, JournalError, Seq};
+use crate::sync::atomic::Ordering;
 
 /// How many writes someone who came for their own entry makes in a row while others keep coming.
 const WRITES_FOR_OTHERS: usize = 16;
