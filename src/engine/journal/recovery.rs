@@ -184,7 +184,9 @@ impl Walk {
             passed_over: Vec::new(),
         };
         let mut at = FRAMES_AT;
-        for frame in format::frames(bytes, name.salt) {
+        // an entry that comes before the segment's first was never written there
+        let first = file.header.map_or(0, |header| header.first);
+        for frame in format::frames(bytes, name.salt).filter(|frame| frame.header.first >= first) {
             if frame.offset > at {
                 file.unreadable.push(at..frame.offset);
             }

@@ -1,6 +1,9 @@
 //! Files that were cut, changed or removed: the journal refuses, or gives a prefix with everything that is proven.
 
+use super::super::disk::Disk;
+use super::super::format::{FRAME_HEADER_BYTES, FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
 use super::super::inspect::inspect_on;
+use super::super::segment::Name;
 use super::*;
 
 const ENTRIES: Seq = 30;
@@ -373,6 +376,28 @@ fn salvage_keeps_what_stands_before_the_damage() {
     let (_, recovery, again) = open(&disk.after_power_cut(0), 0).unwrap();
     assert!(recovery.salvaged.is_none());
     assert_eq!(again.len(), entries.len() + 1);
+}
+
+#[test]
+fn an_entry_before_the_first_of_its_segment_is_not_believed() {
+    const SALT: u64 = 7;
+    for (first, is_believed) in [(37, false), (38, true)] {
+        let disk = SimDisk::default();
+        disk.create_dir(Path::new(DIR)).unwrap();
+        let file = disk.create(&Path::new(DIR).join(Name { id: 95, salt: SALT }.to_string())).unwrap();
+        let header =
+            SegmentHeader { version: VERSION - 1, id: 95, previous: 0, first: 38, durable_through: 8 };
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        frame.extend_from_slice(&[0; 8]);
+        FrameHeader { entries: 2, first, durable_through: 8 }.seal(&mut frame, SALT, FRAMES_AT);
+        file.write_at(&[0; 8192], 0).unwrap();
+        file.write_at(&header.encode(SALT), 0).unwrap();
+        file.write_at(&frame, FRAMES_AT).unwrap();
+        let (journal, _, entries) = open_with(Options { salvage: true, ..options(&disk) }, 37).unwrap();
+        assert_eq!(!entries.is_empty(), is_believed, "{first}");
+        journal.close().unwrap();
+        assert_eq!(replayable(&disk, 37).unwrap(), entries, "{first}");
+    }
 }
 
 #[test]
