@@ -35,7 +35,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::cache::Cached;
 use super::effect::Definition;
@@ -583,8 +583,10 @@ impl Engine {
     /// Removes what flushed and dropped stores held, in commits of bounded size, until none is left or a checkpoint
     /// wants to run.
     fn reclaim(&self) -> Result<(), Fault> {
-        let _running = self.checkpoint.running.lock();
+        let mut running = self.checkpoint.running.lock();
         while !self.checkpoint.is_wanted() {
+            // who waits for a checkpoint (SAVE, BACKUP, the shutdown) waits for one commit at the most
+            MutexGuard::bump(&mut running);
             let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else {
                 return Ok(());
             };

@@ -495,9 +495,9 @@ impl Engine {
         let lacks_space = lacks_space();
         if lacks_space && overlay_bytes() == 0 {
             // there is nothing that a checkpoint could compress or replace to make space
-            let fault = self.tables.shortage().unwrap_or_else(|fault| fault);
-            self.room.note_shortage(bytes, &fault.to_string());
-            return Poll::Ready(Err(fault.into()));
+            let why = self.tables.shortage().unwrap_or_else(|fault| fault).to_string();
+            self.room.note_shortage(bytes, &why);
+            return Poll::Ready(Err(Error::Storage(why)));
         }
         let room = self.room.poll(bytes, claim, cx, overlay_bytes);
         if lacks_space {
