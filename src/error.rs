@@ -1,7 +1,7 @@
-//! What a client is told when a command fails.
+//! Errors of commands, as clients see them.
 //!
-//! The text of an error is a complete RESP error line: a code that a program can test, then words for a person. Where
-//! Redis has the same error, the text is Redis's own, letter for letter.
+//! The text of an error is a complete RESP error line: a code for programs, then a sentence for people. Where Redis has
+//! the same error, the text is Redis's own, letter for letter.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub enum Error {
         crate::limits::REPLY_BYTES_MAX
     )]
     ReplyTooLong,
-    /// Never told to a client: the command is to run again on a thread that may block.
+    /// Never sent to a client: the command has to run again on a thread that may block.
     #[error("ERR the command takes too long for this thread")]
     Aside,
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
@@ -60,7 +60,7 @@ pub enum Error {
     /// A whole error line of one command, code included.
     #[error("{0}")]
     Other(Cow<'static, str>),
-    /// The error line of a command that a script ran: it is in the statistics, whatever becomes of it.
+    /// The error line of a command that a script ran. It is counted in the statistics already.
     #[error("{0}")]
     Counted(String),
 

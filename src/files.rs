@@ -1,14 +1,14 @@
-//! Files of the server's operator that it writes itself: the settings file and the file of users.
+//! Files of the operator that the server itself writes: the settings file and the file of users.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Puts contents in the place of what a file holds, whole or not at all, and makes them durable. A file that is there keeps
-/// its permissions, and a link stays one; only its owner may read a new file.
+/// Replaces the contents of a file durably, as a whole or not at all. An existing file keeps its permissions, and a
+/// symbolic link stays one; only its owner may read a new file.
 ///
-/// A file that is mounted by itself, as containers do it, can't be replaced, only written: then a power cut in between may
+/// A file that is a mount point of its own, as in containers, can't be replaced, only overwritten. Then a power cut may
 /// leave a part of the contents.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     replace_by(path, contents, |from, to| fs::rename(from, to))
@@ -30,7 +30,7 @@ fn replace_by(
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => write_in_place(&path, contents),
         outcome => outcome,
     };
-    // after a rename there is nothing; before, what was begun is of no use
+    // after a rename there is nothing to remove; before it, the temporary file is useless
     let _ = fs::remove_file(&beside);
     outcome?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -38,7 +38,7 @@ fn replace_by(
 }
 
 fn write(beside: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {
-    // it may hold passwords: nobody else reads it, not even while it is new
+    // it may hold passwords, so nobody else may read it, not even while it is new
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
     if let Ok(current) = fs::metadata(path) {
         file.set_permissions(current.permissions())?;

@@ -1,6 +1,6 @@
 //! Larder: JSON data stores that speak the Redis protocol.
 //!
-//! The way of the data, which is also the way of the folders; imports go down only:
+//! The path of the data is also the order of the folders. Imports go down only:
 //!
 //! ```text
 //! socket -> bytes -> request -> typed command -> transaction on a store -> record (JSON, Brotli) -> journal + overlay -> LMDB
@@ -21,6 +21,7 @@ mod listen;
 #[cfg(all(test, feature = "model"))]
 mod model;
 pub mod net;
+pub mod push;
 pub mod record;
 pub mod resp;
 pub mod script;

@@ -1,10 +1,10 @@
 //! Every bound of the system, in one place.
 //!
-//! Sizes are bytes unless the name says otherwise. A limit that a setting can change stands here as that setting's
-//! default or as its hard ceiling. Relations between limits are asserted at compile time, at the end.
+//! Sizes are in bytes unless the name says otherwise. A limit that a setting can change is here as that setting's
+//! default or as its ceiling. Relations between limits are asserted at compile time, at the end.
 
-/// Longest key of a record. LMDB takes 1,982 bytes (`longer-keys`); the longest thing stored is an expiry index entry,
-/// a key behind a deadline and a generation.
+/// Longest key of a record. LMDB takes 1,982 bytes (`longer-keys`); the longest key in a table is an entry of the
+/// expiry index: a deadline, a generation and a key.
 pub const KEY_BYTES_MAX: usize = 1_920;
 
 /// Longest value, and the ceiling of `proto-max-bulk-len`: Redis's own default.
@@ -30,15 +30,15 @@ pub const NAMES_PER_QUESTION: usize = 1_024;
 /// of each.
 pub const ACL_RULES_MAX: usize = 4_096;
 
-/// Wrong passwords of one address after which the next has to wait; before, people mistype.
+/// After so many wrong passwords from one address, the next attempt has to wait. Fewer are typing errors.
 pub const WRONG_PASSWORDS_FREE: u32 = 5;
 /// How long the first of those waits; each further one twice as long.
 pub const WRONG_PASSWORD_DELAY_MS: u64 = 100;
 /// The longest wait, which right passwords from the same address share: shorter than clients wait for a connection.
 pub const WRONG_PASSWORD_DELAY_MS_MAX: u64 = 1_000;
-/// After so long without another one, wrong passwords are forgotten.
+/// Wrong passwords are forgotten after so long without another one.
 pub const WRONG_PASSWORDS_FORGOTTEN_MS: u64 = 60_000;
-/// Addresses whose wrong passwords are counted; those that were wrong last.
+/// The number of addresses whose wrong passwords are counted; the most recent ones.
 pub const WRONG_PASSWORD_ADDRESSES_MAX: usize = 4_096;
 
 /// Steps of the system's clock that the server's own time follows at once: leap seconds and small corrections.
@@ -47,27 +47,28 @@ pub const CLOCK_STEP_FOLLOWED_MS: u64 = 1_000;
 pub const CLOCK_STEP_PATIENCE_MS: u64 = 10 * 60 * 1_000;
 /// Settings of the system's clock that retention remembers, to tell what time can have passed between two runs.
 pub const CLOCK_SETTINGS_MAX: usize = 8;
-/// No right clock has shown a time before this: 2026-11-01, before this was written.
+/// No correct clock shows a time before this: 2026-11-01, which is before this was written.
 pub const CLOCK_EARLIEST_MS: u64 = 1_793_491_200_000;
 
-/// Most memory that one reply may take beside what memory holds anyway: values that are decompressed or put together for
-/// it. That of a transaction is one reply. One value always fits.
+/// The most memory of one reply, not counting values that are in memory anyway: values that are decompressed or
+/// assembled for it. The reply of a transaction counts as one. One value always fits.
 pub const REPLY_BYTES_MAX: usize = VALUE_BYTES_MAX;
 /// Most bytes of documents that one JSON.MSET may write.
 pub const DOCUMENT_WRITES_BYTES_MAX: usize = VALUE_BYTES_MAX;
-/// Most bytes of values that one request to `many/get` is answered with.
+/// The most bytes of values in the response to one request to `many/get`.
 pub const HTTP_VALUES_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What all clients together may hold in memory, their queues, requests and replies: the default of `maxmemory-clients`.
+/// The most memory that all clients together may hold in queues, requests and replies: the default of
+/// `maxmemory-clients`.
 pub const CLIENTS_BYTES: u64 = 2 * REQUEST_BYTES_MAX as u64;
-/// From so many bytes on that a command has to go through, it runs aside, on a thread that may block.
+/// A command that has to read at least so many bytes runs aside, on a thread that may block.
 pub const ASIDE_BYTES: usize = 1024 * 1024;
-/// Queued commands from which on EXEC runs aside.
+/// EXEC of at least so many queued commands runs aside.
 pub const ASIDE_COMMANDS: usize = 256;
 
-/// Most matches that KEYS and its like answer with: the default of `max-keys-per-query`.
+/// The most matches in a reply of KEYS and similar commands: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
 
-/// Keys and values that one page of STORE ENTRIES holds before its last record: it ends with the one that reaches this.
+/// A page of STORE ENTRIES ends with the record at which its keys and values reach this size.
 pub const ENTRIES_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Numbered stores: the default of `databases`, and the ceiling of that setting.
@@ -75,7 +76,8 @@ pub const DATABASES: u32 = 16;
 /// Named stores get numbers from here up, whatever `databases` says up to its ceiling.
 pub const DATABASES_MAX: u32 = 16;
 
-/// Dictionaries that a store learns between two flushes, of 4 KB each: they can't go while records name them.
+/// The most dictionaries, of 4 KB each, that a store learns between two flushes. They can't be removed while records
+/// refer to them.
 pub const DICTIONARIES_PER_GENERATION: usize = 16;
 
 /// Deepest nesting of a JSON value: that of RedisJSON, and one more than `serde_json` reads into a tree.
@@ -87,12 +89,12 @@ pub const JSON_INTEGER_MAX: i64 = (1 << 53) - 1;
 pub const PATH_BYTES_MAX: usize = 64 * 1024;
 /// Filters and parentheses within each other in a path.
 pub const PATH_NESTING_MAX: usize = 32;
-/// Bytes of a document that the paths of one command may look at, over and over: this many, and
-/// [`PATH_WORK_PER_BYTE`] times the document. Below it stays every path that asks for something once; beyond it come
-/// filters within filters, and what multiplies its own findings.
+/// How many bytes of a document the paths of one command may look at, counting repetitions: this many, plus
+/// [`PATH_WORK_PER_BYTE`] times the document. Every path that visits each value once stays below it; filters within
+/// filters, and paths that multiply their own matches, exceed it.
 pub const PATH_WORK_BYTES: u64 = 64 * 1024 * 1024;
 pub const PATH_WORK_PER_BYTE: u64 = 16;
-/// Values that a path may find more than once, beyond each value once.
+/// How many repeated matches a path may have.
 pub const PATH_REPEATED_NODES_MAX: usize = 1024 * 1024;
 /// Longest INDENT, NEWLINE and SPACE of JSON.GET.
 pub const LAYOUT_BYTES_MAX: usize = 1024;
@@ -101,8 +103,8 @@ pub const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// Most arguments of one request (as Redis). What really bounds them is `client-query-buffer-limit`: see the next one.
 pub const REQUEST_ARGUMENTS_MAX: usize = i32::MAX as usize;
-/// From so many arguments on, each counts with [`ARGUMENT_BYTES`] as well as with its bytes: a request of empty ones would
-/// take many times its length in memory.
+/// Each argument beyond so many counts [`ARGUMENT_BYTES`] in addition to its bytes, because a request of empty
+/// arguments would take many times its length in memory.
 pub const PLAIN_ARGUMENTS: usize = 1024 * 1024;
 pub const ARGUMENT_BYTES: usize = 64;
 /// Most arguments, and longest argument, of a request before authentication (as Redis).
@@ -114,7 +116,7 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes that one request may hold before it is complete: `client-query-buffer-limit`.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// Most that an entry of ACL LOG keeps of a key, channel or name that was refused.
+/// The most bytes of a refused key, channel or name that an entry of ACL LOG keeps.
 pub const ACL_LOG_OBJECT_BYTES_MAX: usize = 1_024;
 /// Most bits of a password that ACL GENPASS makes (as Redis).
 pub const PASSWORD_BITS_MAX: usize = 4_096;
@@ -125,11 +127,12 @@ pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
 /// Spikes that the latency monitor keeps of an event (as Redis).
 pub const LATENCY_SPIKES_PER_EVENT: usize = 160;
 
-/// Most lines of the log, and most bytes of them, that wait to be written; further ones are lost, and counted.
+/// The most lines of the log, and bytes of them, that wait to be written. Further ones are lost, and counted.
 pub const LOG_QUEUE_LINES_MAX: usize = 8_192;
 pub const LOG_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Most bytes that wait to be sent to a client that subscribes, tracks or monitors, and so many for so long (as Redis).
+/// The most bytes that may wait for a client that subscribes, tracks or monitors: the hard limit, the soft limit and
+/// its time (as in Redis).
 pub const UNREAD_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub const UNREAD_BYTES_SOFT: u64 = 8 * 1024 * 1024;
 pub const UNREAD_SOFT_S: u64 = 60;
@@ -141,47 +144,48 @@ pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes, and most headers, that an HTTP request may have before its body.
 pub const HTTP_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 64;
-/// Most connections to the HTTP port, where the process may open enough descriptors; further ones are refused, but for health
-/// checks.
+/// The most connections to the HTTP port, if the process may open enough descriptors. Further ones are refused, except
+/// for health checks.
 pub const HTTP_CONNECTIONS_MAX: usize = 512;
 /// Of the connections to the HTTP port, so many in a hundred may come from one address.
 pub const HTTP_ADDRESS_PERCENT: usize = 75;
-/// Connections beyond those, which are let in for health checks and figures only; when there are more, the oldest goes.
+/// The most connections beyond those, which are accepted only for health checks and metrics. If there are more, the
+/// oldest is closed.
 pub const HTTP_CROWDED_MAX: usize = 32;
-/// Most HTTP requests that are worked on at once; further ones wait.
+/// The most HTTP requests that are processed at once; further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 32;
-/// Threads that run them, and that make figures, for which requests need not wait.
+/// The number of threads that run them, and of those that make metrics, which need not wait for requests.
 pub const HTTP_THREADS_MAX: usize = HTTP_REQUESTS_MAX + 4;
 /// Most streams of changes at once, fewer than there may be connections.
 pub const FOLLOWERS_MAX: usize = 256;
-/// Most bytes that a stream of changes puts together before it sends them, but for its last event.
+/// The most bytes that a stream of changes collects before it sends them, not counting its last event.
 pub const EVENTS_CHUNK_BYTES: usize = 64 * 1024;
-/// How often a page of keys or entries is filled up from further on before it is given as it is.
+/// How often a page of keys or entries is filled from the next page of a command before it is returned as it is.
 pub const HTTP_PAGE_TURNS_MAX: usize = 4_096;
 /// Most records that one page of a search in values looks at.
 pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
 /// Most bytes of values that one page of a search looks at before its last step.
 pub const HTTP_SEARCH_BYTES: usize = 64 * 1024 * 1024;
-/// Refused lines of an import that are told one by one; further ones are only counted.
+/// The most refused lines of an import that are reported one by one; further ones are only counted.
 pub const HTTP_REFUSALS_TOLD: usize = 100;
 
-/// What a script may take in memory, interpreter and compiled scripts included: the default of `lua-memory-limit`.
+/// The most memory of a script, including the interpreter and compiled scripts: the default of `lua-memory-limit`.
 pub const SCRIPT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
 /// Least that `lua-memory-limit` may be: an interpreter takes some of it.
 pub const SCRIPT_MEMORY_BYTES_MIN: usize = 1024 * 1024;
 /// Longest text of a script, and of what a script compiles: the parser can't be stopped.
 pub const SCRIPT_TEXT_BYTES_MAX: usize = SCRIPT_CACHE_BYTES_MAX;
-/// Scripts that are kept though they only came with an EVAL (as Redis since 7.4).
+/// The most scripts that are kept although they only came with an EVAL (as in Redis since 7.4).
 pub const EVAL_SCRIPTS_MAX: usize = 500;
 /// Texts of all scripts that are kept.
 pub const SCRIPT_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Scripts that are kept compiled.
 pub const COMPILED_SCRIPTS_MAX: usize = 2 * EVAL_SCRIPTS_MAX;
-/// What one script may write: it becomes one journal entry, and is in memory until it does.
+/// The most bytes that one script may write. They become one journal entry, and are in memory until then.
 pub const SCRIPT_WRITES_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Largest reply of a script. Its tables may hold one another, so that few of them stand for many.
+/// The largest reply of a script. Its tables may contain each other, so that few tables can make a large reply.
 pub const SCRIPT_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What of a line that a script logs is written (as in Redis).
+/// The most bytes of a line that a script logs (as in Redis).
 pub const SCRIPT_LOG_BYTES_MAX: usize = 1024;
 /// Deepest nesting of a script's reply.
 pub const SCRIPT_REPLY_DEPTH_MAX: usize = 256;
@@ -199,19 +203,19 @@ pub const LONG_COMMANDS_MAX: usize = 256;
 /// How long a connection may take to authenticate, where a password is asked for, and to send its first byte.
 pub const STRANGER_S: u64 = 30;
 
-/// File descriptors that are kept for everything but clients: LMDB, segments of the journal, a checkpoint, a backup, files
-/// that are read again, connections that are about to be refused.
+/// File descriptors that are reserved for everything except clients: LMDB, segments of the journal, a checkpoint, a
+/// backup, files that are read again, connections that are about to be refused.
 pub const OWN_DESCRIPTORS: usize = 160;
 /// Descriptors that a network thread has for itself, and that an address takes on which the server listens.
 pub const THREAD_DESCRIPTORS: usize = 8;
 pub const ADDRESS_DESCRIPTORS: usize = 8;
-/// Of the descriptors that are left for connections, HTTP gets one in so many at the most.
+/// HTTP gets at most one in so many of the descriptors that are left for connections.
 pub const HTTP_DESCRIPTORS_SHARE: usize = 4;
 /// A server that could serve fewer clients than this does not start.
 pub const CLIENTS_MIN: usize = 8;
 
-/// Stack of a thread that runs what may take long, scripts among it. The deepest thing on it are the calls of a script: Lua nests 200 calls
-/// through C, each of which may hold a buffer of 8 KB, and `cjson` its levels.
+/// The stack of a thread that runs long commands, including scripts. The deepest use are the calls of a script: Lua
+/// nests 200 calls through C, each of which may hold a buffer of 8 KB, and `cjson` its levels.
 pub const THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Keys and values that export reads at once, and that a chunk of it holds before its last record.
@@ -222,7 +226,7 @@ pub const TRANSFER_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most that export, or `larder ready`, reads of an endpoint's answer.
 pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// What LMDB's file keeps free on its disk, so that records can always be removed: this part of the disk or of the map,
+/// The reserve of LMDB's file, so that records can always be removed: this fraction of the disk or of the map,
 /// whichever is smaller, within these bounds.
 pub const LMDB_RESERVE_PART: u64 = 64;
 pub const LMDB_RESERVE_BYTES_MIN: u64 = 256 * 1024;
@@ -230,19 +234,19 @@ pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What a change in memory takes in LMDB at the most, as a multiple of what it takes in memory: a record that is a little longer
 /// than half a page has a page of its own.
 pub const LMDB_BYTES_PER_OVERLAY: u64 = 2;
-/// How many times `overlay-memory` the journal may grow by before the checkpoint that began last has ended. Beyond it,
-/// writers wait or, while checkpoints fail, are refused.
+/// How many times `overlay-memory` the journal may grow before the latest checkpoint has ended. Beyond that, writers
+/// wait or, while checkpoints fail, are refused.
 pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
-/// A segment of the journal is at most one part in so many of its volume, but not less than this.
+/// A segment of the journal is at most this fraction of its volume, but not less than this size.
 pub const JOURNAL_SEGMENTS_PER_VOLUME: u64 = 32;
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
 /// What the journal's segment takes while nothing is written: enough for the writes that come first, while the stock thread makes
 /// segments of the usual size again.
 pub const JOURNAL_REST_BYTES: u64 = 1024 * 1024;
-/// The journal grows to at most one part in so many of what it takes and what is free on its volume: a checkpoint has to
-/// find room there for what the journal holds, before any of the journal can go.
+/// The journal grows to at most this fraction of its own size and the free space on its volume, because a checkpoint
+/// needs room there for what the journal holds, before any of the journal can be removed.
 pub const JOURNAL_PART: u64 = 4;
-/// Room of the journal that is kept for entries that give space back: removals of some thousand records, and flushes.
+/// Room in the journal that is kept for entries that free space: removals of some thousand records, and flushes.
 pub const JOURNAL_KEPT_BYTES: u64 = 512 * 1024;
 
 /// Longest key of a table that LMDB takes (`longer-keys`).
@@ -250,11 +254,11 @@ pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 
 /// Most read transactions of LMDB at once.
 pub const LMDB_READERS_MAX: usize = 1_022;
-/// Longest record whose checksum is compared for the sake of another one beside it, or of its deadline alone: a few
-/// microseconds, where LMDB's pages are not in memory.
+/// The longest record whose checksum is verified only because of a neighbouring key or its deadline: a few
+/// microseconds, if LMDB's pages are in memory.
 pub const CHECKED_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes in front of a key in LMDB: a generation (48 bits), and for the expiry index a deadline (48 bits).
+/// Bytes before a key in LMDB: a generation (48 bits), and in the expiry index a deadline (48 bits).
 pub const GENERATION_BYTES: usize = 6;
 /// Bytes of a deadline in the expiry index.
 pub const DEADLINE_BYTES: usize = 6;
@@ -264,7 +268,8 @@ const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
-// A command holds two read transactions at the most, and so does a network thread; the engine's own threads have the rest.
+// A command holds at most two read transactions, and so does a network thread; the rest is for the engine's own
+// threads.
 const _: () = assert!(2 * (LONG_COMMANDS_MAX + HTTP_THREADS_MAX + IO_THREADS_MAX) + 64 <= LMDB_READERS_MAX);
 const _: () = assert!(LONG_COMMANDS_MAX >= IO_THREADS_MAX);
 const _: () = assert!(HTTP_CROWDED_MAX + FOLLOWERS_MAX < HTTP_CONNECTIONS_MAX);

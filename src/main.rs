@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-// The allocator of Redis: little fragmentation under values of all sizes, and it tells how much is in use.
+// The allocator of Redis: it fragments little with values of all sizes, and reports how much is in use.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,14 +1,15 @@
-//! Characters that deceive who reads a text: they are not seen, or make it look like another one.
+//! Characters that deceive readers: they are invisible, or make a text look like another one.
 
-/// Whether a character controls how a text is laid out instead of being a part of it: controls, line and paragraph
-/// separators, and those that reverse the direction of writing. In a log it could forge lines, in a name another name.
+/// Whether a character controls the layout of a text instead of being a part of it: control characters, line and
+/// paragraph separators, and those that reverse the direction of writing. In a log, it could forge lines, and in a
+/// name, another name.
 pub fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a reader sees at least one character. Those that Unicode has every renderer leave out
-/// (`Default_Ignorable_Code_Point`) may be within a name, where scripts and emoji need some of them, but are none alone.
+/// Whether at least one character is visible. Characters that renderers ignore (`Default_Ignorable_Code_Point`) may be
+/// within a name, because scripts and emoji need some of them, but a name can't consist of them alone.
 pub fn is_visible(text: &str) -> bool {
     text.chars().any(|c| !c.is_whitespace() && !is_control(c) && !is_ignorable(c))
 }
@@ -35,7 +36,8 @@ fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// The text with its controls escaped as in Rust: `\n`, `\u{202e}`; but for those that `kept` says.
+/// The text with its control characters escaped as in Rust (`\n`, `\u{202e}`), except those for which `kept` returns
+/// true.
 pub fn escaped(text: &str, kept: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,7 @@
 //! TLS: certificates and keys, and the handshake of a connection, for the Redis protocol and for HTTP alike.
 //!
-//! What the files hold is read at the start, on SIGHUP and on CONFIG SET. A change is for new connections; those that are
-//! there keep what they agreed on. If a file is bad, nothing changes.
+//! The files are read at the start, on SIGHUP and on CONFIG SET. A change applies to new connections; existing ones
+//! keep what they agreed on. If a file is bad, nothing changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::{ClientCertificates, Settings};
 
-/// Whoever takes longer to agree is let go.
+/// A client that takes longer for the handshake is disconnected.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What new connections are served with.
+/// The configuration for new connections.
 pub struct Tls {
     current: RwLock<Arc<ServerConfig>>,
 }
@@ -41,7 +41,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Agrees with a client on how to go on.
+    /// Does the handshake with a client.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(self.current.read().clone());
         tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await?

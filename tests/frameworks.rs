@@ -1,6 +1,6 @@
 //! What frameworks keep in a Redis: caches, sessions, results, locks, counts of rate limiters. Each does with Larder what its documentation shows.
 //!
-//! Those that write JSON use a store of JSON, those that write pickles one of any bytes. docs/GUIDE.md says how to set
+//! Those that write JSON use a store of JSON, those that write pickles one of any bytes. docs/FRAMEWORKS.md says how to set
 //! them up. Each also runs on Redis (`cargo test --test frameworks ::redis`), which shows that the scripts are right.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]

@@ -118,7 +118,7 @@ fn the_level_of_the_log_can_be_changed() {
     for (at, (level, is_logged)) in levels.into_iter().enumerate() {
         assert_eq!(client.call(&["CONFIG", "SET", "loglevel", level]), Reply::ok());
         let told = client.call(&["CONFIG", "GET", "loglevel"]);
-        assert_eq!(told, Reply::Array(vec![Reply::bulk("loglevel"), Reply::bulk(&level.to_lowercase())]));
+        assert_eq!(told, Reply::Array(vec![Reply::bulk("loglevel"), Reply::bulk(level.to_lowercase())]));
         // logged at the level of information
         assert_eq!(client.call(&["CONFIG", "SET", "timeout", &at.to_string()]), Reply::ok());
         let script = format!("redis.log(redis.LOG_NOTICE, 'mark-{at}-{is_logged}') return 1");

@@ -1,4 +1,4 @@
-//! The first session of the README is what a newcomer types, so it has to work as it stands.
+//! The sessions in the README and in docs are what a newcomer types, so they have to work as they are.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -23,8 +23,12 @@ fn the_session_with_documents() {
 
 #[test]
 fn the_session_with_limits() {
-    let blocks = code_blocks("console");
-    hold(blocks.iter().find(|block| block.contains("max-keys")).unwrap());
+    hold(&code_blocks_of("docs/LIMITS.md", "console")[0]);
+}
+
+#[test]
+fn the_session_with_users() {
+    hold(&code_blocks_of("docs/USERS.md", "console")[0]);
 }
 
 /// What is typed behind the prompt has to be answered with what stands below.
@@ -69,7 +73,11 @@ fn code_block(language: &str) -> String {
 
 /// All of the README's blocks of code in a language.
 fn code_blocks(language: &str) -> Vec<String> {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    code_blocks_of("README.md", language)
+}
+
+fn code_blocks_of(document: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
     let fence = format!("```{language}\n");
-    readme.split(&fence).skip(1).map(|text| text.split_once("```").expect("an end").0.to_owned()).collect()
+    text.split(&fence).skip(1).map(|text| text.split_once("```").expect("an end").0.to_owned()).collect()
 }

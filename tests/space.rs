@@ -135,7 +135,7 @@ fn delete_batches(server: &Server, batches: usize, case: &str) {
         let deleted = wait_for(|| match connection.call(&request) {
             Reply::Integer(deleted) => Some(deleted),
             refused => {
-                assert!(refused.is_error("MISCONF"), "{case}: {}", refused.to_string());
+                assert!(refused.is_error("MISCONF"), "{case}: {refused}");
                 None
             }
         });

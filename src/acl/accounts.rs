@@ -1,4 +1,4 @@
-//! All users, by name, and what sessions hold of them.
+//! All users, by name, and the accounts that sessions hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use parking_lot::RwLock;
 
 use super::{Grammar, Log, PasswordHash, RuleError, User, Vocabulary};
 
-/// Whose every connection is before it authenticates. It always exists.
+/// The user of every connection before it authenticates. It always exists.
 pub const DEFAULT_USER: &str = "default";
 
-/// A user as sessions hold it: what it may do now, however that changes.
+/// A user as sessions hold it: always has the user's current permissions.
 #[derive(Debug)]
 pub struct Account {
     name: String,
-    /// What nearly every request asks: whether there is nothing to check.
+    /// Whether there is nothing to check, which nearly every request asks.
     unrestricted: AtomicBool,
     user: RwLock<Arc<User>>,
 }
@@ -35,7 +35,7 @@ impl Account {
         self.unrestricted.load(Ordering::Acquire)
     }
 
-    /// What the user may do at this moment.
+    /// The user's current permissions.
     pub fn user(&self) -> Arc<User> {
         self.user.read().clone()
     }
@@ -47,7 +47,7 @@ impl Account {
 
     fn change(&self, user: User) {
         let mut current = self.user.write();
-        // whoever reads the old flag a moment longer began before the change
+        // a request that still reads the old flag began before the change
         self.unrestricted.store(user.is_unrestricted(), Ordering::Release);
         *current = Arc::new(user);
     }
@@ -59,13 +59,13 @@ pub struct Acl {
     all_channels: AtomicBool,
     accounts: RwLock<BTreeMap<String, Arc<Account>>>,
     default: Arc<Account>,
-    /// Whether the default user needs a password, or is off: what requests of strangers ask.
+    /// Whether the default user needs a password, or is off; requests before authentication ask this.
     asks_for_password: AtomicBool,
     pub log: Log,
 }
 
 impl Acl {
-    /// With the default user alone, who may do everything.
+    /// Has only the default user, who may do everything.
     pub fn new(vocabulary: &'static Vocabulary) -> Acl {
         let grammar = Grammar { vocabulary, all_channels: false };
         let default = Arc::new(Account::new(DEFAULT_USER, User::almighty(grammar)));
@@ -79,12 +79,12 @@ impl Acl {
         }
     }
 
-    /// What rules are read by now.
+    /// The current context in which rules are parsed.
     pub fn grammar(&self) -> Grammar {
         Grammar { vocabulary: self.vocabulary, all_channels: self.all_channels.load(Ordering::Relaxed) }
     }
 
-    /// Says which channels users may use that are made from now on (`acl-pubsub-default`).
+    /// Sets which channels new users may use (`acl-pubsub-default`).
     pub fn set_all_channels_by_default(&self, all: bool) {
         self.all_channels.store(all, Ordering::Relaxed);
     }
@@ -129,8 +129,8 @@ impl Acl {
         }
     }
 
-    /// Has a user follow rules; a new one if there is none of this name. Fails with the rule that is refused, and
-    /// changes nothing then.
+    /// Applies rules to a user, who is created if necessary. If a rule is refused, returns the error and changes
+    /// nothing.
     pub fn set_user(&self, name: &str, rules: &[Vec<u8>]) -> Result<(), (Vec<u8>, RuleError)> {
         let mut accounts = self.accounts.write();
         let known = accounts.get(name).cloned();
@@ -143,7 +143,7 @@ impl Acl {
         Ok(())
     }
 
-    /// Whether everybody could come in without a password, who can't now, if a user followed rules. Fails as
+    /// Whether applying rules to a user would let everybody in without a password who can't get in now. Fails as
     /// [`set_user`](Acl::set_user) would.
     pub fn would_open(&self, name: &str, rules: &[Vec<u8>]) -> Result<bool, (Vec<u8>, RuleError)> {
         if name != DEFAULT_USER || !self.asks_for_password() {
@@ -152,7 +152,7 @@ impl Acl {
         Ok(self.following(Some(&self.default), rules)?.needs_no_password())
     }
 
-    /// What becomes of a user, or of a new one, that follows rules.
+    /// The user that results from applying rules to a user, or to a new one.
     fn following(&self, known: Option<&Account>, rules: &[Vec<u8>]) -> Result<User, (Vec<u8>, RuleError)> {
         let grammar = self.grammar();
         let mut user = known.map_or_else(|| User::new(grammar), |account| (*account.user()).clone());
@@ -162,7 +162,7 @@ impl Acl {
         Ok(user)
     }
 
-    /// Gives the default user this one password, or none.
+    /// Gives the default user only this password, or none.
     pub fn set_default_password(&self, password: Option<&str>) {
         let _accounts = self.accounts.write();
         let mut user = (*self.default.user()).clone();
@@ -187,8 +187,8 @@ impl Acl {
         }
     }
 
-    /// Puts other users in the place of all there are, and gives the names of those who are gone or changed. If none of
-    /// them is the default user, that one may do everything, with this password if there is one.
+    /// Replaces all users, and returns the names of those who are gone or changed. If the default user is not among the
+    /// new ones, it may do everything, with this password if there is one.
     pub fn replace(&self, mut users: BTreeMap<String, User>, password: Option<&str>) -> Vec<String> {
         let grammar = self.grammar();
         users.entry(DEFAULT_USER.to_owned()).or_insert_with(|| {

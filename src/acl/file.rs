@@ -26,7 +26,7 @@ pub fn parse(text: &[u8], path: &str, grammar: Grammar) -> Result<BTreeMap<Strin
     if errors.is_empty() { Ok(users) } else { Err(errors) }
 }
 
-/// The user that a line describes; none if it is empty.
+/// The user that a line describes; `None` if it is empty.
 pub fn parse_line(line: &[u8], grammar: Grammar) -> Result<Option<(String, User)>, Vec<String>> {
     let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
     let (name, rules) = match *words {
@@ -53,7 +53,7 @@ pub fn parse_line(line: &[u8], grammar: Grammar) -> Result<Option<(String, User)
     if errors.is_empty() { Ok(Some((name.to_owned(), user))) } else { Err(errors) }
 }
 
-/// Writes lines in the place of what a file holds.
+/// Replaces the contents of a file by lines.
 pub fn save(path: &Path, lines: &[Vec<u8>]) -> io::Result<()> {
     let text: Vec<u8> = lines.iter().flat_map(|line| line.iter().copied().chain([b'\n'])).collect();
     files::replace(path, &text)

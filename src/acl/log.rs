@@ -1,4 +1,4 @@
-//! What was refused lately, for ACL LOG.
+//! What was refused recently, for ACL LOG.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::limits::ACL_LOG_OBJECT_BYTES_MAX;
 
 /// The same refusal within this time counts up an entry instead of making another (as Redis).
 const GROUPING_MS: u64 = 60_000;
-/// So many of the latest entries are compared for that.
+/// The number of latest entries that are compared for that.
 const GROUPING_ENTRIES: usize = 10;
 
 /// Where a refused command was.
@@ -56,7 +56,7 @@ pub struct Entry {
     pub updated: Moment,
 }
 
-/// When something happened: by the server's own time for who reads it, and by the steady clock for how long ago it was.
+/// When something happened: by the server's own time for readers, and by the steady clock for its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     pub now_ms: u64,
@@ -78,7 +78,7 @@ struct Entries {
 }
 
 impl Log {
-    /// Writes an incident down, and forgets the oldest if there are more than `len_max`.
+    /// Records an incident, and forgets the oldest if there are more than `len_max`.
     pub fn add(&self, mut incident: Incident, now: Moment, len_max: usize) {
         for name in [&mut incident.object, &mut incident.username] {
             // copied, so that it keeps no read buffer

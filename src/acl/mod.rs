@@ -1,19 +1,19 @@
 //! Access control: who may log in, and what a user may do.
 //!
-//! Users are described by rules, as in Redis (`on >secret ~orders:* +@read`). [`User`] is what the rules of one user add
-//! up to, a [`Selector`] one set of permissions in it; [`Acl`] keeps all users, and [`Log`] what was refused. A session
-//! holds an [`Account`], which follows its user's rules as they change, so asking is one atomic load for whoever may do
-//! everything.
+//! Users are described by rules, as in Redis (`on >secret ~orders:* +@read`). A [`User`] is the result of the rules of
+//! one user, and a [`Selector`] is one set of permissions in it; [`Acl`] keeps all users, and [`Log`] what was refused.
+//! A session holds an [`Account`], which follows its user's rules as they change, so for a user who may do everything a
+//! check is one atomic load.
 //!
 //! ```text
 //! rules ──▶ User::apply ──▶ Acl (accounts by name) ──▶ Account::permits(Request) ──▶ Ok, or what was Denied
 //! ```
 //!
-//! Beyond Redis, a user can be kept to some of the stores (`store=orders`) and have one to begin with
+//! In addition to Redis's rules, a user can be restricted to some stores (`store=orders`) and have a first store
 //! (`default-store=orders`).
 //!
-//! This module knows commands as numbers and names in a [`Vocabulary`] that it is given, and nothing of sessions, stores'
-//! contents, or the protocol. Nothing in it waits; any thread may call it.
+//! This module knows commands as numbers and names in a [`Vocabulary`] that it gets, and nothing about sessions,
+//! contents of stores, or the protocol. Nothing in it waits; any thread may call it.
 
 mod accounts;
 pub mod file;
@@ -34,7 +34,7 @@ pub use sight::Sight;
 pub use user::{User, join_selectors};
 pub use vocabulary::{CommandId, CommandSet, Vocabulary};
 
-/// What rules are read by.
+/// The context in which rules are parsed.
 #[derive(Clone, Copy)]
 pub struct Grammar {
     pub vocabulary: &'static Vocabulary,

@@ -16,7 +16,7 @@ impl PasswordHash {
         PasswordHash(Sha256::digest(password).into())
     }
 
-    /// Reads 64 hexadecimal digits; as in Redis, letters must be small.
+    /// Parses 64 hexadecimal digits; as in Redis, letters must be in lower case.
     pub fn parse(hex: &[u8]) -> Option<PasswordHash> {
         if hex.len() != 2 * HASH_BYTES {
             return None;
@@ -33,7 +33,7 @@ impl PasswordHash {
         Some(PasswordHash(hash))
     }
 
-    /// Whether this is one of `accepted`, in a time that tells nothing of where they differ or which it is.
+    /// Whether this is one of `accepted`, in a time that does not depend on where they differ or which one it is.
     pub fn is_among(&self, accepted: &[PasswordHash]) -> bool {
         let found = accepted.iter().fold(Choice::from(0), |found, other| found | self.0.ct_eq(&other.0));
         found.into()

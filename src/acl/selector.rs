@@ -17,34 +17,34 @@ bitflags! {
     }
 }
 
-/// What a request does, for asking whether it may. Positions are those of its words.
+/// What a request does, for checking permissions. Positions are those of its words.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
     pub command: CommandId,
     /// The command may be used by everyone (AUTH, QUIT); its keys are looked at nonetheless.
     pub is_free: bool,
-    /// The first word behind the name of the command (of a subcommand: behind both), for rules like `+select|0`.
+    /// The first word after the name of the command (for a subcommand: after both names), for rules like `+select|0`.
     pub argument: Option<&'a [u8]>,
-    /// The names (of unnamed ones the numbers) of the stores it works on.
+    /// The names of the stores that it works on, or the numbers of stores without names.
     pub stores: Vec<(usize, String)>,
-    /// It works on all stores, whichever there are.
+    /// Whether it works on all stores.
     pub all_stores: bool,
     pub keys: Vec<(usize, &'a [u8], Access)>,
-    /// What it does with every key of its stores, whichever there are; empty: nothing.
+    /// What it does with every key of its stores; empty: nothing.
     pub all_keys: Access,
     pub channels: Vec<(usize, &'a [u8])>,
     /// The channels are patterns.
     pub channels_are_patterns: bool,
 }
 
-/// Why a request may not be run: what is missing, and the position of the word that it is missing for.
+/// Why a request is not permitted: what is missing, and the position of the word for which it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Denied {
     pub reason: Reason,
     pub at: usize,
 }
 
-/// What a user lacks. In the order of Redis: of several selectors' reasons the greatest is told.
+/// What a user lacks, in Redis's order: of the reasons of several selectors, the greatest is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     Command = 0,
@@ -59,17 +59,17 @@ impl Reason {
     pub const COUNT: usize = Reason::Channel as usize + 1;
 }
 
-/// Permissions that hold together: a request needs one selector that has all it takes.
+/// A set of permissions: a request needs one selector that permits all of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selector {
     commands: CommandSet,
-    /// Whether the set has all there are and nothing was ever taken out.
+    /// Whether the set has all commands and none was ever removed.
     all_commands: bool,
-    /// Whether the rules began with all commands, those of later versions included.
+    /// Whether the rules began with all commands, including those of later versions.
     began_with_all: bool,
-    /// Arguments with which a command that is not in the set may be used.
+    /// First arguments with which a command may be used that is not in the set.
     first_arguments: BTreeMap<CommandId, Vec<Box<[u8]>>>,
-    /// The rules behind `+@all` or `-@all`, as they will be shown.
+    /// The rules after `+@all` or `-@all`, as they are shown.
     rules: Vec<String>,
     all_keys: bool,
     keys: Vec<(Glob, Access)>,
@@ -78,7 +78,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// One that permits nothing yet: no command, no key, but all stores.
+    /// One that permits no command and no key, but all stores.
     pub fn new(grammar: Grammar) -> Selector {
         Selector {
             commands: CommandSet::new(grammar.vocabulary.len()),
@@ -93,7 +93,7 @@ impl Selector {
         }
     }
 
-    /// Follows one rule. If it is refused, nothing has changed.
+    /// Applies one rule. If it is refused, nothing has changed.
     pub fn apply(&mut self, rule: &[u8], grammar: Grammar) -> Result<(), RuleError> {
         match rule.to_ascii_lowercase().as_slice() {
             b"allkeys" | b"~*" => (self.all_keys, self.keys) = (true, Vec::new()),
@@ -118,7 +118,7 @@ impl Selector {
                 }
                 (_, [b's', b't', b'o', b'r', b'e', b'=', ..]) => {
                     let store = &rule["store=".len()..];
-                    // it narrows what a user has from the start, so it needs no resetstores before
+                    // it restricts what a user has from the start, so no resetstores is needed before it
                     let mut stores = if self.stores.all { Scope::none() } else { self.stores.clone() };
                     stores.add(store)?;
                     self.stores = stores;
@@ -158,7 +158,7 @@ impl Selector {
         }
     }
 
-    /// Whether a channel may be used; one that is a pattern itself must be named by a rule, letter for letter.
+    /// Whether a channel may be used. A pattern must be named literally by a rule.
     pub fn may_use_channel(&self, channel: &[u8], literally: bool) -> bool {
         self.channels.all
             || self
@@ -189,7 +189,7 @@ impl Selector {
         self.all_keys || self.keys.iter().any(|(glob, has)| has.contains(access) && glob.pattern.is_all())
     }
 
-    /// The patterns of the keys with which this may be done; None: every key.
+    /// The patterns of the keys to which this access is permitted; `None`: every key.
     pub(super) fn key_patterns(&self, access: Access) -> Option<Vec<Pattern>> {
         if self.may_touch_all(access) {
             return None;
@@ -255,7 +255,7 @@ impl Selector {
         self.all_commands &= allowed;
     }
 
-    /// Adds a rule to those that are shown, in place of earlier ones about the same command or its subcommands.
+    /// Adds a rule to those that are shown, replacing earlier ones about the same command or its subcommands.
     fn remember(&mut self, name: &str, allowed: bool) {
         self.rules.retain(|rule| {
             let rest = rule.get(1..).and_then(|earlier| earlier.strip_prefix(name));
@@ -288,7 +288,7 @@ impl Selector {
     }
 }
 
-/// What is shown of a selector.
+/// A selector as it is shown.
 impl Selector {
     /// The rules for commands; they always begin with all or none.
     pub fn commands(&self) -> String {
@@ -317,12 +317,12 @@ impl Selector {
         self.channels.shown(b"&")
     }
 
-    /// The rules for stores, with a space between them; nothing if it may use all.
+    /// The rules for stores, with a space between them; empty if it may use all.
     pub fn stores(&self) -> Option<Vec<u8>> {
         (!self.stores.all).then(|| self.stores.shown(b"store="))
     }
 
-    /// The rules that make it out of a new one.
+    /// The rules that make it from a new one.
     pub fn description(&self) -> Vec<u8> {
         let mut parts = vec![self.keys()];
         if !self.channels.all {
@@ -389,7 +389,7 @@ impl Scope {
     }
 }
 
-/// Refuses one more rule of a kind of which there are so many.
+/// Refuses one more rule of a kind if there are too many.
 pub fn check_room(rules: usize) -> Result<(), RuleError> {
     if rules >= ACL_RULES_MAX { Err(RuleError::TooManyRules) } else { Ok(()) }
 }

@@ -1,21 +1,21 @@
 //! Which keys of one store a user may be shown.
 //!
-//! Commands that return keys without having been given any (KEYS, SCAN, STORE ENTRIES) are let in by the gate on account
-//! of their name and store alone, so they ask for every key that they are about to show.
+//! Commands that return keys without naming any (KEYS, SCAN, STORE ENTRIES) are permitted by the gate because of their
+//! name and store alone, so they check every key that they are about to show.
 
 use crate::store::Pattern;
 
 /// The keys of one store that may be shown: all of them, or those that match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
-    /// None: every key.
+    /// `None`: every key.
     patterns: Option<Vec<Pattern>>,
 }
 
 impl Sight {
     pub const ALL: Sight = Sight { patterns: None };
 
-    /// What several sets of permissions allow together; each gives its patterns, or None for every key.
+    /// What several sets of permissions allow together; each has patterns, or `None` for every key.
     pub(super) fn of(permissions: impl Iterator<Item = Option<Vec<Pattern>>>) -> Sight {
         let patterns: Option<Vec<Vec<Pattern>>> = permissions.collect();
         Sight { patterns: patterns.map(|patterns| patterns.concat()) }
@@ -41,7 +41,7 @@ impl Sight {
         })
     }
 
-    /// What every key that may be shown begins with.
+    /// The common prefix of all keys that may be shown.
     pub fn prefix(&self) -> &[u8] {
         let mut prefixes = self.patterns.iter().flatten().map(Pattern::literal_prefix);
         let first = prefixes.next().unwrap_or_default();

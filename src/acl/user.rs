@@ -1,13 +1,13 @@
-//! What the rules of one user add up to.
+//! The permissions of a user, as the result of its rules.
 
 use super::selector::{check_room, has_spaces};
 use super::{Access, CommandId, Denied, Grammar, PasswordHash, Reason, Request, RuleError, Selector, Sight};
 
-/// A user's passwords and permissions. A user is new with neither, and switched off.
+/// A user's passwords and permissions. A new user has neither, and is off.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
     pub enabled: bool,
-    /// Every password is right.
+    /// Whether every password is right.
     pub nopass: bool,
     /// Whether DUMP payloads of this user are to be checked; they always are, but what was said is shown.
     sanitize: bool,
@@ -31,7 +31,7 @@ impl User {
         }
     }
 
-    /// One who may do everything without a password: the default user, unless told otherwise.
+    /// A user who may do everything without a password: the default user, unless configured otherwise.
     pub fn almighty(grammar: Grammar) -> User {
         let mut user = User { enabled: true, nopass: true, ..User::new(grammar) };
         for rule in [&b"allcommands"[..], b"allkeys", b"allchannels"] {
@@ -41,7 +41,7 @@ impl User {
         user
     }
 
-    /// Follows one rule. If it is refused, nothing has changed.
+    /// Applies one rule. If it is refused, nothing has changed.
     pub fn apply(&mut self, rule: &[u8], grammar: Grammar) -> Result<(), RuleError> {
         match rule.to_ascii_lowercase().as_slice() {
             b"" => {}
@@ -102,7 +102,7 @@ impl User {
 
     /// Whether someone who knows this password may be this user.
     pub fn accepts(&self, password: &PasswordHash) -> bool {
-        // compared in any case, so that the time tells nothing
+        // compared unconditionally, so that the time reveals nothing
         let is_right = password.is_among(&self.passwords);
         self.enabled && (self.nopass || is_right)
     }
@@ -112,7 +112,7 @@ impl User {
         self.enabled && self.nopass
     }
 
-    /// Whether a request may be run: if one of the selectors has all it takes.
+    /// Whether a request is permitted: if one of the selectors permits all of it.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Denied> {
         let mut told = Denied { reason: Reason::Command, at: 0 };
         for selector in self.selectors() {
@@ -132,8 +132,8 @@ impl User {
         self.selectors().any(|selector| selector.may_use_store(store))
     }
 
-    /// Whether the user may know that a store has a key. As in Redis any right to a key is enough, since EXISTS and TYPE
-    /// need no more.
+    /// Whether the user may know that a store has a key. As in Redis, any right to a key is enough, because EXISTS and
+    /// TYPE need no more.
     pub fn may_know(&self, store: &str, key: &[u8]) -> bool {
         self.selectors()
             .any(|selector| selector.may_use_store(store) && selector.may_touch(key, Access::empty()))
@@ -146,7 +146,7 @@ impl User {
         self.check(&everything).is_ok()
     }
 
-    /// The keys of a store that a command may show: those that it could declare and do this with.
+    /// The keys of a store that a command may show: those to which the user has this access with this command.
     pub fn sight(&self, command: CommandId, argument: Option<&[u8]>, store: &str, access: Access) -> Sight {
         let able = self
             .selectors()
@@ -167,7 +167,7 @@ impl User {
     }
 }
 
-/// What is shown of a user.
+/// A user as it is shown.
 impl User {
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
         let sanitize = if self.sanitize { "sanitize-payload" } else { "skip-sanitize-payload" };
@@ -184,12 +184,12 @@ impl User {
         &self.root
     }
 
-    /// Those within.
+    /// The permissions inside of parentheses, one set each.
     pub fn further_selectors(&self) -> &[Selector] {
         &self.more
     }
 
-    /// The rules that make this user out of a new one.
+    /// The rules that make this user from a new one.
     pub fn description(&self) -> Vec<u8> {
         let mut parts: Vec<Vec<u8>> = self.flags().map(|flag| flag.as_bytes().to_vec()).collect();
         parts.extend(self.passwords.iter().map(|hash| format!("#{hash}").into_bytes()));
@@ -200,7 +200,7 @@ impl User {
     }
 }
 
-/// Joins the words of rules in parentheses to one each. Fails with the word that has the parenthesis which isn't closed.
+/// Joins the words of each rule in parentheses. If a parenthesis isn't closed, returns the word with it as the error.
 pub fn join_selectors<'a>(words: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Vec<u8>>, &'a [u8]> {
     let mut joined: Vec<Vec<u8>> = Vec::new();
     let mut open: Option<(&'a [u8], Vec<u8>)> = None;

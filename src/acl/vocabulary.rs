@@ -1,11 +1,11 @@
-//! The commands that rules can name, told once by whoever has them.
+//! The commands that rules can name, set once by the owner of the command table.
 
 use std::collections::{HashMap, HashSet};
 
 /// The number of a command or subcommand: from 0, without gaps.
 pub type CommandId = usize;
 
-/// Redis's categories, in its order. It lists all of them, whatever commands there are.
+/// Redis's categories, in its order. ACL CAT lists all of them.
 pub const CATEGORIES: [&str; 21] = [
     "keyspace",
     "read",
@@ -32,12 +32,13 @@ pub const CATEGORIES: [&str; 21] = [
 
 /// Names and categories of all commands.
 pub struct Vocabulary {
-    /// By number. A subcommand (`config|get`) stands behind its container.
+    /// By number. A subcommand (`config|get`) follows its container.
     names: Vec<&'static str>,
     by_name: HashMap<&'static str, CommandId>,
-    /// Commands of Redis's that there aren't here. Rules may name them, as those written for a Redis do, to no effect.
+    /// Commands of Redis that Larder lacks. Rules may name them without effect, because rules that were written for a
+    /// Redis do.
     absent: HashSet<&'static str>,
-    /// Those of [`CATEGORIES`], and behind them those that only we have.
+    /// Those of [`CATEGORIES`], followed by those that only Larder has.
     categories: Vec<(&'static str, Vec<CommandId>)>,
 }
 
@@ -66,7 +67,7 @@ impl Vocabulary {
         self.by_name.get(name.as_str()).copied()
     }
 
-    /// The same, and these commands that rules may name although they are absent.
+    /// Adds commands that rules may name although they are absent.
     pub fn with_absent(self, absent: impl Iterator<Item = &'static str>) -> Vocabulary {
         Vocabulary { absent: absent.collect(), ..self }
     }

@@ -1,4 +1,4 @@
-//! `larder backup`: has a running server write a copy of its data. See `engine::backup`.
+//! `larder backup`: makes a running server write a copy of its data. See `engine::backup`.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! A client of a running server: what the subcommands need to talk to Larder or to a Redis.
 //!
-//! Blocking, RESP2, over a stream of [`super::link`]. The crate `redis` would be a larger dependency than this
-//! file, for a dozen commands that want no more than requests sent together and replies in order.
+//! Blocking, RESP2, over a stream of [`super::link`]. The crate `redis` would be a larger dependency than this file,
+//! for a dozen commands that need only pipelined requests and replies in order.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -39,8 +39,8 @@ pub enum Reply {
     List(Vec<Reply>),
 }
 
-/// Where a server is, who to be there, and in which store: `redis://[user[:password]@]host[:port][/store]`, the same with
-/// `rediss://` for TLS, or `unix://[user[:password]@]/path[?db=store]`.
+/// A server, user and store: `redis://[user[:password]@]host[:port][/store]`, the same with `rediss://` for TLS, or
+/// `unix://[user[:password]@]/path[?db=store]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Address {
     pub place: Place,
@@ -137,7 +137,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends a command that answers OK, or fails with what it answers.
+    /// Sends a command whose reply has to be OK; otherwise fails with the reply.
     pub fn done(&mut self, words: &[&str]) -> Result<(), String> {
         match self.call(request(words))? {
             Reply::Error(error) => Err(error),
@@ -149,7 +149,7 @@ impl Client {
         self.pipeline(&[words])?.pop().ok_or_else(|| "no reply".to_owned())
     }
 
-    /// Sends requests together and gives their replies, in order.
+    /// Sends requests together and returns their replies, in order.
     pub fn pipeline(&mut self, requests: &[Request]) -> Result<Vec<Reply>, String> {
         let mut replies = Vec::with_capacity(requests.len());
         for requests in requests.chunks(PIPELINE) {
@@ -178,7 +178,7 @@ impl Client {
     }
 }
 
-/// Reads a reply. What it announces sizes nothing before it has arrived.
+/// Reads a reply. Nothing is allocated for announced lengths before the bytes have arrived.
 fn read_reply(from: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
     let mut line = Vec::new();
     from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;

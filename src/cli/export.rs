@@ -1,7 +1,7 @@
 //! `larder export`: the records of a store, to a file, to standard output, or to an HTTP endpoint.
 //!
-//! An endpoint gets them in chunks. What it has acknowledged is then deleted from the store, record by record and only if
-//! the value is still the one that was delivered (DELEX with its digest); `--keep` deletes nothing.
+//! An endpoint gets the records in chunks. Acknowledged records are then deleted from the store, one by one and only if
+//! the value is still the one that was delivered (DELEX with its digest); with `--keep`, nothing is deleted.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

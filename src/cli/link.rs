@@ -32,7 +32,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Files for TLS: whose certificates are believed, and what this side shows of itself.
+/// Files for TLS: the trusted authorities, and the certificate and key of this side.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trust {
     pub ca_file: Option<String>,

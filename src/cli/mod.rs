@@ -70,7 +70,7 @@ fn command() -> Command {
         )
 }
 
-/// Adds what says which running server a subcommand talks to, and which store it means.
+/// Adds the options for the server that a subcommand talks to, and for the store.
 fn server_arguments(command: Command) -> Command {
     let store = Arg::new("store")
         .long("store")
@@ -91,7 +91,7 @@ fn server_arguments(command: Command) -> Command {
         .args(needs_store.then_some(store))
 }
 
-/// What TLS needs, as `redis-cli` calls it.
+/// The options for TLS, with the names of `redis-cli`.
 const TLS_FILES: [(&str, &str); 3] = [
     ("cacert", "Certificates that the server's is signed by; for rediss://"),
     ("cert", "Certificate to show to the server"),

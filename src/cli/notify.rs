@@ -1,5 +1,5 @@
-//! Tells systemd that the server is ready, or stops: its protocol of a few words to a socket that the environment names
-//! (sd_notify(3)). Elsewhere nothing is told.
+//! Tells systemd that the server is ready, or stops, with a few words to the socket that the environment names
+//! (sd_notify(3)). Without that variable it does nothing.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 pub const READY: &str = "READY=1";
 pub const STOPPING: &str = "STOPPING=1";
 
-/// Tells whoever started the server, if that wants to know.
+/// Notifies the service manager, if there is one.
 pub fn tell(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = tell_at(&socket, state) {

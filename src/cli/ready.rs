@@ -55,7 +55,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         (0, port) => format!("https://{host}:{port}/readyz"),
         (port, _) => format!("http://{host}:{port}/readyz"),
     };
-    // nobody else is asked: no proxy
+    // directly, without a proxy
     let mut config =
         Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).proxy(None);
     if plain == 0 {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::engine::salvage::{Loss, look, salvage};
+use crate::engine::recovery::salvage::{Loss, look, salvage};
 
 pub fn command() -> Command {
     let dir = Arg::new("dir").value_name("DIR").required(true).help("Data directory of a stopped server");

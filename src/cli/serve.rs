@@ -1,4 +1,4 @@
-//! `larder serve`: from settings to a running server, and to its orderly end.
+//! `larder serve`: starts a server from its settings, and ends it in order.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::tls::Tls;
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let Loaded { mut settings, file, warnings } = config::load(arguments)?;
-    // dropped last: what ends the server is in the log
+    // dropped last, so that the reason for the end is logged
     let _log = log::start(settings.log_filter(), settings.json_log)?;
     settings.check()?;
     for why in warnings.into_iter().chain(settings.plain_http_beside_tls()) {
@@ -74,7 +74,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         net::serve(server.clone(), &places, tls, || notify::tell(notify::READY)).await
     });
     notify::tell(notify::STOPPING);
-    // it ends with everything else, whatever brought the end
+    // it ends together with everything else, whatever the reason
     server.shutdown.raise();
     if let Some(http) = http {
         http.join();
@@ -107,7 +107,8 @@ fn engine_options(settings: &Settings) -> Options {
     }
 }
 
-/// A write beyond `ulimit -f` is to fail, not to end the server. Once tokio has listened to a signal, it stays caught.
+/// A write beyond `ulimit -f` has to fail instead of ending the server. Once tokio has listened to a signal, it stays
+/// caught.
 fn survive_file_size_limit() -> std::io::Result<()> {
     const SIGXFSZ: i32 = 25;
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)

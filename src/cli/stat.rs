@@ -1,4 +1,4 @@
-//! `larder stat`: what a running server, or the data directory of a stopped one, holds.
+//! `larder stat`: shows what a running server, or the data directory of a stopped one, holds.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::client::{Client, Reply, request};
 use super::{address, server_arguments};
-use crate::engine::check::{Overview, overview};
+use crate::engine::backup::check::{Overview, overview};
 
 pub fn command() -> Command {
     server_arguments(Command::new("stat").about("Tell what a server, or a data directory, holds")).arg(
@@ -72,7 +72,7 @@ fn of_server(client: &mut Client) -> Result<Table, String> {
     };
     let info = match client.call(request(&["INFO"]))? {
         Reply::Text(info) => String::from_utf8_lossy(&info).into_owned(),
-        // who may not ask for it still sees the stores
+        // a user who may not ask for it still sees the stores
         _ => String::new(),
     };
     let mut table = Table::default();

@@ -1,16 +1,17 @@
-//! ACL: users and what they may do. The rules themselves are [`crate::acl`]'s; whether a request is permitted is asked in
-//! [`permission`](super::permission).
+//! The ACL commands: users and what they may do. [`crate::acl`] has the rules themselves, and
+//! [`permission`](crate::command::base::permission) decides whether a request is permitted.
 //!
-//! The file is read and written on the thread of whoever asks for it, which makes room for others meanwhile.
+//! The file is read and written on the caller's thread, which is one that may block.
 
 use bytes::Bytes;
 
-use super::reach::Stores;
-use super::table::{self, Lookup, help};
-use super::{Call, Flags, Plan, Server, Spec, login, permission, reply};
 use crate::acl::{
     Access, DEFAULT_USER, Entry, Reason, RuleError, Selector, User, file, has_spaces, join_selectors,
 };
+use crate::command::base::reach::Stores;
+use crate::command::base::table;
+use crate::command::base::table::{Lookup, help};
+use crate::command::base::{Call, Flags, Plan, Server, Spec, login, permission, reply};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
@@ -54,7 +55,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "acl|dryrun",
         syntax: "username command [arg [arg ...]]",
-        summary: "Says whether a user may run a command, in the selected store, and does not run it",
+        summary: "Returns whether a user may run a command in the selected store, without running it",
         since: "7.0.0",
         arity: -4,
         plan: dry_run,
@@ -63,7 +64,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "acl|genpass",
         syntax: "[bits]",
-        summary: "Returns a password that nobody can guess, in hexadecimal digits",
+        summary: "Returns a random password, in hexadecimal digits",
         arity: -2,
         plan: generate_password,
         ..ASKING
@@ -71,7 +72,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "acl|getuser",
         syntax: "username",
-        summary: "Tells the rules of a user",
+        summary: "Returns the rules of a user",
         complexity: "O(N) where N is the number of rules",
         arity: 3,
         plan: get_user,
@@ -86,7 +87,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "acl|list",
-        summary: "Tells the rules of all users, as the file has them",
+        summary: "Returns the rules of all users, as in the aclfile",
         complexity: "O(N) where N is the number of users",
         plan: |call| reply(Reply::Array(call.server.acl.lines().into_iter().map(bulk).collect())),
         ..MANAGING
@@ -101,10 +102,10 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "acl|log",
         syntax: "[count | RESET]",
-        summary: "Tells what was refused lately, or forgets it",
+        summary: "Returns or clears the log of refused commands and sign-ins",
         complexity: "O(N) where N is the number of entries",
         arity: -2,
-        // it tells the keys that others were refused
+        // it shows the keys that others were refused
         stores: Stores::All,
         all_keys: Access::READ,
         plan: tell_log,
@@ -120,7 +121,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "acl|setuser",
         syntax: "username [rule [rule ...]]",
-        summary: "Has a user follow rules, all or none; creates it if there is none of this name",
+        summary: "Applies rules to a user, all or none; creates the user if necessary",
         complexity: "O(N) where N is the number of rules",
         arity: -3,
         plan: set_user,
@@ -138,13 +139,13 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "acl|whoami",
-        summary: "Tells the name of the connection's user",
+        summary: "Returns the name of the connection's user",
         plan: |call| reply(Reply::text(call.session.account.name())),
         ..ASKING
     },
 ];
 
-/// Entries that ACL LOG tells if nothing else is asked for.
+/// The number of entries that ACL LOG shows by default.
 const LOG_ENTRIES: i64 = 10;
 
 /// Reads users at the start: from the settings file, or from the aclfile.
@@ -222,7 +223,7 @@ fn get_user(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(map(fields))
 }
 
-/// Redis's fields; of stores only if not all may be used.
+/// Redis's fields, and the stores if not all may be used.
 fn permissions(selector: &Selector) -> Vec<(&'static str, Reply)> {
     let mut fields = vec![
         ("commands", Reply::text(selector.commands())),
@@ -340,7 +341,7 @@ fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::OK)
 }
 
-/// Gives the names of users who are gone or changed.
+/// Returns the names of users who are gone or changed.
 fn load_file(server: &Server) -> Result<Vec<String>, String> {
     let settings = server.config.settings();
     let path = settings.aclfile.as_ref().ok_or(NO_FILE)?;
@@ -377,7 +378,7 @@ const NO_FILE: &str = "This Redis instance is not configured to use an ACL file.
                        ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file \
                        set) in order to store users in the Redis configuration.";
 
-/// Of a subcommand that is known, but not with so many words.
+/// The error for a known subcommand with a wrong number of words.
 fn wrong_subcommand(call: &Call<'_>) -> Error {
     Error::other(format!(
         "ERR unknown subcommand or wrong number of arguments for '{:.128}'. Try ACL HELP.",
@@ -397,8 +398,8 @@ fn bulk(bytes: Vec<u8>) -> Reply {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use crate::command::Session;
-    use crate::command::testing::{Harness, session, shown};
+    use crate::command::base::Session;
+    use crate::command::tests::harness::{Harness, session, shown};
 
     /// A server with a user of these rules, whose session the harness has; the other is the administrator's.
     fn with_user(rules: &str) -> (Harness, Session) {

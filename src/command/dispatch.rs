@@ -1,4 +1,4 @@
-//! The gate: every request of every connection passes here, and nothing is checked twice.
+//! The gate: every request of every connection passes here, and each check is made once.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -7,20 +7,24 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::session::Replies;
-use super::table::{self, Lookup};
-use super::{Call, Flags, Group, Plan, Server, Session, Spec, login, permission};
-use super::{compatibility, monitor, pause, pubsub, slow, transaction};
+use super::{pubsub, transaction};
+use crate::command::base::session::Replies;
+use crate::command::base::table;
+use crate::command::base::table::Lookup;
+use crate::command::base::{Call, Flags, Group, Plan, Server, Session, Spec, login, permission};
+use crate::command::clients::pause;
+use crate::command::reference::compatibility;
+use crate::command::server::{monitor, slow};
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Seq, Weighed};
 use crate::error::Error;
 use crate::resp::{Reply, Request};
 use crate::store::Key;
 
-/// A reply, and the change that it must not overtake.
+/// A reply, and the change that it reflects.
 #[derive(Debug)]
 pub struct Answer {
-    /// None: nothing is sent.
+    /// `None`: nothing is sent.
     pub reply: Option<Reply>,
     /// The journal sequence number that the reply reflects: it is not sent before that is durable.
     pub reflects: Seq,
@@ -41,8 +45,7 @@ impl Answer {
 /// A request that could not run yet.
 #[derive(Debug)]
 pub enum Postponed {
-    /// It is too much work for a thread that has others to serve, and is to run on one that may block
-    /// ([`Session::may_block`]).
+    /// It is too much work for a network thread, and has to run on a thread that may block ([`Session::may_block`]).
     Aside(Request),
     /// CLIENT PAUSE holds it up.
     Held(Request),
@@ -54,7 +57,7 @@ pub fn dispatch(server: &Server, session: &mut Session, request: Request) -> Ans
     dispatch_found(server, session, &mut Stopwatch::start(), found, request)
 }
 
-/// Runs one of many requests, which has been looked up already; the stopwatch goes on from request to request.
+/// Runs one of many requests, whose command was looked up already. The stopwatch continues from request to request.
 pub fn dispatch_found(
     server: &Server,
     session: &mut Session,
@@ -94,7 +97,7 @@ pub fn dispatch_found(
             }
             match &outcome {
                 _ if !is_queued => count(server, session, spec, took_ns, outcome.is_err()),
-                // EXEC counts it when it runs it
+                // EXEC counts the command when it runs it
                 Ok(_) => {}
                 Err(_) => server.stats.rejected(command),
             }
@@ -120,7 +123,7 @@ pub fn dispatch_found(
     Answer::new(wanted(session, reply), reflects)
 }
 
-/// Refuses what is unknown, has the wrong number of words, or may not be sent now or by this user.
+/// Refuses a request that is unknown, has the wrong number of words, or may not be sent now or by this user.
 fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
@@ -143,7 +146,7 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
     Ok(spec)
 }
 
-/// Runs a command, in sight of whoever watches; the arguments are there afterwards.
+/// Runs a command and shows it to monitors. The arguments are still there afterwards.
 pub(super) fn run(
     server: &Server,
     session: &mut Session,
@@ -157,7 +160,7 @@ pub(super) fn run(
     run_unseen(server, session, spec, args, now_ms)
 }
 
-/// Plans a command and runs the plan; the arguments are there afterwards.
+/// Plans a command and runs the plan. The arguments are still there afterwards.
 pub(super) fn run_unseen(
     server: &Server,
     session: &mut Session,
@@ -171,20 +174,20 @@ pub(super) fn run_unseen(
         // not kept beyond the command, so it need not be copied
         keys.push(call.key(at));
     }
-    // of a script, the keys that it reads, not those it declares
+    // for a script, the keys that it reads count, not those that it declares
     let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();
     if reads && call.session.caching.remembers() {
         let Server { push, .. } = server;
         push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
     }
     let outcome = carry_out(&mut call, &mut keys);
-    // the slow log may want them
+    // the slow log may need them
     *args = call.args;
     outcome
 }
 
-/// Plans and runs: once or, where a limit is in the way, until it is known what the values take and what has expired is
-/// gone.
+/// Plans and runs a command: once or, if it would exceed a limit, until the compressed sizes are known and expired
+/// records are removed.
 fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Error> {
     let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
     let goes_through_values = spec.group == Group::Json || spec.is(Flags::WHOLE_VALUE);
@@ -203,7 +206,7 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
                     }
                     txn.spend(spent.get())?;
                     server.stats.lookups.count(txn.hits_and_misses());
-                    // a subcommand (of OBJECT, MEMORY) asks about a record, it does not miss one
+                    // a subcommand (of OBJECT, MEMORY) asks about a record, so an absent one is no miss
                     if !spec.name.contains('|') {
                         txn.tell_misses();
                     }
@@ -235,7 +238,7 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
     }
 }
 
-/// Counts a command that ran, on its own, in EXEC or in a script.
+/// Counts a command that ran, by itself, in EXEC or in a script.
 pub(super) fn count(server: &Server, session: &Session, spec: &'static Spec, took_ns: u64, failed: bool) {
     // nobody else counts here, so it need not be one step
     let commands = &session.client.commands;
@@ -250,11 +253,11 @@ fn failed(server: &Server, error: Error) -> (Reply, Seq) {
     (Reply::Error(error), reflects)
 }
 
-/// Heeds CLIENT REPLY.
+/// Applies CLIENT REPLY.
 fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
     match session.replies {
         Replies::On => Some(reply),
-        // who subscribes is told so nevertheless
+        // confirmations of subscriptions are sent nevertheless
         _ if matches!(reply, Reply::Push(_) | Reply::Sequence(_)) => Some(reply),
         Replies::Off => None,
         Replies::SkipNext => {
@@ -268,13 +271,14 @@ fn wanted(session: &mut Session, reply: Reply) -> Option<Reply> {
     }
 }
 
-/// Whether this is a line of HTTP. As in Redis, such a connection is closed: what follows may be commands that a web
-/// page had a browser send.
+/// Whether this is a line of HTTP. As in Redis, such a connection is closed, because what follows may be commands that
+/// a web page made a browser send.
 fn is_http(args: &[Bytes]) -> bool {
     args.first().is_some_and(|word| word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:"))
 }
 
-/// As Redis: the name and the first arguments, up to 128 bytes each way. Of a command that only Redis has, the reason.
+/// As in Redis, the error has the name and the first arguments, up to 128 bytes of each. For a command that only Redis
+/// has, it gives the reason.
 fn unknown_command(args: &[Bytes]) -> Error {
     let name =
         args.first().map(|name| String::from_utf8_lossy(shown(name, SHOWN_BYTES_MAX))).unwrap_or_default();
@@ -302,7 +306,7 @@ fn unknown_subcommand(container: &Spec, args: &[Bytes]) -> Error {
     Error::other(format!("ERR unknown subcommand '{word}'. Try {} HELP.", container.name.to_uppercase()))
 }
 
-/// How much of a word an error repeats.
+/// How many bytes of a word an error repeats.
 const SHOWN_BYTES_MAX: usize = 128;
 
 /// The first bytes of a word, up to a zero byte: Redis prints C strings.

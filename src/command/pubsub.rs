@@ -1,17 +1,17 @@
-//! Channels: SUBSCRIBE and its relatives, PUBLISH, PUBSUB.
+//! Channels: SUBSCRIBE and related commands, PUBLISH, PUBSUB.
 //!
-//! A subscription is confirmed by a push for every name, which is what the command is answered. What is published may
-//! tell of all that its publisher has done or seen, so it waits for that to be durable, like a reply; published in a
-//! transaction, it waits for the transaction.
+//! The reply to a subscription is a push for every name. A published message may reveal everything that its publisher
+//! has done or seen, so it waits until that is durable, like a reply; published in a transaction, it waits for the
+//! transaction.
 
 use bytes::Bytes;
 
-use super::push::channels::{Kind, Publication};
-use super::reach::Channels;
-use super::table::help;
-use super::{Call, Flags, Group, Plan, Session, Spec, permission, reply};
+use crate::command::base::reach::Channels;
+use crate::command::base::table::help;
+use crate::command::base::{Call, Flags, Group, Plan, Session, Spec, permission, reply};
 use crate::error::Error;
 use crate::limits::CHANNEL_BYTES_MAX;
+use crate::push::channels::{Kind, Publication};
 use crate::resp::{Protocol, Reply};
 use crate::store::Pattern;
 
@@ -20,7 +20,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "subscribe",
         syntax: "channel [channel ...]",
         channels: Channels::All,
-        summary: "Has the connection sent what is published to channels",
+        summary: "Subscribes the connection to channels",
         plan: |call| subscribe(call, "subscribe", Kind::Channel),
         ..SUBSCRIBE
     },
@@ -28,7 +28,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "psubscribe",
         syntax: "pattern [pattern ...]",
         channels: Channels::Patterns,
-        summary: "Has the connection sent what is published to channels that match patterns",
+        summary: "Subscribes the connection to the channels that match patterns",
         plan: |call| subscribe(call, "psubscribe", Kind::Pattern),
         ..SUBSCRIBE
     },
@@ -36,7 +36,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "ssubscribe",
         syntax: "shardchannel [shardchannel ...]",
         channels: Channels::All,
-        summary: "Has the connection sent what is published to shard channels; this server is the only shard",
+        summary: "Subscribes the connection to shard channels; this server is the only shard",
         since: "7.0.0",
         plan: |call| subscribe(call, "ssubscribe", Kind::Shard),
         ..SUBSCRIBE
@@ -44,21 +44,21 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "unsubscribe",
         syntax: "[channel [channel ...]]",
-        summary: "Ends subscriptions to channels, without arguments all",
+        summary: "Ends subscriptions to channels; without arguments, all of them",
         plan: |call| unsubscribe(call, "unsubscribe", Kind::Channel),
         ..UNSUBSCRIBE
     },
     Spec {
         name: "punsubscribe",
         syntax: "[pattern [pattern ...]]",
-        summary: "Ends subscriptions to patterns, without arguments all",
+        summary: "Ends subscriptions to patterns; without arguments, all of them",
         plan: |call| unsubscribe(call, "punsubscribe", Kind::Pattern),
         ..UNSUBSCRIBE
     },
     Spec {
         name: "sunsubscribe",
         syntax: "[shardchannel [shardchannel ...]]",
-        summary: "Ends subscriptions to shard channels, without arguments all",
+        summary: "Ends subscriptions to shard channels; without arguments, all of them",
         since: "7.0.0",
         plan: |call| unsubscribe(call, "sunsubscribe", Kind::Shard),
         ..UNSUBSCRIBE
@@ -67,7 +67,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "publish",
         syntax: "channel message",
         channels: Channels::One,
-        summary: "Sends a message to the subscribers of a channel; says how many there are",
+        summary: "Sends a message to the subscribers of a channel, and returns their number",
         plan: |call| publish(call, false),
         ..PUBLISH
     },
@@ -75,14 +75,14 @@ pub static COMMANDS: &[Spec] = &[
         name: "spublish",
         syntax: "shardchannel message",
         channels: Channels::One,
-        summary: "Sends a message to the subscribers of a shard channel; says how many there are",
+        summary: "Sends a message to the subscribers of a shard channel, and returns their number",
         since: "7.0.0",
         plan: |call| publish(call, true),
         ..PUBLISH
     },
     Spec {
         name: "pubsub",
-        summary: "Asks about subscriptions",
+        summary: "Commands about subscriptions",
         since: "2.8.0",
         complexity: "Depends on subcommand.",
         arity: -2,
@@ -173,8 +173,8 @@ static SUBCOMMANDS: &[Spec] = &[
     },
 ];
 
-/// Refuses what a connection that listens may not send: in RESP2 a reply could not be told from a message, and one that
-/// monitors counts as a replica.
+/// Refuses what a connection that subscribes or monitors may not send: in RESP2 a reply could not be distinguished from
+/// a message, and a connection that monitors counts as a replica.
 pub fn admit(session: &Session, spec: &Spec) -> Result<(), Error> {
     const ALLOWED: [&str; 9] = [
         "ping",
@@ -242,7 +242,7 @@ fn unsubscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<P
         confirmations.push(confirmation(event, Reply::Null, subscriptions.counted_with(kind)));
     }
     session.show_memory();
-    // no message may come behind the end of its subscription
+    // no message may come after the end of its subscription
     session.messages_first = session.client.mailbox.size().0;
     reply(Reply::Sequence(confirmations))
 }
@@ -299,7 +299,7 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::command::testing::{Harness, session};
+    use crate::command::tests::harness::{Harness, session};
     use crate::engine::Seq;
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
         listener
     }
 
-    /// What waits for a client, and what it must not overtake.
+    /// The messages that wait for a client, and the sequence number that they must not overtake.
     fn waiting(listener: &Session) -> (Seq, String) {
         let mut out = BytesMut::new();
         let seq = listener.client.mailbox.take(&mut out, usize::MAX, usize::MAX);

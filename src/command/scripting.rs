@@ -1,11 +1,12 @@
 //! Lua scripts: EVAL, EVALSHA, their read-only forms, and SCRIPT.
 //!
-//! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends it
-//! and undoes nothing; only if the journal refuses its entry, nothing of it has happened. Its commands pass the checks of the gate that apply to them ([`Commands`]); the session they
-//! run in is the script's own, so that a SELECT ends with it.
+//! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends
+//! it and undoes nothing; only if the journal refuses its entry, nothing of it has happened. Its commands pass the
+//! checks of the gate that apply to them ([`Commands`]). They run in a session of the script's own, so that a SELECT
+//! ends with the script.
 //!
-//! While a script runs, others wait; once it runs for longer than `busy-reply-threshold`, the gate answers them with
-//! [`Error::Busy`], but for the few commands that may end it.
+//! While a script runs, others wait. When it has run for longer than `busy-reply-threshold`, the gate answers them with
+//! [`Error::Busy`], except for the few commands that may end it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,8 +14,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::dispatch::{count, run};
-use super::table::{self, Lookup};
-use super::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
+use crate::command::base::table;
+use crate::command::base::table::Lookup;
+use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::limits::SCRIPT_WRITES_BYTES_MAX;
@@ -32,7 +34,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "evalsha",
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
-        summary: "Runs a Lua script that the server has kept",
+        summary: "Runs a cached Lua script",
         plan: |call| run_script(call, Named::BySha, Access::Any),
         ..WRITING
     },
@@ -46,13 +48,13 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "evalsha_ro",
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
-        summary: "Runs a Lua script that the server has kept and that only reads",
+        summary: "Runs a cached Lua script that only reads",
         plan: |call| run_script(call, Named::BySha, Access::ReadOnly),
         ..READING
     },
     Spec {
         name: "script",
-        summary: "Contains the commands that manage scripts",
+        summary: "Commands about scripts",
         group: Group::Scripting,
         since: "2.6.0",
         complexity: "Depends on the subcommand",
@@ -61,7 +63,7 @@ pub static COMMANDS: &[Spec] = &[
             Spec {
                 name: "script|debug",
                 syntax: "<YES | SYNC | NO>",
-                summary: "Leaves debugging off: there is no debugger for scripts",
+                summary: "Accepts NO only, because there is no debugger for scripts",
                 since: "3.2.0",
                 arity: 3,
                 plan: debug,
@@ -70,7 +72,7 @@ pub static COMMANDS: &[Spec] = &[
             Spec {
                 name: "script|exists",
                 syntax: "sha1 [sha1 ...]",
-                summary: "Tells which scripts are kept",
+                summary: "Returns which scripts are cached",
                 complexity: "O(N) where N is the number of scripts asked for",
                 arity: -3,
                 plan: exists,
@@ -97,7 +99,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "script|kill",
-                summary: "Stops the script that runs, unless it has written",
+                summary: "Stops the running script, unless it has written",
                 arity: 2,
                 flags: MANAGING.flags.union(Flags::ALLOW_BUSY),
                 plan: kill,
@@ -106,7 +108,7 @@ pub static COMMANDS: &[Spec] = &[
             Spec {
                 name: "script|load",
                 syntax: "script",
-                summary: "Keeps a script until SCRIPT FLUSH, and returns its SHA-1",
+                summary: "Caches a script until SCRIPT FLUSH, and returns its SHA-1",
                 complexity: "O(N) where N is the length of the script",
                 arity: 3,
                 flags: MANAGING.flags.union(Flags::STALE).union(Flags::LONG),
@@ -116,7 +118,7 @@ pub static COMMANDS: &[Spec] = &[
             Spec {
                 name: "script|show",
                 syntax: "sha1",
-                summary: "Returns the text of a script that is kept (Valkey)",
+                summary: "Returns the text of a cached script (Valkey)",
                 since: "8.0.0",
                 arity: 3,
                 flags: MANAGING.flags.union(Flags::STALE),
@@ -150,7 +152,7 @@ const RUNNING: Flags = Flags::NOSCRIPT
 const MANAGING: Spec =
     Spec { group: Group::Scripting, since: "2.6.0", flags: Flags::NOSCRIPT, ..Spec::DEFAULT };
 
-/// Whether others may notice that a script of this request ran: by what its text declares, else by the command.
+/// Whether others may notice that the script of this request ran, according to its text or else to the command.
 pub fn has_effect(server: &Server, spec: &Spec, args: &[Bytes]) -> bool {
     let what = args.get(1).map_or(&b""[..], |word| word);
     let declared = if spec.name.starts_with("evalsha") {
@@ -214,7 +216,7 @@ fn run_alone(
     let (reply, written) = server.engine.alone(|| {
         server.engine.allow_writes(Some(SCRIPT_WRITES_BYTES_MAX));
         let reply = server.scripts.run(script, keys, args, memory_bytes, commands);
-        // within a transaction others may write behind it
+        // within a transaction, other commands may write after it
         server.engine.allow_writes(None);
         reply
     })?;
@@ -245,7 +247,7 @@ struct Commands<'a> {
     reads_only: bool,
     /// The one time of the whole script.
     now_ms: u64,
-    /// What its replies reflect.
+    /// The sequence number that its replies reflect.
     reflects: Seq,
 }
 
@@ -272,7 +274,7 @@ impl Commands<'_> {
         Ok(spec)
     }
 
-    /// An error, which is counted here.
+    /// Makes an error, and counts it.
     fn refused(&self, error: &Error) -> Reply {
         self.server.stats.error(error);
         Reply::Error(Error::Counted(error.to_string()))
@@ -323,7 +325,7 @@ impl Host for Commands<'_> {
     }
 
     fn set_protocol(&mut self, protocol: Protocol) {
-        // not the client's: it keeps its own
+        // not that of the client, which keeps its own
         self.session.protocol = protocol;
     }
 }
@@ -381,7 +383,7 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
 mod tests {
     use std::collections::HashMap;
 
-    use crate::command::testing::{Harness, session};
+    use crate::command::tests::harness::{Harness, session};
 
     #[test]
     fn a_script_is_one_journal_entry() {
@@ -414,7 +416,7 @@ mod tests {
     #[test]
     fn a_script_can_write_no_more_than_a_limit() {
         let mut h = Harness::new();
-        // the same key over and over: what counts is what the journal entry takes
+        // the same key again and again: what counts is the size of the journal entry
         let script = "local v = string.rep('x', 8e6) for i = 1, 1000 do redis.call('SET', 'a', v) end";
         let answer = h.bytes(&format!(r#"EVAL "{script}" 0"#));
         assert!(answer.contains("a script may write no more than"), "{answer}");

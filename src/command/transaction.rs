@@ -1,19 +1,21 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! Between MULTI and EXEC requests are checked and queued ([`queue`]); EXEC runs them as one: nobody sees or writes
-//! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As in
-//! Redis, a command that fails while it runs does not stop the others. If the journal does not take their entry, EXEC
+//! Between MULTI and EXEC requests are checked and queued ([`queue`]). EXEC runs them as one: nobody sees or writes
+//! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As
+//! in Redis, a command that fails while it runs does not stop the others. If the journal refuses their entry, EXEC
 //! fails, and nothing has happened.
 //!
-//! WATCH remembers the version of each record, and what gave its store its contents; EXEC compares. A key without a record
-//! has no version, so puts are counted there ([`Watch`]).
+//! WATCH remembers the version of each record, and the change that gave its store its contents; EXEC compares. A key
+//! without a record has no version, so writes there are counted ([`Watch`]).
 
 use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 
 use super::dispatch::{count, run};
-use super::table::Lookup;
-use super::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, pause, permission, reply, slow};
+use crate::command::base::table::Lookup;
+use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
+use crate::command::clients::pause;
+use crate::command::server::slow;
 use crate::engine::clock::Stopwatch;
 use crate::engine::{Claim, Seq, Watch};
 use crate::error::Error;
@@ -24,7 +26,7 @@ use crate::store::Key;
 pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "multi",
-        summary: "Starts a transaction: what follows is queued until EXEC",
+        summary: "Starts a transaction: commands are queued until EXEC",
         group: Group::Transactions,
         since: "1.2.0",
         flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
@@ -33,7 +35,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "exec",
-        summary: "Runs all queued commands as one",
+        summary: "Runs all queued commands as one transaction",
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "That of the queued commands",
@@ -54,7 +56,7 @@ pub static COMMANDS: &[Spec] = &[
     Spec {
         name: "watch",
         syntax: "key [key ...]",
-        summary: "Has EXEC do nothing if one of the keys changes before",
+        summary: "Makes the next EXEC do nothing if one of the keys changes before",
         group: Group::Transactions,
         since: "2.2.0",
         complexity: "O(1) for every key",
@@ -81,14 +83,14 @@ const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE)
 pub struct Queue {
     requests: Vec<(&'static Spec, Vec<Bytes>)>,
     bytes: usize,
-    /// What any of the requests is flagged as: asked for every request that is queued.
+    /// The union of the flags of the queued requests.
     flags: Flags,
-    /// The least that one of the requests that write claims of the last room.
+    /// The smallest claim on the last room of those requests that write.
     claim: Option<Claim>,
     selects: bool,
     /// Others may notice that EXEC ran.
     has_effect: bool,
-    /// A request was refused: EXEC refuses the rest.
+    /// Whether a request was refused, so that EXEC refuses the rest.
     refused: bool,
 }
 
@@ -105,7 +107,7 @@ impl Queue {
         }
     }
 
-    /// Whether one of the queued commands is like this.
+    /// Whether one of the queued commands has these flags.
     pub fn has(&self, flags: Flags) -> bool {
         self.flags.intersects(flags)
     }
@@ -117,7 +119,7 @@ impl Queue {
             || self.bytes > ASIDE_BYTES
     }
 
-    /// What the transaction may claim of the last room there is: something only if all queued commands that write do.
+    /// How much of the last room the transaction may use: as much as each of its writing commands may.
     pub fn claim(&self) -> Option<Claim> {
         self.claim
     }
@@ -141,7 +143,7 @@ impl Queue {
         self.selects
     }
 
-    /// What the queued requests take.
+    /// The memory of the queued requests.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -150,35 +152,35 @@ impl Queue {
 /// The watched keys of a session, each once.
 pub type WatchedKeys = IndexMap<Key, Watched>;
 
-/// How things stood at a watched key.
+/// The state at a watched key.
 pub struct Watched {
     was: Standing,
-    /// Only of a key without a record.
+    /// Only for a key without a record.
     puts: Option<Watch>,
 }
 
-/// What there is at a key.
+/// What is at a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Standing {
-    /// That of the record; 0 if there is none.
+    /// The version of the record; 0 if there is none.
     version: Seq,
     /// The change that gave the store its contents: a flush, a swap.
     born: Seq,
 }
 
 impl Standing {
-    /// A flush or swap is one of a record only if there was one, or is now.
+    /// A flush or swap concerns a record only if there was one, or is one now.
     fn is_changed(self, now: Standing) -> bool {
         self.version != now.version || (self.version != 0 && self.born != now.born)
     }
 }
 
-/// Whether a command is run at once even between MULTI and EXEC.
+/// Whether a command runs at once even between MULTI and EXEC.
 pub fn is_control(spec: &Spec) -> bool {
     matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
 }
 
-/// Queues a request that the gate has let pass.
+/// Queues a request that has passed the gate.
 pub fn queue(
     server: &Server,
     session: &mut Session,
@@ -205,13 +207,13 @@ pub fn queue(
     }
     queue.has_effect |= has_effect;
     queue.selects |= spec.name == "select";
-    // copied, so that a long transaction does not keep every read buffer it came in
+    // copied, so that a long transaction does not keep every read buffer alive
     queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
     session.show_transaction();
     Ok(Reply::Simple("QUEUED"))
 }
 
-/// A request was refused before it could be queued: so is EXEC, now or later.
+/// Called when a request was refused before it could be queued: EXEC will be refused, too.
 pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
     if let Some(queue) = &mut session.queue {
         queue.refused = true;
@@ -257,7 +259,7 @@ fn watch(call: &mut Call<'_>) -> Result<Plan, Error> {
     // kept beyond the command
     let kept = |key: Key| Key { name: Bytes::copy_from_slice(&key.name), ..key };
     let keys: Vec<Key> = new.map(kept).collect();
-    // before looking at the keys, so that no put goes unnoticed
+    // before reading the keys, so that no write goes unnoticed
     let watches: Vec<Watch> = keys.iter().map(|key| call.server.engine.watch(key)).collect();
     let (standings, reflects) = standings(call, &keys)?;
     for ((key, was), puts) in keys.into_iter().zip(standings).zip(watches) {
@@ -313,7 +315,7 @@ impl Drop for Blocking<'_> {
     }
 }
 
-/// Runs what was queued, with the engine to itself. Gives the reply, and what it reflects.
+/// Runs what was queued, with the engine to itself. Returns the reply, and the sequence number that it reflects.
 fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Reply, Seq) {
     if is_changed(call, watched) {
         return (Reply::NullArray, 0);
@@ -348,8 +350,7 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
     (Reply::Array(replies), reflects)
 }
 
-/// Refuses to add more to a reply that is as long as it may be. A command that writes is not refused: its reply is what it
-/// took out of memory.
+/// Refuses to add more to a reply that has reached its limit. A command that writes is not refused.
 fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
     if session.reply_bytes > REPLY_BYTES_MAX && spec.is(Flags::READONLY) {
         return Err(Error::ReplyTooLong);
@@ -357,7 +358,7 @@ fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
     Ok(())
 }
 
-/// As Redis words it, for what is the client's own fault; what is the machine's keeps its code.
+/// In Redis's words if it is the client's fault; errors of the machine keep their code.
 fn discarded(error: Error) -> Error {
     if error.is_of_machine() { error } else { discarded_because(&error) }
 }
@@ -368,7 +369,7 @@ fn discarded_because(error: &Error) -> Error {
     Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
-/// Whether something happened at a watched key, or its store is gone.
+/// Whether a watched key has changed, or its store is gone.
 fn is_changed(call: &Call<'_>, watched: &WatchedKeys) -> bool {
     let keys: Vec<Key> = watched.keys().cloned().collect();
     match standings(call, &keys) {
@@ -394,7 +395,7 @@ fn standings(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Standing>, Seq), Erro
 
 #[cfg(test)]
 mod tests {
-    use crate::command::testing::{Harness, session, shown};
+    use crate::command::tests::harness::{Harness, session, shown};
     use crate::engine::Options;
     use crate::store::Kind;
 

@@ -1,8 +1,9 @@
 //! `client-output-buffer-limit`: how much may wait to be sent, by class of client.
 //!
-//! That of `pubsub` is for all that is pushed, to whomever, and for the replies of those who subscribe; that of `normal` for
-//! the replies of all others. By default there is none for them: nothing more is read from a client while it does not read
-//! its replies, and `maxmemory-clients` bounds what all hold together. There are no replicas.
+//! The limit of `pubsub` applies to everything that is pushed to any client, and to the replies of subscribers; that of
+//! `normal` applies to the replies of all others. By default there is no limit of `normal`: nothing more is read from a
+//! client while it does not read its replies, and `maxmemory-clients` bounds what all clients hold together. There are
+//! no replicas.
 
 use std::fmt::{self, Display};
 
@@ -14,7 +15,7 @@ use crate::limits::{UNREAD_BYTES_MAX, UNREAD_BYTES_SOFT, UNREAD_SOFT_S};
 pub struct Limit {
     pub hard_bytes: u64,
     pub soft_bytes: u64,
-    /// How long it may be more than `soft_bytes`.
+    /// How long it may exceed `soft_bytes`.
     pub soft_s: u64,
 }
 

@@ -1,6 +1,6 @@
-//! Settings of Redis that have one value here: clients and tools ask for them, and decide by the answer.
+//! Settings of Redis that have a fixed value here. Clients and tools ask for them, and depend on the reply.
 
-/// A setting of Redis's and what it always is.
+/// A setting of Redis and its fixed value.
 #[derive(Debug, Clone, Copy)]
 pub struct Constant {
     pub name: &'static str,
@@ -24,7 +24,7 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("auto-aof-rewrite-percentage", "0"),
     ("cluster-enabled", "no"),
     ("daemonize", "no"),
-    // what INFO says; nothing here works by it
+    // what INFO says; nothing here depends on it
     ("hz", "10"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),

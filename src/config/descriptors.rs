@@ -1,8 +1,8 @@
 //! How many connections fit into what the system lets the process open.
 //!
-//! Every connection takes a file descriptor, and so does every segment of the journal. If connections could take them
-//! all, whoever opens enough of them, saying nothing, would stop all writes. So the server raises its limit as far as it
-//! needs to and may, keeps descriptors for itself, and serves as many clients as fit into the rest.
+//! Every connection takes a file descriptor, and so does every segment of the journal. If connections could take all of
+//! them, anyone could stop all writes by opening enough silent connections. Therefore the server raises its limit as
+//! far as necessary and possible, reserves descriptors for itself, and serves as many clients as the rest allows.
 
 use super::Settings;
 use crate::limits::{
@@ -20,7 +20,7 @@ pub struct Room {
 
 impl Room {
     /// Raises the limit of the process as far as these settings need it and the system allows it. Fails with a sentence
-    /// if what is left is of no use.
+    /// if too few descriptors are left.
     pub fn make(settings: &Settings) -> Result<Room, String> {
         let own = own(settings);
         let wanted = own + settings.maxclients + HTTP_CONNECTIONS_MAX;

@@ -1,4 +1,5 @@
-//! Where settings come from: command line before environment before settings file before defaults.
+//! Where settings come from. The command line takes precedence over the environment, that over the settings file, and
+//! that over the defaults.
 
 use std::path::{Path, PathBuf};
 

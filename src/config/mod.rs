@@ -1,7 +1,7 @@
 //! Settings: what the command line, the environment, the settings file and CONFIG SET can say.
 //!
-//! A setting is declared once, in [`settings`], and that is where its name, default, meaning and rules are. It bears
-//! Redis's name where Redis has it.
+//! A setting is declared once, in [`settings`], with its name, default, meaning and rules. It has Redis's name if Redis
+//! has the setting.
 
 mod address;
 mod buffer_limits;
@@ -11,6 +11,7 @@ mod environment;
 mod load;
 mod nearest;
 mod redis_file;
+pub mod reference;
 mod rewrite;
 mod settings;
 pub mod units;
@@ -30,7 +31,7 @@ pub use load::{Loaded, command_line, load, read_file};
 pub use rewrite::rewrite;
 pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Setting, Settings, When};
 
-/// The settings of a running server. What every request or read asks is kept where asking costs nothing.
+/// The settings of a running server. Settings that every request or read needs are kept in atomics.
 #[derive(Debug)]
 pub struct Config {
     file: Option<PathBuf>,
@@ -73,7 +74,7 @@ impl Config {
 
     /// Settings that came from a file, among other places.
     pub fn of_file(settings: Settings, file: Option<PathBuf>) -> Config {
-        // the server may go elsewhere, and CONFIG REWRITE has to find it
+        // the server may change its directory, and CONFIG REWRITE has to find the file
         let file = file.map(|path| std::path::absolute(&path).unwrap_or(path));
         Config { file, ..Config::new(settings) }
     }
@@ -136,7 +137,7 @@ impl Config {
         Limit { hard_bytes, soft_bytes, soft_s }
     }
 
-    /// What all clients may hold in memory together; 0: any.
+    /// The most memory that all clients together may hold; 0: no limit.
     pub fn maxmemory_clients(&self) -> u64 {
         self.maxmemory_clients.load(Ordering::Relaxed)
     }
@@ -154,7 +155,7 @@ impl Config {
         self.lua_memory_limit.load(Ordering::Relaxed)
     }
 
-    /// After how long a script makes the server busy; None: never.
+    /// After how long a script makes the server busy; `None`: never.
     pub fn busy_reply_threshold(&self) -> Option<Duration> {
         match self.busy_reply_threshold_ms.load(Ordering::Relaxed) {
             0 => None,

@@ -1,8 +1,8 @@
-//! CONFIG REWRITE: brings the settings file up to what is set now, and leaves the rest of it alone.
+//! CONFIG REWRITE: updates the settings file to the current settings, and leaves the rest of it alone.
 //!
-//! A setting that the file has is changed there if it says something else; one that it doesn't have is added if it is not
-//! at its default. Users are described as ACL LIST describes them. Comments, order and spelling of everything else stay.
-//! The new file is complete and on disk before it takes the place of the old one.
+//! A setting in the file is changed if its value differs; a setting that is not in the file is added if it is not at
+//! its default. Users are described as in ACL LIST. Comments, order and spelling of everything else stay. The new file
+//! is complete and on disk before it replaces the old one.
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ use toml_edit::{Array, DocumentMut, Item, Value};
 use super::{SETTINGS, Settings};
 use crate::files;
 
-/// Rewrites a settings file; `users` are lines for its `user`, none if another file has them. Fails with a sentence, and
-/// the file is as it was.
+/// Rewrites a settings file. `users` are lines for its `user`; `None` if another file has them. If it fails, it returns
+/// a sentence, and the file is unchanged.
 pub fn rewrite(path: &Path, settings: &Settings, users: Option<&[String]>) -> Result<(), String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let rewritten = updated(&text, settings, users)?;
@@ -61,7 +61,7 @@ fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<
     Ok(document.to_string())
 }
 
-/// A value of the file as settings take it.
+/// A value of the file as the text that settings parse.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.value().clone(),
@@ -71,7 +71,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// A setting as the file has it: in the form of what was there, or in the simplest one.
+/// A setting as a value for the file: of the same type as before, or of the simplest one.
 fn written(text: &str, before: Option<&Value>) -> Value {
     match before {
         Some(Value::Array(_)) => Value::Array(text.split_whitespace().collect::<Array>()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::units::{parse_bytes, parse_bytes_between, parse_number, parse_word, parse_yes_no, word, yes_no};
 use super::{Address, BufferLimits};
 use crate::engine::Fsync;
-use crate::engine::tap::Classes;
+use crate::engine::events::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
 use crate::store::{Kind, ServerQuota};
@@ -55,7 +55,7 @@ pub struct Settings {
     pub client_query_buffer_limit: usize,
     pub io_threads: usize,
     pub client_output_buffer_limit: BufferLimits,
-    /// What all clients may hold in memory together; 0: any.
+    /// The most memory that all clients together may hold; 0: no limit.
     pub maxmemory_clients: u64,
     pub notify_keyspace_events: Classes,
     pub tracking_table_max_keys: usize,
@@ -137,8 +137,8 @@ impl Default for Settings {
     }
 }
 
-/// One core is left for syncs and checkpoints; beyond a few threads, connections meet at the engine's lock more than
-/// they gain.
+/// One core is left for syncs and checkpoints. Beyond a few threads, contention for the engine's lock outweighs the
+/// gain.
 fn io_threads_default() -> usize {
     const IO_THREADS_MAX: usize = 4;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -146,7 +146,7 @@ fn io_threads_default() -> usize {
 }
 
 impl Settings {
-    /// What the slow log and the latency monitor go by.
+    /// The thresholds of the slow log and the latency monitor.
     pub fn slow_thresholds(&self) -> Thresholds {
         Thresholds {
             slow_us: self.slowlog_log_slower_than_us,
@@ -155,17 +155,17 @@ impl Settings {
         }
     }
 
-    /// Whether values that are right one by one are right together.
+    /// Checks whether values that are valid one by one are valid together.
     pub fn check(&self) -> Result<(), String> {
         if self.aclfile.is_some() && !self.users.is_empty() {
             return Err("users come from aclfile or from the settings file, not from both; drop one".into());
         }
-        // where users are described, who comes in without a password is known when they have been read
+        // if users are described elsewhere, it is known only after reading them who gets in without a password
         let has_users = self.aclfile.is_some() || !self.users.is_empty();
         self.check_door(self.requirepass.is_none() && !has_users)
     }
 
-    /// Protected mode: where no password is asked for, nobody from outside may be able to connect.
+    /// Protected mode: if no password is required, nobody from outside may be able to connect.
     pub fn check_door(&self, is_open: bool) -> Result<(), String> {
         if !is_open || !self.protected_mode {
             return Ok(());
@@ -212,7 +212,7 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
     Required,
-    /// One that is shown must be good.
+    /// A certificate is optional, but if the client shows one, it must be valid.
     Optional,
     NotAsked,
 }
@@ -221,12 +221,12 @@ pub enum ClientCertificates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DebugAccess {
     No,
-    /// Who connects through a loopback address or the Unix socket.
+    /// Clients that connect through a loopback address or the Unix socket.
     Local,
     Yes,
 }
 
-/// An origin as browsers write it: scheme and authority, nothing behind. None if the text is empty.
+/// An origin as browsers write it: scheme and authority, and nothing after them. `None` if the text is empty.
 fn parse_origin(text: &str) -> Result<Option<String>, String> {
     let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let is_good = |authority: &str| {
@@ -244,20 +244,20 @@ fn parse_origin(text: &str) -> Result<Option<String>, String> {
 pub enum When {
     /// Only before the server starts.
     Start,
-    /// By CONFIG SET, too.
+    /// At any time, by CONFIG SET.
     Any,
 }
 
 /// A setting, declared once.
 pub struct Setting {
-    /// As on the command line and in CONFIG GET.
+    /// The name on the command line and in CONFIG GET.
     pub name: &'static str,
-    /// What its value is, for `--help`.
+    /// A placeholder for its value, for `--help`.
     pub value: &'static str,
     pub help: &'static str,
     pub when: When,
     pub get: fn(&Settings) -> String,
-    /// Says what is allowed if the text is not.
+    /// Parses a value. The error says what is allowed.
     pub set: fn(&mut Settings, &str) -> Result<(), String>,
 }
 
@@ -291,7 +291,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "dir",
         value: "PATH",
-        help: "Data directory: LMDB environment and journal; made if it is missing",
+        help: "Directory of the data: LMDB environment and journal. It is created if it doesn't exist",
         when: When::Start,
         get: |s| s.dir.display().to_string(),
         set: |s, text| {
@@ -311,7 +311,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "port",
         value: "PORT",
-        help: "TCP port; 0 takes a free one and logs it, or with tls-port none",
+        help: "TCP port; 0 takes a free port and logs it or, if tls-port is set, disables plain connections",
         when: When::Start,
         get: |s| s.port.to_string(),
         set: |s, text| Ok(s.port = parse_number(text, 0, u16::MAX)?),
@@ -319,7 +319,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tls-port",
         value: "PORT",
-        help: "Port for TLS, beside or (with port 0) instead of the plain one; 0: none",
+        help: "Port for TLS connections; 0: none. With port 0 it is the only one",
         when: When::Start,
         get: |s| s.tls_port.to_string(),
         set: |s, text| Ok(s.tls_port = parse_number(text, 0, u16::MAX)?),
@@ -327,7 +327,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tls-cert-file",
         value: "PATH",
-        help: "Certificate of the server and those that lead to its CA, in PEM; SIGHUP reads it again",
+        help: "Certificate of the server, with intermediate certificates, in PEM; SIGHUP reloads it",
         when: When::Any,
         get: |s| shown_path(&s.tls_cert_file),
         set: |s, text| Ok(s.tls_cert_file = parse_path(text)),
@@ -335,7 +335,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tls-key-file",
         value: "PATH",
-        help: "Private key of the server, in PEM, not encrypted",
+        help: "Private key of the server, in PEM, unencrypted",
         when: When::Any,
         get: |s| shown_path(&s.tls_key_file),
         set: |s, text| Ok(s.tls_key_file = parse_path(text)),
@@ -343,7 +343,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tls-ca-cert-file",
         value: "PATH",
-        help: "Certificates of the CAs that sign those of clients, in PEM",
+        help: "Certificates of the authorities that sign the certificates of clients, in PEM",
         when: When::Any,
         get: |s| shown_path(&s.tls_ca_cert_file),
         set: |s, text| Ok(s.tls_ca_cert_file = parse_path(text)),
@@ -351,7 +351,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tls-auth-clients",
         value: "yes|no|optional",
-        help: "Whether TLS clients must show a certificate of tls-ca-cert-file",
+        help: "Whether TLS clients must show a certificate that tls-ca-cert-file has signed",
         when: When::Any,
         get: |s| word(&s.tls_auth_clients, CLIENT_CERTIFICATES),
         set: |s, text| Ok(s.tls_auth_clients = parse_word(text, CLIENT_CERTIFICATES)?),
@@ -400,7 +400,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "http-cors-origin",
         value: "ORIGIN",
-        help: "Origin of web pages that may use the HTTP API, like https://tools.example.com; empty: only its own",
+        help: "Origin of web pages that may use the HTTP API, such as https://tools.example.com; empty: only the server's own pages",
         when: When::Start,
         get: |s| s.http_cors_origin.clone().unwrap_or_default(),
         set: |s, text| Ok(s.http_cors_origin = parse_origin(text)?),
@@ -408,7 +408,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "requirepass",
         value: "PASSWORD",
-        help: "Password that clients must AUTH with; empty: none",
+        help: "Password of the user default, which clients send with AUTH; empty: none",
         when: When::Any,
         get: |s| s.requirepass.clone().unwrap_or_default(),
         set: |s, text| Ok(s.requirepass = (!text.is_empty()).then(|| text.to_owned())),
@@ -416,7 +416,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "aclfile",
         value: "PATH",
-        help: "File that describes users, for ACL LOAD and ACL SAVE; it must exist, and may be empty",
+        help: "File of users and their rules, for ACL LOAD and ACL SAVE. It must exist, and may be empty",
         when: When::Start,
         get: |s| shown_path(&s.aclfile),
         set: |s, text| Ok(s.aclfile = parse_path(text)),
@@ -424,7 +424,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "acl-pubsub-default",
         value: "allchannels|resetchannels",
-        help: "Which channels new users may use: all, or none",
+        help: "Channels that new users may use: all or none",
         when: When::Any,
         get: |s| word(&s.acl_pubsub_default, CHANNEL_DEFAULTS),
         set: |s, text| Ok(s.acl_pubsub_default = parse_word(text, CHANNEL_DEFAULTS)?),
@@ -432,7 +432,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "acllog-max-len",
         value: "N",
-        help: "Entries of ACL LOG",
+        help: "Number of entries that ACL LOG keeps",
         when: When::Any,
         get: |s| s.acllog_max_len.to_string(),
         set: |s, text| Ok(s.acllog_max_len = parse_number(text, 0, 1_000_000)?),
@@ -440,7 +440,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "protected-mode",
         value: "yes|no",
-        help: "Refuse to start without a password where others than this machine can connect",
+        help: "Refuse to start without a password if other machines can connect",
         when: When::Start,
         get: |s| yes_no(s.protected_mode),
         set: |s, text| Ok(s.protected_mode = parse_yes_no(text)?),
@@ -448,7 +448,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "appendfsync",
         value: "always|everysec|no",
-        help: "When a reply may leave: its effect is on disk (always), or the process's end can't lose it",
+        help: "When writes are synced to disk: before the reply (always), every second (everysec), or when the system decides (no)",
         when: When::Any,
         get: |s| word(&s.appendfsync, FSYNCS),
         set: |s, text| Ok(s.appendfsync = parse_word(text, FSYNCS)?),
@@ -464,7 +464,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "default-values",
         value: "json|any",
-        help: "What stores take that don't say: JSON only, or any bytes",
+        help: "Values of stores without a setting of their own: JSON only, or any bytes",
         when: When::Any,
         get: |s| word(&s.default_values, KINDS),
         set: |s, text| Ok(s.default_values = parse_word(text, KINDS)?),
@@ -472,7 +472,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "auto-create-stores",
         value: "yes|no",
-        help: "Selecting a name that does not exist creates the store",
+        help: "Create a store when its name is selected and doesn't exist",
         when: When::Any,
         get: |s| yes_no(s.auto_create_stores),
         set: |s, text| Ok(s.auto_create_stores = parse_yes_no(text)?),
@@ -480,7 +480,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-keys-per-query",
         value: "N",
-        help: "Most matches of KEYS, and the largest page of SCAN",
+        help: "Maximum number of matches of KEYS, and of keys in a page of SCAN",
         when: When::Any,
         get: |s| s.max_keys_per_query.to_string(),
         set: |s, text| Ok(s.max_keys_per_query = parse_number(text, 1, 1_000_000)?),
@@ -488,7 +488,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-stores",
         value: "N",
-        help: "Most named stores; 0: no limit",
+        help: "Maximum number of named stores; 0: no limit",
         when: When::Any,
         get: |s| s.quota.max_stores.unwrap_or(0).to_string(),
         set: |s, text| Ok(s.quota.max_stores = unless_zero(parse_number(text, 0, i64::MAX as u64)?)),
@@ -496,7 +496,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-keys",
         value: "N",
-        help: "Most keys over all stores; 0: no limit",
+        help: "Maximum number of keys in all stores; 0: no limit",
         when: When::Any,
         get: |s| s.quota.max_keys.unwrap_or(0).to_string(),
         set: |s, text| Ok(s.quota.max_keys = unless_zero(parse_number(text, 0, i64::MAX as u64)?)),
@@ -504,7 +504,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "max-bytes",
         value: "BYTES",
-        help: "Most bytes that all stores hold, after compression; 0: no limit",
+        help: "Maximum number of bytes in all stores, after compression; 0: no limit",
         when: When::Any,
         get: |s| s.quota.max_bytes.unwrap_or(0).to_string(),
         set: |s, text| Ok(s.quota.max_bytes = unless_zero(parse_bytes(text)?)),
@@ -520,7 +520,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "maxclients",
         value: "N",
-        help: "Most connections at once",
+        help: "Maximum number of connections",
         when: When::Any,
         get: |s| s.maxclients.to_string(),
         set: |s, text| Ok(s.maxclients = parse_number(text, 1, limits::CLIENTS_MAX)?),
@@ -528,7 +528,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "timeout",
         value: "SECONDS",
-        help: "Close a connection that is silent for so long; 0: never",
+        help: "Close a connection after so many seconds without a request; 0: never",
         when: When::Any,
         get: |s| s.timeout_s.to_string(),
         set: |s, text| Ok(s.timeout_s = parse_number(text, 0, i32::MAX as u64)?),
@@ -536,7 +536,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tcp-keepalive",
         value: "SECONDS",
-        help: "Ask silent peers for a sign of life; 0: never",
+        help: "Seconds after which silent peers are probed with TCP keep-alive; 0: never",
         when: When::Any,
         get: |s| s.tcp_keepalive_s.to_string(),
         set: |s, text| Ok(s.tcp_keepalive_s = parse_number(text, 0, i32::MAX as u64)?),
@@ -544,7 +544,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tcp-backlog",
         value: "N",
-        help: "Connections that wait to be accepted",
+        help: "Number of connections that may wait to be accepted",
         when: When::Start,
         get: |s| s.tcp_backlog.to_string(),
         set: |s, text| Ok(s.tcp_backlog = parse_number(text, 1, 65_535)?),
@@ -552,7 +552,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "proto-max-bulk-len",
         value: "BYTES",
-        help: "Longest word of a request, so longest value",
+        help: "Maximum size of a word of a request, and thus of a value",
         when: When::Any,
         get: |s| s.proto_max_bulk_len.to_string(),
         set: |s, text| {
@@ -576,7 +576,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "client-query-buffer-limit",
         value: "BYTES",
-        help: "Largest request",
+        help: "Maximum size of a request",
         when: When::Any,
         get: |s| s.client_query_buffer_limit.to_string(),
         set: |s, text| {
@@ -588,7 +588,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "io-threads",
         value: "COUNT",
-        help: "Threads that serve connections; unless set, one less than the machine has cores",
+        help: "Number of threads that serve connections. The default is one less than the number of cores, between 1 and 4",
         when: When::Start,
         get: |s| s.io_threads.to_string(),
         set: |s, text| Ok(s.io_threads = parse_number(text, 1, limits::IO_THREADS_MAX)?),
@@ -596,7 +596,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "client-output-buffer-limit",
         value: "CLASS HARD SOFT SECONDS …",
-        help: "What may wait unread for a client it is sent to: the class pubsub; others do not matter here",
+        help: "Limits of unread output per client, by class: hard limit, soft limit and its seconds",
         when: When::Any,
         get: |s| s.client_output_buffer_limit.to_string(),
         set: |s, text| s.client_output_buffer_limit.change(text),
@@ -604,7 +604,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "notify-keyspace-events",
         value: "LETTERS",
-        help: "Which changes are published, by key (K) and by event (E); empty: none",
+        help: "Changes that are published as keyspace notifications: K (by key) or E (by event), and kinds of events; empty: none",
         when: When::Any,
         get: |s| s.notify_keyspace_events.to_string(),
         set: |s, text| Ok(s.notify_keyspace_events = text.parse::<Classes>()?),
@@ -612,7 +612,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "tracking-table-max-keys",
         value: "N",
-        help: "Keys that are remembered for client-side caching; 0: any number",
+        help: "Maximum number of keys that are remembered for client-side caching; 0: no limit",
         when: When::Any,
         get: |s| s.tracking_table_max_keys.to_string(),
         set: |s, text| Ok(s.tracking_table_max_keys = parse_number(text, 0, usize::MAX)?),
@@ -620,7 +620,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "overlay-memory",
         value: "BYTES",
-        help: "Memory for changes that are not in LMDB yet; writers wait when it is full",
+        help: "Memory for changes that are not in LMDB yet; writers wait when it is used up",
         when: When::Start,
         get: |s| s.overlay_memory.to_string(),
         set: |s, text| Ok(s.overlay_memory = parse_bytes_between(text, 1 << 20, 1 << 40)?),
@@ -628,7 +628,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "lua-memory-limit",
         value: "BYTES",
-        help: "Memory for the interpreter of scripts and what they compute with",
+        help: "Memory for scripts, including their interpreter",
         when: When::Any,
         get: |s| s.lua_memory_limit.to_string(),
         set: |s, text| {
@@ -640,7 +640,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "busy-reply-threshold",
         value: "MILLISECONDS",
-        help: "How long a script may run before others are answered with BUSY; 0: for ever",
+        help: "Milliseconds after which other clients are answered with BUSY while a script runs; 0: never",
         when: When::Any,
         get: |s| s.busy_reply_threshold_ms.to_string(),
         set: |s, text| Ok(s.busy_reply_threshold_ms = parse_number(text, 0, i32::MAX as u64)?),
@@ -664,7 +664,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "checkpoint-interval",
         value: "SECONDS",
-        help: "Move changes to LMDB at least this often",
+        help: "Maximum number of seconds between checkpoints, which move changes to LMDB",
         when: When::Start,
         get: |s| s.checkpoint_interval_s.to_string(),
         set: |s, text| Ok(s.checkpoint_interval_s = parse_number(text, 1, 86_400)?),
@@ -672,7 +672,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "map-size",
         value: "BYTES",
-        help: "Largest size of the LMDB file, 0: what address space allows; reserves no memory",
+        help: "Maximum size of the LMDB file; 0: as much as the address space allows. It reserves no memory",
         when: When::Start,
         get: |s| s.map_size.to_string(),
         set: |s, text| {
@@ -683,7 +683,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "redis-version",
         value: "VERSION",
-        help: "Version of Redis that clients are told",
+        help: "Version of Redis that the server reports to clients",
         when: When::Start,
         get: |s| s.reported_version.clone(),
         set: |s, text| {
@@ -700,7 +700,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "slowlog-log-slower-than",
         value: "MICROSECONDS",
-        help: "Commands that take this long go into the slow log; -1: none",
+        help: "Microseconds from which a command is recorded in the slow log; -1: never",
         when: When::Any,
         get: |s| s.slowlog_log_slower_than_us.to_string(),
         set: |s, text| Ok(s.slowlog_log_slower_than_us = parse_number(text, -1, i64::MAX)?),
@@ -708,7 +708,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "slowlog-max-len",
         value: "COUNT",
-        help: "Entries that the slow log keeps",
+        help: "Number of entries that the slow log keeps",
         when: When::Any,
         get: |s| s.slowlog_max_len.to_string(),
         set: |s, text| Ok(s.slowlog_max_len = parse_number(text, 0, i64::MAX as usize)?),
@@ -716,7 +716,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "latency-monitor-threshold",
         value: "MILLISECONDS",
-        help: "Commands that take this long are spikes to LATENCY; 0: none",
+        help: "Milliseconds from which LATENCY records a command as a spike; 0: never",
         when: When::Any,
         get: |s| s.latency_monitor_threshold_ms.to_string(),
         set: |s, text| Ok(s.latency_monitor_threshold_ms = parse_number(text, 0, i64::MAX as u64)?),
@@ -724,7 +724,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "latency-tracking",
         value: "yes|no",
-        help: "Keep distributions of how long each command takes",
+        help: "Keep histograms of the durations of each command",
         when: When::Any,
         get: |s| yes_no(s.latency_tracking),
         set: |s, text| Ok(s.latency_tracking = parse_yes_no(text)?),
@@ -732,7 +732,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "latency-tracking-info-percentiles",
         value: "PERCENT …",
-        help: "Percentiles of those distributions that INFO shows, separated by spaces",
+        help: "Percentiles of these histograms that INFO shows, separated by spaces",
         when: When::Any,
         get: |s| s.latency_percentiles.clone(),
         set: |s, text| {
@@ -750,7 +750,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "enable-debug-command",
         value: "no|local|yes",
-        help: "Who may send DEBUG: nobody, clients on this machine, everybody",
+        help: "Who may send DEBUG: nobody (no), clients on this machine (local), or everybody (yes)",
         when: When::Start,
         get: |s| word(&s.enable_debug_command, DEBUG_ACCESSES),
         set: |s, text| Ok(s.enable_debug_command = parse_word(text, DEBUG_ACCESSES)?),
@@ -769,7 +769,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "log-format",
         value: "human|json",
-        help: "How the log is written",
+        help: "Format of the log",
         when: When::Start,
         get: |s| word(&s.json_log, LOG_FORMATS),
         set: |s, text| Ok(s.json_log = parse_word(text, LOG_FORMATS)?),

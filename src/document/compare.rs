@@ -1,4 +1,4 @@
-//! Whether two values are equal, and which is less: in filters, and for who looks for a value in an array.
+//! Whether two values are equal, and which is less: for filters, and for searching a value in an array.
 //!
 //! Each value is given as the text from its first byte on; what follows it is not looked at.
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::number;
 use super::scan::{self, Entries, Kind};
 
-/// When numbers are equal.
+/// The rule for comparing numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbers {
     /// By their value: 1 is 1.0.
@@ -37,7 +37,7 @@ pub fn equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
     }
 }
 
-/// How two numbers or two strings compare; None for anything else. Strings compare by code points.
+/// How two numbers or two strings compare; `None` for anything else. Strings compare by code points.
 pub fn order(a: &[u8], b: &[u8]) -> Option<Ordering> {
     match (scan::kind(a, 0), scan::kind(b, 0)) {
         (Kind::Number, Kind::Number) => number::order(scan::value(a, 0), scan::value(b, 0)),

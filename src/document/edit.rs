@@ -1,7 +1,7 @@
 //! Changes of a text: splices, collected first and applied together in one copy.
 //!
-//! A splice takes the place of others within its range. So a change to a value that lies in another changed value is
-//! made first, the outer one then works on [`Edits::text_of`] what is there by now.
+//! A splice replaces others within its range. A change of a value inside another changed value is therefore made first;
+//! the outer change then uses [`Edits::text_of`], the text as it is by then.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub struct TooLong;
 #[derive(Debug)]
 pub struct Edits<'t> {
     text: &'t [u8],
-    /// By where they begin: the end of what goes, and what comes instead.
+    /// By their beginning: the end of the replaced range, and the replacement.
     splices: BTreeMap<usize, (usize, Bytes)>,
     added_bytes: usize,
     bytes_max: usize,
@@ -35,15 +35,15 @@ impl<'t> Edits<'t> {
         self.splices.is_empty()
     }
 
-    /// Puts `with` in the place of a range.
+    /// Replaces a range by `with`.
     pub fn splice(&mut self, range: Range<usize>, with: Bytes) -> Result<(), TooLong> {
         while let Some((&start, _)) = self.splices.range(range.clone()).next() {
             if let Some((_, gone)) = self.splices.remove(&start) {
                 self.added_bytes -= gone.len();
             }
         }
-        // What is removed elsewhere is not deducted, so this refuses only what is far beyond the limit, and before it
-        // takes memory; `apply` is exact.
+        // Removals elsewhere are not deducted, so this refuses only what is far beyond the limit, before it takes
+        // memory; `apply` is exact.
         self.added_bytes += with.len();
         if self.added_bytes > self.bytes_max.saturating_add(self.text.len()) {
             return Err(TooLong);
@@ -52,7 +52,7 @@ impl<'t> Edits<'t> {
         Ok(())
     }
 
-    /// Puts `with` in the place of a value.
+    /// Replaces a value by `with`.
     pub fn replace(&mut self, node: &Node, with: Bytes) -> Result<(), TooLong> {
         self.splice(node.start..scan::end(self.text, node.start), with)
     }
@@ -95,7 +95,7 @@ impl<'t> Edits<'t> {
         self.append(object, &member)
     }
 
-    /// Puts entries, separated by commas, behind the last one of a container.
+    /// Inserts entries, separated by commas, after the last one of a container.
     pub fn append(&mut self, container: &Node, entries: &[u8]) -> Result<(), TooLong> {
         let mut there = Entries::of(self.text, container.start);
         let is_empty = there.by_ref().count() == 0;
@@ -104,7 +104,7 @@ impl<'t> Edits<'t> {
         self.splice(at..at, [comma, entries].concat().into())
     }
 
-    /// Puts elements, separated by commas, in front of the one at an index, which is there.
+    /// Inserts elements, separated by commas, before the one at an existing index.
     pub fn insert(&mut self, array: &Node, index: usize, elements: &[u8]) -> Result<(), TooLong> {
         match Entries::of(self.text, array.start).nth(index) {
             Some(entry) => self.splice(entry.slot..entry.slot, [elements, b","].concat().into()),
@@ -112,14 +112,14 @@ impl<'t> Edits<'t> {
         }
     }
 
-    /// Removes the entries of a container that `goes` says, by index and slot, with the commas they leave over.
+    /// Removes the entries of a container for which `goes` returns true, with their commas.
     pub fn remove_entries(
         &mut self,
         container: usize,
         mut goes: impl FnMut(usize, usize) -> bool,
     ) -> Result<(), TooLong> {
         let mut entries = Entries::of(self.text, container);
-        // where the last entry that stays ends, and where the run of those that go begins
+        // the end of the last entry that stays, and the beginning of the run of those that are removed
         let (mut stays_until, mut run) = (None, None);
         let mut ranges = Vec::new();
         let mut index = 0;
@@ -138,7 +138,7 @@ impl<'t> Edits<'t> {
         }
         if let Some(start) = run {
             let end = entries.position();
-            // The last entry of all goes: so does the comma in front of the run. An empty container is left bare.
+            // If the last entry is removed, so is the comma before the run. An empty container has no blanks left.
             ranges.push(match stays_until {
                 Some(until) => until..end,
                 None => (container + 1).min(start)..entries.closed().saturating_sub(1).max(end),
@@ -148,13 +148,13 @@ impl<'t> Edits<'t> {
     }
 }
 
-/// Orders nodes as they stand in the text and leaves each only once.
+/// Sorts nodes by their position in the text, without duplicates.
 pub fn in_text_order(nodes: &mut Vec<Node>) {
     nodes.sort_unstable_by_key(|node| node.start);
     nodes.dedup_by_key(|node| node.start);
 }
 
-/// Orders nodes as they stand in the text, and leaves those out that lie within another.
+/// Sorts nodes by their position in the text, and leaves out those inside of another.
 pub fn outermost(text: &[u8], nodes: &mut Vec<Node>) {
     in_text_order(nodes);
     let mut covered = 0;

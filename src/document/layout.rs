@@ -1,17 +1,17 @@
-//! How a value is written for a reader: without whitespace, or laid out as asked. Strings and numbers keep their bytes.
+//! Formats a value: without whitespace, or with the requested layout. Strings and numbers keep their bytes.
 
 use bytes::Bytes;
 
 use super::edit::TooLong;
 use super::scan::{self, Entries, Kind};
 
-/// What stands between the parts of a value.
+/// The text between the parts of a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// In front of a line, once for each level.
+    /// Before a line, once for each level.
     pub indent: Bytes,
     pub newline: Bytes,
-    /// Behind the colon of a member.
+    /// After the colon of a member.
     pub space: Bytes,
     /// Longest text that is written.
     pub bytes_max: usize,

@@ -1,4 +1,4 @@
-//! JSON Merge Patch (RFC 7396) on texts: what the patch doesn't name keeps its bytes and its place.
+//! JSON Merge Patch (RFC 7396) on texts: what the patch doesn't name keeps its bytes and its position.
 
 use std::collections::HashMap;
 

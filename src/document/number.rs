@@ -1,4 +1,4 @@
-//! Numbers: what their texts mean, and arithmetic on them.
+//! Numbers: the values of their texts, and arithmetic.
 //!
 //! A number without fraction and exponent is an integer of any size. Arithmetic on integers is exact: a result that does
 //! not fit is refused rather than rounded. The result of two signed 64-bit integers has to be one again, as in RedisJSON.
@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-/// What a JSON number means.
+/// The value of a JSON number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     Integer(i64),
@@ -42,7 +42,7 @@ impl Number {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
-        // as in RedisJSON, minus zero is the double that it alone can be
+        // as in RedisJSON, minus zero is a double, because no integer can represent it
         if text.contains(['.', 'e', 'E']) || text == "-0" {
             return text.parse().ok().map(Number::Double);
         }

@@ -1,18 +1,17 @@
-//! Finding one's way in a JSON text without building anything of it.
+//! Navigates a JSON text without building a tree.
 //!
-//! A value is known by the position of its first byte. Where it ends is only looked for when somebody needs it, so a
-//! path like `$.a.b` reads no further than `b`. What is passed over is not read for its sense: brackets are counted,
-//! strings are jumped.
+//! A value is identified by the position of its first byte. Its end is searched only when it is needed, so a path like
+//! `$.a.b` reads no further than `b`. Skipped values are not parsed: brackets are counted, and strings are skipped.
 //!
-//! The text is JSON by the time it gets here (a store of JSON checked it when it was set). On other bytes nothing here
-//! panics, loops or reads outside: walks end early, and what they found makes no sense.
+//! The text was checked to be JSON before it gets here. On other bytes nothing here panics, loops or reads out of
+//! bounds: walks end early, with meaningless results.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memchr2;
 
-/// What a value is, as its first byte tells.
+/// The kind of a value, according to its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Null,
@@ -53,7 +52,7 @@ pub fn trimmed(text: &[u8]) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
-/// The position behind the value that begins at `start`.
+/// The position after the value that begins at `start`.
 pub fn end(text: &[u8], start: usize) -> usize {
     match text.get(start) {
         Some(b'"') => string_end(text, start),
@@ -184,13 +183,13 @@ impl<'t> Entries<'t> {
         self.at
     }
 
-    /// The position behind the closing bracket, once there is no entry left.
+    /// The position after the closing bracket, when there is no entry left.
     pub fn closed(&mut self) -> usize {
         let bracket = skip_space(self.text, self.position());
         (bracket + 1).min(self.text.len())
     }
 
-    /// Says where the value that was handed out last ends, for one who knows.
+    /// Sets the end of the last returned value, if the caller knows it.
     pub fn passed(&mut self, end: usize) {
         self.at = end;
         self.has_unread_value = false;
@@ -243,10 +242,10 @@ pub fn skip_space(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The position behind the string that begins at `start`.
+/// The position after the string that begins at `start`.
 fn string_end(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    // most strings are short, and a call of memchr costs as much as some bytes
+    // most strings are short, and a call of memchr costs as much as looking at some bytes
     for _ in 0..16 {
         match text.get(at) {
             Some(b'"') => return at + 1,
@@ -265,7 +264,7 @@ fn string_end(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-/// The position behind the container that begins at `start`.
+/// The position after the container that begins at `start`.
 fn container_end(text: &[u8], start: usize) -> usize {
     let (mut depth, mut at) = (0usize, start);
     while let Some(&byte) = text.get(at) {

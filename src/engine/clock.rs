@@ -1,17 +1,17 @@
-//! The one door through which time comes in.
+//! The only source of time.
 //!
-//! Everything else takes time as an argument or asks here, so that one place shows who depends on it. Knows nothing;
-//! callable on every thread.
+//! All other code gets the time as an argument or asks here, so that it is easy to see what depends on time. Depends on
+//! nothing else; callable on every thread.
 //!
-//! The server's own time ([`now_ms`]) is not simply the system's. The wall clock can be set, by hand, by a time service or
-//! by a virtual machine that was moved, and a record that expires by a wrong clock is lost for good. The steady clock
-//! ([`steady_ms`]) counts since the machine was booted and cannot be set. So the server reads the wall clock when it
-//! starts, and from there its time goes on by the steady clock. The sweeper compares the two ten times a second
-//! ([`keep`]):
+//! The server's own time ([`now_ms`]) is not simply the system's. The wall clock can be set, by hand, by a time service
+//! or by a virtual machine that was moved, and a record that expires because of a wrong clock is lost for good. The
+//! steady clock ([`steady_ms`]) counts since the machine was booted and cannot be set. Therefore the server reads the
+//! wall clock when it starts, and from then on its time advances by the steady clock. The sweeper compares the two ten
+//! times a second ([`keep`]):
 //!
 //! * A step of up to [`CLOCK_STEP_FOLLOWED_MS`] is followed at once, in either direction. Leap seconds and small
-//!   corrections are of this kind. What a time service does gradually slows or hastens both clocks alike.
-//! * A longer step contradicts the steady clock. It is logged, and followed only once the wall clock has kept to it for
+//!   corrections are of this kind. Gradual corrections by a time service slow down or speed up both clocks alike.
+//! * A larger step contradicts the steady clock. It is logged, and followed only when the wall clock has kept to it for
 //!   [`CLOCK_STEP_PATIENCE_MS`]. A glimpse of another date therefore changes nothing.
 //!
 //! At a start there is nothing that could contradict the wall clock, so it is believed.
@@ -26,8 +26,8 @@ use rustix::time::ClockId;
 
 use crate::limits::{CLOCK_STEP_FOLLOWED_MS, CLOCK_STEP_PATIENCE_MS};
 
-/// Milliseconds since 1970 by the server's own time: for deadlines of records, and for everything that is shown. It may
-/// step in either direction, but only as this module's doc says.
+/// Milliseconds since 1970 by the server's own time, for deadlines of records and for everything that is shown. It may
+/// step in either direction, but only as described at the top of this module.
 pub fn now_ms() -> u64 {
     now_us() / 1_000
 }
@@ -37,7 +37,7 @@ pub fn now_us() -> u64 {
     at_us(steady_us())
 }
 
-/// Milliseconds since the machine was booted, the time it slept included: for durations that are told or kept as
+/// Milliseconds since the machine was booted, including the time it slept: for durations that are reported or stored as
 /// numbers.
 pub fn steady_ms() -> u64 {
     steady_us() / 1_000
@@ -61,7 +61,7 @@ pub struct Reading {
     pub agreed_ms: u64,
 }
 
-/// Reads all clocks, and has the server's own time follow the wall clock where it may.
+/// Reads all clocks, and lets the server's own time follow the wall clock where the rules allow it.
 pub fn keep() -> Reading {
     let mut course = COURSE.lock();
     let (wall_us, steady_us) = both_us();
@@ -92,14 +92,15 @@ pub fn keep() -> Reading {
     }
 }
 
-/// Names this run of the machine, within which the steady clock can be compared; none if the system doesn't tell.
+/// Identifies the current boot of the machine, within which readings of the steady clock can be compared. `None` if the
+/// system does not provide it.
 pub fn boot_id() -> Option<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
 }
 
-/// What the server's time is ahead of the steady clock, in microseconds; [`UNREAD`] before anybody asked.
+/// By how many microseconds the server's time is ahead of the steady clock; [`UNREAD`] before the first reading.
 static OFFSET_US: AtomicI64 = AtomicI64::new(UNREAD);
 static COURSE: Mutex<Option<Course>> = Mutex::new(None);
 const UNREAD: i64 = i64::MIN;
@@ -123,7 +124,8 @@ fn begin() -> i64 {
 }
 
 /// The wall clock and the steady clock at the same instant. A thread may lose its processor between two readings, which
-/// would look like a step, so the wall clock is read between two looks at the steady one, and the closest pair counts.
+/// would look like a step. The wall clock is therefore read between two readings of the steady one, and the closest
+/// pair counts.
 fn both_us() -> (u64, u64) {
     const READINGS_MAX: usize = 8;
     const CLOSE_US: u64 = 20;
@@ -159,18 +161,18 @@ fn steady_us() -> u64 {
     steady_ns() / 1_000
 }
 
-/// How the server's time goes by the two clocks. Pure.
+/// How the server's time follows from the two clocks. Pure.
 #[derive(Debug, Clone, Copy)]
 struct Course {
-    /// What the server's time is ahead of the steady clock.
+    /// By how much the server's time is ahead of the steady clock.
     offset_us: i64,
-    /// A step that is not followed yet: what the wall clock is ahead of the steady clock, and since when.
+    /// A step that is not followed yet: by how much the wall clock is ahead of the steady clock, and since when.
     pending: Option<(i64, u64)>,
     /// Since when the two have agreed, by the steady clock.
     agreed_since_us: u64,
 }
 
-/// What is to be told of a step. Times are what the wall clock is ahead of the server's, in microseconds.
+/// What to log about a step. Values say by how many microseconds the wall clock is ahead of the server's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Noticed(i64),
@@ -219,7 +221,7 @@ fn ahead(wall_us: u64, steady_us: u64) -> i64 {
     i64::try_from(i128::from(wall_us) - i128::from(steady_us)).unwrap_or(i64::MAX)
 }
 
-/// Time for many short steps, one reading of the clock a step.
+/// A stopwatch for many short steps, with one reading of the clock for each.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stopwatch {
     started_ns: u64,
@@ -247,7 +249,7 @@ impl Stopwatch {
         Duration::from_nanos(self.lap_began_ns.saturating_sub(self.started_ns))
     }
 
-    /// Ends a lap and begins the next; says how long it was, in nanoseconds.
+    /// Ends a lap and begins the next. Returns how long it took, in nanoseconds.
     pub fn lap_ns(&mut self) -> u64 {
         let now_ns = steady_ns();
         let took_ns = now_ns.saturating_sub(self.lap_began_ns);

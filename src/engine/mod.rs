@@ -7,54 +7,25 @@
 //!  read  ──▶ overlay, frozen overlay, LMDB
 //! ```
 //!
-//! Everything here is synchronous. It runs on the caller's thread, but for the journal's syncer and two threads of its
-//! own: one writes checkpoints and reclaims what was flushed, one removes what expired. The only wait a caller can meet
-//! is a [`std::future`] at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
+//! Everything here is synchronous. It runs on the caller's thread, except for the journal's sync thread and two threads
+//! of the engine: one writes checkpoints and reclaims what was flushed, the other removes what has expired. A caller
+//! waits only in the polling functions at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
 
 pub mod backup;
-pub mod change;
-pub mod check;
 pub mod clock;
-pub mod effect;
+pub mod events;
+mod expiry;
 pub mod journal;
+mod limits;
 pub mod lmdb;
-pub mod salvage;
-pub mod sample;
+mod memtable;
+pub mod recovery;
 pub mod scan;
-pub mod tap;
-pub mod txn;
+pub mod transaction;
 
-mod alone;
-mod apart;
-#[cfg(test)]
-mod atomicity_tests;
-mod cache;
 mod checkpoint;
-mod count;
-mod directory;
-mod fill;
-mod gate;
-mod learn;
-#[cfg(test)]
-mod limit_tests;
-mod open;
-mod overlay;
-#[cfg(test)]
-mod powercut;
-mod press;
-mod priority;
-mod quota;
-mod replay;
-mod retention;
-mod room;
-mod state;
-mod sweep;
 #[cfg(test)]
 mod tests;
-mod undo;
-mod watch;
-mod weigh;
-mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -65,29 +36,29 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
-pub use alone::is_alone;
+pub use crate::engine::events::Event;
+pub use crate::engine::limits::fill::Fill;
+pub use crate::engine::limits::weigh::Weighed;
+pub use crate::engine::recovery::directory::DirectoryError;
+pub use crate::engine::recovery::open::{OpenError, Options};
+pub use crate::engine::transaction::group::is_alone;
+pub use crate::engine::transaction::txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
+pub use crate::engine::transaction::watch::{Watch, Watches};
 pub use checkpoint::CheckpointStatus;
-pub use directory::DirectoryError;
-pub use fill::Fill;
 pub use journal::{Claim, Fsync, Seq};
-pub use open::{OpenError, Options};
-pub use tap::Event;
-pub use txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
-pub use watch::{Watch, Watches};
-pub use weigh::Weighed;
 
+use crate::engine::limits::weigh::Unfit;
+use crate::engine::memtable::cache::Cached;
+use crate::engine::memtable::state::{Leftovers, State};
+use crate::engine::transaction::apart::Place;
+use crate::engine::transaction::effect::Effect;
+use crate::engine::transaction::gate::Gated;
+use crate::engine::transaction::txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
 use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
-use apart::Place;
-use cache::Cached;
-use effect::Effect;
-use gate::Gated;
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
-use state::{Leftovers, State};
-use txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
-use weigh::Unfit;
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -127,40 +98,39 @@ pub struct Engine {
     tables: Tables,
     journal: Arc<Journal>,
     watches: Arc<Watches>,
-    listening: tap::Listening,
+    listening: events::Listening,
     compression: RwLock<Compression>,
-    room: room::Room,
+    room: limits::room::Room,
     checkpoint: Arc<checkpoint::Control>,
-    sweep: Mutex<sweep::Position>,
+    sweep: Mutex<expiry::sweep::Position>,
     sweeping: AtomicBool,
     /// Until when the sweeper rests, by the steady clock (`CLIENT PAUSE`).
     sweeps_from_ms: AtomicU64,
-    /// What the last change was, at points in time: for retention.
-    timeline: Mutex<retention::Timeline>,
+    /// The sequence number of the last change at points in time, for retention.
+    timeline: Mutex<expiry::retention::Timeline>,
     expired: AtomicU64,
     overlay_bytes: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The data directory.
     dir: std::path::PathBuf,
-    /// Held as long as the engine lives: no second server opens the directory.
-    _lock: directory::Lock,
+    /// Held as long as the engine lives, so that no second server opens the directory.
+    _lock: recovery::directory::Lock,
 }
 
 impl Engine {
-    /// Looks at the records of some keys and does nothing with them, but that what is read next of them is in the
-    /// processor's cache. Of records in memory that are not hot, a look-up is mostly waiting for memory, and these waits
-    /// overlap here.
+    /// Prefetches the records of some keys into the processor's cache. A look-up of a record that is in memory but not
+    /// hot mostly waits for memory; here these waits overlap.
     pub fn warm_up<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
         let state = self.state.read();
         let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
-        // first all slots, then all values: waits overlap the more, the less else happens between them
+        // first all slots, then all values: the less happens between the waits, the more they overlap
         let values: SmallVec<[&Bytes; 32]> = keys.filter_map(|key| state.value(generation, key)).collect();
         for value in values {
             fetch(value);
         }
     }
 
-    /// Runs a command that only reads. Gives its result, and the journal sequence number that the result reflects.
+    /// Runs a command that only reads. Returns its result, and the journal sequence number that the result reflects.
     pub fn read<R>(
         &self,
         now_ms: u64,
@@ -174,7 +144,7 @@ impl Engine {
             let state = self.state.read();
             epoch = state.epoch;
             resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
-            // opened under the lock, so that overlay and LMDB are of one instant
+            // opened under the lock, so that overlay and LMDB show the same instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
         }
         if let Some(snapshot) = &snapshot {
@@ -186,11 +156,11 @@ impl Engine {
         Ok((result, reflects))
     }
 
-    /// Runs a command that may write: all of it or, if it fails, nothing. Gives its result, and the journal sequence
-    /// number that the result reflects.
+    /// Runs a command that may write. It takes effect as a whole or, if it fails, not at all. Returns its result, and
+    /// the journal sequence number that the result reflects.
     ///
     /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
-    /// it. What was looked up holds as long as no checkpoint ended in between: LMDB changes only then.
+    /// it. The result is valid as long as no checkpoint has ended in between, because LMDB changes only then.
     pub fn write<R>(
         &self,
         now_ms: u64,
@@ -203,10 +173,10 @@ impl Engine {
         }
     }
 
-    /// As [`write`](Engine::write), which judges by plain sizes whether a byte limit refuses, and does under the lock what
-    /// it has to, however long that takes. This one weighs first what may shrink by compression, and reads and works
-    /// [apart](apart) from the lock what may take long: if it had to, it gives nothing, nothing has happened, and the
-    /// command is to be run again.
+    /// Like [`write`](Engine::write), but does nothing slow under the lock. `write` compares uncompressed sizes with
+    /// byte limits, and does all its work under the lock, however long that takes. This function first compresses
+    /// values that a limit would refuse, and does slow work [apart](apart) from the lock. If that was necessary, it
+    /// returns `None`: nothing has happened, and the caller has to plan and run the command again.
     pub fn write_weighed<R>(
         &self,
         now_ms: u64,
@@ -225,12 +195,12 @@ impl Engine {
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<Option<(R, Seq)>, Error> {
         let may_be_slow = match weighed.as_deref_mut() {
-            Some(weighed) if !alone::is_alone() => match weighed.place {
+            Some(weighed) if !transaction::group::is_alone() => match weighed.place {
                 Place::Quick { .. } => false,
                 Place::Apart { .. } => return self.write_apart(now_ms, keys, weighed, run),
                 Place::Locked => true,
             },
-            // in a group, all others wait at the gate anyway
+            // in a group, all others wait anyway
             _ => true,
         };
         let mut run = Some(run);
@@ -275,7 +245,7 @@ impl Engine {
         may_be_slow: bool,
         run: &mut Option<F>,
     ) -> Result<Attempt<R>, Error> {
-        // dropped after the lock is given back: it may be large
+        // dropped after the lock is released, because it may be large
         let mut leftovers = Leftovers::default();
         let mut state = self.state.write();
         let mut changes = Changes::new(self.listening.wanted());
@@ -309,7 +279,7 @@ impl Engine {
         }
     }
 
-    /// Keeps what was found in LMDB, if that is still what LMDB holds: the cache's third rule.
+    /// Puts a record that was found in LMDB into the cache, if LMDB still holds it: the cache's third rule.
     pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
         let mut state = self.state.write();
         if state.epoch == epoch
@@ -329,7 +299,7 @@ impl Engine {
     ) -> Result<OnDisk<'s>, Error> {
         let mut found = Vec::with_capacity(missing.len());
         for (at, generation) in missing {
-            // LMDB refuses to look for a key that it can't have
+            // LMDB returns an error for a key that is longer than its keys can be
             let is_possible = !keys[at].is_too_long();
             let record =
                 if is_possible { self.tables.record(snapshot, generation, &keys[at].name)? } else { None };
@@ -338,7 +308,7 @@ impl Engine {
         Ok(OnDisk { found, epoch })
     }
 
-    /// Writes the effects to the journal and, that done, makes them visible.
+    /// Appends the effects to the journal, and then makes them visible.
     fn commit(
         &self,
         state: &mut State,
@@ -360,7 +330,7 @@ impl Engine {
                 Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
                     return Ok(Committed::NoRoom(
                         encoded_bytes(&changes.effects),
-                        effect::claim(&changes.effects),
+                        transaction::effect::claim(&changes.effects),
                     ));
                 }
                 taken => taken?,
@@ -369,9 +339,9 @@ impl Engine {
         let settled = changes.take_settled();
         let mut news = std::mem::take(&mut changes.news);
         news.add_changes(&state.catalog, &changes.effects);
-        whole::change(|| {
+        transaction::whole::change(|| {
             #[cfg(test)]
-            atomicity_tests::half_way();
+            tests::atomicity::half_way();
             self.listening.tell_or_keep(state, seq, news);
             for (effect, replaced) in changes.effects.drain(..).zip(changes.replaced.drain(..)) {
                 state.apply(seq, effect, replaced, leftovers);
@@ -385,24 +355,24 @@ impl Engine {
         Ok(Committed::Done(Some(seq)))
     }
 
-    /// Takes a journal entry, and waits for room if there is none yet. Whoever writes has made sure of room for the
-    /// request ([`Engine::poll_room`]); an entry that is much longer than its request (the copy of a large value) may find
-    /// none.
+    /// Appends a journal entry, and waits for room if there is none yet. Callers have made sure that there is room for
+    /// the request ([`Engine::poll_room`]), but an entry that is much longer than its request (the copy of a large
+    /// value) may find none.
     fn append(&self, effects: &[Effect]) -> Result<Seq, Fault> {
         loop {
             match self.append_at_once(effects) {
                 Err(Fault::Journal(journal::Fault::NoRoomYet)) => {
-                    self.journal.wait_room(encoded_bytes(effects), effect::claim(effects))?;
+                    self.journal.wait_room(encoded_bytes(effects), transaction::effect::claim(effects))?;
                 }
                 taken => return taken,
             }
         }
     }
 
-    /// Takes a journal entry if there is room for it.
+    /// Appends a journal entry if there is room for it.
     fn append_at_once(&self, effects: &[Effect]) -> Result<Seq, Fault> {
         self.journal.check_entry(encoded_bytes(effects))?;
-        Ok(self.journal.append(effect::claim(effects), |_, entry| {
+        Ok(self.journal.append(transaction::effect::claim(effects), |_, entry| {
             effects.iter().for_each(|effect| effect.encode(entry))
         })?)
     }
@@ -440,13 +410,13 @@ impl Engine {
         *self.compression.write() = compression;
     }
 
-    /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: none
-    /// leaves before everything it reflects is.
+    /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: no
+    /// reply is sent before everything that it reflects is durable.
     pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
 
-    /// The same, for who calls [`settle`](Engine::settle) soon, on behalf of many who wait like this.
+    /// The same, for a caller that will soon call [`settle`](Engine::settle) on behalf of many that wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
     }
@@ -461,18 +431,18 @@ impl Engine {
         self.journal.is_sync_due()
     }
 
-    /// Makes what happened as durable as the policy promises, for everyone who waits with
-    /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync may.
+    /// Makes everything so far as durable as the policy promises, for all callers that wait with
+    /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync.
     pub fn settle(&self) {
         self.journal.settle();
     }
 
-    /// Ready once journal and overlay have room for such a write of so many bytes; fails while there is none and none can be
-    /// made.
+    /// Ready once journal and overlay have room for a write of so many bytes with this claim. Fails if there is no room
+    /// and none can be made.
     pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.journal.poll_room(bytes, claim, cx) {
             Poll::Ready(Ok(())) => self.poll_overlay_room(bytes, claim, cx),
-            // a checkpoint gives back what the journal takes, as long as it can
+            // a checkpoint frees the space of the journal, as long as checkpoints succeed
             Poll::Ready(Err(journal::Fault::DiskFull(why)))
                 if self.checkpoint.is_behind(self.journal.last()) =>
             {
@@ -515,24 +485,24 @@ impl Engine {
         self.room.note_space(spare.saturating_sub(commit).saturating_sub(self.journal.owed_bytes()));
     }
 
-    /// Whether there is room for writes of so many bytes at the moment.
+    /// Whether there is room for writes of so many bytes now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let claim = Claim::Ordinary;
         self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed), bytes, claim)
             && self.journal.has_room(bytes, claim)
     }
 
-    /// Begins to watch a key for records that are put there.
+    /// Begins to watch whether records are written at a key.
     pub fn watch(&self, key: &Key) -> Watch {
         self.watches.watch(key)
     }
 
-    /// Who watches which key.
+    /// The watchers of keys.
     pub fn watches(&self) -> &Arc<Watches> {
         &self.watches
     }
 
-    /// Has the journal's syncs fail from now on, or no more: for tests, on a disk that can.
+    /// Makes the journal's syncs fail from now on, or succeed again. For tests, on a disk that supports it.
     pub fn fail_syncs(&self, fail: bool) -> bool {
         self.journal.fail_syncs(fail)
     }
@@ -543,14 +513,14 @@ impl Engine {
     }
 
     pub fn status(&self) -> Status {
-        // sizes only, so whoever is alone with the engine need not be waited for
+        // only sizes are read, so there is no need to wait for a group to end
         let state = self.state.lock().read();
         Status {
             journal: self.journal.status(),
             checkpoint: self.checkpoint.status(),
             overlay_bytes: state.overlay_bytes(),
             cache_bytes: state.cache.bytes(),
-            // what can't be read just now is missing in figures, and told where it counts
+            // a figure that can't be read now is left out here; the error is reported where it matters
             file: self.tables.file_space().unwrap_or_default(),
             map_bytes: self.tables.map_bytes(),
             shortage: self.room.shortage(),
@@ -569,21 +539,21 @@ impl Engine {
     }
 }
 
-/// Has the memory of a value fetched, as far as a reply of ordinary size needs it.
+/// Prefetches the memory of a value, as far as a reply of ordinary size needs it.
 fn fetch(value: &Bytes) {
     const LINE_BYTES: usize = 64;
     const LINES_MAX: usize = 8;
-    // reads the count that every clone changes
+    // reads the reference count, which every clone changes
     std::hint::black_box(value.is_unique());
     for byte in value.iter().step_by(LINE_BYTES).take(LINES_MAX) {
         std::hint::black_box(*byte);
     }
 }
 
-/// Positions of declared keys that only LMDB can know, in rising order, and their generations.
+/// Positions of declared keys that have to be looked up in LMDB, in ascending order, and their generations.
 type Missing = SmallVec<[(usize, Generation); 1]>;
 
-/// Bytes of the journal's entry.
+/// The size of the journal entry in bytes.
 fn encoded_bytes(effects: &[Effect]) -> usize {
     effects.iter().map(Effect::encoded_bytes).sum()
 }
@@ -599,24 +569,24 @@ enum Committed {
 /// How an attempt to write ended.
 enum Attempt<R> {
     Done(R, Seq),
-    /// Keys to look up first, and the epoch in which what is found holds.
+    /// These keys have to be looked up first; what is found is valid in this epoch.
     Missing(Missing, u64),
-    /// A limit wants to know first how far something shrinks.
+    /// A limit has to know first how far something can be compressed.
     Unfit(Unfit),
-    /// It would take long, and is to be run apart.
+    /// It would take long, so it has to run apart from the lock.
     Misplaced,
     /// The journal has to make room for so many bytes first.
     NoRoom(usize, Claim),
 }
 
-/// What LMDB held at declared keys: positions in rising order, generations, records.
+/// What LMDB held at declared keys: positions in ascending order, generations, records.
 #[derive(Default)]
 struct OnDisk<'s> {
     found: Vec<(usize, Generation, Found<'s>)>,
     epoch: u64,
 }
 
-/// Declared keys on their way to a transaction.
+/// Declared keys that are being resolved for a transaction.
 #[derive(Default)]
 struct Resolved<'t> {
     stores: SmallVec<[(StoreId, Generation); 1]>,
@@ -626,8 +596,8 @@ struct Resolved<'t> {
 }
 
 impl<'t> Resolved<'t> {
-    /// Declares the keys that the overlay knows, or `on_disk`, if it still holds, or the cache; notes the others as
-    /// missing.
+    /// Resolves the keys that the overlay, the cache, or `on_disk` (if it is still valid) know, and records the others
+    /// as missing.
     fn look_in_memory<'s>(
         &mut self,
         state: &'s State,
@@ -669,7 +639,7 @@ impl<'t> Resolved<'t> {
         Ok(())
     }
 
-    /// Declares what was missing.
+    /// Resolves the keys that were missing.
     fn declare_missing(&mut self, keys: &'t [Key], on_disk: &OnDisk<'t>) {
         for (at, generation, found) in &on_disk.found {
             self.declared.push(Declared {

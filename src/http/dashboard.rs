@@ -1,8 +1,8 @@
-//! The dashboard: pages for people. They are files of the binary, the same for everyone; what they show, they ask of the API as
-//! any client does.
+//! The dashboard: pages for people. They are files in the binary, the same for everyone, and get what they show from
+//! the API, as any client does.
 //!
-//! The policy that goes with them lets no script run but these files, nothing be loaded from elsewhere, and no text become
-//! markup: `require-trusted-types-for` has the browser refuse what would.
+//! Their content security policy allows no other scripts than these files, and no loading from elsewhere, and no text
+//! becomes markup: `require-trusted-types-for` makes the browser refuse it.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::problem::Problem;
+use crate::http::response::problem::Problem;
 
 struct Asset {
     name: &'static str,
@@ -69,7 +69,7 @@ pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     }
 }
 
-/// One version for all files, since they go together: a browser never mixes those of two releases.
+/// All files have one version, because they belong together: a browser never mixes those of two releases.
 static TAG: LazyLock<String> = LazyLock::new(|| {
     let all: String = std::iter::once(&PAGE).chain(ASSETS).map(|asset| asset.content).collect();
     // weak: the same content may be compressed
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(api.run("GET /ui/..%2Fmod.rs", "").await.status, 404);
     }
 
-    /// What a file asks for is there, and everything that is there is asked for.
+    /// Every file that is requested exists, and every existing file is requested.
     #[test]
     fn all_files_are_embedded_and_used() {
         let sources: String = std::iter::once(&PAGE).chain(ASSETS).map(|asset| asset.content).collect();

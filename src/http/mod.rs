@@ -1,38 +1,23 @@
-//! The HTTP API: the same stores, records and rules as over RESP, for whoever has no Redis client at hand.
+//! The HTTP API: the same stores, records and rules as over RESP, for programs without a Redis client.
 //!
 //! ```text
 //! server ──▶ router ──▶ Ask: path, query, who it is ──▶ a handler ──▶ Gate: command::dispatch ──▶ JSON
 //! sockets    [`router`]  `ask`, `door`                   `records` …   `gate`                      `json`, `problem`
 //! ```
 //!
-//! A handler turns a request into commands, so that permissions, statistics and what a write is exist once; it waits
-//! until what it saw is durable before it answers ([`gate`]). The router is callable without a socket. It knows nothing
-//! of `net`, and `net` nothing of it: [`server`] runs it on a runtime and a thread of its own. The pages for people
-//! ([`dashboard`]) are files that use this API.
+//! A handler turns a request into commands, so that permissions, statistics and writes are implemented once. Before it
+//! responds, it waits until what it saw is durable ([`gate`]). The router is callable without a socket. It is
+//! independent of `net`: [`server`] runs it on a runtime and a thread of its own. The pages for people ([`dashboard`])
+//! are files that use this API.
 
-mod activity;
-mod ask;
+mod api;
 mod dashboard;
-mod difference;
-mod door;
-mod events;
-mod export;
-mod gate;
-mod health;
-mod import;
-mod json;
-mod keys;
-mod links;
-mod many;
-mod metrics;
-mod problem;
-mod records;
-mod search;
+mod operations;
+mod request;
+mod response;
 mod server;
-mod stores;
 #[cfg(test)]
 mod testing;
-mod version;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,64 +38,67 @@ pub use server::{Listen, start};
 use crate::command::Server;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
+use crate::http::response::problem::Problem;
 use crate::limits::HTTP_REQUESTS_MAX;
 use crate::script::turnstile::Slot;
-use problem::Problem;
 use server::Crowded;
 
-/// How long a request may take from its first byte to the first byte of its answer, its turn included.
+/// How long a request may take from its first byte to the first byte of its response, including the wait for its turn.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What handlers share.
 #[derive(Clone)]
 struct App {
     server: Arc<Server>,
-    /// A place for each request that is worked on.
+    /// The semaphore for requests that are processed.
     places: Arc<Semaphore>,
-    /// Says whether the HTTP thread asks the engine for something.
+    /// Marks the HTTP thread as being inside the engine.
     slot: Arc<Slot>,
 }
 
-/// All routes. `Extension(door::Peer)` says where a request comes from.
+/// All routes. `Extension(request::door::Peer)` says where a request comes from.
 pub fn router(server: Arc<Server>) -> Router {
     let cors = cors(server.config.settings().http_cors_origin.as_deref());
     let slot = server.scripts.turnstile.slot();
     let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)), slot };
     let store = Router::new()
-        .route("/", get(stores::info).patch(stores::set).delete(stores::drop_store))
-        .route("/rename", post(stores::rename))
-        .route("/clear", post(stores::clear))
-        .route("/links", get(links::list).post(links::link))
-        .route("/links/{workflow}", delete(links::unlink))
-        .route("/link", delete(links::unlink))
-        .route("/keys", get(keys::keys))
-        .route("/entries", get(keys::entries))
-        .route("/search", get(search::search))
-        .route("/export", get(export::export))
-        .route("/events", get(events::events))
-        .route("/import", post(import::import))
-        .route("/difference/{other}", get(difference::difference))
-        .route("/many/get", post(many::get))
-        .route("/many/put", post(many::put))
-        .route("/many/delete", post(many::delete))
+        .route("/", get(api::stores::info).patch(api::stores::set).delete(api::stores::drop_store))
+        .route("/rename", post(api::stores::rename))
+        .route("/clear", post(api::stores::clear))
+        .route("/links", get(api::links::list).post(api::links::link))
+        .route("/links/{workflow}", delete(api::links::unlink))
+        .route("/link", delete(api::links::unlink))
+        .route("/keys", get(api::keys::keys))
+        .route("/entries", get(api::keys::entries))
+        .route("/search", get(api::search::search))
+        .route("/export", get(api::export::export))
+        .route("/events", get(api::events::events))
+        .route("/import", post(api::import::import))
+        .route("/difference/{other}", get(api::difference::difference))
+        .route("/many/get", post(api::many::get))
+        .route("/many/put", post(api::many::put))
+        .route("/many/delete", post(api::many::delete))
         .merge(record("/records/{key}"))
         .merge(record("/record"));
     let api = Router::new()
-        .route("/api/v1/session", get(activity::session))
-        .route("/api/v1/stats", get(activity::stats))
-        .route("/api/v1/slowlog", get(activity::slow_log).delete(activity::clear_slow_log))
-        .route("/api/v1/clients", get(activity::clients))
-        .route("/api/v1/usage", get(stores::usage))
-        .route("/api/v1/stores", get(stores::list).post(stores::create))
+        .route("/api/v1/session", get(operations::activity::session))
+        .route("/api/v1/stats", get(operations::activity::stats))
+        .route(
+            "/api/v1/slowlog",
+            get(operations::activity::slow_log).delete(operations::activity::clear_slow_log),
+        )
+        .route("/api/v1/clients", get(operations::activity::clients))
+        .route("/api/v1/usage", get(api::stores::usage))
+        .route("/api/v1/stores", get(api::stores::list).post(api::stores::create))
         .nest("/api/v1/stores/{store}", store)
         .layer(middleware::from_fn_with_state(app.clone(), take_turn));
     let router = Router::new()
         .route("/", get(dashboard::page))
         .route("/ui/{name}", get(dashboard::asset))
         .route("/openapi.json", get(openapi))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(operations::health::alive))
+        .route("/readyz", get(operations::health::ready))
+        .route("/metrics", get(operations::metrics::metrics))
         .merge(api)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "ERR", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
@@ -119,7 +107,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .layer(middleware::from_fn(refuse_if_crowded))
         .layer(middleware::from_fn_with_state(app.clone(), attend))
         .layer(CompressionLayer::new())
-        .layer(middleware::map_response(version::mark_coding));
+        .layer(middleware::map_response(response::version::mark_coding));
     let router = match cors {
         Some(cors) => router.layer(cors),
         None => router,
@@ -130,17 +118,17 @@ pub fn router(server: Arc<Server>) -> Router {
 /// The routes of one record, whose key is in the path or, below `/record`, the parameter `key`.
 fn record(path: &str) -> Router<App> {
     Router::new()
-        .route(path, get(records::get).put(records::put).delete(records::delete))
-        .route(&format!("{path}/get-or-create"), post(records::get_or_create))
-        .route(&format!("{path}/append"), post(records::append))
-        .route(&format!("{path}/increment"), post(records::increment))
-        .route(&format!("{path}/ttl"), put(records::set_ttl))
+        .route(path, get(api::records::get).put(api::records::put).delete(api::records::delete))
+        .route(&format!("{path}/get-or-create"), post(api::records::get_or_create))
+        .route(&format!("{path}/append"), post(api::records::append))
+        .route(&format!("{path}/increment"), post(api::records::increment))
+        .route(&format!("{path}/ttl"), put(api::records::set_ttl))
 }
 
-/// Lets a bounded number of requests work at once.
+/// Lets a bounded number of requests run at once.
 async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Response {
     const STEP: Duration = Duration::from_millis(100);
-    let is_watching = ask::is_watching(request.method(), request.headers());
+    let is_watching = request::ask::is_watching(request.method(), request.headers());
     let mut arrived = Stopwatch::start();
     // one place in the queue, however often it is looked at
     let mut place = std::pin::pin!(app.places.acquire());
@@ -152,14 +140,14 @@ async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Resp
             }
             return response;
         }
-        // those that have the places may wait for a script
+        // the running requests may be waiting for a script
         if app.server.is_busy() {
             return Problem::from(Error::Busy).into_response();
         }
     }
 }
 
-/// A connection beyond the most there may be: whoever watches the server is answered, all others are refused.
+/// Handles a connection beyond the maximum: health checks and metrics are answered, everything else is refused.
 async fn refuse_if_crowded(request: Request, next: Next) -> Response {
     let is_crowded = request.extensions().get::<Crowded>().is_some();
     if !is_crowded || matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics") {
@@ -169,9 +157,9 @@ async fn refuse_if_crowded(request: Request, next: Next) -> Response {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ERR", why).into_response()
 }
 
-/// What every request gets: an end, a count, and the headers of every answer.
+/// What every request gets: a time limit, a count, and common headers.
 async fn attend(State(app): State<App>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<door::Peer>().map(|peer| peer.address.to_string());
+    let peer = request.extensions().get::<request::door::Peer>().map(|peer| peer.address.to_string());
     let guesser = peer.filter(|_| request.headers().contains_key(header::AUTHORIZATION));
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -181,7 +169,7 @@ async fn attend(State(app): State<App>, request: Request, next: Next) -> Respons
     if response.status() == StatusCode::UNAUTHORIZED
         && let Some(address) = guesser
     {
-        // every request shows its password, and all who come through a proxy share its address: right ones never wait
+        // every request has its password, and all clients of a proxy share an address, so right passwords never wait
         tokio::time::sleep(app.server.guesses.delay(&address, clock::steady_ms())).await;
     }
     app.server.stats.http_requests.fetch_add(1, Ordering::Relaxed);
@@ -191,7 +179,7 @@ async fn attend(State(app): State<App>, request: Request, next: Next) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    // what is stored here is data: a browser that shows it runs nothing of it
+    // what is stored here is data: a browser that shows it must not run anything in it
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
@@ -207,9 +195,15 @@ fn cors(origin: Option<&str>) -> Option<CorsLayer> {
         header::CONTENT_TYPE,
         header::IF_MATCH,
         header::IF_NONE_MATCH,
-        events::LAST_EVENT_ID,
+        api::events::LAST_EVENT_ID,
     ];
-    let told = [header::ETAG, header::LOCATION, records::TTL_MS, records::PLAIN_BYTES, records::STORED_BYTES];
+    let told = [
+        header::ETAG,
+        header::LOCATION,
+        api::records::TTL_MS,
+        api::records::PLAIN_BYTES,
+        api::records::STORED_BYTES,
+    ];
     let layer = CorsLayer::new().allow_origin(AllowOrigin::exact(origin)).allow_methods(methods);
     Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))
 }

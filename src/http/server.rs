@@ -1,6 +1,6 @@
-//! Sockets of the HTTP API: a thread with a runtime of its own, so that a slow client here costs the Redis protocol
-//! nothing. HTTP/1.1; what a client may send before its body is bounded in bytes, headers and time, and so are
-//! connections.
+//! The sockets of the HTTP API: a thread with a runtime of its own, so that a slow client here costs the Redis protocol
+//! nothing. It speaks HTTP/1.1. What a client may send before its body is bounded in bytes, headers and time, and so is
+//! the number of connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -21,25 +21,26 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::door::Peer;
 use crate::command::Server;
 use crate::config::Address;
+use crate::http::request::door::Peer;
 use crate::limits::{
     HTTP_ADDRESS_PERCENT, HTTP_CROWDED_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_THREADS_MAX,
 };
 use crate::listen::listen;
 use crate::tls::Tls;
 
-/// How long a client may take for the head of a request, and be silent between two requests.
+/// How long a client may take for the head of a request, or be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may take for the head of its first request: until then nobody knows that it wants anything.
+/// How long a client may take for the head of its first request, because until then it is not known whether it wants
+/// anything.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// And a client beyond the most that there may be.
+/// The same, for a client beyond the maximum.
 const CROWDED_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long what was sent may lie unread at the other end, or unacknowledged, before the connection is given up.
+/// How long sent data may stay unread or unacknowledged before the connection is closed.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long accepting pauses when it fails for want of file descriptors or memory.
+/// How long accepting pauses when it fails for lack of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests may take to end at shutdown.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -122,8 +123,8 @@ async fn serve(
     Ok(())
 }
 
-/// A mark of a connection beyond the most there may be, in all or from one address. It is let in all the same, so that
-/// health checks come through whoever keeps all places; what else it asks for is refused.
+/// Marks a connection beyond the maximum, in all or from one address. It is accepted nevertheless, so that health
+/// checks get through when all places are taken; everything else is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Crowded;
 
@@ -156,7 +157,7 @@ impl Places {
         }
     }
 
-    /// A place for a connection from this address, if there is one.
+    /// A place for a connection from this address, if one is free.
     fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let mut taken = self.taken.lock();
         let all: usize = taken.values().sum();
@@ -168,7 +169,7 @@ impl Places {
         Some(Place { places: self.clone(), address })
     }
 
-    /// Keeps a connection that has no place. When there are too many of them, the one that is there longest ends.
+    /// Keeps a connection that has no place. If there are too many of them, the oldest is closed.
     fn crowd(&self, connection: AbortHandle) {
         let mut crowded = self.crowded.lock();
         crowded.retain(|connection| !connection.is_finished());
@@ -251,7 +252,7 @@ async fn connection(
 ) {
     let (Ok(address), Ok(local_address)) = (stream.peer_addr(), stream.local_addr()) else { return };
     let _ = stream.set_nodelay(true);
-    // who stops reading in the middle of an answer is not waited for without end
+    // a client that stops reading in the middle of a response is not waited for without end
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT));
     let peer = Peer { address, local_address };

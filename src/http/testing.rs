@@ -1,4 +1,4 @@
-//! The router without a socket, for the tests of handlers.
+//! The router without a socket, for tests of handlers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

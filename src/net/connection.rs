@@ -1,4 +1,4 @@
-//! One connection: bytes in, requests run, replies out.
+//! One connection: reads bytes, runs requests, sends replies.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::outbox::{Asked, KEPT_BYTES, Outbox, Outlet, Settled, emptied};
 use super::round::Round;
-use crate::command::clients::Client;
+use crate::command::base::clients::Client;
+use crate::command::base::login;
+use crate::command::base::table;
+use crate::command::base::table::Lookup;
 use crate::command::dispatch::{Answer, dispatch_found};
-use crate::command::table::{self, Lookup};
 use crate::command::transaction::Queue;
-use crate::command::{Flags, Postponed, Server, Session, Spec, login};
+use crate::command::{Flags, Postponed, Server, Session, Spec};
 use crate::config::Limit;
 use crate::engine::Seq;
 use crate::engine::clock::{self, Stopwatch};
@@ -28,19 +30,20 @@ use crate::resp::{Output, Parser, ProtocolError, Reply, Request, RequestLimits, 
 
 /// Requests that are taken from what was received before the first of them runs.
 const REQUESTS_AT_ONCE: usize = 32;
-/// Room that a read finds at least.
+/// The least room for a read.
 const READ_BYTES: usize = 16 * 1024;
 /// Replies are sent when they reach this, even if more requests have been received.
 const OUTPUT_BYTES: usize = 64 * 1024;
-/// From so many requests on that were received together, their replies leave by the delivery thread. Where two cores serve
-/// the clients as well, that costs a tenth to a fifth with pipelines of 4, is even with 12, and gains with longer ones.
+/// If at least so many requests were received together, their replies are sent by the delivery thread. Where two cores
+/// serve the clients as well, that costs a tenth to a fifth with pipelines of 4, breaks even with 12, and gains with
+/// longer ones.
 const DELIVERED_FROM: usize = 12;
-/// How long a connection runs requests before it lets others run theirs. The request that is running then is not cut off,
-/// but what may be long runs [aside](Connection::run_aside).
+/// How long a connection runs requests before it lets others run theirs. The request that is running then is not
+/// interrupted, but requests that may be long run [aside](Connection::run_aside).
 const TURN: Duration = Duration::from_millis(2);
-/// Replies that are shorter are not compared with `client-output-buffer-limit`, as in Redis.
+/// Shorter replies are not compared with `client-output-buffer-limit`, as in Redis.
 const UNLIMITED_OUTPUT_BYTES: usize = 16 * 1024;
-/// A paused connection looks again whether it may go on.
+/// How often a paused connection checks whether it may continue.
 const PAUSE_STEP: Duration = Duration::from_millis(10);
 /// How long replies wait for a client that has not authenticated and doesn't read them.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(2);
@@ -53,14 +56,14 @@ pub struct Peer {
     pub file_descriptor: i32,
 }
 
-/// The sending side of a connection, as it begins.
+/// The sending side of a new connection.
 pub enum Link {
     Plain(Outlet),
-    /// Behind TLS, whose two sides share their state: replies leave by the connection's own task.
+    /// With TLS, whose two directions share state, the connection's own task sends the replies.
     Sealed(Box<dyn AsyncWrite + Send + Sync + Unpin>),
 }
 
-/// Serves a connection until either side ends it.
+/// Serves a connection until either side closes it.
 pub async fn run<R: AsyncRead + Unpin>(
     server: Arc<Server>,
     round: Arc<Round>,
@@ -75,7 +78,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         server.clients.remove(client.id);
         return;
     };
-    // commands run on a thread that serves others, too
+    // commands run on a thread that also serves others
     session.may_block = false;
     session.may_be_held = true;
     let mut connection = Connection {
@@ -107,8 +110,8 @@ pub async fn run<R: AsyncRead + Unpin>(
     client.mailbox.close();
 }
 
-/// What a connection begins as. To know the store of its user takes a look at the engine, so while a script has that, it
-/// is had from a thread that may block. None: the server ends.
+/// The session of a new connection. Finding the store of its user needs the engine, so while a script has the engine, a
+/// thread that may block does it. `None` if the server ends.
 async fn begin(server: &Arc<Server>, round: &Round, client: Arc<Client>) -> Option<Session> {
     if let Some(_inside) = server.scripts.turnstile.enter(&round.slot) {
         return Some(login::begin(server, client));
@@ -124,9 +127,9 @@ struct Connection<R> {
     session: Session,
     reader: R,
     writer: Writer,
-    /// Received and not yet understood.
+    /// Received and not yet parsed.
     input: BytesMut,
-    /// Understood and not yet run.
+    /// Parsed and not yet run.
     requests: VecDeque<(Lookup, Request)>,
     /// Replies not yet sent.
     output: Output,
@@ -135,15 +138,15 @@ struct Connection<R> {
     reflects: Seq,
     /// Requests whose replies are in `output`.
     answered: usize,
-    /// Replies were handed over that have not been asked after since.
+    /// Whether replies were handed over to the delivery thread and not asked about since.
     is_delivering: bool,
-    /// The client has left while something ran for it.
+    /// Whether the client has left while a command ran for it.
     has_left: bool,
-    /// Runs through the requests that were received together.
+    /// Measures the requests that were received together.
     watch: Stopwatch,
     /// Runs since they were received.
     arrived: Stopwatch,
-    /// Since when, by the steady clock, it has not said who it is, or anything at all.
+    /// Since when, by the steady clock, it has not authenticated, or not sent anything.
     strange_since_ms: Option<u64>,
 }
 
@@ -153,7 +156,7 @@ enum Writer {
 }
 
 impl Writer {
-    /// Sends all there is, waiting for the client; TLS may hold back what was only written.
+    /// Sends everything, waiting for the client, and flushes, because TLS may hold back what was only written.
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Writer::Plain(outbox) => outbox.send(bytes).await,
@@ -164,7 +167,7 @@ impl Writer {
         }
     }
 
-    /// Ready when something comes back that was to be delivered.
+    /// Ready when the delivery thread returns replies that it could not send.
     async fn returned(&self) {
         match self {
             Writer::Plain(outbox) => outbox.returned().await,
@@ -172,7 +175,7 @@ impl Writer {
         }
     }
 
-    /// Ready when the client has left. Of TLS connections that is not known before something is sent.
+    /// Ready when the client has left. For TLS connections that is not known before something is sent.
     async fn left(&self) {
         match self {
             Writer::Plain(outbox) => outbox.left().await,
@@ -180,7 +183,7 @@ impl Writer {
         }
     }
 
-    /// What replies leave by, shared; none behind TLS.
+    /// The shared sending side; `None` with TLS.
     fn outbox(&self) -> Option<Arc<Outbox>> {
         match self {
             Writer::Plain(outbox) => Some(outbox.clone()),
@@ -188,7 +191,7 @@ impl Writer {
         }
     }
 
-    /// Says good-bye; a plain socket does it by itself when it is dropped.
+    /// Closes the TLS session; a plain socket is closed when it is dropped.
     async fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Writer::Plain(_) => Ok(()),
@@ -207,12 +210,12 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             }
         }
         self.settle_delivery().await?;
-        // if they were refused, the reason is left to send
+        // if they were refused, the reason still has to be sent
         self.flush().await?;
         self.writer.shutdown().await
     }
 
-    /// Reads what there is; false: the connection is to end.
+    /// Reads what is available. Returns false if the connection has to end.
     async fn receive(&mut self) -> io::Result<bool> {
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
             self.input = BytesMut::new();
@@ -237,8 +240,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(received > 0)
     }
 
-    /// How long it may be silent from now on; None: for ever. A stranger's time is counted from its beginning, whatever
-    /// it sends, so that nobody can keep places from others without a password, or without a word.
+    /// How long it may be silent from now on; `None` for ever. The time of an unauthenticated connection is counted
+    /// from its beginning, whatever it sends, so that nobody can occupy connections without a password.
     fn patience(&mut self) -> Option<Duration> {
         let idle_s = if self.session.is_listening() { 0 } else { self.server.config.timeout_s() };
         let idle = (idle_s > 0).then(|| Duration::from_secs(idle_s));
@@ -253,7 +256,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Some(idle.map_or(left, |idle| idle.min(left)))
     }
 
-    /// Runs every complete request that was received; false: the connection is to end.
+    /// Runs every complete request that was received. Returns false if the connection has to end.
     async fn run_received(&mut self) -> io::Result<bool> {
         self.watch = Stopwatch::start();
         self.arrived = self.watch;
@@ -275,7 +278,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                     self.flush().await?;
                     self.watch = Stopwatch::start();
                 } else if self.watch.ran() >= TURN {
-                    // others' turn; the rest of what was received waits behind them
+                    // lets others run; the rest of what was received runs after them
                     tokio::task::yield_now().await;
                     self.watch = Stopwatch::start();
                 } else if let Some((found, request)) = self.requests.pop_front() {
@@ -302,15 +305,15 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
     }
 
-    /// Lets others see what was received and has not run.
+    /// Publishes how much was received and has not run, for CLIENT LIST.
     fn show_input(&self) {
         let client = &self.session.client;
         client.query_buffer.store(self.input.len(), Ordering::Relaxed);
         client.query_room.store(self.input.capacity() - self.input.len(), Ordering::Relaxed);
     }
 
-    /// Takes some of the requests that were received; says whether there may be more. What a stranger may send changes
-    /// with each request, so theirs are taken one by one.
+    /// Parses some of the requests that were received. Returns whether there may be more. The limits of an
+    /// unauthenticated client may change with each request, so its requests are parsed one by one.
     fn take_requests(&mut self, limits: &RequestLimits) -> Result<bool, ProtocolError> {
         let requests_max = if limits.authenticated { REQUESTS_AT_ONCE } else { 1 };
         while self.requests.len() < requests_max {
@@ -322,8 +325,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(true)
     }
 
-    /// Has the memory of all the records fetched that the taken requests are about, in parallel, before each of them
-    /// would wait for its own.
+    /// Prefetches the records of all parsed requests in parallel, before each request would wait for its own.
     fn warm_up(&self) {
         let keys = self.requests.iter().filter_map(|(found, request)| match found {
             Lookup::Command(spec) => request.args.get(spec.keys.positions(&request.args).next()?),
@@ -415,7 +417,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
     }
 
-    /// Adds the reply, and what others have for this client before it and behind it.
+    /// Adds the reply, and the messages from others that go before and after it.
     fn take_answer(&mut self, answer: &Answer) {
         self.reflects = self.reflects.max(answer.reflects);
         self.answered += 1;
@@ -427,8 +429,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         self.take_messages(usize::MAX, OUTPUT_BYTES);
     }
 
-    /// Runs a short request on this thread, as soon as no script keeps it from the engine; while one makes the server
-    /// busy, only what the gate says then, and what ends scripts.
+    /// Runs a short request on this thread, as soon as no script has the engine. While a script makes the server busy,
+    /// only refusals by the gate and commands that end scripts run.
     async fn run_here(&mut self, spec: &'static Spec, found: Lookup, request: Request) -> io::Result<Answer> {
         loop {
             if let Some(_inside) = self.server.scripts.turnstile.enter(&self.round.slot) {
@@ -440,14 +442,14 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 return Ok(dispatch_found(server, session, watch, found, request));
             }
             if spec.is(Flags::ALLOW_BUSY) || self.server.is_busy() {
-                // it may still find the engine taken
+                // it may still have to wait for the engine
                 return self.run_aside(found, request, false).await;
             }
             self.wait_for_script(spec).await?;
         }
     }
 
-    /// Waits as long as a script runs, and at most until it makes the server busy.
+    /// Waits while a script runs, at most until it makes the server busy.
     async fn wait_for_script(&mut self, spec: &Spec) -> io::Result<()> {
         const STEP: Duration = Duration::from_millis(100);
         while self.server.scripts.turnstile.is_closed()
@@ -457,21 +459,21 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         {
             self.flush().await?;
             let patience = self.server.busy_in().unwrap_or(STEP).min(STEP);
-            // open or not, the loop looks again
+            // whether it is open or not, the loop checks again
             let _ = tokio::time::timeout(patience, self.server.scripts.turnstile.opened()).await;
             self.watch = Stopwatch::start();
         }
         Ok(())
     }
 
-    /// Runs a request that may take long on a thread that may block; a script when its turn comes.
+    /// Runs a request that may take long on a thread that may block; a script runs when its turn comes.
     async fn run_aside(&mut self, found: Lookup, request: Request, is_script: bool) -> io::Result<Answer> {
         let server = self.server.clone();
         let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
         session.may_block = true;
         let running = tokio::task::spawn_blocking(move || {
-            // none while the server is busy, as the gate says then
+            // no script begins while the server is busy; the gate then refuses
             let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
             (session, answer)
@@ -493,18 +495,18 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(answer)
     }
 
-    /// Adds what others have for this client to its replies.
+    /// Adds messages from others to the replies.
     fn take_messages(&mut self, count_max: usize, bytes_max: usize) {
         let reflects = self.session.client.mailbox.take(self.output.tail(), count_max, bytes_max);
         self.reflects = self.reflects.max(reflects);
     }
 
-    /// Whether a command does such a thing, or may have a transaction do it.
+    /// Whether a command has these flags, or may run a transaction that has them.
     fn will(&self, flags: Flags, spec: &Spec) -> bool {
         spec.is(flags) || self.session.queue.as_ref().is_some_and(|queue| queue.has(flags))
     }
 
-    /// Whether a request may take long on its thread: by what it is, by its size, or by what a transaction has queued. One
+    /// Whether a request may take long: because of its command, its size, or what a transaction has queued. A request
     /// that is only queued does not.
     fn is_long(&self, spec: &Spec, request: &Request) -> bool {
         match &self.session.queue {
@@ -514,7 +516,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         }
     }
 
-    /// Waits until a write of this size finds room in memory and in the journal.
+    /// Waits until there is room in memory and in the journal for a write of this size.
     async fn wait_for_room(&self, spec: &Spec, request: &Request) -> Result<(), Error> {
         let bytes = self.session.queue.as_ref().map_or(0, Queue::bytes) + room_for(request);
         let queued = self.session.queue.as_ref().and_then(Queue::claim);
@@ -522,8 +524,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         poll_fn(|cx| self.server.engine.poll_room(bytes, claim, cx)).await
     }
 
-    /// Waits until CLIENT PAUSE may hold up less than it does now: it has ended, or another one has taken its place. What
-    /// others have for this client is sent meanwhile.
+    /// Waits until the pause has ended or was replaced by another one. Messages from others are sent meanwhile.
     async fn wait_for_end_of_pause(&mut self) -> io::Result<()> {
         let (server, client) = (self.server.clone(), self.session.client.clone());
         let _held = server.clients.hold(&client);
@@ -540,7 +541,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             tokio::select! {
                 biased;
                 () = client.kill.raised() => return Err(io::ErrorKind::ConnectionAborted.into()),
-                // as in Redis, what it asked for last does not happen
+                // as in Redis, its last request is dropped
                 () = &mut left => return Err(io::ErrorKind::ConnectionAborted.into()),
                 () = client.mailbox.filled() => {}
                 () = tokio::time::sleep(PAUSE_STEP) => {}
@@ -550,7 +551,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(())
     }
 
-    /// Waits before a password is looked at, if several from its address were wrong.
+    /// Waits before a password is checked, if several from the same address were wrong.
     async fn wait_after_guesses(&mut self, spec: &Spec, request: &Request) -> io::Result<()> {
         let has_password = spec.name == "auth" || spec.name == "hello" && request.args.len() > 2;
         let server = &self.server;
@@ -569,7 +570,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let mut round = pin!(self.round.ended());
         let mut has_ended = false;
         poll_fn(|cx| {
-            // asked first, so that the round's end knows who waits
+            // polled first, so that the end of the round knows who waits
             let outcome = self.server.engine.poll_gathered(self.reflects, cx);
             has_ended = has_ended || round.as_mut().poll(cx).is_ready();
             if has_ended { outcome } else { Poll::Pending }
@@ -577,8 +578,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         .await
     }
 
-    /// Sends the replies, once everything they reflect is as durable as the policy promises: the one place where
-    /// replies leave, from here or by delivery.
+    /// Sends the replies when everything that they reflect is as durable as the policy promises. This is the one place
+    /// where replies leave, from here or by delivery.
     async fn flush(&mut self) -> io::Result<()> {
         self.take_messages(usize::MAX, OUTPUT_BYTES);
         if self.output.is_empty() {
@@ -625,15 +626,15 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(())
     }
 
-    /// What the replies say may not last: none of them is sent, but why.
+    /// The changes that the replies show may be lost, so none of them is sent, but the error.
     fn refuse_replies(&mut self, error: Error) {
         self.output.clear();
         self.session.closing = true;
         encode_sharing(&Reply::Error(error), self.session.protocol, &mut self.output);
     }
 
-    /// Sends replies from here, as fast as the client takes them, and lets go of each piece that has left; gives their
-    /// buffer back.
+    /// Sends replies from here, as fast as the client takes them, and frees each piece that has left. Returns their
+    /// buffer.
     async fn send(&mut self, mut replies: Output) -> io::Result<Output> {
         let (client, bytes) = (&self.session.client, replies.len());
         client.output_buffer.store(bytes, Ordering::Relaxed);
@@ -652,7 +653,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 writer.send(piece).await?;
                 replies.advance(sent);
                 client.output_buffer.store(replies.len(), Ordering::Relaxed);
-                // looks at all pieces, so not after each of them
+                // computing it looks at all pieces, so it isn't done after each of them
                 if replies.len() <= next_look {
                     client.own_output.store(replies.own_bytes(), Ordering::Relaxed);
                     next_look = replies.len() / 2;
@@ -663,7 +664,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let sent = tokio::select! {
             biased;
             sent = sending => sent,
-            // nobody who has not said who he is may have us keep replies for him
+            // no replies are kept for long for an unauthenticated client
             () = tokio::time::sleep(STRANGER_PATIENCE), if is_stranger => {
                 Err(io::ErrorKind::ConnectionAborted.into())
             }
@@ -679,7 +680,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(emptied(std::mem::take(replies.tail())).into())
     }
 
-    /// What `client-output-buffer-limit` says of so many bytes of replies.
+    /// The `client-output-buffer-limit` that applies to so many bytes of replies.
     fn limit_on(&self, bytes: usize) -> Limit {
         if bytes <= UNLIMITED_OUTPUT_BYTES {
             return Limit::default();
@@ -710,7 +711,7 @@ async fn waited_too_long(client: &Client, limit: Limit) {
     }
 }
 
-/// The room in the journal that a write of ordinary size needs at the most.
+/// The most room in the journal that a write of ordinary size needs.
 fn room_for(request: &Request) -> usize {
     const EFFECT_BYTES: usize = 64;
     request.args.iter().map(|arg| arg.len() + EFFECT_BYTES).sum()
@@ -821,7 +822,7 @@ mod tests {
         let (ended, _silent) = connect(&server);
         let (known, mut client) = connect(&server);
         ask(&mut client, "PING\r\n", "+PONG\r\n").await;
-        // the clock is the test's: it goes on when nobody has anything to do
+        // the clock is the test's: it advances when no task has anything to do
         ended.await.unwrap();
         tokio::time::sleep(Duration::from_secs(100 * STRANGER_S)).await;
         ask(&mut client, "PING\r\n", "+PONG\r\n").await;

@@ -1,10 +1,10 @@
-//! Delivery: a second thread beside each network thread, on which the replies of pipelines leave.
+//! Delivery: a second thread beside each network thread, which sends the replies of pipelines.
 //!
 //! It makes what they reflect as durable as the policy promises, and sends them, while the network thread reads and
-//! runs what others have sent meanwhile. With pipelines of 16 a sync and the sending are a quarter of the work, and the
-//! network thread's time is what bounds the throughput. Whoever sends single requests, or few at once, is answered on the
-//! network thread itself ([`Round`](super::round::Round)): there sending is up to half of the work, and on a small machine
-//! the processor that would do it has the clients to serve.
+//! runs what others have sent meanwhile. With pipelines of 16, a sync and the sending are a quarter of the work, and
+//! the network thread's time bounds the throughput. Single requests, or few at once, are answered on the network thread
+//! itself ([`Round`](super::round::Round)): for them sending is up to half of the work, and on a small machine the
+//! processor that would do it has to serve the clients.
 //!
 //! The network thread wakes this one at the end of a round, not with each connection: a sync takes as long for one as
 //! for many. What is handed in while it works is its next batch.
@@ -30,12 +30,12 @@ struct HandedIn {
 }
 
 impl Delivery {
-    /// Takes an outbox in which something is under way.
+    /// Accepts an outbox with replies that are under way.
     pub fn take(&self, outbox: Arc<Outbox>) {
         self.handed_in.lock().outboxes.push(outbox);
     }
 
-    /// Has what was taken delivered, if it isn't being done already.
+    /// Starts the delivery of what was accepted, unless it is under way already.
     pub fn begin(&self) {
         if !self.handed_in.lock().outboxes.is_empty() {
             self.changed.notify_one();
@@ -58,7 +58,7 @@ impl Delivery {
         };
         let mut outboxes = Vec::new();
         while self.wait(&mut outboxes) {
-            // for all of them at once; how it ended is asked for each
+            // for all of them at once; each then checks its own result
             let reflects = outboxes.iter().map(|outbox| outbox.reflects()).max().unwrap_or(0);
             let _ = acknowledge(reflects);
             for outbox in outboxes.drain(..) {

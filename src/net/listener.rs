@@ -22,10 +22,10 @@ use crate::listen::listen;
 use crate::telemetry::stats::SAMPLE_EVERY_MS;
 use crate::tls::Tls;
 
-/// How long accepting pauses when it fails for want of file descriptors or memory.
+/// How long accepting pauses when it fails for lack of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a server may take to accept a connection before it counts as one that is busy.
+/// How long another server may take to accept a connection before it counts as busy.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connections to the Unix socket that wait to be accepted.
@@ -55,8 +55,8 @@ enum Accepted {
     Unix(UnixStream),
 }
 
-/// Listens, says so, and serves connections until the server's shutdown signal. Fails if an address can't be bound.
-/// `tls` is there if there is a port for it.
+/// Listens, logs the addresses, and serves connections until the server's shutdown signal. Fails if an address can't be
+/// bound. `tls` is there if there is a port for it.
 pub async fn serve(
     server: Arc<Server>,
     places: &Listen,
@@ -154,7 +154,7 @@ async fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     };
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.file_type().is_socket() => {
-            // a server that was killed leaves one behind, at which nobody answers; a live one has it, however busy it is
+            // a killed server leaves one behind at which nobody answers; a running server answers, however busy it is
             match tokio::time::timeout(ANSWER_TIMEOUT, UnixStream::connect(path)).await {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path).map_err(failed)?;
@@ -185,8 +185,8 @@ fn listen_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// Connections that can't be accepted, for want of descriptors or memory. Those that wait are accepted later, so trying
-/// goes on, but with pauses, and the log has one line for all failures in a row.
+/// Handles connections that can't be accepted for lack of descriptors or memory. Waiting ones are accepted later, so
+/// accepting continues, but with pauses, and the log has one line for all failures in a row.
 #[derive(Default)]
 struct Troubles {
     are_told: bool,
@@ -219,15 +219,16 @@ struct Guests {
 }
 
 impl Guests {
-    /// Hands a connection to a thread, or refuses it. Waits for nothing.
+    /// Passes a connection to a thread, or refuses it. Never waits.
     fn receive(&self, accepted: Accepted) {
         let server = &self.server;
-        // whatever has a descriptor takes a place: a handshake that is not done, too, and whoever was killed and is not gone
+        // everything with a descriptor counts, including unfinished handshakes and killed connections that are not gone
+        // yet
         let full = self.threads.connections() >= server.config.settings().maxclients;
         let (stream, peer) = match accepted {
             Accepted::Tcp(stream, _) if full => return refuse(server, |words| stream.try_write(words)),
             Accepted::Unix(stream) if full => return refuse(server, |words| stream.try_write(words)),
-            // before its handshake it would not understand a word
+            // before the TLS handshake it would not understand the error
             Accepted::Tls(..) if full => return count_refused(server),
             Accepted::Tcp(stream, peer) => {
                 let peer = greet(server, &stream, peer);

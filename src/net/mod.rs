@@ -1,8 +1,8 @@
-//! Sockets: listening, connections, shutdown. Knows requests and replies as things to pass on, and commands not at all.
+//! Sockets: listening, connections, shutdown. Passes on requests and replies, and knows no commands.
 //!
-//! A connection is a task: it reads what there is, runs every complete request in it, and sends the replies together,
-//! once what they reflect is durable. It reads no further before the client has taken its replies, but for one batch
-//! that is on its way, so a client that doesn't read costs two bounded buffers.
+//! A connection is a task: it reads what is available, runs every complete request in it, and sends the replies
+//! together, when what they reflect is durable. It reads nothing more before the client has taken its replies, except
+//! one batch that is being delivered, so a client that doesn't read costs two bounded buffers.
 
 mod connection;
 mod delivery;

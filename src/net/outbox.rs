@@ -8,10 +8,10 @@
 //!     └────────────────── returned
 //! ```
 //!
-//! The connection's task hands in, the [delivery](super::delivery) thread sends. It never waits for a client: what one
-//! does not take at once comes back, and its own task waits with it. One batch is under way at a time, so replies keep
-//! their order; and since whoever waits for a reply sends nothing before it, a task as a rule finds the outbox empty
-//! when it comes with the next batch, and nobody is woken.
+//! The connection's task hands in replies, and the [delivery](super::delivery) thread sends them. It never waits for a
+//! client: replies that a client does not take at once are returned, and the connection's own task waits. One batch is
+//! under way at a time, so replies keep their order. A client that waits for a reply sends nothing before it, so a task
+//! usually finds the outbox empty when it comes with the next batch, and nobody is woken.
 
 use std::io;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use tokio::io::Interest;
 use tokio::net::{tcp, unix};
 use tokio::sync::Notify;
 
-use crate::command::clients::Client;
+use crate::command::base::clients::Client;
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 
-/// A buffer that grew beyond this for one large reply is given back afterwards.
+/// A buffer that grew beyond this for one large reply is freed afterwards.
 pub const KEPT_BYTES: usize = 256 * 1024;
 
-/// Bytes that are sent to one client before others have their turn.
+/// How many bytes are sent to one client before others have their turn.
 const SENT_AT_ONCE_BYTES: usize = 1024 * 1024;
-/// How often a connection looks whether its client is still there, while a command runs.
+/// How often a connection checks whether its client is still there, while a command runs.
 const PRESENCE_STEP: Duration = Duration::from_millis(100);
-/// How long a command goes on whose client has closed its side.
+/// How long a command continues after its client has closed its side.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The sending half of a socket, usable from any thread.
@@ -49,7 +49,7 @@ pub enum Outlet {
 }
 
 impl Outlet {
-    /// Sends what the socket takes; [`io::ErrorKind::WouldBlock`] if that is nothing at the moment.
+    /// Sends what the socket takes. Fails with [`io::ErrorKind::WouldBlock`] if that is nothing now.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Outlet::Tcp(half) => half.try_write(bytes),
@@ -94,19 +94,19 @@ pub struct Outbox {
     outlet: Outlet,
     client: Arc<Client>,
     batch: Mutex<Batch>,
-    /// Told when the connection's task waits for it, or has something coming back.
+    /// Notified when the connection's task waits for the batch, or gets replies back.
     settled: Notify,
 }
 
 #[derive(Default)]
 struct Batch {
     state: State,
-    /// Replies that have not been sent; with nothing under way or returned, an empty buffer for the next batch.
+    /// Replies that have not been sent. If nothing is under way or returned, an empty buffer for the next batch.
     bytes: BytesMut,
     /// The change that they must not overtake.
     reflects: Seq,
     asked: Asked,
-    /// The connection's task waits for the end of this.
+    /// Whether the connection's task waits for the end of this batch.
     is_awaited: bool,
 }
 
@@ -125,12 +125,12 @@ enum State {
     Returned(Result<(), Error>),
 }
 
-/// What became of a batch.
+/// The result of a batch.
 pub enum Settled {
     Sent,
     /// The rest is still to be sent.
     Unsent(BytesMut),
-    /// What its replies say may not last: none of them was sent, and none is to be.
+    /// The changes that its replies show may be lost: none of them was sent, and none may be.
     Refused(Error),
 }
 
@@ -143,7 +143,7 @@ impl Outbox {
     pub async fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
         let mut sent_here = 0;
         while !bytes.is_empty() {
-            // one that reads as fast as this sends is not the only one to be served
+            // a client that reads as fast as this sends must not keep others waiting
             if sent_here > SENT_AT_ONCE_BYTES {
                 tokio::task::yield_now().await;
                 sent_here = 0;
@@ -167,12 +167,12 @@ impl Outbox {
         while !self.outlet.is_closed_by_peer().await {
             tokio::time::sleep(PRESENCE_STEP).await;
         }
-        // it may have closed only what it sends by, and wait for replies
+        // it may have closed only its sending side, and wait for replies
         tokio::time::sleep(LEAVING_PATIENCE).await;
     }
 
-    /// Takes replies, and gives an empty buffer for the next ones. Nothing may be under way or returned. They leave when
-    /// somebody [delivers](Outbox::deliver) them.
+    /// Accepts replies, and returns an empty buffer for the next ones. Nothing may be under way or returned. The
+    /// replies are sent by [`deliver`](Outbox::deliver).
     pub fn hand_in(&self, replies: &mut BytesMut, reflects: Seq, asked: Asked) {
         self.client.output_buffer.store(replies.len(), Ordering::Relaxed);
         let mut batch = self.batch.lock();
@@ -191,12 +191,12 @@ impl Outbox {
         self.batch.lock().reflects
     }
 
-    /// Sends the batch that is under way, if what it reflects is acknowledged; gives how many bytes have left. Waits for
-    /// nothing.
+    /// Sends the batch that is under way, if what it reflects is acknowledged. Returns how many bytes were sent. Never
+    /// waits.
     pub fn deliver(&self, acknowledged: Result<(), Error>) -> usize {
         let mut bytes = std::mem::take(&mut self.batch.lock().bytes);
         let mut sent = 0;
-        // what goes wrong with the socket its task finds out, too
+        // the connection's task will notice errors of the socket, too
         while acknowledged.is_ok()
             && sent < bytes.len()
             && let Ok(some @ 1..) = self.outlet.try_send(&bytes[sent..])
@@ -220,7 +220,7 @@ impl Outbox {
         sent
     }
 
-    /// Waits until nothing is under way; what has returned is the caller's from then on.
+    /// Waits until nothing is under way. Returned replies then belong to the caller.
     pub async fn settled(&self) -> Settled {
         loop {
             if let Some(settled) = self.look() {
@@ -230,7 +230,7 @@ impl Outbox {
         }
     }
 
-    /// Waits until something has come back; [`settled`](Outbox::settled) gives it.
+    /// Waits until something was returned; [`settled`](Outbox::settled) gets it.
     pub async fn returned(&self) {
         while !matches!(self.batch.lock().state, State::Returned(_)) {
             self.settled.notified().await;

@@ -1,9 +1,9 @@
 //! Rounds: what the connections of one network thread do together.
 //!
-//! Whoever has replies joins the round, and once all that can run have run, one write and one sync serve them all, and
-//! their replies leave one after another. A client that is woken by the first of them finds the others when it looks; sent
-//! in between, each would wake it again, which for pipelined GETs took as much time as all the rest. At the end of a round
-//! begins the [delivery](super::delivery) of what was handed over.
+//! A connection with replies joins the round. When all that can run have run, one write and one sync serve all of them,
+//! and their replies leave one after another. A client that is woken by the first reply finds the others; if they were
+//! sent in between, each would wake it again, which for pipelined GETs took as much time as everything else. At the end
+//! of a round, the [delivery](super::delivery) of what was handed over begins.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub struct Round {
     delivery: Arc<Delivery>,
     joined: Notify,
-    /// How many have joined to wait, ever.
+    /// How many connections have joined to wait, ever.
     count: AtomicUsize,
     ended: Notify,
     /// Says whether this thread is inside a command.
@@ -38,14 +38,15 @@ impl Round {
         ended.await;
     }
 
-    /// Has the replies delivered that are under way in an outbox, once the round ends.
+    /// Delivers the replies in an outbox when the round ends.
     pub fn hand_over(&self, outbox: Arc<Outbox>) {
         self.delivery.take(outbox);
         self.joined.notify_one();
     }
 
-    /// Ends one round after the other, for ever. Woken by the first connection of a round, this stands in line behind all
-    /// that can run already. `settle` makes durable what a round did, and `is_sync_due` says whether it would sync for that.
+    /// Ends one round after the other, for ever. The first connection of a round wakes this task, which then runs after
+    /// every task that is ready already. `settle` makes durable what a round did, and `is_sync_due` says whether it
+    /// would sync for that.
     pub async fn settle_all(&self, is_sync_due: impl Fn() -> bool, settle: impl Fn()) {
         let mut served = 0;
         loop {
@@ -56,7 +57,7 @@ impl Round {
             }
             self.gather(&is_sync_due).await;
             served = self.count.load(Ordering::Relaxed);
-            // the journal has failed then, and tells who waits; this thread's other rounds still need someone
+            // the journal has failed then, and waiters get the error; this thread's later rounds still need this task
             if catch_unwind(AssertUnwindSafe(&settle)).is_err() {
                 tracing::error!("settling a round panicked");
             }
@@ -64,8 +65,8 @@ impl Round {
         }
     }
 
-    /// Lets those join whose requests have arrived meanwhile, if the round ends with a sync: it takes as long for a few
-    /// as for many.
+    /// If the round ends with a sync, lets connections join whose requests have arrived meanwhile, because a sync takes
+    /// as long for few as for many.
     async fn gather(&self, is_sync_due: impl Fn() -> bool) {
         const LOOKS_MAX: usize = 8;
         for _ in 0..LOOKS_MAX {

@@ -1,11 +1,11 @@
 //! Network threads: each serves its share of the connections, on a runtime of its own.
 //!
 //! A thread runs what its connections have received, one after another, and then makes it durable for all of them at
-//! once, itself: the commands of a round share one journal write and one sync, as in Redis's event loop, and nobody is
-//! handed over to another thread and back. Measured on two cores at `appendfsync always`, that takes half as much
-//! processor time a request as a pool of threads that steal tasks from each other, with syncs on a thread of their own.
-//! Only what pipelines did is made durable, and answered, by a [second thread](super::delivery), while this one goes on.
-//! What may take long runs aside, on a thread that may block.
+//! once, itself: the commands of a round share one journal write and one sync, as in Redis's event loop, and no request
+//! is passed to another thread and back. Measured on two cores at `appendfsync always`, that takes half as much
+//! processor time per request as a pool of threads that steal tasks from each other, with syncs on a thread of their
+//! own. Only the commands of pipelines are made durable and answered by a [second thread](super::delivery), while this
+//! one continues. What may take long runs aside, on a thread that may block.
 
 use std::io;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::command::Server;
 use crate::limits;
 use crate::tls::Tls;
 
-/// A thread that has not taken so many accepted connections is given more only if all others are like that: it is stuck in
-/// a long command, or has too much to do.
+/// A thread with so many connections that it has not taken yet gets more only if all others are in the same state: it
+/// is stuck in a long command, or has too much to do.
 const ARRIVALS_MANY: usize = 64;
 /// How long connections may take to send their last replies at shutdown.
 const LAST_REPLIES: Duration = Duration::from_secs(5);
@@ -58,14 +58,14 @@ impl Threads {
     /// Starts so many.
     pub fn start(server: &Arc<Server>, count: usize) -> io::Result<Threads> {
         let count = count.max(1);
-        // each may read, and LMDB has room for a number of readers that is fixed
+        // each may read, and LMDB has room for a fixed number of readers
         let long_commands_max = (limits::LONG_COMMANDS_MAX / count).max(1);
         let thread = |at| Thread::start(server.clone(), at, long_commands_max);
         (0..count).map(thread).collect::<io::Result<_>>().map(Threads)
     }
 
-    /// Gives a connection to the thread that has the fewest. Waits for nobody: a thread that is stuck must not keep the
-    /// others' connections from them, nor the server from its end. False: the thread is gone.
+    /// Passes a connection to the thread that has the fewest. Never waits, because a stuck thread must neither delay
+    /// the connections of others nor the end of the server. Returns false if the thread is gone.
     pub fn take(&self, arrival: Arrival) -> bool {
         let idlest = self.0.iter().min_by_key(|thread| {
             (thread.untaken() >= ARRIVALS_MANY, thread.connections.load(Ordering::Relaxed))
@@ -79,12 +79,13 @@ impl Threads {
         is_taken
     }
 
-    /// How many they serve, and have yet to serve.
+    /// How many connections they serve or have yet to serve.
     pub fn connections(&self) -> usize {
         self.0.iter().map(|thread| thread.connections.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes no more, lets every connection finish what it has received, and ends. False: a thread did not end in time.
+    /// Accepts no more, lets every connection finish what it has received, and ends. Returns false if a thread did not
+    /// end in time.
     pub async fn end(self, patience: Duration) -> bool {
         const STEP: Duration = Duration::from_millis(2);
         // without the senders of their channels, they have nothing more to wait for
@@ -203,7 +204,7 @@ async fn run(server: Arc<Server>, round: Arc<Round>, stream: Stream, peer: Peer)
     Ok(())
 }
 
-/// However a network thread ends, the one beside it does, too.
+/// However a network thread ends, its delivery thread ends, too.
 struct EndOnDrop<'d>(&'d Delivery);
 
 impl Drop for EndOnDrop<'_> {

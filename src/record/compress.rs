@@ -1,9 +1,9 @@
-//! Brotli, both ways: fitted to small JSON texts when compressing, capped when decompressing.
+//! Brotli compression, tuned for small JSON texts, and decompression with a bound.
 //!
-//! Compression runs at a checkpoint, in the background; decompression on whatever thread reads. Neither keeps anything
-//! between calls. Pooling the encoder's buffers was measured and left out: they must be zeroed again for each record,
-//! for the encoder indexes its ring buffer by what it finds in its hash tables (and panics on what an earlier record
-//! left there), and so pooling saves less than 1 µs at quality 4.
+//! Compression runs at a checkpoint, in the background; decompression runs on the thread that reads. Neither keeps
+//! anything between calls. Pooling the encoder's buffers was measured and rejected: they must be zeroed again for each
+//! record, because the encoder indexes its ring buffer by what it finds in its hash tables (and panics on what an
+//! earlier record left there), so pooling saves less than 1 µs at quality 4.
 //!
 //! # Parameters, measured
 //!
@@ -18,8 +18,8 @@
 //! |       9 | 1.32   290 / 3.5  | 2.41 1,030 / 7.1  | 3.60  2,300 / 14.4 |
 //! |      11 | 1.35   590 / 4.9  | 2.59 1,450 / 9.5  | 3.94  4,600 / 18.4 |
 //!
-//! The default is 4. Quality 5 stores 5–6 % less for 40–60 % more time, and what a server can write without pause is
-//! bounded by how fast its checkpoints compress. Below 4 small records hardly shrink. Size hint and text mode change
+//! The default is 4. Quality 5 saves 5–6 % more for 40–60 % more time, and the sustained write rate of a server is
+//! bounded by how fast its checkpoints compress. Below 4, small records hardly shrink. Size hint and text mode change
 //! neither size nor time.
 
 use std::borrow::Cow;
@@ -38,18 +38,18 @@ use crate::limits::VALUE_BYTES_MAX;
 const QUALITY_DEFAULT: u32 = 4;
 const QUALITY_MAX: u32 = 11;
 const NO_DICTIONARIES: &str = "no-dictionaries";
-/// Of JSON texts of 56 B 3 % shrink, of 64 B 24 %, of 80 B 95 %; trying costs 13 µs.
+/// 3 % of JSON texts of 56 B shrink, 24 % of those of 64 B, and 95 % of those of 80 B; trying costs 13 µs.
 const MIN_BYTES_DEFAULT: usize = 64;
 
-/// Below these the crate does not take a dictionary.
+/// Below these, the crate does not use a dictionary.
 const DICTIONARY_QUALITY_MIN: u32 = 2;
 const DICTIONARY_BYTES_MIN: usize = 64;
 
-/// How much of an announced length is believed at first; beyond it the output grows with what was really there.
+/// How much of an announced length is allocated at first; beyond it, the output grows with what was really there.
 const PLAIN_STEP_BYTES: usize = 64 * 1024;
 
-/// How values are compressed: the setting `compression`. As text `off` or `QUALITY`, then perhaps `:MIN_BYTES`, and behind
-/// that perhaps `:no-dictionaries`.
+/// How values are compressed: the setting `compression`. As text `off` or `QUALITY`, optionally followed by
+/// `:MIN_BYTES`, and then by `:no-dictionaries`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     Off,
@@ -69,7 +69,7 @@ impl Default for Compression {
     }
 }
 
-/// The text of a setting `compression` that is none.
+/// The error for an invalid setting `compression`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "compression is off, or QUALITY[:MIN_BYTES[:{NO_DICTIONARIES}]] with a quality from 0 to {QUALITY_MAX}, not '{0}'"
@@ -154,8 +154,8 @@ impl Compression {
     }
 }
 
-/// Compresses where the setting asks for it and the stored record gets shorter by it; with the dictionary, if there is one
-/// and it suits.
+/// Compresses a value if the setting asks for it and the stored record becomes shorter; with the dictionary, if there
+/// is one and it is suitable.
 pub fn compress<'a>(
     plain: &'a [u8],
     compression: &Compression,
@@ -270,7 +270,7 @@ fn shrink(plain: &[u8], quality: u32, dictionary: Option<&Dictionary<'_>>) -> Op
         return None;
     }
     payload.truncate(written);
-    // Brotli by itself has been tried by everybody, with dictionaries by few: what does not come back is not used
+    // Brotli with dictionaries is rarely used by others, so a result that does not decompress to the value is not used
     let comes_back = dictionary.is_none()
         || decompress(&payload, plain.len(), dictionary).is_ok_and(|decompressed| decompressed == plain);
     comes_back.then_some(payload)

@@ -1,8 +1,8 @@
-//! Dictionaries: what the records of a store have in common, kept once for all of them.
+//! Dictionaries: what the records of a store have in common, stored once for all of them.
 //!
-//! Brotli leaves out what a value repeats, and a small value repeats little. With a dictionary, encoder and decoder act as
-//! if some other text stood in front of each value. That text is pieces of other records: which ones matters little, and
-//! how many of them not much more. JSON records; ratio, and µs to compress / decompress:
+//! Brotli removes repetitions within a value, and a small value repeats little. With a dictionary, encoder and decoder
+//! act as if another text preceded each value. That text consists of pieces of other records; which ones, and how many,
+//! matters little. JSON records; ratio, and µs to compress / decompress:
 //!
 //! | quality, dictionary | 153 B             | 934 B             | 61 B, of many kinds |
 //! |--------------------:|-------------------|-------------------|---------------------|
@@ -14,7 +14,7 @@
 //! |             2, 4 KB | 2.32    11 / 10   | 4.29    17 / 12   | 1.05    11 / 7.8    |
 //! |             5, 4 KB | 2.92    44 / 5.1  | 5.04    62 / 7.5  | 1.56    35 / 3.5    |
 //!
-//! So there is 3 where 4 is asked for, and 4 KB leave room for records of several kinds.
+//! Therefore quality 3 is used where 4 is requested, and 4 KB leave room for records of several kinds.
 //!
 //! # The row of a dictionary in LMDB
 //!
@@ -24,14 +24,14 @@
 //! |      1 |    8 | checksum: XXH3-64 of the text, seeded with that of the row's key |
 //! |      9 | rest | the text                                                       |
 //!
-//! The checksum is compared at every use: a record's own can't tell that the text in front of it was another.
+//! The checksum is verified at every use, because a record's own checksum does not cover the dictionary.
 //!
 //! # The text's end
 //!
-//! The last byte is 0xFF, which JSON has nowhere, and a value that does contain it (of a store that takes anything) is
-//! compressed without a dictionary. For the crate's encoder cuts what it has found where the dictionary ends, and if one
-//! byte is left of it, writes nonsense or panics (9.1.1; `fix_unbroken_len`). Nothing found can begin at a byte that
-//! the value does not have.
+//! The last byte is 0xFF, which never occurs in JSON; a value that contains it (in a store that takes any bytes) is
+//! compressed without a dictionary. The reason is a defect of the crate's encoder: it cuts a match at the end of the
+//! dictionary, and if one byte of it is left, writes nonsense or panics (9.1.1; `fix_unbroken_len`). No match can begin
+//! at a byte that the value does not have.
 
 use std::borrow::Cow;
 
@@ -39,9 +39,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Damage;
 
-/// Bytes of a dictionary at the most.
+/// The most bytes of a dictionary.
 pub const TEXT_BYTES_MAX: usize = 4096;
-/// Bytes that one record gives to a dictionary at the most: so it has some of several.
+/// The most bytes that one record contributes to a dictionary, so that it has pieces of several.
 const PIECE_BYTES_MAX: usize = TEXT_BYTES_MAX / 8;
 /// Longer values repeat enough of their own.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
@@ -52,7 +52,7 @@ const END: u8 = 0xff;
 const FORMAT: u8 = 1;
 const TEXT_AT: usize = 9;
 
-/// A text that values are compressed with, and what it is called in records. Never changes.
+/// A text with which values are compressed, and its id in records. Never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dictionary<'t> {
     pub id: u32,
@@ -60,7 +60,7 @@ pub struct Dictionary<'t> {
 }
 
 impl<'t> Dictionary<'t> {
-    /// Of pieces of some records' values; the last of them are the cheapest to refer to.
+    /// Made of pieces of some records' values; the last of them are the cheapest to refer to.
     pub fn of<'v>(id: u32, values: impl Iterator<Item = &'v [u8]>) -> Dictionary<'static> {
         let mut text = Vec::with_capacity(TEXT_BYTES_MAX);
         for value in values {
@@ -71,12 +71,12 @@ impl<'t> Dictionary<'t> {
         Dictionary { id, text: Cow::Owned(text) }
     }
 
-    /// Whether a value can be compressed with a dictionary, and gains by it.
+    /// Whether a value can be compressed with a dictionary, and benefits from it.
     pub fn suits(value: &[u8]) -> bool {
         value.len() <= VALUE_BYTES_MAX && !value.contains(&END)
     }
 
-    /// The quality to compress with where one is asked for: 3 finds what 4 does.
+    /// The quality to use for a requested one: 3 finds what 4 does.
     pub fn quality(asked: u32) -> u32 {
         if asked == 4 { 3 } else { asked }
     }

@@ -1,4 +1,4 @@
-//! The digest of a value, as DIGEST answers it and IFDEQ and IFDNE compare it.
+//! The digest of a value, as DIGEST returns it and IFDEQ and IFDNE compare it.
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -1,4 +1,4 @@
-//! The payload of DUMP and RESTORE: a value on its way from one server to another.
+//! The payload of DUMP and RESTORE, which carries a value from one server to another.
 //!
 //! | offset | bytes | meaning |
 //! |---|---|---|

@@ -13,10 +13,10 @@
 //!
 //! Big-endian. A dictionary is a dictionary of Brotli, so bit 2 without bit 0 is damage.
 //!
-//! The checksum is the low half of XXH3-64 over everything behind it, seeded with the XXH3-64 of the record's LMDB key
-//! and with the two bytes in front of it. So it covers the whole record, and a sound record under a wrong key (a page
-//! of another time or place) does not pass either. It finds accidents: 1 in 2³² goes unseen; it is no defence against
-//! someone who can write to the file.
+//! The checksum is the low half of XXH3-64 over everything after it, seeded with the XXH3-64 of the record's LMDB key
+//! and with the two bytes before it. So it covers the whole record, and a sound record under a wrong key (from a page
+//! of another time or place) does not pass either. It finds accidental damage, of which 1 in 2³² goes unnoticed; it
+//! does not protect against someone who can write to the file.
 
 use std::borrow::Cow;
 
@@ -30,15 +30,15 @@ use crate::limits::VALUE_BYTES_MAX;
 /// The format that [`write`] writes, and the newest that [`RecordView::parse`] reads.
 pub const FORMAT: u8 = 1;
 
-/// Longest header that [`write`] makes or [`RecordView::parse`] takes.
+/// The longest header that [`write`] makes or [`RecordView::parse`] accepts.
 pub const HEADER_BYTES_MAX: usize = VERSION_AT + 8 + 8 + DICTIONARY_ID_BYTES + PLAIN_LENGTH_BYTES;
 
-/// Length of the header in front of a value that is stored plain.
+/// The length of the header before an uncompressed value.
 pub fn plain_header_bytes(expires: bool) -> usize {
     VERSION_AT + 8 + deadline_bytes(expires)
 }
 
-/// What an expiry costs in the header.
+/// The bytes of an expiry in the header.
 pub fn deadline_bytes(expires: bool) -> usize {
     if expires { 8 } else { 0 }
 }
@@ -52,9 +52,9 @@ impl Encoded<'_> {
     }
 }
 
-/// What a Brotli payload costs in the header.
+/// The additional bytes in the header for a Brotli payload.
 pub(super) const PLAIN_LENGTH_BYTES: usize = 4;
-/// What compression with a dictionary costs there on top.
+/// The additional bytes for a dictionary.
 pub(super) const DICTIONARY_ID_BYTES: usize = 4;
 
 const CHECKSUM_AT: usize = 2;
@@ -66,7 +66,7 @@ const DICTIONARY: u8 = 1 << 2;
 
 const _: () = assert!(VALUE_BYTES_MAX <= u32::MAX as usize);
 
-/// A record where it lies, usually in the memory map; nothing is copied.
+/// A view of a record, usually in the memory map; nothing is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordView<'a> {
     /// Journal sequence number of the record's last change.
@@ -74,7 +74,7 @@ pub struct RecordView<'a> {
     pub expires_at_ms: Option<u64>,
     /// Bytes of the value once decompressed; never over [`VALUE_BYTES_MAX`] in a Brotli record.
     pub plain_len: usize,
-    /// What the payload was compressed with, besides Brotli's own dictionary.
+    /// The dictionary with which the payload was compressed, apart from Brotli's own.
     pub dictionary: Option<u32>,
     pub codec: Codec,
     pub payload: &'a [u8],
@@ -88,7 +88,8 @@ impl<'a> RecordView<'a> {
         if stored == checksum(key, bytes).to_be_bytes() { Ok(view) } else { Err(Damage::Checksum) }
     }
 
-    /// Reads the header and believes it: for hot paths that need a length, a deadline or a version, not the value.
+    /// Reads the header without verifying it, for hot paths that need a length, a deadline or a version, but not the
+    /// value.
     pub fn peek(bytes: &'a [u8]) -> Result<RecordView<'a>, Damage> {
         let mut rest = bytes;
         match take(&mut rest)? {
@@ -119,7 +120,8 @@ impl<'a> RecordView<'a> {
         Ok(RecordView { version, expires_at_ms, plain_len, dictionary, codec, payload: rest })
     }
 
-    /// The value. Borrowed where it is stored plain. Takes the dictionary that [`dictionary`](RecordView::dictionary) names.
+    /// The value; borrowed if it is stored uncompressed. Needs the dictionary that
+    /// [`dictionary`](RecordView::dictionary) names.
     pub fn plain(&self, dictionary: Option<&Dictionary<'_>>) -> Result<Cow<'a, [u8]>, Damage> {
         if self.codec == Codec::Plain {
             return Ok(Cow::Borrowed(self.payload));
@@ -158,7 +160,7 @@ pub fn write(key: &[u8], version: u64, expires_at_ms: Option<u64>, encoded: &Enc
     seal(key, &mut out[start..]);
 }
 
-/// Puts the checksum where it belongs.
+/// Writes the checksum to its place.
 fn seal(key: &[u8], record: &mut [u8]) {
     let checksum = checksum(key, record);
     record[CHECKSUM_AT..VERSION_AT].copy_from_slice(&checksum.to_be_bytes());
@@ -170,7 +172,7 @@ fn checksum(key: &[u8], record: &[u8]) -> u32 {
     xxh3_64_with_seed(&record[VERSION_AT..], xxh3_64(key) ^ head) as u32
 }
 
-/// Cuts the next `N` bytes off the front.
+/// Splits the next `N` bytes off the front.
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Damage> {
     let (&front, behind) = rest.split_first_chunk().ok_or(Damage::Truncated)?;
     *rest = behind;

@@ -1,11 +1,10 @@
 //! Whether a text is JSON: the check that every SET into a `json` store passes through.
 //!
-//! Nothing is built and nothing changed, since a value comes back byte for byte as it was set. Numbers of any size and
-//! lone surrogates in escapes are JSON by its grammar (RFC 8259), so they pass; who wants to compute with them finds
-//! out then.
+//! Nothing is built and nothing changed, because a value comes back byte for byte as it was set. Numbers of any size
+//! and lone surrogates in escapes are JSON by its grammar (RFC 8259), so they pass; computing with them may fail later.
 //!
-//! Who builds a tree of a stored value must allow for [`JSON_DEPTH_MAX`] levels: `serde_json` by default stops one
-//! short of it, at 127.
+//! Code that builds a tree of a stored value must allow for [`JSON_DEPTH_MAX`] levels: `serde_json` by default stops
+//! one level before, at 127.
 //!
 //! Measured on JSON of 150 B to 4 KB: 1 ns a byte, nine tenths of it the grammar. A value with more than
 //! [`JSON_DEPTH_MAX`] brackets, which therefore may be too deep, costs about 1 ns a byte more.
@@ -19,7 +18,7 @@ use crate::limits::JSON_DEPTH_MAX;
 /// Checks that `text` is one JSON value of any kind in UTF-8, nested no deeper than [`JSON_DEPTH_MAX`], with or without
 /// whitespace around it. Otherwise [`Error::NotJson`]; its column counts bytes.
 pub fn check(text: &[u8]) -> Result<(), Error> {
-    // What serde_json skips over it checks for grammar only: not for UTF-8 inside strings, nor for depth.
+    // serde_json checks only the grammar of what it skips, neither UTF-8 inside strings nor depth.
     serde_json::from_slice::<IgnoredAny>(text).map_err(not_json)?;
     if let Err(error) = std::str::from_utf8(text) {
         return Err(not_json_at(text, error.valid_up_to(), "invalid UTF-8"));

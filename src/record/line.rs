@@ -1,4 +1,4 @@
-//! Records as JSON lines: one object a line. The form of export and import, over HTTP and by the subcommands.
+//! Records as JSON lines: one object per line. The format of export and import, over HTTP and in the subcommands.
 //!
 //! | field | |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `expires_at` | milliseconds since 1970; missing if the record doesn't expire |
 //! | `ttl` | seconds that were left when it was written, for people; counts only where `expires_at` is missing |
 //!
-//! Read are also entries as the HTTP API gives them: `key` as `{"base64":"…"}`, and `ttl_ms`.
+//! Entries as the HTTP API returns them can also be read: `key` as `{"base64":"…"}`, and `ttl_ms`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,7 +56,7 @@ pub fn write(record: &Record, now_ms: u64, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Whether a reader gets exactly these bytes back if they stand in a line as they are.
+/// Whether a reader gets exactly these bytes back if they are written into a line as they are.
 fn is_one_line_of_json(value: &str) -> bool {
     let trimmed = value.trim_matches([' ', '\t', '\r', '\n']);
     trimmed.len() == value.len() && !value.contains(['\n', '\r']) && json::check(value.as_bytes()).is_ok()
@@ -128,7 +128,7 @@ fn null_too<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Ra
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Takes a line apart.
+/// Parses a line.
 pub fn parse(line: &[u8], now_ms: u64) -> Result<Record, String> {
     // what is derived for a struct also takes an array of its fields' values
     if line.trim_ascii_start().first().is_some_and(|first| *first != b'{') {

@@ -1,8 +1,8 @@
-//! What a value is while it is stored: the codec between a client's JSON text and the bytes of a record.
+//! The codec between a client's value and the bytes of a record.
 //!
 //! Pure functions over byte slices: they know no engine, no command and no clock, and run on whatever thread calls
-//! them. What comes in may be anything (a client's bytes, a damaged disk's), so nothing here panics on input, and
-//! nothing that a length field says sizes an allocation before real bytes have borne it out.
+//! them. Inputs may be anything (a client's bytes, or those of a damaged disk), so nothing here panics on input, and no
+//! length field sizes an allocation before real bytes have confirmed it.
 
 pub mod compress;
 pub mod dictionary;
@@ -25,7 +25,7 @@ use crate::limits::VALUE_BYTES_MAX;
 pub enum Damage {
     #[error("it ends inside its header")]
     Truncated,
-    /// Not damage at all, but a file of a later release: nothing in it may be judged, or mended, by this one.
+    /// Not damage, but a file of a later release, which this one must neither judge nor repair.
     #[error("its format is {0}, newer than the {known} that this server knows", known = header::FORMAT)]
     NewerFormat(u8),
     #[error("its header is impossible: {0}")]

@@ -1,8 +1,8 @@
-//! Numbers as Redis reads and writes them: the text rules of INCR, INCRBYFLOAT and their like.
+//! Numbers as Redis reads and writes them: the rules of INCR, INCRBYFLOAT and related commands.
 //!
 //! Integers are strict (`string2ll`). Floats are what C's `strtold` takes, in the 80 bits that `long double` has on
 //! x86-64, so that INCRBYFLOAT gives the same digits as a Redis there: 0.1 + 0.2 is 0.3, and integers are exact up to
-//! 2⁶⁴. On other machines Redis itself has other bits, and Larder still these.
+//! 2⁶⁴. On other machines Redis itself has other bits, but Larder has the same.
 
 use std::fmt;
 use std::ops::Neg;
@@ -46,7 +46,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(f64::from_bits(double.to_bits() as u64))
 }
 
-/// A double in the shortest digits that give it back, laid out as Redis replies it (`fpconv_dtoa`).
+/// A double in the shortest digits that read back as the same double, in Redis's format (`fpconv_dtoa`).
 pub fn format_f64(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();

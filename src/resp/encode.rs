@@ -11,7 +11,7 @@ use super::output::{Chunks, Output, SHARED_BYTES};
 use super::{Reply, double::format_double};
 use crate::error::Error;
 
-/// What a connection speaks: RESP2 until `HELLO 3`.
+/// The protocol of a connection: RESP2 until `HELLO 3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
     #[default]
@@ -29,7 +29,7 @@ impl Protocol {
     }
 }
 
-/// Appends `reply` to `out`. What RESP2 has no type for is written as its nearest there: see [`Reply`].
+/// Appends `reply` to `out`. Types that RESP2 lacks are written as the nearest type: see [`Reply`].
 pub fn encode(reply: &Reply, protocol: Protocol, out: &mut BytesMut) {
     write(reply, protocol, &mut Out { tail: out, chunks: None });
 }
@@ -43,7 +43,7 @@ pub fn encode_sharing(reply: &Reply, protocol: Protocol, out: &mut Output) {
 /// Where replies are written.
 struct Out<'o> {
     tail: &'o mut BytesMut,
-    /// What goes before the tail. None: long values are copied, too.
+    /// The chunks before the tail. `None`: long values are copied, too.
     chunks: Option<&'o mut Chunks>,
 }
 
@@ -111,8 +111,8 @@ fn write_items(prefix: u8, items: &[Reply], protocol: Protocol, out: &mut Out<'_
     }
 }
 
-/// An error is one line, so line ends inside it become spaces, and those at its end go; a name that a client chose
-/// may be part of the text.
+/// An error is one line, so line ends inside it become spaces, and those at its end are removed; a name that a client
+/// chose may be part of the text.
 fn write_error(error: &Error, out: &mut Out<'_>) {
     let (start, out) = (out.tail.len(), &mut *out.tail);
     // Writing to memory cannot fail.

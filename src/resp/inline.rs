@@ -68,12 +68,12 @@ fn push<'a>(arg: &mut Vec<u8>, byte: u8, tail: &'a [u8]) -> &'a [u8] {
     tail
 }
 
-/// Behind a closing quote there may be a blank or nothing.
+/// After a closing quote there may be a blank or nothing.
 fn end_word(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(|&byte| is_blank(byte)).then_some(rest)
 }
 
-/// The byte that is meant by what stands behind a backslash. `\x` without two digits is just an `x`.
+/// The byte that an escape after a backslash means. `\x` without two digits is just an `x`.
 fn read_escape(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (&escaped, tail) = rest.split_first()?;
     let hex = if escaped == b'x' { read_hex(tail) } else { None };

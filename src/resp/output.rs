@@ -1,12 +1,12 @@
-//! What waits to be sent to a client: replies as bytes, of which long values are shared with whoever else holds them.
+//! The output to a client: replies as bytes, in which long values are shared with their other owners.
 //!
 //! ```text
 //! chunk: "*2\r\n$70000\r\n" | chunk: the value, shared | ... | tail: "\r\n$1\r\nx\r\n", more is appended here
 //! ```
 //!
-//! Short replies are copied one behind the other into the tail, and there are no chunks: that is as cheap as a plain
-//! buffer. A long value is not copied. So a reply that repeats a value, or the same value for many clients, costs its
-//! memory once.
+//! Short replies are copied one after the other into the tail, without any chunks, which is as cheap as a plain buffer.
+//! A long value is not copied, so a reply that repeats a value, or the same value for many clients, costs its memory
+//! once.
 
 use std::collections::VecDeque;
 
@@ -46,7 +46,7 @@ impl Output {
         self.len() == 0
     }
 
-    /// Bytes that it holds alone: memory that is free once it is sent.
+    /// Bytes that only this output holds: memory that is freed when it is sent.
     pub fn own_bytes(&self) -> usize {
         let chunks = self.chunks.chunks.iter().filter(|chunk| chunk.is_unique());
         chunks.map(Bytes::len).sum::<usize>() + self.tail.len()
@@ -57,7 +57,7 @@ impl Output {
         self.tail.clear();
     }
 
-    /// The buffer at the end: for what is appended as bytes. All there is, if nothing is shared.
+    /// The buffer at the end, for what is appended as bytes. It is the whole output if nothing is shared.
     pub fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
     }
@@ -72,7 +72,7 @@ impl Output {
         self.chunks.chunks.front().map_or(&self.tail, |chunk| chunk)
     }
 
-    /// Lets go of bytes at the front, which have been sent, and of the chunk if that was all of it.
+    /// Drops bytes at the front, which have been sent, and the chunk if that was all of it.
     pub fn advance(&mut self, sent: usize) {
         let Some(chunk) = self.chunks.chunks.front_mut() else { return self.tail.advance(sent) };
         chunk.advance(sent);

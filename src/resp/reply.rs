@@ -1,4 +1,4 @@
-//! The answer to a request, before it becomes bytes.
+//! The reply to a request, before it is encoded.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-/// A reply in the terms of RESP3; [`encode`](super::encode) writes it down in either protocol.
+/// A reply in terms of RESP3; [`encode`](super::encode) writes it in either protocol.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// `+OK`
@@ -37,7 +37,7 @@ pub enum Reply {
     BigNumber(Cow<'static, str>),
     /// A reply behind attributes, which RESP2 leaves out.
     Attributed(Vec<(Reply, Reply)>, Box<Reply>),
-    /// Replies one after the other: what a push that a command causes comes before.
+    /// Several replies in sequence, such as a push and the reply that follows it.
     Sequence(Vec<Reply>),
 }
 
@@ -49,7 +49,7 @@ impl Reply {
         value.map_or(Reply::Null, Reply::Bulk)
     }
 
-    /// About how much memory it takes that nobody else holds.
+    /// Approximately the memory that it takes and that nobody else holds.
     pub fn own_bytes(&self) -> usize {
         let all = |replies: &[Reply]| replies.iter().map(Reply::own_bytes).sum::<usize>();
         let pairs = |pairs: &[(Reply, Reply)]| {

@@ -1,11 +1,11 @@
-//! Requests from clients: finds where one ends in what has arrived, and takes it apart.
+//! Requests from clients: finds where a request ends in the received bytes, and splits it into words.
 //!
 //! A pure function of bytes: knows no sockets, no time and no commands. Runs on the thread of the connection.
 //!
 //! A request is a flat array of bulk strings, or an inline line as a person types it. A client may send it in any
-//! pieces, so [`Parser`] scans forward and remembers how far it got: however small the pieces, each byte is looked at
-//! once, and the data of a bulk string is skipped, not read. On its way the scanner refuses whatever a client may not
-//! send, with Redis's own words. Only a request that is complete and within its limits goes to the `redis-protocol`
+//! pieces, so [`Parser`] scans forward and remembers how far it got: however small the pieces are, each byte is looked
+//! at once, and the data of a bulk string is skipped, not read. On its way the scanner refuses whatever a client may
+//! not send, with Redis's own texts. Only a request that is complete and within its limits goes to the `redis-protocol`
 //! crate, which would start over with every piece, and which recurses: nested arrays never reach it.
 //!
 //! ```text
@@ -17,9 +17,10 @@
 //!   +-------------> scan_line -------------------------------> inline::split_arguments --> Request
 //! ```
 //!
-//! Stricter than Redis in three places where Redis reads on past nonsense: a line of an array ends with CR LF, not with
-//! CR and any byte; an inline line over the limit is refused also when its end has arrived already; and a byte that
-//! is no `$` is refused before its line is complete. So the answer never depends on how the bytes were cut in pieces.
+//! It is stricter than Redis in three places where Redis accepts malformed bytes: a line of an array ends with CR LF,
+//! not with CR and any byte; an inline line over the limit is refused also when its end has arrived already; and a byte
+//! that is no `$` is refused before its line is complete. So the reply never depends on how the bytes were split into
+//! pieces.
 
 use bytes::{Buf, Bytes, BytesMut};
 use redis_protocol::resp2::{decode::decode_range, types::RangeFrame};
@@ -37,18 +38,18 @@ const CRLF_BYTES: usize = 2;
 
 /// A command as it was sent.
 ///
-/// The arguments of an array are slices of the read buffer: cheap to make, to clone and to hand on, but a single one
-/// keeps the whole buffer in memory. Whoever keeps an argument beyond the command copies it.
+/// The arguments of an array are slices of the read buffer: cheap to make, to clone and to pass on, but a single one
+/// keeps the whole buffer in memory. To keep an argument beyond the command, copy it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The command's name and its arguments. Never empty.
     pub args: Vec<Bytes>,
 }
 
-/// What a client may send at this moment; the caller decides, request by request.
+/// What a client may send now; the caller decides for each request.
 #[derive(Debug, Clone)]
 pub struct RequestLimits {
-    /// Whether the client has authenticated, or need not. A stranger may send little.
+    /// Whether the client has authenticated, or need not. An unauthenticated client may send little.
     pub authenticated: bool,
     /// Longest argument: `proto-max-bulk-len`.
     pub bulk_bytes_max: usize,
@@ -66,7 +67,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// Why the rest of the connection's bytes cannot be understood. The client gets the text, then the connection closes.
+/// Why the rest of the connection's bytes cannot be parsed. The client gets the text, then the connection closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     #[error("Protocol error: too big mbulk count string")]
@@ -90,7 +91,7 @@ pub enum ProtocolError {
     // Redis closes the connection without a word.
     #[error("Protocol error: request is longer than the limit of {0} bytes (client-query-buffer-limit)")]
     RequestTooLong(usize),
-    // What passed the scanner but not the crate; no such bytes are known.
+    // Bytes that passed the scanner but not the crate; none are known.
     #[error("Protocol error: invalid request")]
     Undecodable,
 }
@@ -101,7 +102,7 @@ impl From<ProtocolError> for Error {
     }
 }
 
-/// Takes requests off the front of a read buffer. One for each connection, since it remembers where it stopped.
+/// Takes requests from the front of a read buffer. Each connection has its own, because it remembers where it stopped.
 #[derive(Debug, Default)]
 pub struct Parser {
     /// Where the next line of the request starts; beyond the end of the buffer while the data of a bulk is awaited.
@@ -142,7 +143,7 @@ impl Parser {
                 args.ok_or(ProtocolError::UnbalancedQuotes)?
             };
             *self = Parser::default();
-            // An empty line, `*0` and `*-1` ask for nothing and get no answer.
+            // An empty line, `*0` and `*-1` are no requests and get no reply.
             if !args.is_empty() {
                 return Ok(Some(Request { args }));
             }
@@ -212,7 +213,7 @@ impl Parser {
         Ok(end.map(|end| end + 1))
     }
 
-    /// Where `byte` is first in `line`, of which only what is new since the last call is searched.
+    /// The first position of `byte` in `line`. Only the part that is new since the last call is searched.
     fn find_in_line(
         &mut self,
         line: &[u8],
@@ -229,7 +230,7 @@ impl Parser {
     }
 }
 
-/// How many bulks to expect; none if the announced count is zero or negative.
+/// How many bulks to expect; `None` if the announced count is zero or negative.
 fn checked_count(count: i64, limits: &RequestLimits) -> Result<usize, ProtocolError> {
     let count = usize::try_from(count).unwrap_or(0);
     if count > REQUEST_ARGUMENTS_MAX {
@@ -287,7 +288,7 @@ fn decode(mut request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
         let (start, end) = range?;
         args.push(request.slice(start..end));
     }
-    // the last one takes the request over: one share of the buffer less
+    // the last one takes over the request's reference, which saves one share of the buffer
     request.truncate(last.1);
     request.advance(last.0);
     args.push(request);

@@ -1,4 +1,4 @@
-//! The functions of the `redis` table that need more than Lua.
+//! The functions of the `redis` table that are not written in Lua.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const LOG_LEVELS: [(&str, i64); 4] =
 const REPLICATION: [(&str, i64); 5] =
     [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)];
 
-/// What is the same for all scripts.
+/// The part that is the same for all scripts.
 pub fn table(lua: &Lua, version: &str, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (name, value) in LOG_LEVELS.into_iter().chain(REPLICATION) {
@@ -41,7 +41,7 @@ pub fn table(lua: &Lua, version: &str, bounds: &Arc<Bounds>) -> mlua::Result<Tab
     Ok(redis)
 }
 
-/// Adds what belongs to one run: it ends with the scope.
+/// Adds what belongs to one run; it ends with the scope.
 pub fn add_commands<'scope, 'env: 'scope>(
     redis: &Table,
     scope: &'scope Scope<'scope, 'env>,
@@ -84,7 +84,7 @@ fn run(host: &RefCell<&mut dyn Host>, args: &MultiValue, bounds: &Bounds) -> (Re
     (reply, host.protocol())
 }
 
-/// A command as a script wrote it. The same string may be in it thousands of times.
+/// A command as a script passed it. The same string may be in it thousands of times.
 fn words(args: &MultiValue, bounds: &Bounds) -> Result<Vec<Bytes>, Error> {
     if args.is_empty() {
         return Err(Error::other("ERR Please specify at least one argument for this redis lib call"));

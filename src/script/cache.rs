@@ -1,7 +1,7 @@
 //! The scripts that EVALSHA knows.
 //!
-//! As in Redis, those of SCRIPT LOAD stay until SCRIPT FLUSH, and of those that only came with an EVAL the ones that were
-//! not used for the longest time give way. Both are bounded in bytes: a SCRIPT LOAD that finds no room is refused.
+//! As in Redis, scripts of SCRIPT LOAD stay until SCRIPT FLUSH, and of those that only came with an EVAL, the least
+//! recently used are evicted. Both are bounded in bytes: a SCRIPT LOAD that finds no room is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::source::Script;
 use crate::error::Error;
 use crate::limits::{EVAL_SCRIPTS_MAX, SCRIPT_CACHE_BYTES_MAX};
 
-/// What a script costs beside its text.
+/// What a script costs in addition to its text.
 const OVERHEAD_BYTES: usize = 256;
 
 #[derive(Default)]
 pub struct Cache {
     by_sha: HashMap<String, Cached>,
-    /// Scripts that may go, the one that goes first in front: by when they were used last.
+    /// Scripts that may be evicted, the least recently used first.
     evictable: BTreeMap<u64, String>,
     uses: u64,
     bytes: usize,
@@ -25,7 +25,7 @@ pub struct Cache {
 
 struct Cached {
     script: Arc<Script>,
-    /// When it was used last, if it may go.
+    /// When it was last used, if it may be evicted.
     used: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ impl Cache {
         self.by_sha.contains_key(&String::from_utf8_lossy(sha).to_ascii_lowercase())
     }
 
-    /// Keeps a script that came with an EVAL, if it is not too long to be kept.
+    /// Keeps a script that came with an EVAL, unless it is too long.
     pub fn add(&mut self, script: Arc<Script>) {
         if self.by_sha.contains_key(&script.sha) || !self.make_room(&script) {
             return;
@@ -99,7 +99,7 @@ impl Cache {
         self.by_sha.insert(script.sha.clone(), Cached { script, used });
     }
 
-    /// Whether there is room, perhaps after scripts that may go went.
+    /// Makes room by evicting scripts. Returns whether there is room.
     fn make_room(&mut self, script: &Script) -> bool {
         while self.bytes + cost(script) > SCRIPT_CACHE_BYTES_MAX {
             if !self.evict() {

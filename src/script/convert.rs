@@ -1,7 +1,7 @@
 //! Replies to Lua values and back, as Redis converts them.
 //!
-//! A script gets replies in the terms of the protocol it chose, and its own result is an array up to its first nil.
-//! Tables with one telling field stand for what Lua has no type for: `{ok=…}`, `{err=…}`, `{double=…}` and so on.
+//! A script gets replies in the types of the protocol that it chose, and its own result is an array up to its first
+//! nil. Tables with a special field stand for types that Lua lacks: `{ok=…}`, `{err=…}`, `{double=…}` and so on.
 
 use bytes::Bytes;
 use mlua::{Lua, LuaString, Table, Value};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::limits::{SCRIPT_REPLY_BYTES_MAX, SCRIPT_REPLY_DEPTH_MAX};
 use crate::resp::{Protocol, Reply, format_double};
 
-/// What a reply is to a script.
+/// A reply as a Lua value.
 pub fn to_lua(lua: &Lua, reply: &Reply, protocol: Protocol) -> mlua::Result<Value> {
     use Protocol::{Resp2, Resp3};
 
@@ -82,7 +82,7 @@ fn list<'r>(lua: &Lua, items: impl Iterator<Item = &'r Reply>, protocol: Protoco
     Ok(Value::Table(table))
 }
 
-/// What the result of a script is to its client. `protocol` is what the script chose. Fails if the script should end.
+/// The result of a script as a reply. `protocol` is what the script chose. Fails if the script should end.
 pub fn to_reply(value: &Value, protocol: Protocol, running: &Running) -> Result<Reply, mlua::Error> {
     to_bounded_reply(value, protocol, running, SCRIPT_REPLY_BYTES_MAX)
 }
@@ -106,14 +106,14 @@ fn to_bounded_reply(
 
 /// The conversion of one result.
 ///
-/// Tables may hold one another, so a few of them may stand for more than there is memory. Therefore everything that
+/// Tables may contain each other, so a few of them can stand for more than there is memory. Therefore everything that
 /// becomes a part of the reply comes from [`reply`](Conversion::reply), which counts it before it is made.
 struct Conversion<'r> {
     protocol: Protocol,
     running: &'r Running,
     /// How many values have been converted.
     values: u32,
-    /// What the reply takes so far.
+    /// The size of the reply so far.
     bytes: usize,
     bytes_max: usize,
 }
@@ -168,7 +168,7 @@ impl Conversion<'_> {
         self.array(table, depth)
     }
 
-    /// What a table stands for that is not a list of others.
+    /// The reply for a table that is not a list.
     fn scalar(&mut self, table: &Table) -> Result<Option<Reply>, Failure> {
         if let Value::String(text) = table.raw_get("err")? {
             let text = self.text_of(&text)?;
@@ -231,7 +231,7 @@ impl Conversion<'_> {
         Ok(Bytes::copy_from_slice(&text))
     }
 
-    /// A text for a part of a reply that is not binary. Bytes that are none of UTF-8 grow to three.
+    /// A text for a part of a reply that is not binary. Each byte that is not UTF-8 becomes three.
     fn text_of(&mut self, text: &LuaString) -> Result<String, Failure> {
         let bytes = text.as_bytes();
         self.count(bytes.len())?;
@@ -240,20 +240,20 @@ impl Conversion<'_> {
         Ok(text)
     }
 
-    /// Counts what is going to be a part of the reply, and fails if that is too much.
+    /// Counts what will be a part of the reply, and fails if that is too much.
     fn count(&mut self, bytes: usize) -> Result<(), Failure> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.bytes_max { Err(Failure::TooLong) } else { Ok(()) }
     }
 }
 
-/// As C converts on the machines Redis runs on: what is out of range, and what is no number, is the smallest integer.
+/// Converts as C does on the machines that Redis runs on: values out of range, and NaN, become the smallest integer.
 pub fn truncated(number: f64) -> i64 {
     const TOO_LARGE: f64 = 9_223_372_036_854_775_808.0;
     if (-TOO_LARGE..TOO_LARGE).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// A number that a script handed over.
+/// A number from a script.
 pub fn as_number(value: &Value) -> Option<f64> {
     match value {
         Value::Integer(number) => Some(*number as f64),
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(reply, Reply::Error(Error::other("ERR reached lua stack limit")));
     }
 
-    /// Whatever a table stands for counts, and what is refused was never made.
+    /// Everything that a table stands for is counted, and what is refused was never made.
     #[test]
     fn a_reply_that_would_never_end_is_refused() {
         const TEXT: &str = "local s = string.rep('\\255', 1e5); local t = {}; for i = 1, 100 do t[i] =";

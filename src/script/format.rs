@@ -24,14 +24,14 @@ fn without_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// A text that is a number as a whole, blanks around it aside, as Lua takes it for one.
+/// A text that Lua takes for a number as a whole, with blanks around it allowed.
 pub fn parse_number(text: &[u8]) -> Option<f64> {
     let text = text.trim_ascii();
     let (number, length) = parse_prefix(text)?;
     (length == text.len()).then_some(number)
 }
 
-/// As `strtod`: the number at the beginning of a text, and how many bytes of it that is.
+/// Like `strtod`: the number at the beginning of a text, and its length in bytes.
 pub fn parse_prefix(text: &[u8]) -> Option<(f64, usize)> {
     let (is_negative, sign) = match text.first() {
         Some(b'-') => (true, 1),
@@ -78,7 +78,7 @@ fn parse_hexadecimal(text: &[u8]) -> Option<(f64, usize)> {
                 mantissa = mantissa << 4 | u64::from(digit);
                 exponent -= if is_behind_point { 4 } else { 0 };
             } else {
-                // beyond what is precise, but it may decide how to round
+                // beyond the precision, but it may decide the rounding
                 mantissa |= u64::from(digit != 0);
                 exponent += if is_behind_point { 0 } else { 4 };
             }
@@ -125,7 +125,7 @@ fn parse_decimal(text: &[u8]) -> Option<(f64, usize)> {
     Some((number, at))
 }
 
-/// Digits, perhaps behind a sign; what is too large is as large as can be.
+/// Digits, perhaps after a sign; saturates.
 fn parse_exponent(text: &[u8]) -> Option<(i64, usize)> {
     let (sign, at) = match text.first() {
         Some(b'-') => (-1, 1),

@@ -1,8 +1,8 @@
 //! The interpreter: Lua 5.1 in a sandbox that `prelude.lua` builds.
 //!
-//! Everything a script can meet is an error of Lua, never a panic: memory is bounded by the allocator, the depth of calls by
-//! Lua itself, time by the hook. The few functions of Rust that scripts call give errors as values, for an error that
-//! Rust raises can't be caught by a script: those are the ones that end it.
+//! Everything that can go wrong in a script is an error of Lua, never a panic: memory is bounded by the allocator, the
+//! depth of calls by Lua itself, and time by the hook. The few functions of Rust that scripts call return errors as
+//! values, because a script can't catch an error that Rust raises: such errors end the script.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ use crate::error::Error;
 use crate::limits::{COMPILED_SCRIPTS_MAX, SCRIPT_TEXT_BYTES_MAX};
 use crate::resp::{Protocol, Reply};
 
-/// How many instructions pass between two looks whether the script should stop. Most take some nanoseconds, but one that
-/// joins or compares long strings, or grows a large table, takes milliseconds.
+/// After how many instructions it is checked whether the script should stop. Most take some nanoseconds, but one that
+/// concatenates or compares long strings, or grows a large table, takes milliseconds.
 const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 250;
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 /// The name that errors give to a script.
@@ -29,13 +29,13 @@ const SCRIPT_NAME: &str = "@user_script";
 
 pub struct Interpreter {
     lua: Lua,
-    /// Runs a function, and gives whether it came to its end, and its result or error.
+    /// Runs a function. Returns whether it succeeded, and its result or error.
     runner: Function,
     /// Where scripts find `KEYS` and `ARGV`.
     globals: Table,
-    /// What scripts get for the globals.
+    /// The table that scripts get as their globals.
     environment: Table,
-    /// The table of that name, of which scripts get a read-only view.
+    /// The table of that name, to which scripts get a read-only view.
     redis: Table,
     compiled: HashMap<String, Function>,
     bounds: Arc<Bounds>,
@@ -43,7 +43,7 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// `version` is the one of Redis that scripts see, `seed` what `math.random` begins with.
+    /// `version` is the version of Redis that scripts see, and `seed` is that of `math.random`.
     pub fn new(
         version: &str,
         seed: u32,
@@ -58,12 +58,12 @@ impl Interpreter {
         self.lua.used_memory()
     }
 
-    /// Whether it may run another script: not once its memory ran out.
+    /// Whether it may run another script: not after its memory ran out.
     pub fn is_usable(&self) -> bool {
         self.is_usable
     }
 
-    /// Sets the limit as it is now, and makes room if what ran before left a lot behind.
+    /// Sets the current limit, and collects garbage if the previous script left much.
     pub fn prepare(&mut self, memory_bytes: usize) -> Result<(), Error> {
         let refused = |error: mlua::Error| Error::other(format!("ERR {}", first_line(&error)));
         self.lua.set_memory_limit(memory_bytes).map_err(refused)?;
@@ -75,7 +75,7 @@ impl Interpreter {
         Ok(())
     }
 
-    /// Compiles a script, to say whether it can be.
+    /// Checks whether a script can be compiled.
     pub fn check(&mut self, script: &Script) -> Result<(), Error> {
         self.compile(script).map(|_| ())
     }
@@ -159,7 +159,7 @@ impl Interpreter {
     }
 }
 
-/// How a script came to its end.
+/// How a script ended.
 enum Ended {
     Well(Value),
     /// With an error of its own, perhaps with the place where it was raised.
@@ -168,12 +168,12 @@ enum Ended {
         place: Option<String>,
         is_counted: bool,
     },
-    /// With one of ours: no memory, or too deep in calls to say where.
+    /// With an error of ours: out of memory, or too deep in calls to say where.
     Broken(String),
 }
 
 impl Ended {
-    /// What [`handle`] made of an error, or an error that came past it.
+    /// The result of [`handle`] for an error, or an error that bypassed it.
     fn from_error(error: &Value) -> mlua::Result<Ended> {
         Ok(match error {
             Value::Table(handled) => Ended::Raised {
@@ -253,7 +253,7 @@ fn words(lua: &Lua, words: &[Bytes]) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// Sees an error where it was raised: what it says, and the line of the script.
+/// Handles an error where it was raised: its message, and the line of the script.
 fn handle(lua: &Lua, error: Value, running: &Running) -> mlua::Result<Value> {
     let mut is_counted = false;
     let text = match &error {
@@ -506,7 +506,7 @@ mod tests {
         }
     }
 
-    /// A loop that spends its time in functions of C or Rust, or in coroutines, is ended as soon as any other.
+    /// A loop that spends its time in functions of C or Rust, or in coroutines, ends as soon as any other.
     #[test]
     fn no_function_keeps_a_script_from_being_stopped() {
         for work in [
@@ -617,7 +617,7 @@ mod tests {
         fn set_protocol(&mut self, _: Protocol) {}
     }
 
-    /// What Redis mended in its copy of Lua, and what of it could be met here: see docs/ARCHITECTURE.md.
+    /// Faults that Redis fixed in its copy of Lua, and which of them apply here: see docs/ARCHITECTURE.md.
     #[test]
     fn ranges_are_checked_before_they_are_computed_with() {
         for range in [

@@ -6,12 +6,12 @@
 //!                prelude.lua ┘    └── Running: is it to stop?                 └── command::scripting
 //! ```
 //!
-//! There is one interpreter, made when the first script comes and again after one that ran out of memory. What scripts
-//! share in it is read-only, so nothing a script does is seen by the next. It is bounded: memory by `lua-memory-limit`, time by
-//! SCRIPT KILL, which a hook heeds every few thousand instructions.
+//! There is one interpreter, made for the first script and again after one that ran out of memory. What scripts share
+//! in it is read-only, so a script sees nothing of earlier ones. Memory is bounded by `lua-memory-limit`, and time by
+//! SCRIPT KILL, for which a hook checks every few hundred instructions.
 //!
-//! Knows replies and errors, but no commands, no sessions and no engine: those are the [`Host`]'s. Runs on the thread of
-//! whoever runs a script, alone.
+//! Knows replies and errors, but no commands, sessions or engine: those belong to the [`Host`]. Runs on the caller's
+//! thread, one script at a time.
 
 pub mod api;
 pub mod cache;
@@ -40,13 +40,13 @@ use crate::resp::{Protocol, Reply};
 use cache::Cache;
 use interpreter::Interpreter;
 
-/// What a script can ask of the server it runs in.
+/// What a script can ask of its server.
 pub trait Host {
     /// Runs a command. Its errors come as replies.
     fn call(&mut self, args: Vec<Bytes>) -> Reply;
     /// Whether the user may run a command; fails if there is no such command.
     fn may_run(&mut self, args: &[Bytes]) -> Result<bool, Error>;
-    /// In which terms replies reach the script: RESP2's until it asks for others.
+    /// The protocol whose types replies have in the script: RESP2 until it asks for RESP3.
     fn protocol(&self) -> Protocol;
     fn set_protocol(&mut self, protocol: Protocol);
 }
@@ -55,14 +55,14 @@ pub trait Host {
 pub struct Scripts {
     /// The version of Redis that scripts see.
     version: String,
-    /// What `math.random` begins with.
+    /// The seed of `math.random`.
     seed: u32,
     cache: Mutex<Cache>,
     interpreter: Mutex<Option<Interpreter>>,
     pub running: Arc<Running>,
     /// Whether scripts may call DEBUG, for tests.
     pub may_debug: AtomicBool,
-    /// Who keeps out while a script runs.
+    /// Keeps others out while a script runs.
     pub turnstile: Turnstile,
 }
 
@@ -131,7 +131,7 @@ impl Scripts {
         self.cache.lock().status()
     }
 
-    /// What the interpreter takes; 0 while a script runs.
+    /// The memory of the interpreter; 0 while a script runs.
     pub fn interpreter_bytes(&self) -> usize {
         let interpreter = self.interpreter.try_lock();
         interpreter.and_then(|it| it.as_ref().map(Interpreter::used_bytes)).unwrap_or(0)
@@ -143,7 +143,7 @@ impl Scripts {
         Ok(Arc::new(script))
     }
 
-    /// An interpreter that met its limit is not used again.
+    /// An interpreter that reached its limit is not used again.
     fn with_interpreter<R>(
         &self,
         memory_bytes: usize,

@@ -1,7 +1,7 @@
 //! Errors that functions of Rust raise in a script.
 //!
-//! To Lua they are opaque values, so the prelude has [`seen`] say what a script that catches one gets. An error of any
-//! other kind that comes from Rust ends the script: it was stopped, or out of memory.
+//! To Lua they are opaque values, so the prelude calls [`seen`] to get what a script sees that catches one. An error of
+//! any other kind from Rust ends the script: it was stopped, or out of memory.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use mlua::{Lua, Table, Value};
 
 use crate::error::Error;
 
-/// What the prelude is called in errors.
+/// The name of the prelude in errors.
 pub const PRELUDE: &str = "prelude";
 
 /// The field of an error table that says that the error is in the statistics. Redis's name.
@@ -21,7 +21,7 @@ pub const COUNTED: &str = "ignore_error_stats_update";
 pub struct Raised {
     pub text: String,
     kind: Kind,
-    /// A command's: see [`Error::Counted`].
+    /// The error of a command: see [`Error::Counted`].
     pub is_counted: bool,
 }
 
@@ -49,8 +49,8 @@ pub fn command_error(error: &Error) -> mlua::Error {
     mlua::Error::external(Raised { text: error.to_string(), kind: Kind::Reply, is_counted })
 }
 
-/// An error of a library, behind the place in the script that called it, as `luaL_error` puts it: nowhere, if `pcall` or
-/// another function that is not written in Lua did.
+/// An error of a library, after the place in the script that called it, as with `luaL_error`. There is no place if
+/// `pcall` or another function that is not written in Lua called it.
 pub fn library_error(lua: &Lua, text: &str) -> mlua::Error {
     const LEVELS: usize = 4;
     let mut place = String::new();
@@ -71,7 +71,7 @@ pub fn library_error(lua: &Lua, text: &str) -> mlua::Error {
     mlua::Error::external(Raised { text, kind: Kind::Text, is_counted: false })
 }
 
-/// What was raised, if it was the script's doing.
+/// What was raised, if the script caused it.
 pub fn raised(error: &mlua::Error) -> Option<&Raised> {
     match error {
         mlua::Error::CallbackError { cause, .. } => raised(cause),
@@ -90,7 +90,7 @@ impl Raised {
     }
 }
 
-/// What a script that catches an error sees of it; nil: it must not catch it.
+/// What a script sees of an error that it catches; nil if it must not catch it.
 pub fn seen(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let Value::Error(error) = error else { return Ok(Value::Nil) };
     let Some(raised) = raised(&error) else { return Ok(Value::Nil) };

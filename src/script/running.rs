@@ -1,6 +1,6 @@
-//! The script that runs now, as everybody else sees it: for how long, and whether it can be stopped.
+//! The running script, as others see it: how long it has been running, and whether it can be stopped.
 //!
-//! Shared by the thread that runs the script, which looks whether it should stop, and by those who stop it. Knows no
+//! Shared by the thread that runs the script, which checks whether it should stop, and by those that stop it. Knows no
 //! interpreter.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +22,13 @@ pub struct Running {
     ended: AtomicBool,
 }
 
-/// What became of the wish to stop a script.
+/// The result of a request to stop a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kill {
     Done,
     /// None runs.
     NotBusy,
-    /// It has written, and half of what it does may not stay.
+    /// It has written, and must not be left half done.
     Unkillable,
 }
 
@@ -74,7 +74,7 @@ impl Running {
         self.stopped.store(true, Ordering::Release);
     }
 
-    /// Stops the script, whatever it did, and all that come: the server ends.
+    /// Stops the script, whatever it did, and all later ones, because the server ends.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }

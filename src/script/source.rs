@@ -1,4 +1,4 @@
-//! The text of a script: its name, and what its first line says of it.
+//! The text of a script: its name, and what its first line declares.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::limits::SCRIPT_TEXT_BYTES_MAX;
 use crate::resp::split_arguments;
 
 bitflags! {
-    /// What a first line like `#!lua flags=no-writes` says.
+    /// The declarations of a first line like `#!lua flags=no-writes`.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Declared: u8 {
         const NO_WRITES = 1;
@@ -31,7 +31,7 @@ const FLAGS: [(&str, Declared); 5] = [
 ];
 
 impl Declared {
-    /// What the first line of a text says; none if it is no such line, or a wrong one.
+    /// The declarations of the first line of a text; `None` if it is no such line, or an invalid one.
     pub fn read(text: &[u8]) -> Option<Declared> {
         first_line(text).ok().flatten()
     }
@@ -43,12 +43,12 @@ pub struct Script {
     /// 40 hexadecimal digits.
     pub sha: String,
     pub text: Bytes,
-    /// None: it has no first line of this kind, so it may do what scripts could before there were such lines.
+    /// `None` if it has no first line of this kind; it may then do what scripts could do before there were such lines.
     pub declared: Option<Declared>,
 }
 
 impl Script {
-    /// Takes a script apart; copies the text.
+    /// Parses a script; copies the text.
     pub fn parse(text: &[u8]) -> Result<Script, Error> {
         if text.len() > SCRIPT_TEXT_BYTES_MAX {
             return Err(Error::other(format!(
@@ -60,7 +60,7 @@ impl Script {
         Ok(Script { sha: sha1_hex(text), text: Bytes::copy_from_slice(text), declared })
     }
 
-    /// What is compiled: without the first line, whose end stays, so that lines keep their numbers.
+    /// What is compiled: the text without the first line. Its line end stays, so that lines keep their numbers.
     pub fn code(&self) -> &[u8] {
         match self.declared {
             None => &self.text,
@@ -68,7 +68,7 @@ impl Script {
         }
     }
 
-    /// Whether it says that it only reads.
+    /// Whether it declares that it only reads.
     pub fn only_reads(&self) -> bool {
         self.declared.is_some_and(|declared| declared.contains(Declared::NO_WRITES))
     }

@@ -1,9 +1,9 @@
 //! Keeps commands off the engine while a script has it, without blocking the threads that serve connections.
 //!
-//! A script runs alone, for as long as it wants. Whoever asked the engine for something meanwhile would wait on its
-//! thread, and with it every other connection of that thread, the one that could stop the script included. So a
-//! network thread says when it is inside a command, by a flag of its own ([`Slot`]), and a script begins only once no
-//! thread is, with the turnstile closed: who finds it so waits as a task.
+//! A script runs alone, as long as it wants. A command that asked the engine for something meanwhile would block its
+//! thread, and with it every other connection of that thread, including the one that could stop the script. Therefore a
+//! network thread marks when it is inside a command, with a flag of its own ([`Slot`]), and a script begins only when
+//! no thread is, with the turnstile closed. A connection that finds it closed waits as a task.
 //!
 //! ```text
 //! command: slot = inside; closed? ── no ──▶ run; slot = outside
@@ -11,9 +11,9 @@
 //! script:  closed = yes; wait until every slot is outside; run; closed = no
 //! ```
 //!
-//! Each writes before it reads, in one order for all (`SeqCst`), so at least one of the two sees the other.
+//! Both sides write before they read, in one total order (`SeqCst`), so at least one of them sees the other.
 //!
-//! Scripts take turns, and between two of them those that waited get theirs.
+//! Scripts take turns, and between two scripts the waiting connections get their turn.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -36,10 +36,10 @@ pub struct Turnstile {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// By the number of their [`Opened`], which takes its waker away when it is dropped.
+    /// By the number of their [`Opened`], which removes its waker when it is dropped.
     wakers: HashMap<u64, Waker>,
     last_number: u64,
-    /// Those that were woken and have not come by yet.
+    /// Those that were woken and have not entered yet.
     woken: usize,
 }
 
@@ -51,14 +51,14 @@ pub struct Slot(AtomicBool);
 /// A thread is inside a command as long as this lives.
 pub struct Inside<'s>(&'s Slot);
 
-/// Nobody enters as long as this lives.
+/// No thread enters as long as this lives.
 pub struct Closed<'t> {
     turnstile: &'t Turnstile,
     _turn: MutexGuard<'t, ()>,
 }
 
 impl Turnstile {
-    /// The slot of one more thread, for as long as somebody keeps it.
+    /// A slot for one more thread, as long as it is kept.
     pub fn slot(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         let mut slots = self.slots.lock();
@@ -70,7 +70,7 @@ impl Turnstile {
     /// Lets the thread of a slot in, unless it is closed.
     pub fn enter<'s>(&self, slot: &'s Slot) -> Option<Inside<'s>> {
         slot.0.store(true, Ordering::SeqCst);
-        // outside again, whatever becomes of it
+        // outside again in any case
         let inside = Inside(slot);
         if self.is_closed.load(Ordering::SeqCst) { None } else { Some(inside) }
     }
@@ -79,8 +79,8 @@ impl Turnstile {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Closes it, and waits until everybody is outside. Blocks, at first until other scripts have had their turn, or
-    /// `gives_up`: None then.
+    /// Closes it, and waits until all threads are outside. Blocks until other scripts have had their turn. Returns
+    /// `None` if `gives_up` says so meanwhile.
     pub fn close(&self, gives_up: impl Fn() -> bool) -> Option<Closed<'_>> {
         const STEP: Duration = Duration::from_micros(20);
         const LOOK: Duration = Duration::from_millis(10);
@@ -110,14 +110,14 @@ impl Turnstile {
         Opened { turnstile: self, number: None }
     }
 
-    /// Those that waited for the last script go before the next, unless they take their time.
+    /// Connections that waited for the last script run before the next one, unless they take too long.
     fn let_waiters_pass(&self) {
         const PATIENCE: Duration = Duration::from_millis(2);
         let mut waiting = self.waiting.lock();
         if waiting.woken > 0 {
             self.passed.wait_while_for(&mut waiting, |waiting| waiting.woken > 0, PATIENCE);
         }
-        // who was gone before its turn is not waited for again
+        // a connection that left before its turn is not waited for again
         waiting.woken = 0;
     }
 }
@@ -167,7 +167,7 @@ impl Future for Opened<'_> {
 }
 
 impl Opened<'_> {
-    /// Takes its registration back. If it has been woken, no script waits for it any longer.
+    /// Removes its registration. If it has been woken, no script waits for it any longer.
     fn leave(&mut self) {
         let Some(number) = self.number.take() else { return };
         let mut waiting = self.turnstile.waiting.lock();

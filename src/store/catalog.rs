@@ -1,4 +1,4 @@
-//! Which stores there are.
+//! The catalog of stores.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,25 +20,25 @@ pub struct Store {
     /// Workflows that use the store, whether they are connected or not.
     pub links: Arc<BTreeSet<String>>,
     pub generation: Generation,
-    /// The journal sequence number that gave the store its generation: what an absent key reflects.
+    /// The journal sequence number that gave the store its generation; an absent key reflects it.
     pub born: u64,
     pub usage: Usage,
 }
 
 impl Store {
-    /// The name, or the number of a store without one: what people call it.
+    /// The name, or the number of a store without a name: the label for people.
     pub fn label(&self) -> String {
         self.name.as_ref().map_or_else(|| self.id.to_string(), |name| name.to_string())
     }
 }
 
-/// All stores, by number, name and generation. Numbered stores always exist; a named one gets the next number from
-/// [`DATABASES_MAX`] up, for good: numbers are not used again.
+/// All stores, by number, name and generation. Numbered stores always exist. A named store gets the next number from
+/// [`DATABASES_MAX`] up, and numbers are never reused.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     by_id: BTreeMap<StoreId, Store>,
     by_name: HashMap<Arc<str>, StoreId>,
-    /// Looked up with every change, so hashed fast.
+    /// Looked up with every change, so it uses a fast hash.
     by_generation: HashMap<Generation, StoreId, foldhash::fast::RandomState>,
     next_id: StoreId,
     total: Total,
@@ -74,7 +74,7 @@ impl Catalog {
         self.by_name.get(name).and_then(|id| self.by_id.get(id))
     }
 
-    /// The store that holds a generation; none if it was flushed or dropped since.
+    /// The store that holds a generation; `None` if it was flushed or dropped since.
     pub fn holding(&self, generation: Generation) -> Option<&Store> {
         self.by_generation.get(&generation).and_then(|id| self.by_id.get(id))
     }
@@ -112,12 +112,12 @@ impl Catalog {
         self.next_id.max(DATABASES_MAX)
     }
 
-    /// Numbers below this are never given again, whatever became of their stores.
+    /// Numbers below this are never assigned again, whatever happened to their stores.
     pub fn reserve_ids_below(&mut self, next_id: StoreId) {
         self.next_id = self.next_id.max(next_id);
     }
 
-    /// Takes back which number the next named store gets: the stores that had got one since were taken back, too.
+    /// Undoes the assignment of numbers to named stores; the stores that had got one since were undone, too.
     pub fn restore_next_id(&mut self, next_id: StoreId) {
         self.next_id = next_id;
     }
@@ -150,8 +150,9 @@ impl Catalog {
     }
 }
 
-/// Checks a name for a new store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, no space at its ends, not a number,
-/// and something in it that a reader sees. Stores that earlier versions gave other names are found by them nevertheless.
+/// Checks a name for a new store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, without a space at either
+/// end, not a number, and with at least one visible character. Stores to which earlier versions gave other names are
+/// still found by them.
 pub fn check_name(name: &[u8]) -> Result<&str, Error> {
     let refuse = |why: &str| Err(Error::other(format!("ERR invalid store name: {why}")));
     let Ok(text) = std::str::from_utf8(name) else { return refuse("it is not UTF-8") };

@@ -1,20 +1,20 @@
 //! SCAN cursors: a number for the client, a position for us.
 //!
-//! A position is a key of any length, and a cursor is a number: clients parse it as one, some of them as a double. So a
-//! cursor stays below 2^53 and has two parts:
+//! A position is a key of any length, but a cursor is a number: clients parse it as one, some of them as a double. A
+//! cursor therefore stays below 2^53 and has two parts:
 //!
 //! ```text
 //! bit 52         32 31                            0
 //!     [  ticket    ][  piece                      ]
 //! ```
 //!
-//! The *ticket* names an entry of a ring that holds the last [`REMEMBERED`] positions, whole. The *piece* is the first
-//! four bytes of the position behind the pattern's literal prefix. If the ring has lost the entry (a restart, or very
-//! many scans at once), the scan goes on at prefix and piece.
+//! The *ticket* identifies an entry of a ring that holds the last [`REMEMBERED`] positions in full. The *piece* is the
+//! first four bytes of the position after the pattern's literal prefix. If the ring has lost the entry (because of a
+//! restart, or of very many scans at once), the scan continues at prefix and piece.
 //!
-//! The guarantee: what is in the store from the start of a scan to its end is returned at least once, and exactly once
-//! as long as the ring remembers. A lost ticket may repeat keys that share prefix and piece with the position; it never
-//! misses one. The ring is all there is to remember, however many scans are begun and left.
+//! The guarantee: a key that is in the store from the start of a scan to its end is returned at least once, and exactly
+//! once as long as the ring remembers the position. A lost ticket may repeat keys that share prefix and piece with the
+//! position; it never misses one. The ring is the only memory, however many scans are begun and abandoned.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,17 +29,17 @@ const PIECE_BITS: u32 = 32;
 const _: () = assert!(TICKET_BITS + PIECE_BITS <= 53);
 const _: () = assert!(REMEMBERED < 1 << TICKET_BITS);
 
-/// Where a scan goes on.
+/// Where a scan continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position {
     Start,
-    /// Behind this key.
+    /// After this key.
     After(Bytes),
-    /// At this key or the first one behind it.
+    /// At this key or the first one after it.
     At(Bytes),
 }
 
-/// Whether a cursor may hold a piece of its position. Without one, a scan whose ticket is lost begins again.
+/// Whether a cursor may hold a piece of its position. Without it, a scan whose ticket is lost begins again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece {
     Shown,
@@ -88,7 +88,7 @@ impl Cursors {
         ticket_of(ticket) << PIECE_BITS | shown
     }
 
-    /// Where the scan of a cursor goes on.
+    /// Where the scan of a cursor continues.
     pub fn recall(&self, generation: Generation, prefix: &[u8], cursor: u64) -> Position {
         if cursor == 0 {
             return Position::Start;
@@ -120,7 +120,7 @@ fn ticket_of(number: u64) -> u64 {
     number & ((1 << TICKET_BITS) - 1)
 }
 
-/// The four bytes behind the prefix; fewer are filled up with zeros, which sort before everything.
+/// The four bytes after the prefix; missing ones are zeros, which sort before everything.
 fn piece_of(prefix: &[u8], key: &[u8], kind: Piece) -> u64 {
     let mut piece = [0; 4];
     if kind == Piece::Hidden {

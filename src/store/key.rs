@@ -7,8 +7,8 @@ use crate::limits::KEY_BYTES_MAX;
 /// The number of a store: what `SELECT` takes.
 pub type StoreId = u32;
 
-/// A key in a store. It may be of any length: a record has at most [`KEY_BYTES_MAX`] bytes
-/// of key, so there is none at a longer one, and to put one there is refused.
+/// A key in a store. It may have any length. The key of a record has at most [`KEY_BYTES_MAX`] bytes, so there is no
+/// record at a longer key, and writing one is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     pub store: StoreId,
@@ -16,7 +16,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Any bytes will do, none included.
+    /// Any bytes, possibly none.
     pub fn new(store: StoreId, name: Bytes) -> Key {
         Key { store, name }
     }

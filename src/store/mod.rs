@@ -1,4 +1,4 @@
-//! What keys mean in a store: names and numbers, kinds of values, usage. Pure data; knows no disk and no sockets.
+//! Stores and their properties: names and numbers, kinds of values, usage. Pure data; knows no disk and no sockets.
 
 pub mod catalog;
 pub mod cursor;
@@ -15,6 +15,6 @@ pub use quota::{Quota, ServerQuota};
 pub use usage::Usage;
 pub use value::{Kind, Value};
 
-/// A store's contents between two flushes. Flushing or dropping a store moves it to a new generation; what the old one
-/// held is unreachable at once and its space is reclaimed later. Below 2^48.
+/// A store's contents between two flushes. Flushing a store moves it to a new generation; the records of the old one
+/// are unreachable at once, and their space is reclaimed later. Below 2^48.
 pub type Generation = u64;

@@ -10,19 +10,19 @@
 //! | `\x` | `x` itself, also in a class |
 //! | anything else | itself |
 //!
-//! The corners are Redis's: a range may be the wrong way round; a class without its `]` ends with the pattern; `[]` is
-//! empty and matches nothing, `[^]` any byte; a backslash at the end is a plain one; and of the patterns of stars only a
+//! Edge cases are those of Redis: a range may be reversed; a class without its `]` ends with the pattern; `[]` is empty
+//! and matches nothing, `[^]` any byte; a backslash at the end is a plain one; and of the patterns of stars only a
 //! single `*` matches the empty string. Ignoring case means ASCII letters; an escaped byte in a class keeps its case,
-//! and a range is put in order before its ends are lowered, so `[Z-a]` matches nothing. Unlike there, bytes are unsigned
-//! on every machine, which shows only in ranges with one end in ASCII and one beyond it.
+//! and a range is put in order before its ends are lowered, so `[Z-a]` matches nothing. Unlike there, bytes are
+//! unsigned on every machine, which shows only in ranges with one end in ASCII and one beyond it.
 //!
 //! # How it is matched, and at what cost
 //!
 //! A pattern is compiled once. Everything but a star matches exactly one byte, so the pattern is a list of *parts* with
-//! stars between them. The first part must match at the start of the string and the last at its end. Each part in between
-//! is searched for from left to right, and its first occurrence is as good as any: if a star took more, the parts behind
-//! it would only have less room. So nothing is ever tried again with an earlier star, as Redis before 7.0.9 did, which
-//! took exponential time for `a*a*a*a*b` (CVE-2022-36021).
+//! stars between them. The first part must match at the start of the string and the last at its end. Each part in
+//! between is searched for from left to right, and its first occurrence is as good as any: if a star took more, the
+//! parts behind it would only have less room. So there is no backtracking to an earlier star, which Redis before 7.0.9
+//! did, and which took exponential time for `a*a*a*a*b` (CVE-2022-36021).
 //!
 //! Short parts are searched for by comparing at each position. For longer ones, that would be quadratic; they are
 //! searched for with the Shift-And algorithm, which keeps one bit for each element of the part that could match up to
@@ -37,7 +37,7 @@ use smallvec::SmallVec;
 use crate::error::Error;
 use crate::limits::GLOB_BYTES_MAX;
 
-/// A pattern, and what is known of it before any key is looked at.
+/// A compiled pattern.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     /// What every match starts with, escapes resolved.
@@ -45,9 +45,9 @@ pub struct Pattern {
     /// The pattern from its first special character on; empty if it has none.
     rest: Box<[u8]>,
     case: Case,
-    /// `rest`, cut at its stars: one part more than there are stars.
+    /// `rest`, split at its stars: one part more than there are stars.
     parts: Box<[Part]>,
-    /// Bytes that a match has behind the literal prefix at the least.
+    /// The least number of bytes that a match has after the literal prefix.
     rest_bytes_min: usize,
 }
 
@@ -155,7 +155,7 @@ impl Pattern {
         }
     }
 
-    /// Whether what is behind the literal prefix matches all of `string`.
+    /// Whether the rest after the literal prefix matches all of `string`.
     fn rest_matches(&self, string: &[u8]) -> bool {
         if string.len() < self.rest_bytes_min {
             return false;
@@ -231,7 +231,7 @@ impl ByteSet {
     }
 }
 
-/// The element that a pattern starts with, which is no star, and the pattern behind it.
+/// The element that a pattern starts with, which is no star, and the pattern after it.
 fn element(pattern: &[u8], case: Case) -> (Element, &[u8]) {
     match pattern {
         [b'?', tail @ ..] => (Element::Any, tail),
@@ -272,7 +272,7 @@ fn class(members: &[u8], case: Case) -> (ByteSet, &[u8]) {
             [b']', tail @ ..] => return (set, tail),
             [from, b'-', to, tail @ ..] => {
                 let (from, to) = (*from.min(to), *from.max(to));
-                // folded, the ends may be the wrong way round: then nothing is between them
+                // after case folding, the ends may be reversed; then the range is empty
                 let folded = case.fold(from)..=case.fold(to);
                 (0..=u8::MAX)
                     .filter(|byte| folded.contains(&case.fold(*byte)))

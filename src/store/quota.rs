@@ -1,8 +1,8 @@
-//! How much may be stored, and for how long: in one store, and on the whole server.
+//! How much may be stored, and for how long, in one store and on the whole server.
 
 use serde::{Deserialize, Serialize};
 
-/// What a store may hold, and for how long. None: without bound.
+/// What a store may hold, and for how long. `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -10,7 +10,7 @@ pub struct Quota {
     /// Keys and records as stored, so after compression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
-    /// How long a record lives that is put without a word on it.
+    /// How long a record lives that is written without an expiry of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_ttl_ms: Option<u64>,
     /// How long a record lives after its last change, whatever its own expiry says.
@@ -18,7 +18,7 @@ pub struct Quota {
     pub retention_ms: Option<u64>,
 }
 
-/// What the server may hold. None: without bound.
+/// What the server may hold. `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ServerQuota {
     /// Named stores; the numbered ones always exist.
@@ -30,14 +30,14 @@ pub struct ServerQuota {
 }
 
 impl Quota {
-    /// Whether writes have to be judged.
+    /// Whether writes have to be checked against it.
     pub fn is_bounded(&self) -> bool {
         self.max_keys.is_some() || self.max_bytes.is_some()
     }
 }
 
 impl ServerQuota {
-    /// Whether writes have to be judged.
+    /// Whether writes have to be checked against it.
     pub fn is_bounded(&self) -> bool {
         *self != ServerQuota::default()
     }

@@ -12,8 +12,8 @@ pub struct Usage {
     pub expiring: u64,
     /// Keys and values as clients know them.
     pub plain_bytes: u64,
-    /// Keys and records as stored: header included, compressed where that shrinks them. A record that has not been
-    /// compressed yet counts as if it were stored plain.
+    /// Keys and records as stored, including the header, and compressed where that saves bytes. A record that has not
+    /// been compressed yet counts with its uncompressed size.
     pub stored_bytes: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// The weight of a record that is stored as it is.
+    /// The size of a record that is stored uncompressed.
     pub fn plain(key: &[u8], value_bytes: usize, expires: bool) -> Weight {
         let plain_bytes = (key.len() + value_bytes) as u64;
         Weight {
@@ -45,8 +45,8 @@ impl Usage {
         self.stored_bytes += weight.stored_bytes;
     }
 
-    /// Takes away what [`add`](Usage::add) added. Saturates, so that a damaged count can't bring a server down;
-    /// `larder check` recounts.
+    /// Subtracts what [`add`](Usage::add) added. Saturates, so that a damaged count can't bring a server down; `larder
+    /// check` recounts.
     pub fn subtract(&mut self, weight: Weight) {
         debug_assert!(
             self.records > 0 && self.stored_bytes >= weight.stored_bytes,
@@ -66,7 +66,7 @@ impl Usage {
         self.stored_bytes += other.stored_bytes;
     }
 
-    /// Takes some records away, and adds what they have become. Saturates as [`subtract`](Usage::subtract) does.
+    /// Replaces some records by others. Saturates as [`subtract`](Usage::subtract) does.
     pub fn replace(&mut self, before: &Usage, after: &Usage) {
         self.records = self.records.saturating_sub(before.records);
         self.expiring = self.expiring.saturating_sub(before.expiring);
@@ -75,7 +75,7 @@ impl Usage {
         self.merge(after);
     }
 
-    /// Plain bytes by stored bytes; 1 for an empty store.
+    /// The ratio of uncompressed to stored bytes; 1 for an empty store.
     pub fn ratio(&self) -> f64 {
         if self.stored_bytes == 0 { 1.0 } else { self.plain_bytes as f64 / self.stored_bytes as f64 }
     }

@@ -1,4 +1,4 @@
-//! Values, and what a store takes as one.
+//! Values, and which values a store takes.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::record::json;
 
-/// What a store takes as a value.
+/// The kind of values that a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -38,7 +38,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// Bytes nobody has looked at; a `json` store checks them when they are put.
+    /// Unchecked bytes; a `json` store checks them when they are written.
     pub fn unchecked(bytes: impl Into<Bytes>) -> Value {
         Value { bytes: bytes.into(), is_json: false }
     }
@@ -50,12 +50,12 @@ impl Value {
         Ok(Value { bytes, is_json: true })
     }
 
-    /// The bytes of a record that the store holds already: put back as they are, unseen, to change what is beside them.
+    /// The bytes of a record that the store holds already, written back unchanged together with new metadata.
     pub fn stored(bytes: Bytes) -> Value {
         Value { bytes, is_json: true }
     }
 
-    /// A text that was put together from checked ones, so that it needn't be checked again.
+    /// A text that was assembled from checked ones, so that it needn't be checked again.
     pub fn of_parts(bytes: Bytes) -> Value {
         debug_assert_eq!(json::check(&bytes), Ok(()));
         Value { bytes, is_json: true }
@@ -66,7 +66,7 @@ impl Value {
         Value { bytes: Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes()), is_json: true }
     }
 
-    /// What a store of `kind` takes: checks only where that is needed and not yet done.
+    /// Checks the value for a store of `kind`, if that is needed and not done yet.
     pub fn admit(self, kind: Kind) -> Result<Value, Error> {
         match kind {
             Kind::Json if !self.is_json => Value::json(self.bytes),

@@ -1,7 +1,7 @@
-//! How long something takes, as a distribution.
+//! A distribution of durations.
 //!
-//! Buckets are log-linear: each power of two of nanoseconds is cut into 16, so that what comes out is at most a sixteenth
-//! too long. Counting is one relaxed addition.
+//! Buckets are log-linear: each power of two of nanoseconds is divided into 16, so that results are at most a sixteenth
+//! too large. Counting is one relaxed addition.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,7 +46,7 @@ impl Histogram {
         self.counts().sum()
     }
 
-    /// The duration in nanoseconds that so many percent don't exceed; 0 if nothing was counted.
+    /// The given percentile in nanoseconds; 0 if nothing was counted.
     pub fn percentile_ns(&self, percent: f64) -> u64 {
         let wanted = (self.total() as f64 * percent.clamp(0.0, 100.0) / 100.0).ceil().max(1.0) as u64;
         let mut below = 0;

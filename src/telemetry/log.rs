@@ -1,10 +1,10 @@
 //! The log: for a person on a terminal, or as JSON for a machine. Written to standard error.
 //!
-//! A log that can't be written must never matter: the disk behind it may be full, whoever read it may be gone, or may
-//! have stopped reading, in which case a write to the pipe blocks for ever. So whoever logs only puts a line into a
-//! bounded queue, and one thread, for which nobody waits without a bound, writes the queue to standard error. Lines for
-//! which the queue has no room, or which can't be written, are lost; how many is told in the log once it works again.
-//! (The crate `tracing-appender` has such a queue, but bounds lines and not bytes, does not count what can't be written,
+//! A log that can't be written must never matter: its disk may be full, or its reader may be gone or have stopped
+//! reading, in which case a write to the pipe blocks for ever. Therefore logging only puts a line into a bounded queue,
+//! and one thread, for which nobody waits without a time limit, writes the queue to standard error. Lines for which the
+//! queue has no room, or that can't be written, are lost; when the log works again, a line says how many. (The crate
+//! `tracing-appender` has such a queue, but it bounds lines and not bytes, does not count lines that can't be written,
 //! and reports a stuck log on standard output, which may be the same stuck pipe.)
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -38,9 +38,9 @@ pub fn change_filter(filter: &str) {
     }
 }
 
-/// Starts the log. `RUST_LOG` comes before the level, for who needs one module's details. What panics is logged, too,
-/// instead of being written by the thread that panics. Dropping what this gives waits for the lines so far, in bounded
-/// time.
+/// Starts the log. `RUST_LOG` takes precedence over the level, to see the details of one module. Panics are logged,
+/// too, instead of being written by the panicking thread. Dropping the returned guard waits for the lines so far, in
+/// bounded time.
 pub fn start(level: &str, json: bool) -> Result<Log, String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let (mut queue, log) =
@@ -62,7 +62,7 @@ pub fn start(level: &str, json: bool) -> Result<Log, String> {
     Ok(log)
 }
 
-/// Writes a line to standard error, and waits for that only so long: for words after the log's end.
+/// Writes a line to standard error, waiting only a bounded time. For messages after the log has ended.
 pub fn write_last_line(line: String) {
     if let Ok((queue, _log)) = queue(io::stderr()) {
         queue.put(format!("{line}\n").into_bytes());
@@ -102,7 +102,7 @@ impl Drop for Log {
 
 enum Item {
     Line(Vec<u8>),
-    /// Asks for a word once everything that was put in before has been dealt with.
+    /// Requests a notification when everything that was put in before has been written or lost.
     End(SyncSender<()>),
 }
 
@@ -132,7 +132,7 @@ fn queue(destination: impl Write + Send + 'static) -> io::Result<(Queue, Log)> {
 }
 
 impl Queue {
-    /// Puts a line in, or loses it; waits for nothing.
+    /// Puts a line in, or loses it. Never waits.
     fn put(&self, line: Vec<u8>) {
         let bytes = line.len();
         let queued = self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -155,8 +155,8 @@ impl Write for Queue {
     }
 }
 
-/// An event as one line, whatever texts of others are in it (keys, paths, what scripts log): what could forge another line
-/// is escaped. The escapes of colours are the subscriber's own, which escapes those in texts.
+/// Writes an event as one line, whatever foreign texts are in it (keys, paths, what scripts log): characters that could
+/// forge another line are escaped. Colour sequences come from the subscriber only, which escapes those in texts.
 fn one_line(event: &[u8], has_colors: bool) -> String {
     let event = String::from_utf8_lossy(event);
     let line = event.strip_suffix('\n').unwrap_or(&event);
@@ -173,7 +173,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// The thread that writes. It may be stuck in a write for as long as whoever reads the log likes.
+/// The thread that writes. It may be stuck in a write as long as the reader of the log doesn't read.
 fn write_all(mut destination: impl Write, items: &Receiver<Item>, counts: &Counts) {
     let (mut told, mut works) = (0, true);
     loop {

@@ -1,12 +1,12 @@
-//! What the machine says of this process: memory, processor time and file descriptors. Linux's `/proc` and the allocator's counters; where
-//! either is missing, numbers are 0.
+//! What the system reports about this process: memory, processor time and file descriptors, from Linux's `/proc` and
+//! the allocator's counters. If either is missing, the numbers are 0.
 
 use std::fs;
 
 /// Memory, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
-    /// What the program asked for and has not given back.
+    /// What the program has allocated and not freed.
     pub allocated: u64,
     /// Pages of the allocator with something in them.
     pub active: u64,
@@ -14,7 +14,8 @@ pub struct Memory {
     pub resident: u64,
     /// All pages of the process that are in memory.
     pub rss: u64,
-    /// Those of them that no file backs: without the LMDB map, whose pages the system takes back when it needs them.
+    /// Those of them that are not backed by a file: without the LMDB map, whose pages the system reclaims when it needs
+    /// them.
     pub rss_anonymous: u64,
     /// What the machine has.
     pub system: u64,
@@ -37,14 +38,14 @@ pub fn memory() -> Memory {
     }
 }
 
-/// What the program asked for and has not given back.
+/// What the program has allocated and not freed.
 pub fn allocated_bytes() -> u64 {
     refresh_allocator();
     tikv_jemalloc_ctl::stats::allocated::read().map_or(0, |bytes| bytes as u64)
 }
 
-/// Has the allocator give memory back to the system in the background, some seconds after it was freed. Without that it
-/// only does so on threads that go on allocating, and an idle server keeps the memory of its busiest time.
+/// Makes the allocator return memory to the system in the background, some seconds after it was freed. Otherwise it
+/// does so only on threads that continue to allocate, and an idle server keeps the memory of its busiest time.
 pub fn return_memory_in_background() {
     let started = tikv_jemalloc_ctl::max_background_threads::write(1)
         .and_then(|()| tikv_jemalloc_ctl::background_thread::write(true));
@@ -53,9 +54,9 @@ pub fn return_memory_in_background() {
     }
 }
 
-/// Has the allocator give all unused memory back to the system at once.
+/// Makes the allocator return all unused memory to the system at once.
 ///
-/// An arena whose pages are to decay within 0 ms gives up all that are unused; then it gets its usual time back.
+/// An arena with a decay time of 0 ms returns all unused pages; then its usual decay time is restored.
 pub fn return_memory() {
     use tikv_jemalloc_ctl::{Access, AsName, arenas};
 
@@ -71,7 +72,7 @@ pub fn return_memory() {
     }
 }
 
-/// The allocator's counters stand still until they are told to move on.
+/// The allocator's counters change only when they are refreshed.
 fn refresh_allocator() {
     let _ = tikv_jemalloc_ctl::epoch::advance();
 }
@@ -108,8 +109,8 @@ fn parse_stat(stat: &str) -> Cpu {
     Cpu { user: seconds(11), system: seconds(12) }
 }
 
-/// Has the system let this process open so many files and sockets at once, or as many as its hard limit allows (`ulimit
-/// -Hn`). Gives how many that are now; lowers nothing.
+/// Raises the number of files and sockets that this process may open, as far as its hard limit allows (`ulimit -Hn`).
+/// Returns the limit that is now in effect; never lowers it.
 pub fn allow_descriptors(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,6 +1,6 @@
-//! What took long: the slow log, and the latency monitor's spikes.
+//! Slow commands: the slow log, and the spikes of the latency monitor.
 //!
-//! Whoever runs commands asks [`Slow::is_notable`] after each, which is one comparison, and only tells what passes.
+//! After each command, the gate asks [`Slow::is_notable`], which is one comparison, and reports only what passes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::limits::{LATENCY_SPIKES_PER_EVENT, SLOW_ARGUMENT_BYTES_MAX, SLOW_ARGUMENTS_MAX};
 
-/// From when on a command is slow, and how many of them are kept.
+/// The threshold for slow commands, and how many of them are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Thresholds {
     /// In microseconds; negative: no command is.
@@ -48,11 +48,11 @@ pub struct Spikes {
     pub longest_ms: u64,
 }
 
-/// A command that is done, as the slow log wants to know it.
+/// A finished command, as the slow log needs it.
 pub struct Done<'a> {
     pub now_ms: u64,
     pub took_ns: u64,
-    /// What the latency monitor counts it as.
+    /// Its event in the latency monitor.
     pub event: &'static str,
     /// Whether the slow log may have it.
     pub is_logged: bool,
@@ -102,7 +102,7 @@ impl Slow {
         self.notable_ns.store(slow_ns.min(spike_ns), Ordering::Relaxed);
     }
 
-    /// Whether a command that took so long is to be [noted](Slow::note).
+    /// Whether a command that took so long has to be [recorded](Slow::note).
     pub fn is_notable(&self, took_ns: u64) -> bool {
         took_ns >= self.notable_ns.load(Ordering::Relaxed)
     }
@@ -143,7 +143,7 @@ impl Slow {
         self.len() == 0
     }
 
-    /// Forgets the entries; their ids are not given again.
+    /// Forgets the entries; their ids are not used again.
     pub fn clear(&self) {
         self.log.lock().entries.clear();
     }
@@ -153,7 +153,7 @@ impl Slow {
         self.spikes.lock().iter().map(|(event, spikes)| (*event, spikes.clone())).collect()
     }
 
-    /// Forgets the spikes of the events that are meant; says how many events had any.
+    /// Forgets the spikes of the selected events. Returns how many events had any.
     pub fn forget_spikes(&self, is_meant: impl Fn(&str) -> bool) -> usize {
         let mut spikes = self.spikes.lock();
         let before = spikes.len();

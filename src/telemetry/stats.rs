@@ -1,6 +1,6 @@
 //! Counters of the whole server and of each command.
 //!
-//! Commands are counted by number; who makes the counters knows their names. Counting is a few relaxed additions.
+//! Commands are counted by number; the caller provides their names. Counting is a few relaxed additions.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{Histogram, process};
 use crate::error::Error;
 
-/// Error codes that are counted apart; further ones are not, so that nobody can fill the memory with them.
+/// So many error codes are counted separately; further ones are not, so that nobody can fill the memory with them.
 const ERROR_CODES_MAX: usize = 128;
 /// Samples that the rates are the mean of.
 const SAMPLES: usize = 16;
@@ -23,7 +23,7 @@ pub const SAMPLE_EVERY_MS: u64 = 100;
 pub struct Stats {
     pub connections: AtomicU64,
     pub rejected_connections: AtomicU64,
-    /// Shared, since a command that writes counts while it runs, where it knows nothing else of the server.
+    /// Shared, because a writing command counts look-ups while it runs, and then knows nothing else about the server.
     pub lookups: Arc<Lookups>,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
@@ -72,7 +72,7 @@ pub struct Lookups {
 
 impl Lookups {
     pub fn count(&self, (hits, misses): (u64, u64)) {
-        // other threads count here, too, so even to add nothing costs something
+        // other threads count here, too, so even adding 0 has a cost
         for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
             if count > 0 {
                 counter.fetch_add(count, Ordering::Relaxed);
@@ -239,7 +239,7 @@ impl Stats {
         self.by_error.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
-    /// Notes the totals of now, for the rates, and the memory in use, for its peak.
+    /// Records the current totals, for the rates, and the memory in use, for its peak.
     pub fn sample(&self, steady_ms: u64) {
         self.note_memory(process::allocated_bytes());
         let totals =
@@ -290,7 +290,8 @@ impl Stats {
         self.port.store(port, Ordering::Relaxed);
     }
 
-    /// Counts from 0 again (CONFIG RESETSTAT). What the engine counts goes on there, so its count is noted.
+    /// Resets the counters (CONFIG RESETSTAT). The engine's own counters continue, so their current values are
+    /// recorded.
     pub fn reset(&self, expired_records: u64) {
         let totals = [
             &self.connections,

@@ -1,8 +1,9 @@
 //! Every command through the gate, with words by chance: those of its syntax, edges of numbers, keys, nonsense.
 
 use ::bytes::Bytes;
-use larder::command::clients::Client;
-use larder::command::{Server, Session, dispatch, login, table};
+use larder::command::base::clients::Client;
+use larder::command::base::{login, table};
+use larder::command::{Server, Session, dispatch};
 use larder::config::Config;
 use larder::engine::{Engine, Fsync, Options, clock};
 use larder::resp::{Protocol, Request};

@@ -1,8 +1,8 @@
 //! The parsers of bytes: requests, replies, records, journal entries, patterns, JSON.
 
 use ::bytes::{Bytes, BytesMut};
-use larder::engine::effect::{Definition, Effect};
 use larder::engine::journal::{self, Claim, Journal, JournalError};
+use larder::engine::transaction::effect::{Definition, Effect};
 use larder::record::dictionary::Dictionary;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};

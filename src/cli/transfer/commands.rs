@@ -1,4 +1,5 @@
-//! Records out of commands as `redis-cli --pipe` takes them: SET, SETEX, PSETEX, SETNX and MSET, as lines or in RESP.
+//! Reads records from commands as `redis-cli --pipe` takes them: SET, SETEX, PSETEX, SETNX and MSET, as lines or in
+//! RESP.
 //!
 //! Commands that write something else are refused one by one.
 
@@ -23,7 +24,7 @@ pub fn read<'a>(from: impl Read + 'a, now_ms: u64) -> impl Iterator<Item = Resul
             if let Some(next) = found.next() {
                 return Some(Ok(next));
             }
-            // behind an error nothing can be told apart any more
+            // after an error, requests can't be separated any more
             if has_failed {
                 return None;
             }

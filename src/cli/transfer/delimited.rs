@@ -1,8 +1,8 @@
 //! Records as CSV (RFC 4180), under the header `key,value,expires_at,base64`.
 //!
-//! `expires_at` is in milliseconds since 1970, or empty. `base64` names what is in Base64 because it is not UTF-8: `key`,
-//! `value`, `key value`, or nothing. Reading takes the columns in any order, `ttl` (seconds) in place of `expires_at`, and
-//! leaves others aside.
+//! `expires_at` is in milliseconds since 1970, or empty. `base64` names what is in Base64 because it is not UTF-8:
+//! `key`, `value`, `key value`, or nothing. Reading accepts the columns in any order, and `ttl` (seconds) instead of
+//! `expires_at`, and ignores others.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -90,7 +90,7 @@ fn found(
     })
 }
 
-/// Where in a CSV file one is, as to quotes. The reader of the crate takes a file that ends within quotes as whole.
+/// Tracks the state of quotes in a CSV file, because the reader of the crate accepts a file that ends within quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quotes {
     FieldBegins,
@@ -111,7 +111,7 @@ impl Quotes {
     }
 }
 
-/// What is read, with an eye on its quotes.
+/// A reader that tracks quotes.
 struct Watched<R> {
     from: R,
     quotes: Rc<Cell<Quotes>>,

@@ -25,7 +25,7 @@ pub struct Endpoint {
     pub retried: u64,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 enum Outcome {
     Acknowledged,
     Again(String),
@@ -63,7 +63,7 @@ impl Endpoint {
         })
     }
 
-    /// Returns once the chunk is acknowledged, or with the reason why it is not going to be.
+    /// Returns when the chunk is acknowledged, or with the reason why it will not be.
     pub fn deliver(&mut self, body: &[u8], content_type: &str) -> Result<(), String> {
         let mut wait = self.first_wait;
         let mut attempts = 0;

@@ -1,4 +1,4 @@
-//! What export and import share: records on their way, the forms they have in files, and where they come from.
+//! What export and import share: records in transit, their file formats, and their sources.
 //!
 //! Knows no command line. Everything runs on the subcommand's thread.
 
@@ -15,7 +15,7 @@ pub use crate::record::line::Record;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Record(Record),
-    /// Something that is no record, or can't become one: what it is, and why.
+    /// Something that is no record, or can't become one, and the reason.
     Refused(String, String),
 }
 
@@ -25,7 +25,7 @@ pub type Source<'a> = Box<dyn Iterator<Item = Result<Found, String>> + 'a>;
 /// Refusals that are described one by one; further ones are only counted.
 const DESCRIBED_MAX: u64 = 100;
 
-/// Tells what was refused, on standard error.
+/// Reports what was refused, on standard error.
 #[derive(Debug, Default)]
 pub struct Refusals(u64);
 

@@ -1,8 +1,8 @@
 //! Records of a running server, Larder or Redis, page by page.
 //!
-//! A page of keys comes from SCAN. A first round asks for types and lengths, so that a second one can read value and
-//! deadline of several keys in one MULTI without asking for more than [`TRANSFER_BYTES`] at once. What a record holds
-//! and when it expires are thus of one instant.
+//! A page of keys comes from SCAN. A first round asks for types and lengths, so that a second one can read values and
+//! deadlines of several keys in one MULTI without asking for more than [`TRANSFER_BYTES`] at once. The value and the
+//! deadline of a record are thus of the same instant.
 //!
 //! Hashes, lists, sets and sorted sets of a Redis become JSON: an object of strings, two arrays of strings, an object of
 //! scores.
@@ -57,7 +57,7 @@ impl Records {
         })
     }
 
-    /// The next record; none at the end. The client is the caller's, who may use it in between.
+    /// The next record; `None` at the end. The client belongs to the caller, who may use it in between.
     pub fn next(&mut self, client: &mut Client) -> Result<Option<Found>, String> {
         loop {
             if let Some(found) = self.found.next() {
@@ -73,7 +73,7 @@ impl Records {
         }
     }
 
-    /// Notes the next page of keys; gives what is no record.
+    /// Reads the next page of keys. Returns what is no record.
     fn list_page(&mut self, client: &mut Client) -> Result<Vec<Found>, String> {
         let mut scan = vec![b"SCAN".to_vec(), std::mem::take(&mut self.cursor)];
         scan.extend(request(&["COUNT", PAGE]));
@@ -110,7 +110,7 @@ impl Records {
                 b"list" => Kind::List,
                 b"set" => Kind::Set,
                 b"zset" => Kind::SortedSet,
-                // it went since it was listed
+                // it was removed since it was listed
                 b"none" => continue,
                 other => {
                     let why = format!("a {} can't become a record", String::from_utf8_lossy(other));
@@ -191,7 +191,7 @@ impl Kind {
         words
     }
 
-    /// What was read, as a value; none if it is gone.
+    /// What was read, as a value; `None` if it is gone.
     fn value(self, read: Reply) -> Result<Option<Vec<u8>>, String> {
         let members = match read {
             Reply::Text(value) => return Ok(Some(value)),

@@ -1,8 +1,8 @@
-//! A path, understood.
+//! A parsed path.
 
 use regex::Regex;
 
-/// What a path asks for.
+/// A query: a list of segments.
 #[derive(Debug, Clone)]
 pub struct Query {
     pub segments: Vec<Segment>,
@@ -29,7 +29,7 @@ pub enum Selector {
     Filter(Filter),
 }
 
-/// What is true or false of a node.
+/// A condition on a node.
 #[derive(Debug, Clone)]
 pub enum Filter {
     Any(Vec<Filter>),
@@ -68,7 +68,7 @@ pub enum Scope {
     Root,
 }
 
-/// What has a value, or none.
+/// An expression that has a value, or none.
 #[derive(Debug, Clone)]
 pub enum Term {
     /// A JSON text.

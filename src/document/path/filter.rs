@@ -16,12 +16,12 @@ pub fn holds(filter: &Filter, text: &[u8], node: Node, work: &mut Work) -> Resul
 
 struct Evaluation<'e> {
     text: &'e [u8],
-    /// What `@` is.
+    /// The node of `@`.
     node: Node,
     work: &'e mut Work,
 }
 
-/// A value: the text from its first byte on. None is what RFC 9535 calls nothing, which equals itself alone.
+/// A value: the text from its first byte on. `None` is what RFC 9535 calls Nothing, which equals only itself.
 type Value<'v> = Option<Cow<'v, [u8]>>;
 
 impl<'e> Evaluation<'e> {
@@ -66,7 +66,7 @@ impl<'e> Evaluation<'e> {
             Pattern::Invalid => Ok(false),
             Pattern::Term(term) => {
                 let Some(pattern) = self.string(term)? else { return Ok(false) };
-                // what compiling costs has little to do with the length of the pattern
+                // the cost of compiling depends little on the length of the pattern
                 self.work.spend(PATTERN_BYTES_MAX)?;
                 self.spend_on_search(&text, &pattern)?;
                 Ok(pattern::compile(&pattern, is_whole).is_some_and(|regex| regex.is_match(&text)))
@@ -115,7 +115,7 @@ impl<'e> Evaluation<'e> {
         })
     }
 
-    /// A value that is compared or measured is looked at as a whole.
+    /// A value that is compared or measured is read as a whole.
     fn spend_on(&mut self, value: &Value<'_>) -> Result<(), TooMuchWork> {
         let bytes = value.as_deref().map_or(0, |text| scan::end(text, 0));
         self.work.spend(bytes)

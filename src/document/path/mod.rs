@@ -7,7 +7,7 @@
 //! A legacy path is the other kind with the `$` left out: `.` is `$`, `a.b` is `$.a.b`, `..x` is `$..x`. What differs is
 //! how commands answer.
 //!
-//! No crate evaluates over text: those there are want a tree, or their own parser accepts less than RedisJSON's.
+//! No crate evaluates paths on text: the existing ones need a tree, or their parser accepts less than RedisJSON's.
 
 mod ast;
 mod filter;
@@ -20,7 +20,7 @@ pub use select::{Node, TooMuchWork, Work};
 
 use ast::{Query, Selector};
 
-/// A path as a client gave it.
+/// A path from a client.
 #[derive(Debug, Clone)]
 pub struct Path {
     given: String,
@@ -47,13 +47,13 @@ impl Path {
             _ if given.starts_with('.') => ("$", given),
             _ => ("$.", given),
         };
-        // positions are those of what was given
+        // positions refer to the text of the client
         let place = |error: PathError| PathError { at: error.at.saturating_sub(prefix.len()), ..error };
         let query = parse::parse(&format!("{prefix}{rest}")).map_err(place)?;
         Ok(Path { given: given.to_owned(), is_legacy, query })
     }
 
-    /// The whole document, for who gave no path.
+    /// The whole document, for commands without a path.
     pub fn legacy_root() -> Path {
         Path { given: ".".to_owned(), is_legacy: true, query: Query { segments: Vec::new() } }
     }
@@ -71,7 +71,7 @@ impl Path {
         self.query.segments.is_empty()
     }
 
-    /// Whether it names one place, which something could be put at.
+    /// Whether it names exactly one place, at which a value could be inserted.
     pub fn is_static(&self) -> bool {
         self.query.is_singular()
     }
@@ -89,7 +89,7 @@ impl Path {
         Some((Path { query: Query { segments: segments.to_vec() }, ..self.clone() }, last))
     }
 
-    /// What the path finds in a text, in the path's order; a value that is found twice is there twice.
+    /// What the path finds in a text, in the path's order; a value that is found twice is in it twice.
     pub fn select(&self, text: &[u8], work: &mut Work) -> Result<Vec<Node>, TooMuchWork> {
         select::select(&self.query, text, Node::root(text), work)
     }

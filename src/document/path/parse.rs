@@ -14,7 +14,7 @@ use crate::document::scan;
 use crate::limits::{JSON_INTEGER_MAX, PATH_NESTING_MAX};
 use crate::record::json;
 
-/// Where a path can't be read, and what was expected there.
+/// The position at which a path can't be parsed, and what was expected there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathError {
     pub at: usize,
@@ -58,7 +58,7 @@ impl<'p> Parser<'p> {
         self.at = scan::skip_space(self.path.as_bytes(), self.at);
     }
 
-    /// Takes these characters, if they come next.
+    /// Consumes these characters, if they come next.
     fn take(&mut self, sign: &str) -> bool {
         let is_next = self.rest().starts_with(sign);
         if is_next {

@@ -1,6 +1,7 @@
 //! Regular expressions in filters: I-Regexp (RFC 9485) for `match` and `search`, Rust's for what goes beyond it.
 //!
-//! The crate `regex` takes time linear in the text whatever the pattern, and its size is bounded here.
+//! The crate `regex` takes time linear in the text, whatever the pattern is; the size of the compiled pattern is
+//! bounded here.
 
 use regex::{Regex, RegexBuilder};
 

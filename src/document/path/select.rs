@@ -1,8 +1,8 @@
 //! Evaluation: which values of a text a query finds, in the order of RFC 9535.
 //!
 //! Segments are applied one after the other to a list of nodes, so nothing here recurses with the path; filters recurse
-//! as deep as they nest. What is looked at is counted ([`Work`]), which bounds what a path can cost: filters within
-//! filters would else take time exponential in their nesting.
+//! as deep as they nest. What is looked at is counted ([`Work`]), which bounds the cost of a path: filters within
+//! filters could otherwise take time exponential in their nesting.
 //!
 //! Of members with the same name, a name finds the first.
 
@@ -37,11 +37,11 @@ impl Node {
     }
 }
 
-/// A path asks for more than it may.
+/// A path exceeds its budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMuchWork;
 
-/// What the paths of a command may still look at.
+/// How much the paths of a command may still look at.
 #[derive(Debug)]
 pub struct Work {
     bytes_left: u64,
@@ -143,7 +143,7 @@ impl Found<'_> {
     }
 
     fn push(&mut self, node: &Node, entry: &Entry) -> Result<(), TooMuchWork> {
-        // the shortest value has one byte, and something stands between two
+        // the shortest value has one byte, and there is something between two values
         if self.nodes.len() > self.text.len() / 2 + PATH_REPEATED_NODES_MAX {
             return Err(TooMuchWork);
         }

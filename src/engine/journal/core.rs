@@ -1,6 +1,6 @@
-//! The running journal: what appends, writers, the sync thread and the stock thread share.
+//! The running journal: the state that appends, writers, the sync thread and the stock thread share.
 //!
-//! Mutexes, outermost first; the last three are leaves, held for moments and never while another of them is:
+//! Mutexes, outermost first. The last three are leaves: they are held for moments, and never together:
 //!
 //! | mutex | held by | while |
 //! |---|---|---|
@@ -13,13 +13,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::ledger::Ledger;
 use super::plan::{Claim, Plan};
 use super::recovery::Settled;
-use super::segment::{Maker, Segment};
-use super::waiters::{Waiters, wake_all};
 use super::writer::Writer;
 use super::{Fault, Fsync, JournalError, Options, Seq};
+use crate::engine::journal::segments::ledger::Ledger;
+use crate::engine::journal::segments::segment::{Maker, Segment};
+use crate::engine::journal::waiting::waiters::{Waiters, wake_all};
 use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex};
 
@@ -54,8 +54,8 @@ pub struct Core {
     pub failure_listener: FailureListener,
 }
 
-/// Whoever has to know that the journal has failed. It is called with the journal's outer mutexes held, so it must not
-/// call the journal, and must not wait.
+/// The listener that is called when the journal has failed. The journal's outer mutexes are held meanwhile, so it must
+/// neither call the journal nor wait.
 #[derive(Default)]
 pub struct FailureListener(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
@@ -150,7 +150,7 @@ impl Core {
         }
     }
 
-    /// How far a reply may go under the policy.
+    /// The last entry that a reply may reflect under the policy.
     pub fn acknowledged(&self) -> Seq {
         match self.fsync() {
             Fsync::Always => self.durable(),
@@ -160,7 +160,7 @@ impl Core {
 
     pub fn set_fsync(&self, fsync: Fsync) {
         self.fsync.store(fsync as u8, Ordering::Release);
-        // Everyone who waits looks again at what to wait for.
+        // Wakes all waiters, so that they check again what they wait for.
         let waiting = {
             let mut waiters = self.waiters.lock();
             self.sync_wanted.notify_one();
@@ -182,7 +182,7 @@ impl Core {
         Ok(seq)
     }
 
-    /// Begins the first segment, behind `last`. Without space for it the stock thread goes on trying.
+    /// Begins the first segment, after `last`. If there is no space for it, the stock thread keeps trying.
     pub fn begin(&self, last: Seq) -> Result<(), JournalError> {
         if self.plan.lock().stock.spares.is_empty()
             && let Err(error) = self.restock(self.options.rest_bytes)
@@ -196,7 +196,7 @@ impl Core {
         Ok(())
     }
 
-    /// Leaves all segments behind and begins a new one after `after`, everything up to which is durable elsewhere.
+    /// Abandons all segments and begins a new one after `after`. Everything up to `after` is durable elsewhere.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         let _turn = self.turn.lock();
         let (is_failed, is_stopping) = {
@@ -237,7 +237,7 @@ impl Core {
     fn remove_damaged(&self, damaged: &[Arc<Segment>]) {
         let mut maker = self.maker.lock();
         for segment in damaged {
-            // What stays is all durable elsewhere, and goes when the journal opens next.
+            // Whatever remains is durable elsewhere, and is removed when the journal is next opened.
             if let Err(error) = maker.remove(segment.name) {
                 tracing::warn!(%error, "a damaged journal segment stays");
             }
@@ -289,7 +289,7 @@ impl Core {
         self.maker.lock().remove_all(&names)
     }
 
-    /// Wakes those whose entries have come far enough.
+    /// Wakes the waiters whose entries are acknowledged.
     pub fn wake_acknowledged(&self) {
         let satisfied = {
             let mut waiters = self.waiters.lock();
@@ -299,8 +299,9 @@ impl Core {
         wake_all(satisfied);
     }
 
-    /// Gives up: nothing more is taken, and everyone waiting learns why. Nothing is tried again on the same files, since
-    /// after a failed sync the kernel may have dropped what it could not write, and a second sync would succeed without it.
+    /// Marks the journal as failed: no more entries are accepted, and all waiters get the error. Nothing is tried again
+    /// on the same files, because after a failed sync the kernel may have dropped what it could not write, and a second
+    /// sync would succeed without it.
     pub fn fail(&self, why: String) -> Fault {
         let fault = Fault::Failed(why);
         let wants_room = {
@@ -321,7 +322,7 @@ impl Core {
         fault
     }
 
-    /// Tells the threads to end. Whoever still waits for something to become durable learns that it will not.
+    /// Tells the threads to end. Waiters for durability get an error.
     pub fn stop(&self) {
         let wants_room = {
             let mut plan = self.plan.lock();

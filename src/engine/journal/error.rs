@@ -8,18 +8,19 @@ use super::Seq;
 const ADVICE: &str = "restore a backup, or look at the damage with `larder check`; \
                       `larder salvage DIR` tells what is lost, and lets a server start without it";
 
-/// Why an entry is not taken, or will not become durable.
+/// Why an entry is not accepted, or will not become durable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Nothing is wrong: the disk is slower than the entries come. Wait for [room](super::Journal::poll_room), then retry.
+    /// Nothing is wrong, but entries come faster than the disk takes them. Wait for [room](super::Journal::poll_room),
+    /// then retry.
     #[error("no journal space is ready yet")]
     NoRoomYet,
-    /// Nothing was taken. The journal keeps trying to make room, and goes on by itself.
+    /// Nothing was accepted. The journal keeps trying to make room, and recovers by itself.
     #[error("no journal space: {0}")]
     DiskFull(String),
     #[error("an entry of {bytes} bytes is longer than the journal's limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
-    /// Nothing is taken until a [restart](super::Journal::restart).
+    /// Nothing is accepted until a [restart](super::Journal::restart).
     #[error("the journal failed: {0}")]
     Failed(String),
     #[error("the journal is closed")]

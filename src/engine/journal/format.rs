@@ -1,4 +1,4 @@
-//! How the journal's bytes are laid out: pure encoding, checking and finding. Knows no files, no threads, no state.
+//! The layout of the journal's bytes: pure encoding, verifying and searching. Knows no files, threads or state.
 //!
 //! All integers are big-endian. `salt` is the number in the segment's file name, and the seed of all its checksums: it is
 //! random and new for every use of a file, so bytes from an earlier use never verify, and no client can store a value
@@ -38,17 +38,17 @@ use super::Seq;
 
 /// The format this build writes, and the newest that it reads.
 pub const VERSION: u32 = 2;
-/// The first format whose journals have a [manifest](super::manifest). Nothing else tells it from format 1.
+/// The first format whose journals have a [manifest](crate::engine::journal::segments::manifest). Nothing else tells it from format 1.
 pub const VERSION_WITH_MANIFEST: u32 = 2;
 const VERSION_MIN: u32 = 1;
 
-/// Where the first frame of a segment stands: the header has a page of its own, written once.
+/// The offset of the first frame of a segment. The header has a page of its own, which is written once.
 pub const FRAMES_AT: u64 = 4_096;
 pub const SEGMENT_HEADER_BYTES: usize = 64;
 pub const FRAME_HEADER_BYTES: usize = 48;
 /// The length in front of an entry.
 pub const ENTRY_HEADER_BYTES: usize = 4;
-/// Longest entry: well within its 32-bit length, and above anything that a request can hold.
+/// The longest entry. It is well within its 32-bit length, and longer than anything that a request can hold.
 pub const ENTRY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"LARDERJL";
@@ -70,7 +70,7 @@ pub struct SegmentHeader {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderFault {
-    /// Blank, torn, damaged, or of an earlier use of the file.
+    /// Blank, torn, damaged, or from an earlier use of the file.
     Invalid,
     /// Written by a newer build, in this version.
     Newer(u32),
@@ -123,12 +123,12 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The sequence number behind the last entry; `first` if there are no entries.
+    /// The sequence number after the last entry; `first` if there are no entries.
     pub fn end(&self) -> Seq {
         self.first.saturating_add(u64::from(self.entries))
     }
 
-    /// Fills in the header of `frame`, whose payload stands behind the room for it, for its place at `offset`.
+    /// Fills in the header of `frame` for its place at `offset`. The payload follows the room for the header.
     pub fn seal(&self, frame: &mut [u8], salt: u64, offset: u64) {
         let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
         header[0..4].copy_from_slice(&FRAME_MAGIC);
@@ -153,7 +153,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Where the frame ends as far as it can be trusted: behind its payload, or else behind its header.
+    /// The end of the trusted part of the frame: the end of its payload, or of its header if the payload is damaged.
     pub fn end_offset(&self) -> u64 {
         self.offset + (FRAME_HEADER_BYTES + self.payload.map_or(0, <[u8]>::len)) as u64
     }
@@ -188,7 +188,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// All frames of a segment whose headers verify, in order, wherever they stand: damaged bytes are searched through.
+/// All frames of a segment whose headers verify, in order, at any offset: damaged bytes are searched, too.
 pub fn frames(segment: &[u8], salt: u64) -> impl Iterator<Item = Frame<'_>> {
     let finder = memmem::Finder::new(&FRAME_MAGIC).into_owned();
     let mut at = FRAMES_AT as usize;

@@ -1,4 +1,4 @@
-//! The journal: an append-only, checksummed log of opaque entries, and the reason why an acknowledged write survives.
+//! The journal: an append-only, checksummed log of opaque entries. It is the reason why an acknowledged write survives.
 //!
 //! # How it works
 //!
@@ -7,12 +7,12 @@
 //! *durable* when its file was synced: then it survives the machine. Entries are numbered from 1 without gaps; three
 //! numbers say how far each step has come, and `last >= written >= durable` always holds.
 //!
-//! Replies wait with [`Journal::poll_gathered`], and whoever runs the tasks that wait calls [`Journal::settle`] once all
-//! of them have come as far as they can. That takes everything pending, writes it as one frame, under `always` syncs it,
-//! and wakes exactly those who are satisfied; what is taken meanwhile is the next frame. Where syncs are slow, or another
-//! thread is syncing, the sync thread does it. It also syncs once a second under `everysec`, when
-//! [`Journal::wait_durable`] asks, and for whoever waits alone, with [`Journal::poll_acknowledged`]. A thread that may block
-//! does it itself, with [`Journal::acknowledge`]. Should the disk stall, writes stall with it.
+//! Replies wait with [`Journal::poll_gathered`], and the thread that runs the waiting tasks calls [`Journal::settle`]
+//! when all of them have come as far as they can. That takes everything pending, writes it as one frame, syncs it under
+//! `always`, and wakes exactly the tasks that are satisfied; what is taken meanwhile is the next frame. Where syncs are
+//! slow, or another thread is syncing, the sync thread does it. The sync thread also syncs once a second under
+//! `everysec`, when [`Journal::wait_durable`] asks, and for tasks that wait alone, with [`Journal::poll_acknowledged`].
+//! A thread that may block does it itself, with [`Journal::acknowledge`]. If the disk stalls, writes stall with it.
 //!
 //! ```text
 //!            append            write (a frame)              sync
@@ -29,24 +29,26 @@
 //! quarter of the small segment is filled: the stock is made anew while the rest of it fills. A journal that is closed with everything released
 //! leaves no segment behind.
 //!
-//! Segments are made ahead of need by the stock thread, because syncing a file that does not grow costs less than half.
-//! An entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. The last
-//! of the room is kept for entries that give space back ([`Claim`]), and so is a file, `reserve`, which becomes a segment
-//! for them when no other can be made. An entry longer than a segment needs one of its own size: wait for it with [`Journal::poll_room`].
+//! The stock thread makes segments ahead of need, because syncing a file that does not grow costs less than half. An
+//! entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. The last
+//! of the room is kept for entries that free space ([`Claim`]), and so is a file, `reserve`, which becomes a segment
+//! for them when no other can be made. An entry longer than a segment needs one of its own size: wait for it with
+//! [`Journal::poll_room`].
 //!
 //! # When something fails
 //!
-//! After a failed write or sync the journal is *failed*: entries are refused, waiters get the error, and nothing is tried
-//! again on those files, since the kernel may have dropped what it could not write. What was taken is still in the
-//! engine's memory: once a checkpoint has made it durable elsewhere, [`Journal::restart`] goes on in a new segment.
+//! After a failed write or sync the journal is *failed*: entries are refused, waiters get the error, and nothing is
+//! tried again on those files, because the kernel may have dropped what it could not write. What was taken is still in
+//! the engine's memory: when a checkpoint has made it durable elsewhere, [`Journal::restart`] continues in a new
+//! segment.
 //!
 //! # Recovery
 //!
 //! Opening reads all segments in the order of their ids, and every frame in them that verifies, and replays the entries
-//! behind `after`, which the database holds already. The log ends before the first entry that cannot be found. That is
-//! how a crash looks: what was written and never synced may be there, or not, or in part, in any order. But it must not be
-//! how *damage* looks. So each header and each frame says up to where everything had been synced when it was written, its
-//! *durable-through*, and the end is believed only if nothing anywhere contradicts it:
+//! after `after`; the database holds those up to `after`. The log ends before the first entry that cannot be found.
+//! That is what a crash looks like: what was written and never synced may be there, or not, or in part, in any order.
+//! But *damage* must not look like that. Therefore each header and each frame says up to where everything had been
+//! synced when it was written, its *durable-through*, and the end is accepted only if nothing anywhere contradicts it:
 //!
 //! | found | outcome |
 //! |---|---|
@@ -62,45 +64,35 @@
 //! | the log ends before `after` | fine, the database is ahead: goes on behind `after` |
 //! | a newer format version | refused |
 //!
-//! With [`Options::salvage`] the log ends where it would be refused for a loss.
+//! With [`Options::salvage`], the log ends at the loss for which it would otherwise be refused.
 //!
-//! What was replayed is synced before anything else, for it may still have been in the page cache only. What was written
-//! behind the end is destroyed before a new entry gets one of those numbers. New entries go to a new segment. An orderly
+//! What was replayed is synced before anything else, because it may have been only in the page cache. What was written
+//! after the end is destroyed before a new entry gets one of those numbers. New entries go to a new segment. An orderly
 //! close leaves a mark, a frame without entries, so that even the last entry is proven.
 //!
 //! # What it relies on
 //!
-//! That a sync which succeeded is true; that a write which was interrupted leaves each byte old or new, within its own
-//! range (frames of different syncs share pages); that a rename is durable once its directory was synced; that writing
-//! again over blocks that are there needs no new ones. Where it does, as on a copy-on-write file system, a full disk fails
-//! the journal instead of refusing entries. It notices
-//! bytes that change later, but damage to the very end of the log, behind what the manifest's last note covers, looks like a
-//! crash.
+//! The journal relies on these properties: a successful sync is true; an interrupted write leaves each byte in its
+//! range old or new (frames of different syncs share pages); a rename is durable when its directory was synced;
+//! overwriting allocated blocks needs no new ones. Where it does, as on a copy-on-write file system, a full disk fails
+//! the journal instead of refusing entries. The journal notices bytes that change later, but damage to the very end of
+//! the log, after what the manifest's last note covers, looks like a crash.
 //!
-//! It knows nothing of records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads of
-//! its own sync, and keep the stock.
+//! It knows nothing about records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads
+//! of its own sync, and keep the stock.
 
 mod core;
-mod disk;
+pub(in crate::engine) mod disk;
 mod error;
-mod failing;
 mod format;
-mod inspect;
-mod ledger;
-mod manifest;
 #[cfg(all(test, feature = "model"))]
 mod model_tests;
 mod plan;
 mod recovery;
-mod segment;
-#[cfg(test)]
-pub(super) mod sim;
-mod stock;
-mod syncer;
+pub mod segments;
 #[cfg(test)]
 mod tests;
-mod wait;
-mod waiters;
+pub mod waiting;
 mod writer;
 
 use std::mem::take;
@@ -112,19 +104,19 @@ use std::time::Duration;
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
-pub use self::failing::FailingDisk;
 pub use self::format::ENTRY_BYTES_MAX;
-pub use self::inspect::{Inspection, SegmentReport, inspect};
 pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, settle};
+pub use crate::engine::journal::disk::failing::FailingDisk;
+pub use crate::engine::journal::recovery::inspect::{Inspection, SegmentReport, inspect};
 use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 
-/// The number of an entry, from 1; 0 stands before the first.
+/// The number of an entry, from 1; 0 means before the first.
 pub type Seq = u64;
 
 /// Segments are whole pages, and one for the header is not enough.
@@ -158,9 +150,9 @@ pub struct Options {
     pub rest_bytes: u64,
     /// How long nothing has to come before it rests.
     pub rest_after: Duration,
-    /// Longest entry that is taken, up to [`ENTRY_BYTES_MAX`].
+    /// The longest entry that is accepted, up to [`ENTRY_BYTES_MAX`].
     pub entry_bytes_max: usize,
-    /// Room that is kept for entries that give space back; less where segments are small.
+    /// Room that is kept for entries that free space; less where segments are small.
     pub kept_bytes: u64,
     /// Let the log end where entries are lost, instead of refusing to open. What follows them is destroyed.
     pub salvage: bool,
@@ -331,13 +323,13 @@ impl Journal {
         self.core.poll_acknowledged(seq, cx)
     }
 
-    /// The same, for who calls [`settle`](Journal::settle) soon, on behalf of many who wait like this.
+    /// The same, for a caller that will soon call [`settle`](Journal::settle) on behalf of many that wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.core.poll_gathered(seq, cx)
     }
 
-    /// Does for everyone who waits with [`poll_gathered`](Journal::poll_gathered) what the policy promises them: writes,
-    /// and under `always` syncs, on this thread, as long as the disk is quick, else on the sync thread.
+    /// Does what the policy promises to all tasks that wait with [`poll_gathered`](Journal::poll_gathered): writes, and
+    /// under `always` syncs. On this thread as long as the disk is fast, otherwise on the sync thread.
     pub fn settle(&self) {
         self.core.settle()
     }
@@ -352,18 +344,18 @@ impl Journal {
         self.core.fsync() == Fsync::Always && self.durable() < self.last()
     }
 
-    /// Whether entries of so many bytes would be taken now.
+    /// Whether an entry of so many bytes would be accepted now.
     pub fn has_room(&self, bytes: usize, claim: Claim) -> bool {
         self.core.plan.lock().has_room(bytes, claim)
     }
 
-    /// Ready when an entry of so many bytes would be taken, unless others come first, or when there is no space for it.
-    /// To be polled before a transaction begins.
+    /// Ready when an entry of so many bytes would be accepted, unless others come first, or when there is no space for
+    /// it. Poll it before a transaction begins.
     pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.core.poll_room(bytes, claim, cx)
     }
 
-    /// The same, blocking: for who met [`Fault::NoRoomYet`] all the same. Takes as long as making a segment does.
+    /// The same, blocking, for callers that got [`Fault::NoRoomYet`] nevertheless. Takes as long as making a segment.
     pub fn wait_room(&self, bytes: usize, claim: Claim) -> Result<(), Fault> {
         self.core.wait_room(bytes, claim)
     }
@@ -399,7 +391,7 @@ impl Journal {
         segment + reserve
     }
 
-    /// Gives up entries up to `through`, which are durable elsewhere: the segments without others are reused.
+    /// Releases entries up to `through`, which are durable elsewhere. Segments without later entries are reused.
     pub fn release(&self, through: Seq) {
         self.core.release(through);
     }
@@ -411,8 +403,8 @@ impl Journal {
         self.core.stock_changed.notify_one();
     }
 
-    /// Takes a failed journal back into service, once everything taken, up to `after`, is durable elsewhere. Blocks for
-    /// a few writes. Does nothing to a journal that has not failed.
+    /// Puts a failed journal back into service when everything taken, up to `after`, is durable elsewhere. Blocks for a
+    /// few writes. Does nothing to a journal that has not failed.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         self.core.restart(after)
     }
@@ -422,8 +414,8 @@ impl Journal {
         self.core.options.disk.fail_syncs(fail)
     }
 
-    /// Has `listener` called whenever the journal has failed, and now if it has already. It is called on the thread that
-    /// met the failure, and must not call the journal nor wait.
+    /// Calls `listener` whenever the journal fails, and now if it has failed already. It is called on the thread that
+    /// met the failure, and must neither call the journal nor wait.
     pub fn on_failure(&self, listener: impl Fn() + Send + Sync + 'static) {
         let listener = Arc::new(listener);
         let called = Arc::clone(&listener);
@@ -433,7 +425,7 @@ impl Journal {
         }
     }
 
-    /// Whether it takes a restart to go on.
+    /// Whether the journal needs a restart to continue.
     pub fn is_failed(&self) -> bool {
         self.core.waiters.lock().failed.is_some()
     }
@@ -460,7 +452,7 @@ impl Journal {
             segments,
             segments_bytes,
             spares,
-            disk_bytes: segments_bytes + spare_bytes + manifest::FILE_BYTES as u64,
+            disk_bytes: segments_bytes + spare_bytes + segments::manifest::FILE_BYTES as u64,
             frames: stat(&core.stats.frames),
             bytes: stat(&core.stats.bytes),
             syncs: stat(&core.stats.syncs),
@@ -472,7 +464,7 @@ impl Journal {
         }
     }
 
-    /// Takes nothing more, makes everything durable and stops. Closing again does nothing.
+    /// Accepts nothing more, makes everything durable and stops. Closing again does nothing.
     pub fn close(&self) -> Result<(), Fault> {
         self.core.plan.lock().refusal.get_or_insert(Fault::Closed);
         if self.threads.lock().is_empty() {
@@ -505,7 +497,7 @@ impl Journal {
     fn stop(&self) {
         self.core.stop();
         for thread in take(&mut *self.threads.lock()) {
-            // A thread that panicked has failed the journal, which says so to everyone.
+            // A thread that panicked has failed the journal, so everyone gets the error.
             let _ = thread.join();
         }
     }

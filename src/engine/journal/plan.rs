@@ -1,29 +1,29 @@
-//! Where an entry is taken: into which segment each one will go is decided here, before any of it is written.
+//! Accepts entries: decides into which segment each one will go, before any of it is written.
 //!
-//! The plan knows how much room the segment being filled still has, and which segments are in stock behind it. It counts
-//! an entry as if it got a frame of its own, which is the most that it can cost; what sharing a frame saves is given back
-//! when the batch is fetched. So whatever was taken has its place on disk, zero-filled and synced, and what has no
-//! place is refused with nothing taken. All under one mutex that is only ever held for copying memory.
+//! The plan knows how much room the segment being filled still has, and which segments are in stock behind it. It
+//! counts an entry as if it had a frame of its own, which is the most that it can cost; what a shared frame saves is
+//! credited when the batch is fetched. So every accepted entry has its place on disk, zero-filled and synced, and an
+//! entry without a place is refused as a whole. All of this is under one mutex that is only held for copying memory.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
 use super::format::{ENTRY_HEADER_BYTES, FRAME_HEADER_BYTES, FRAMES_AT};
-use super::segment::Segment;
-use super::waiters::Identity;
 use super::{Fault, Seq};
+use crate::engine::journal::segments::segment::Segment;
+use crate::engine::journal::waiting::waiters::Identity;
 
-/// What an entry may claim of the room that is left. Some of it is kept for entries that give space back, so that a journal
-/// that can't grow any more still takes them.
+/// How much of the remaining room an entry may use. Some of it is kept for entries that free space, so that a journal
+/// that can't grow any more still accepts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Claim {
-    /// It may add something: what is kept is not for it.
+    /// The entry may add something, so it must not use the kept room.
     #[default]
     Ordinary,
-    /// It only removes records, and leaves a part of what is kept.
+    /// The entry only removes records. It may use most of the kept room.
     Removal,
-    /// It only empties or drops whole stores, and may take the last of it.
+    /// The entry only empties or drops whole stores. It may use all of the kept room.
     Flush,
 }
 
@@ -33,13 +33,13 @@ const BUFFER_BYTES_KEPT: usize = 4 * 1024 * 1024;
 /// Entries that go to disk in one frame.
 #[derive(Debug)]
 pub struct Batch {
-    /// The segment to go on to before writing; none to stay in the one being filled.
+    /// The segment to switch to before writing; `None` to stay in the current one.
     pub segment: Option<Arc<Segment>>,
     pub first: Seq,
     pub entries: u32,
     /// Room for the frame's header, then the entries.
     pub frame: Vec<u8>,
-    /// Where the last whole entry ends: what stands behind it was left by an encoder that panicked.
+    /// The end of the last complete entry; what follows was left by an encoder that panicked.
     end: usize,
 }
 
@@ -55,7 +55,7 @@ impl Batch {
         self.first + u64::from(self.entries) - 1
     }
 
-    /// Writes an entry, with its length, behind the others. It belongs to the batch once it is accepted.
+    /// Writes an entry, with its length, after the others. It belongs to the batch once it is accepted.
     fn encode(
         &mut self,
         seq: Seq,
@@ -130,7 +130,7 @@ pub struct Plan {
     pub stock: Stock,
     /// Bytes behind all others that are kept for entries that give space back.
     kept: u64,
-    /// Why nothing is taken any more.
+    /// Why nothing is accepted any more.
     pub refusal: Option<Fault>,
     entry_bytes_max: usize,
     last: Seq,
@@ -187,8 +187,8 @@ impl Plan {
         Ok(seq)
     }
 
-    /// Whether an entry of so many bytes would be taken, or why not. Without room for it, and with nothing in the way of
-    /// making some, asks for it: then `Ok(false)`.
+    /// Whether an entry of so many bytes would be accepted, or why not. If there is no room but some can be made,
+    /// requests it and returns `Ok(false)`.
     pub fn ask_for(&mut self, bytes: usize, claim: Claim) -> Result<bool, Fault> {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
@@ -205,12 +205,12 @@ impl Plan {
         Ok(fits)
     }
 
-    /// Whether an entry of so many bytes would be taken now; asks for nothing.
+    /// Whether an entry of so many bytes would be accepted now. Requests nothing.
     pub fn has_room(&self, bytes: usize, claim: Claim) -> bool {
         self.refusal.is_none() && self.fits(bytes, claim)
     }
 
-    /// Whether an entry of so many bytes would be taken, as far as room goes.
+    /// Whether there is room for an entry of so many bytes.
     pub fn fits(&self, bytes: usize, claim: Claim) -> bool {
         self.place(cost(bytes + ENTRY_HEADER_BYTES), claim).is_some()
     }
@@ -224,8 +224,8 @@ impl Plan {
         self.stock.is_recycling || !self.stock.discarded.is_empty()
     }
 
-    /// Where an entry goes. It has to leave behind it what is kept from it: in the last segment there is, since the ones
-    /// before are followed by a whole one.
+    /// Where an entry goes. In the last segment that there is, it has to leave the room that it must not use; the
+    /// segments before are followed by a whole one.
     fn place(&self, cost: u64, claim: Claim) -> Option<Place> {
         let kept = match claim {
             Claim::Ordinary => self.kept,
@@ -249,7 +249,7 @@ impl Plan {
         }
     }
 
-    /// Everything taken since the last call; if there is any, `buffer` serves what comes next.
+    /// Everything accepted since the last call. If there is any, `buffer` is used for what comes next.
     pub fn fetch(&mut self, buffer: &mut Vec<u8>) -> Vec<Batch> {
         if self.current.entries == 0 {
             return Vec::new();
@@ -268,7 +268,7 @@ impl Plan {
         Some(Batch { first: self.last + 1, ..Batch::new(None, Vec::new()) })
     }
 
-    /// Drops what was taken and not fetched, and refuses what comes.
+    /// Drops entries that were accepted and not fetched, and refuses further ones.
     pub fn abandon(&mut self, refusal: Fault) {
         self.full.clear();
         self.current = Batch::new(None, Vec::new());
@@ -276,7 +276,7 @@ impl Plan {
         self.refusal = Some(refusal);
     }
 
-    /// Takes entries again, after `last`, into the segment that the writer has begun, which has so much room.
+    /// Accepts entries again, after `last`, into the segment that the writer has begun, which has so much room.
     pub fn resume(&mut self, last: Seq, room: u64) {
         (self.last, self.room, self.capacity, self.refusal) = (last, room, room, None);
     }
@@ -311,10 +311,10 @@ impl Plan {
         self.current.bytes() + self.full.iter().map(Batch::bytes).sum::<usize>()
     }
 
-    /// Goes on to a spare, and takes the entry that starts at `start` of the batch along.
+    /// Switches to a spare, and moves the entry that starts at `start` of the batch there.
     fn next_segment(&mut self, at: usize, start: usize) {
         let stock = &mut self.stock;
-        // Ids have to grow in the order of use, so spares that are too small are passed over and get new ones.
+        // Ids have to increase in the order of use, so spares that are too small are skipped and get new ids.
         stock.discarded.extend(stock.spares.drain(..at));
         let segment = stock.spares.pop_front();
         self.room = segment.as_ref().map_or(0, |segment| segment.capacity());
@@ -340,8 +340,8 @@ fn cost(entry_bytes: usize) -> u64 {
 mod tests {
     use super::super::disk::DiskFile;
     use super::super::format::ENTRY_BYTES_MAX;
-    use super::super::segment::Name;
     use super::*;
+    use crate::engine::journal::segments::segment::Name;
 
     #[derive(Debug)]
     struct NoFile;

@@ -1,6 +1,6 @@
 //! Writing: from what is pending to frames in the page cache.
 //!
-//! On the thread of whoever holds the writer: the sync thread, or someone who waits where writing is enough.
+//! Runs on the thread that holds the writer: the sync thread, or the thread of a waiting task if writing is enough.
 
 use std::io;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::core::Core;
 use super::format::{FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
 use super::plan::Batch;
-use super::segment::Segment;
-use super::waiters::wake_all;
 use super::{Fault, Fsync, JournalError, Seq};
+use crate::engine::journal::segments::segment::Segment;
+use crate::engine::journal::waiting::waiters::wake_all;
 use crate::sync::atomic::Ordering;
 
-/// How many writes someone who came for their own entry makes in a row while others keep coming.
+/// How many writes a thread that came for its own entry makes in a row while others keep coming.
 const WRITES_FOR_OTHERS: usize = 16;
 
 /// The end of the log, where frames are written.
@@ -37,8 +37,8 @@ impl Writer {
 impl Core {
     /// Writes what is pending, unless someone else is doing so.
     ///
-    /// Nobody waits in vain: who finds the mutex taken registers and calls again, and who held it looks for the registered
-    /// after giving it back. So whatever the order, one of the two sees the other.
+    /// Nobody waits in vain: a thread that finds the mutex taken registers its task and calls again, and the thread
+    /// that held it checks for registered tasks after releasing it. In any order, one of the two sees the other.
     pub fn write_unless_busy(&self) {
         for _ in 0..WRITES_FOR_OTHERS {
             let Some(mut writer) = self.writer.try_lock() else { return };
@@ -48,18 +48,18 @@ impl Core {
                 return;
             }
         }
-        // This one has its own work to do: all who wait are to look for themselves.
+        // This thread has its own work to do, so all waiting tasks have to check for themselves.
         let waiting = self.waiters.lock().take_through(Seq::MAX);
         wake_all(waiting);
     }
 
-    /// Whether someone registered while the writer was held, and waits to be served.
+    /// Whether a task registered while the writer was held, and waits to be served.
     pub fn is_write_wanted(&self) -> bool {
         self.fsync() != Fsync::Always && !self.waiters.lock().is_empty()
     }
 
-    /// Takes a segment from the stock, writes its header and syncs it; gives the room in it. With an empty stock there is
-    /// none, and the first append finds a segment or is refused.
+    /// Takes a segment from the stock, writes its header and syncs it. Returns the room in it. If the stock is empty,
+    /// there is none, and the first append finds a segment or is refused.
     pub fn begin_segment(&self) -> Result<u64, JournalError> {
         let mut writer = self.writer.lock();
         let Some(segment) = self.plan.lock().stock.spares.pop_front() else {
@@ -86,7 +86,7 @@ impl Core {
         Ok(true)
     }
 
-    /// Leaves a frame without entries behind the last one, as proof that all of it was synced: so that damage to the
+    /// Writes a frame without entries after the last one, as proof that everything was synced, so that damage to the
     /// end of the log cannot be mistaken for a write that never finished.
     pub fn leave_mark(&self) -> Result<(), Fault> {
         let _turn = self.turn.lock();
@@ -145,7 +145,7 @@ impl Core {
         Ok(())
     }
 
-    /// Goes on to a segment from the stock.
+    /// Switches to a segment from the stock.
     fn activate(&self, writer: &mut Writer, segment: Arc<Segment>) -> Result<(), JournalError> {
         let header = SegmentHeader {
             version: VERSION,

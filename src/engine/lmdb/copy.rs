@@ -1,8 +1,8 @@
-//! Copies a state of all tables into another environment, row by row in the order of their keys.
+//! Copies a snapshot of all tables into another environment, row by row in the order of their keys.
 //!
-//! LMDB's own copy begins with whatever is committed at some moment within the call. This one takes a read transaction
-//! that the caller has chosen. Rows that are appended fill their pages, so the copy is compact; what is retired is left
-//! out. The reader holds on to pages meanwhile, so the file that is copied grows by what is written to it.
+//! LMDB's own copy starts from whatever is committed at some moment during the call. This one uses a read transaction
+//! that the caller has chosen. Appended rows fill their pages, so the copy is compact; retired generations are left
+//! out. The read transaction keeps pages from being reused, so the original file grows by what is written meanwhile.
 
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -33,7 +33,7 @@ impl Tables {
         to.take_sealed(snapshot, self, Sealed::Meta, is_wanted)
     }
 
-    /// The rows of a small table, sealed anew: those that are copied may be of an older format.
+    /// The rows of a small table, with new checksums, because the copied ones may be in an older format.
     fn take_sealed(
         &self,
         snapshot: &Snapshot<'_>,

@@ -1,4 +1,5 @@
-//! The table of dictionaries. One is there before the first record that names it, and goes with the last.
+//! The table of dictionaries. A dictionary is there before the first record that refers to it, and is removed with the
+//! last.
 
 use std::ops::Bound;
 
@@ -24,7 +25,7 @@ pub struct Known {
 }
 
 impl Tables {
-    /// A dictionary that a record names.
+    /// A dictionary that a record refers to.
     pub(super) fn dictionary<'t>(
         &self,
         txn: &'t Snapshot<'_>,
@@ -32,7 +33,7 @@ impl Tables {
         id: u32,
     ) -> Result<Result<Dictionary<'t>, Damage>, Fault> {
         let key = dictionary_key(generation, id);
-        // that a dictionary is missing is damage, whatever the reason
+        // a missing dictionary is damage, whatever the reason
         Ok(match self.reader.get(txn, DICTIONARIES, &key, |_, _| true)? {
             Some(row) => Dictionary::parse(id, &key, row),
             None => Err(Damage::UnknownDictionary(id)),
@@ -55,7 +56,7 @@ impl Tables {
         Ok(known)
     }
 
-    /// Every row of the table: of which generation, and the dictionary, or what is wrong with it.
+    /// Every row of the table: the generation, and the dictionary or what is wrong with it.
     pub fn dictionary_rows<'t>(
         &'t self,
         txn: &'t Snapshot<'_>,
@@ -75,7 +76,7 @@ impl Tables {
         }))
     }
 
-    /// From this commit on records may name the dictionary.
+    /// From this commit on, records may refer to the dictionary.
     pub fn put_dictionary(
         &self,
         batch: &mut WriteBatch<'_>,

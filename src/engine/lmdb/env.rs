@@ -26,12 +26,12 @@ pub(super) const FORMAT_ROW: &[u8] = b"format";
 pub(super) const TABLES: [&str; 7] =
     ["records", "deadlines", "stores", "usage", "retired", "dictionaries", "meta"];
 
-/// LMDB's name for the file that everything is in.
+/// LMDB's name for its file.
 pub const DATA_FILE: &str = "data.mdb";
 
 /// Address space for the map. Only what is used takes disk or memory; the file grows by itself up to here.
 const MAP_BYTES: usize = 1 << 40;
-/// Less than this is refused: a server that stops at the first gigabyte helps nobody.
+/// Less than this is refused, because a server that stops at the first gigabyte helps nobody.
 const MAP_BYTES_MIN: usize = 1 << 30;
 
 /// Why the environment can't be opened.
@@ -59,7 +59,8 @@ pub enum OpenError {
     Unreadable(#[from] std::io::Error),
 }
 
-/// A read transaction: one consistent state of all tables. Cheap; don't hold it while waiting, it keeps old pages alive.
+/// A read transaction: one consistent state of all tables. Cheap. Don't hold it while waiting, because it keeps old
+/// pages from being reused.
 pub type Snapshot<'e> = RoTxn<'e, WithoutTls>;
 /// A table as LMDB knows it.
 pub(super) type RawTable = Database<'static, Raw, Raw>;
@@ -71,8 +72,8 @@ pub(super) struct Table {
 }
 
 impl Tables {
-    /// Makes the environment's directory where there is none: under another name first, so that a power cut leaves all of
-    /// it or nothing.
+    /// Makes the environment's directory if there is none, under a temporary name first, so that a power cut leaves all
+    /// of it or nothing.
     pub fn create(dir: &Path, map_bytes: Option<usize>) -> Result<(), OpenError> {
         if dir.exists() {
             return Ok(());
@@ -94,7 +95,7 @@ impl Tables {
             .map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
     }
 
-    /// Opens the environment in a directory that exists, with a map of `map_bytes` at the most.
+    /// Opens the environment in an existing directory, with a map of at most `map_bytes`.
     pub fn open(dir: &Path, map_bytes: Option<usize>) -> Result<Tables, OpenError> {
         let damage = pages::verify_entrance(&dir.join(DATA_FILE))?;
         if let Some(damage) = damage.into_iter().next() {
@@ -160,7 +161,7 @@ impl Tables {
 
 #[cfg(test)]
 impl Tables {
-    /// Those of the environment's flags that let a commit return before it is durable.
+    /// The environment's flags that let a commit return before it is durable.
     pub fn weakening_flags(&self) -> u32 {
         use heed::EnvFlags;
         let weakening =
@@ -169,9 +170,9 @@ impl Tables {
     }
 }
 
-/// Gives the file its full length. LMDB doesn't write pages at the end that came and went in one transaction, so a sound
-/// file may be shorter than it says; but so may one that was cut, and reading behind its end would end the process. With
-/// zeros there, LMDB answers that the page is not what it should be.
+/// Gives the file its full length. LMDB doesn't write pages at the end that were allocated and freed in one
+/// transaction, so a sound file may be shorter than it says. But a truncated file may be, too, and reading beyond its
+/// end would end the process. With zeros there, LMDB reports that the page is not what it should be.
 fn fill_up(env: &Env<WithoutTls>) -> Result<(), OpenError> {
     let page_bytes = u64::from(env.unnamed_database_stat().page_size);
     let needed = (env.info().last_page_number as u64 + 1) * page_bytes;

@@ -10,7 +10,7 @@
 //! | `dictionaries` | generation u48, id u32 | a dictionary: see [`crate::record::dictionary`] |
 //! | `meta` | a name | `format` u32, `checkpoint` u64 (journal sequence number that all of this reflects), … |
 //!
-//! Numbers are big-endian. Only the checkpoint writes here, one transaction at a time; readers never wait for it.
+//! Numbers are big-endian. Only the checkpoint writes, one transaction at a time, and readers never wait for it.
 #![allow(unsafe_code)]
 
 mod batch;
@@ -40,9 +40,9 @@ use smallvec::SmallVec;
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
 use crate::store::Generation;
 
-/// What a person can do about an error, to be put behind its text.
+/// Advice for an error, to be appended to its text.
 pub fn advice(error: &LmdbError) -> &'static str {
-    /// LMDB's own word for a write of which only a part was done.
+    /// LMDB's error for a write that was only partly done.
     const EIO: i32 = 5;
     match error {
         LmdbError::Mdb(MdbError::MapFull) => {
@@ -85,13 +85,13 @@ pub fn deadline_key(expires_at_ms: u64, generation: Generation, key: &[u8]) -> T
     out
 }
 
-/// Takes a key of the table `records` apart.
+/// Splits a key of the table `records`.
 pub fn split_record_key(table_key: &[u8]) -> Option<(Generation, &[u8])> {
     let (generation, key) = table_key.split_at_checked(GENERATION_BYTES)?;
     Some((read_u48(generation), key))
 }
 
-/// Takes a key of the table `deadlines` apart: deadline, generation, key.
+/// Splits a key of the table `deadlines` into deadline, generation and key.
 pub fn split_deadline_key(table_key: &[u8]) -> Option<(u64, Generation, &[u8])> {
     let (deadline, rest) = table_key.split_at_checked(DEADLINE_BYTES)?;
     let (generation, key) = split_record_key(rest)?;

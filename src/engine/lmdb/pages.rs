@@ -1,12 +1,12 @@
-//! Looks at the pages of an LMDB file without LMDB, which trusts them: one that holds nonsense can end the process.
+//! Verifies the pages of an LMDB file without LMDB, which trusts them: a damaged page can end the process.
 //!
-//! Reads with plain file reads, changes nothing, and believes nothing it has not checked. [`verify`] walks every tree of
-//! the newest state and the list of free pages: `larder check` does so before LMDB may touch the file. [`verify_entrance`]
-//! looks at the meta pages, the list of tables and the root of each, and the list of free pages, which is little enough for
-//! every start.
+//! Uses plain file reads, changes nothing, and trusts nothing that it has not checked. [`verify`] walks every tree of
+//! the newest state and the list of free pages; `larder check` does so before LMDB may touch the file.
+//! [`verify_entrance`] checks the meta pages, the list of tables and the root of each, and the list of free pages,
+//! which is little enough for every start.
 //!
-//! What it can't see: pages have no checksums, so a change that leaves the structure sound (a byte of a key or a value)
-//! passes. Rows have checksums of their own; [`super::reader`] is what looks at pages while a server runs.
+//! It can't see everything: pages have no checksums, so a change that leaves the structure sound (a byte of a key or a
+//! value) goes unnoticed. Rows have checksums of their own, and [`super::reader`] verifies pages while a server runs.
 //!
 //! # The format (LMDB 0.9, data version 1; `mdb.c`), numbers in the byte order of the machine
 //!
@@ -17,9 +17,9 @@
 //! | tree | page size (of the first in meta) 0, 4; flags 4, 2; depth 6, 2; branch, leaf, overflow pages 8, 16, 24, 8 each; entries 32, 8; root 40, 8 |
 //! | node | size of data, or page of a branch 0, 4; flags, or the page's upper bits 4, 2; size of key 6, 2; key; data |
 //!
-//! Behind a page's header come the offsets of its nodes (u16), up to `lower`; nodes lie from `upper` on. Data that is too
-//! long for a node lies on overflow pages, and the node has the number of the first. A free page is named in a row of the
-//! first tree: key a transaction, data a count and so many page numbers, falling.
+//! After a page's header come the offsets of its nodes (u16), up to `lower`; the nodes are from `upper` on. Data that
+//! is too long for a node is on overflow pages, and the node has the number of the first. Free pages are listed in rows
+//! of the first tree: the key is a transaction, the data is a count and so many page numbers, in descending order.
 #![allow(clippy::disallowed_methods, reason = "LMDB writes numbers in the byte order of the machine")]
 
 use std::fs::File;
@@ -54,13 +54,13 @@ const PAGE_BYTES_MAX: usize = 32 * 1024;
 pub(super) const DEPTH_MAX: u16 = 32;
 /// The table that says which format the others have.
 const FORMAT_TABLE: &str = "meta";
-/// Problems that are described; one bad page makes many.
+/// So many problems are described, because one bad page causes many.
 const DESCRIBED_MAX: usize = 20;
 
-/// Why something is not as LMDB would have written it.
+/// Why something is not what LMDB would have written.
 type Damage = String;
 
-/// Walks everything; says what is wrong, up to a bound.
+/// Walks everything. Returns descriptions of what is wrong, up to a bound.
 pub fn verify(path: &Path) -> io::Result<Vec<Damage>> {
     Walk::begin(path, Walk::whole_file)
 }
@@ -97,7 +97,7 @@ struct Meta {
     transaction: u64,
 }
 
-/// What the rows of a tree are, apart from bytes.
+/// How the rows of a tree have to be interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
     Free,
@@ -120,11 +120,11 @@ struct Node<'p> {
 struct TreeWalk {
     rows: Rows,
     counted: Tally,
-    /// Rows that are to be understood: key and data.
+    /// Rows whose contents matter: key and data.
     kept: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Where the keys of a page may lie, as they sort.
+/// The range in which the keys of a page have to be.
 #[derive(Clone, Copy)]
 struct Range<'k> {
     begin: Option<&'k [u8]>,
@@ -137,13 +137,13 @@ struct Walk {
     file_pages: u64,
     page_bytes: usize,
     last_page: u64,
-    /// Which pages of the file something is on, or are free.
+    /// Which pages of the file are in use or free.
     claimed: Vec<bool>,
     problems: Vec<Damage>,
 }
 
 impl Walk {
-    /// A file that is missing or empty holds no damage: LMDB makes a new one.
+    /// A missing or empty file is not damaged: LMDB makes a new one.
     fn begin(path: &Path, look: fn(&mut Walk, &Meta)) -> io::Result<Vec<Damage>> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -212,7 +212,7 @@ impl Walk {
         tables
     }
 
-    /// Walks a tree and compares it with what is noted of it; gives those of its rows that matter here.
+    /// Walks a tree and compares it with its description. Returns the rows that matter here.
     fn tree(&mut self, name: &str, tree: &Tree, rows: Rows) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut walk = TreeWalk { rows, counted: Tally::default(), kept: Vec::new() };
         let problems_before = self.problems.len();
@@ -227,7 +227,7 @@ impl Walk {
         } else if !is_empty {
             self.page(name, &mut walk, tree.root, tree.depth, Range { begin: None, end: None });
         }
-        // a count that is wrong for a reason already told is no news
+        // a wrong count is not reported if its reason was reported already
         if self.problems.len() == problems_before && walk.counted != tree.tally {
             self.problem(format!("{name}: noted are {:?}, counted {:?}", tree.tally, walk.counted));
         }
@@ -260,7 +260,7 @@ impl Walk {
         if nodes.len() < 2 && walk.rows != Rows::Free {
             return Err("a branch with fewer than two children".into());
         }
-        // each key is where its child begins; the first child begins with the page, and its key is not used
+        // each key is the beginning of its child; the first child begins with the page, and its key is not used
         let keys = nodes.iter().skip(1).map(|node| walk.rows.sortable(node.key));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let starts: Vec<_> =
@@ -313,7 +313,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The pages that hold long data; says how many there are.
+    /// Checks the pages that hold long data. Returns how many there are.
     fn overflow(&mut self, number: u64, bytes: usize, into: Option<&mut Vec<u8>>) -> Result<u64, Damage> {
         let mut page = vec![0; self.page_bytes];
         self.read(number, &mut page)?;
@@ -351,7 +351,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Takes note that something is on these pages, and nothing else may be.
+    /// Marks these pages as used; nothing else may be on them.
     fn claim(&mut self, number: u64, pages: u64) -> Result<(), Damage> {
         let end =
             number.checked_add(pages).filter(|end| *end <= self.file_pages && *end - 1 <= self.last_page);
@@ -472,7 +472,7 @@ fn nodes(page: &[u8], is_leaf: bool) -> Result<Vec<Node<'_>>, Damage> {
     let nodes = offsets.clone().map(|at| node(page, at, upper, is_leaf)).collect::<Result<Vec<_>, _>>()?;
     let mut places: Vec<_> = offsets.zip(nodes.iter().map(Node::bytes)).collect();
     places.sort_unstable();
-    // LMDB closes every gap
+    // LMDB leaves no gaps
     let end = places.iter().try_fold(upper, |end, (at, bytes)| (*at == end).then_some(end + bytes));
     if end == Some(page.len()) { Ok(nodes) } else { Err("nodes that overlap, or leave a gap".into()) }
 }

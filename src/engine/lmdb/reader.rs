@@ -1,5 +1,5 @@
-//! Reads tables out of the map without LMDB, which trusts its pages: a damaged one could make it answer that a key is not
-//! there, or end the process.
+//! Reads tables from the map without LMDB, which trusts its pages: with a damaged one, it could answer that a key is
+//! absent, or end the process.
 //!
 //! Every look-up and every scan of a snapshot goes through here; LMDB itself reads only within a write transaction, whose
 //! pages lie elsewhere or were [looked at](super::vet) first. What is believed of the map is LMDB's list of tables, which a
@@ -15,13 +15,13 @@
 //! | a scan | each key is behind the one before, and the one that ends it is before the next |
 //! | a long value | its pages are in the file, have their number, and room for it |
 //!
-//! A search that one damaged key misleads ends beside that key, since it compares right with all others: so looking at both
-//! sides of its end is enough. A page that was sound once and is the wrong one now (a write that was lost) has other
-//! contents than the way to it says, since LMDB never writes a page again that is in use.
+//! A search that is misled by one damaged key ends next to that key, because all other comparisons are right; so
+//! checking both neighbours of its end is enough. A page that was once sound and is now the wrong one (a write was
+//! lost) has other contents than the path to it requires, because LMDB never overwrites a page that is in use.
 //!
-//! Not noticed: a page that was damaged so that all of this holds; a damaged key of a record of more than
-//! [`CHECKED_BYTES_MAX`] bytes, whose checksum would take too long for a look at its neighbour; damaged keys in the tables
-//! without values (`deadlines`, `retired`). `larder check` sees the latter two.
+//! Not noticed are: damage that leaves all of this intact; a damaged key of a record of more than [`CHECKED_BYTES_MAX`]
+//! bytes, whose checksum would take too long when its neighbour is looked up; damaged keys in the tables without values
+//! (`deadlines`, `retired`). `larder check` finds the latter two.
 #![allow(clippy::disallowed_methods, reason = "LMDB writes numbers in the byte order of the machine")]
 
 use std::fs::File;
@@ -45,16 +45,16 @@ pub type IsSound = fn(&[u8], &[u8]) -> bool;
 /// A key and its value.
 type Row<'t> = (&'t [u8], &'t [u8]);
 
-/// Levels of a tree that need no memory of their own: enough for terabytes.
+/// Trees of so many levels need no heap allocation: enough for terabytes.
 pub(super) type Frames<'t> = SmallVec<[Frame<'t>; 8]>;
 
 /// The map, and the file behind it.
 pub struct Reader {
-    /// Where the map begins.
+    /// The address at which the map begins.
     base: *const u8,
     pub(super) page_bytes: usize,
     file: File,
-    /// Pages that the file has at least: beyond its end, the map must not be touched.
+    /// The file has at least so many pages. Beyond its end, the map must not be touched.
     file_pages: AtomicU64,
     /// LMDB's list of tables.
     list: RawTable,
@@ -79,14 +79,15 @@ pub(super) struct Page<'t> {
 #[derive(Clone, Copy)]
 pub(super) struct Frame<'t> {
     pub page: Page<'t>,
-    /// Of a branch, the child that the way leads to; of a leaf, the first key that is not below the one looked for.
+    /// In a branch, the child that the path goes to; in a leaf, the first key that is not less than the one searched
+    /// for.
     pub at: usize,
-    /// Where the page's keys may lie: from the first on, and below the second.
+    /// The range of the page's keys: from the first bound on, and below the second.
     begin: Option<&'t [u8]>,
     end: Option<&'t [u8]>,
 }
 
-/// The way from a tree's root to where a key is, or would be.
+/// The path from a tree's root to the place where a key is, or would be.
 pub(super) struct Way<'t> {
     pub frames: Frames<'t>,
     pub is_found: bool,
@@ -99,11 +100,11 @@ pub(super) fn damaged(page: u64, what: impl std::fmt::Display) -> Fault {
 }
 
 impl Reader {
-    /// For an environment whose list of tables was [looked at](super::pages::verify_entrance) and is `list`.
+    /// For an environment whose list of tables was [verified](super::pages::verify_entrance) and is `list`.
     pub fn new(env: &Env<WithoutTls>, list: RawTable, snapshot: &Snapshot<'_>) -> Result<Reader, Fault> {
         let page_bytes = env.unnamed_database_stat().page_size as usize;
         let damaged = || Fault::Damaged("LMDB's list of tables is not what a start has seen".into());
-        // the list is one page, which says where it is in the file: so the file's begin is known, too
+        // the list is one page, which has its own number, so the beginning of the file is known, too
         let (row, _) = list.first(snapshot)?.ok_or_else(damaged)?;
         let page = row.as_ptr() as usize / page_bytes * page_bytes;
         let within = row.as_ptr() as usize - page;
@@ -187,7 +188,7 @@ impl Reader {
         Ok(rows)
     }
 
-    /// None if the table is empty.
+    /// `None` if the table is empty.
     pub(super) fn way<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -211,7 +212,7 @@ impl Reader {
             let page = frame.page;
             let first = usize::from(!page.is_leaf);
             let (at, is_found) = page.search(first, key)?;
-            // of a branch: the last child whose key is not above
+            // in a branch: the last child whose key is not greater
             frame.at = if page.is_leaf { at } else { at - usize::from(!is_found) };
             way.is_found = is_found;
             if !page.is_leaf {
@@ -222,7 +223,7 @@ impl Reader {
         Ok(Some(way))
     }
 
-    /// A page as the way to it says it has to be.
+    /// A page, verified against what the path to it requires.
     pub(super) fn frame<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -253,7 +254,7 @@ impl Reader {
             .map_err(|what| damaged(number, what))
     }
 
-    /// If a search ended at the edge of a page, the key that it looked for is not beyond the next page's.
+    /// If a search ended at the edge of a page, checks that the key is not beyond the keys of the next page.
     fn verify_edges(&self, snapshot: &Snapshot<'_>, frames: &[Frame<'_>], key: &[u8]) -> Result<(), Fault> {
         let Some(leaf) = frames.last() else { return Ok(()) };
         let misled =
@@ -273,7 +274,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The leaf next to the one that the way ends at, behind it or before it.
+    /// The leaf after or before the one where the path ends.
     fn beside<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -317,7 +318,7 @@ impl Reader {
         Ok(&self.bytes(snapshot, number, HEADER_BYTES + bytes)?[HEADER_BYTES..])
     }
 
-    /// Bytes of the map from the beginning of a page on, which may be on several.
+    /// Bytes of the map from the beginning of a page on, possibly on several pages.
     pub(super) fn bytes<'t>(
         &self,
         _snapshot: &'t Snapshot<'_>,
@@ -386,7 +387,7 @@ impl<'t> Page<'t> {
             }
             used += node_bytes.next_multiple_of(2);
         }
-        // LMDB closes every gap
+        // LMDB leaves no gaps
         if used == bytes.len() - upper { Ok(page) } else { Err("has bytes that no node accounts for") }
     }
 
@@ -423,7 +424,7 @@ impl<'t> Page<'t> {
         &self.bytes[start..start + bytes]
     }
 
-    /// Where a key is among those from `first` on, or would be.
+    /// The position of a key among those from `first` on, or where it would be.
     fn search(&self, first: usize, key: &[u8]) -> Result<(usize, bool), Fault> {
         let (mut low, mut high) = (first, self.nodes);
         let mut is_found = false;
@@ -449,7 +450,7 @@ impl<'t> Page<'t> {
 }
 
 impl<'t> Frame<'t> {
-    /// The child that the way leads to, and where its keys may lie.
+    /// The child that the path goes to, and the range of its keys.
     pub(super) fn child(&self) -> (u64, Option<&'t [u8]>, Option<&'t [u8]>) {
         let begin = if self.at > 0 { Some(self.page.key(self.at)) } else { self.begin };
         let behind = Some(self.at + 1).filter(|at| *at < self.page.nodes);
@@ -457,7 +458,7 @@ impl<'t> Frame<'t> {
     }
 }
 
-/// Rows in the order of their keys. Ends behind an error.
+/// Rows in the order of their keys. Ends after an error.
 pub struct Rows<'t> {
     reader: &'t Reader,
     snapshot: &'t Snapshot<'t>,
@@ -492,7 +493,7 @@ impl<'t> Rows<'t> {
         }
     }
 
-    /// Goes on to the leaf behind; without one there are no frames left.
+    /// Moves on to the next leaf; if there is none, no frames are left.
     fn next_leaf(&mut self) -> Result<(), Fault> {
         let depth = self.frames.len();
         self.frames.pop();

@@ -1,9 +1,10 @@
 //! Checksums of the rows of small tables: `stores`, `usage`, `retired` and `meta`.
 //!
-//! From format 3 on, each of their values ends with the XXH3-64 of the bytes before, seeded with that of the table's name
-//! and the row's key: a row that was changed, or belongs elsewhere, is not believed. The row `format` of `meta` has none; it
-//! says whether the others do. An environment of an older format is converted when an engine opens it, in one commit, and
-//! stays as it is until there is space for that. Records and dictionaries have checksums of their own.
+//! From format 3 on, each of their values ends with the XXH3-64 of the bytes before it, seeded with that of the table's
+//! name and the row's key. A row that was changed, or that belongs elsewhere, is therefore not accepted. The row
+//! `format` of `meta` has no checksum; it tells whether the others have one. An environment of an older format is
+//! converted when an engine opens it, in one commit, and stays as it is until there is space for that. Records and
+//! dictionaries have checksums of their own.
 
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
@@ -44,7 +45,7 @@ impl Sealed {
         xxh3_64_with_seed(value, seed).to_be_bytes()
     }
 
-    /// The value without its seal, if that is sound.
+    /// The value without its checksum, if that is right.
     fn opened(self, key: &[u8], row: &[u8]) -> Option<usize> {
         if self == Sealed::Meta && key == FORMAT_ROW {
             return Some(row.len());
@@ -68,7 +69,7 @@ impl Tables {
         }
     }
 
-    /// The value of a row, without its seal.
+    /// The value of a row, without its checksum.
     pub(super) fn unseal<'t>(&self, table: Sealed, key: &[u8], row: &'t [u8]) -> Result<&'t [u8], Fault> {
         let damaged = || {
             let (name, key) = (table.name(), key.escape_ascii());
@@ -130,7 +131,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Brings an environment of an older format to this one, in one commit.
+    /// Converts an environment of an older format to this one, in one commit.
     pub fn upgrade(&self) -> Result<(), Fault> {
         if self.is_sealed() {
             return Ok(());
@@ -161,8 +162,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::engine::effect::Definition;
-    use crate::engine::{Engine, Expiry, Options, check};
+    use crate::engine::backup::check;
+    use crate::engine::transaction::effect::Definition;
+    use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Key, Value};
 
     type Row = (Sealed, Vec<u8>, Vec<u8>);

@@ -1,11 +1,11 @@
-//! Space: what the file takes on its disk, what of it is free, and what is kept so that records can always be removed.
+//! Space: how large the file is, how much of it is free, and how much is kept so that records can always be removed.
 //!
-//! LMDB never changes a page where it lies. So it takes pages even to remove records, and only afterwards are others free;
-//! its file grows and is reused, but never shrinks. On a full disk that would be a trap: nothing could be removed, because
-//! nothing can be removed without space. Therefore the file is kept longer than its pages by a *reserve*, which lies behind
-//! the last page, takes space on the disk, and is where LMDB goes on when it has no free pages. Commits that add records
-//! leave the reserve alone ([`Tables::spare_bytes`]); those that only remove records, and those that empty stores, may take
-//! it. What they free serves as the reserve from then on.
+//! LMDB never changes a page in place. It needs pages even to remove records, and only afterwards are others free; its
+//! file grows and is reused, but never shrinks. On a full disk that would be a trap: nothing could be removed without
+//! space. Therefore the file is kept longer than its pages by a *reserve*, which is after the last page, takes space on
+//! the disk, and is used by LMDB when it has no free pages. Commits that add records do not use the reserve
+//! ([`Tables::spare_bytes`]); those that only remove records, and those that empty stores, may use it. What they free
+//! serves as the reserve from then on.
 
 use std::fs::File;
 
@@ -15,14 +15,14 @@ use super::tables::Tables;
 use crate::engine::Fault;
 use crate::limits::{LMDB_RESERVE_BYTES_MAX, LMDB_RESERVE_BYTES_MIN, LMDB_RESERVE_PART};
 
-/// What LMDB's file takes, in bytes.
+/// The space of LMDB's file, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FileSpace {
     /// Up to the last page that was ever used.
     pub pages: u64,
-    /// Pages among them that hold nothing, and are used again before the file grows.
+    /// The free pages among them, which are reused before the file grows.
     pub free: u64,
-    /// What is kept behind the last page.
+    /// The reserve after the last page.
     pub reserve: u64,
     page_bytes: u64,
 }
@@ -46,10 +46,10 @@ pub struct Space {
     pub kept: u64,
 }
 
-/// What the file may still grow by.
+/// How much the file may still grow.
 struct Growth {
     bytes: u64,
-    /// The map ends before the disk does.
+    /// The map is full before the disk is.
     is_bounded_by_map: bool,
 }
 
@@ -76,13 +76,14 @@ impl Tables {
         }
         let page_bytes = self.page_bytes();
         let free = pages.saturating_sub(held as u64 * page_bytes);
-        // LMDB lists free pages in a table that it does not let anyone count: eight bytes for each, and its own path
+        // LMDB lists free pages in a table whose pages can't be counted: eight bytes for each, and the path of the
+        // table itself
         let listing = free / page_bytes * 8 + FREE_LIST_PAGES * page_bytes;
         let (free, reserve) = (free.saturating_sub(listing), length.saturating_sub(pages));
         Ok(FileSpace { pages, free, reserve, page_bytes })
     }
 
-    /// Bytes of pages that commits may take which add records; what is kept for others is not among them.
+    /// The bytes of pages that commits may use that add records, without the reserve.
     pub fn spare_bytes(&self) -> Result<u64, Fault> {
         Ok(self.space()?.spare)
     }
@@ -95,7 +96,7 @@ impl Tables {
         Ok(Space { spare: available - kept, kept })
     }
 
-    /// Why there are no bytes to spare.
+    /// Why no bytes are left.
     pub fn shortage(&self) -> Result<Fault, Fault> {
         let growth = self.growth(&self.file_space()?)?;
         Ok(Fault::Lmdb(match growth.is_bounded_by_map {
@@ -104,13 +105,13 @@ impl Tables {
         }))
     }
 
-    /// Brings the file to the length that its reserve asks for: longer where the disk has room for it, shorter where a
-    /// commit that failed has left more. Only for who may write, since a commit changes the length, too.
+    /// Gives the file the length that its reserve requires: longer if the disk has room for it, shorter if a failed
+    /// commit has left more. Only for the thread that may write, because a commit changes the length, too.
     pub fn keep_reserve(&self) -> Result<(), Fault> {
         let (file, pages, reserve) = (self.file()?, self.file_bytes(), self.reserve_bytes()?);
         let length = file.metadata().map_err(heed::Error::Io)?.len();
         if length < pages + reserve {
-            // without room on the disk it is tried again after the next checkpoint
+            // if the disk has no room, it is tried again after the next checkpoint
             if let Err(error) = fallocate(&file, FallocateFlags::empty(), pages, reserve) {
                 tracing::debug!(%error, "no space is kept for the removal of records");
             }
@@ -120,7 +121,7 @@ impl Tables {
         Ok(())
     }
 
-    /// What is to be kept, by the size of the disk and of the map.
+    /// The size of the reserve, by the size of the disk and of the map.
     fn reserve_bytes(&self) -> Result<u64, Fault> {
         let volume = fstatvfs(self.file()?).map_err(|error| heed::Error::Io(error.into()))?;
         let volume_bytes = volume.f_blocks.saturating_mul(volume.f_frsize);

@@ -12,7 +12,7 @@ use super::env::{Snapshot, Table};
 use super::reader::Reader;
 use super::seals::Sealed;
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
-use crate::engine::effect::Definition;
+use crate::engine::transaction::effect::Definition;
 use crate::engine::{Fault, Seq};
 use crate::limits::{CHECKED_BYTES_MAX, GENERATION_BYTES};
 use crate::record::Damage;
@@ -21,7 +21,7 @@ use crate::record::header::RecordView;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
-/// The row of `meta` that says which journal belongs to the tables.
+/// The row of `meta` that identifies the journal that belongs to the tables.
 pub const JOURNAL: &str = "journal";
 const RECORDS: &str = "records";
 const DEADLINES: &str = "deadlines";
@@ -39,7 +39,7 @@ pub struct Tables {
     pub(super) retired: Table,
     pub(super) dictionaries: Table,
     pub(super) meta: Table,
-    /// What snapshots are read with.
+    /// The reader for snapshots.
     pub(super) reader: Reader,
     /// Whether the rows of small tables have checksums.
     pub(super) sealed: AtomicBool,
@@ -47,14 +47,14 @@ pub struct Tables {
     pub(in crate::engine) watch: CommitWatch,
 }
 
-/// What retention knows of times, as it lies on disk.
+/// The timeline of retention, in its stored form.
 pub enum StoredTimeline<'t> {
     None,
     ByWallClock(&'t [u8]),
     Own(&'t [u8]),
 }
 
-/// Told before and after every commit.
+/// Called before and after every commit.
 #[cfg(test)]
 pub(in crate::engine) type CommitWatch = std::sync::OnceLock<Box<dyn Fn(CommitStep) + Send + Sync>>;
 
@@ -65,15 +65,15 @@ pub enum CommitStep {
     Durable,
 }
 
-/// A record as it lies in the map: not checked, not decompressed.
+/// A record in the map: not verified, not decompressed.
 #[derive(Clone, Copy)]
 pub struct DiskRecord<'t> {
-    /// The header, taken at its word.
+    /// The header, not verified.
     pub view: RecordView<'t>,
-    /// All of it, header and payload.
+    /// The whole record, header and payload.
     pub bytes: &'t [u8],
     tables: &'t Tables,
-    /// Where it was found, and so is its dictionary.
+    /// The snapshot in which it was found, and in which its dictionary is.
     txn: &'t Snapshot<'t>,
 }
 
@@ -83,7 +83,7 @@ impl std::fmt::Debug for DiskRecord<'_> {
     }
 }
 
-/// A row of the table `records` as it is.
+/// An unchecked row of the table `records`.
 pub struct RecordRow<'t> {
     pub generation: Generation,
     pub key: &'t [u8],
@@ -92,7 +92,7 @@ pub struct RecordRow<'t> {
 
 /// A row of the table `deadlines`.
 pub struct DeadlineRow<'t> {
-    /// The row's own key: where a walk can go on.
+    /// The row's own key, from which a walk can continue.
     pub position: &'t [u8],
     pub deadline: u64,
     pub generation: Generation,
@@ -100,7 +100,7 @@ pub struct DeadlineRow<'t> {
 }
 
 impl<'t> DiskRecord<'t> {
-    /// The value as the client set it, checked and decompressed.
+    /// The value as the client set it, verified and decompressed.
     pub fn value(&self, generation: Generation, key: &[u8]) -> Result<Bytes, Fault> {
         stored_value(generation, key, self.bytes, self.dictionary(generation, key)?.as_ref())
     }
@@ -112,7 +112,7 @@ impl<'t> DiskRecord<'t> {
         found.map(Some).map_err(|damage| damaged_record(key, damage))
     }
 
-    /// Whether the record can be believed to have expired by now, if it says so.
+    /// Whether the record has expired, with a verified deadline.
     pub fn is_sound(&self, generation: Generation, key: &[u8], now_ms: u64) -> bool {
         self.view.expires_at_ms.is_none_or(|deadline| deadline > now_ms)
             || self.bytes.len() > CHECKED_BYTES_MAX
@@ -167,7 +167,7 @@ impl Tables {
         match self.reader.get(txn, RECORDS, &table_key, is_sound_record)? {
             Some(bytes) => {
                 let record = self.disk_record(txn, &table_key, bytes)?;
-                // a damaged deadline would make the record absent, and nobody would read its value
+                // with a damaged deadline the record would be absent, and nobody would read its value
                 if record.view.expires_at_ms.is_some() && bytes.len() <= CHECKED_BYTES_MAX {
                     RecordView::parse(&table_key, bytes).map_err(|damage| damaged_record(key, damage))?;
                 }
@@ -223,7 +223,7 @@ impl Tables {
         }))
     }
 
-    /// Writes a record and its deadline; gives the weight of what it replaces.
+    /// Writes a record and its deadline. Returns the size of the record that it replaces.
     pub fn put_record(
         &self,
         batch: &mut WriteBatch<'_>,
@@ -240,7 +240,7 @@ impl Tables {
         Ok(replaced)
     }
 
-    /// Removes a record and its deadline; gives the weight of what is gone.
+    /// Removes a record and its deadline. Returns the size of the removed record.
     pub fn remove_record(
         &self,
         batch: &mut WriteBatch<'_>,
@@ -271,7 +271,7 @@ impl Tables {
 
     // deadlines
 
-    /// Deadlines up to now, earliest first, behind a position of an earlier walk.
+    /// Deadlines up to now, earliest first, after the position of an earlier walk.
     pub fn due<'t>(
         &'t self,
         txn: &'t Snapshot<'_>,
@@ -279,7 +279,7 @@ impl Tables {
         now_ms: u64,
     ) -> Result<impl Iterator<Item = Result<DeadlineRow<'t>, Fault>> + use<'t>, Fault> {
         let end = deadline_key(now_ms.saturating_add(1), 0, b"");
-        // a start behind the end is an empty range, which LMDB takes, but Rust's ranges don't
+        // a start after the end is an empty range, which LMDB accepts but Rust's ranges don't
         let start = after.filter(|after| *after < &end[..]).map_or(Bound::Unbounded, Bound::Excluded);
         let nothing_left = after.is_some_and(|after| after >= &end[..]);
         let rows = self.reader.rows(txn, DEADLINES, start, Some(&end))?;
@@ -364,7 +364,7 @@ impl Tables {
         self.put_sealed(batch, Sealed::Retired, &record_key(generation, b""), &[])
     }
 
-    /// A generation whose records are garbage.
+    /// Adds a generation whose records are garbage.
     pub fn first_retired(&self, txn: &Snapshot<'_>) -> Result<Option<Generation>, Fault> {
         let mut rows = self.reader.rows(txn, Sealed::Retired.name(), Bound::Unbounded, None)?;
         rows.next().map(|row| self.retired_row(row?)).transpose()
@@ -382,8 +382,8 @@ impl Tables {
         rows.map(|row| self.retired_row(row?)).collect()
     }
 
-    /// Removes up to `records_max` records of a retired generation, and the generation itself once it is empty; says
-    /// whether it is.
+    /// Removes up to `records_max` records of a retired generation, and the generation itself once it is empty. Returns
+    /// whether it is empty.
     pub fn reclaim(
         &self,
         batch: &mut WriteBatch<'_>,
@@ -474,7 +474,7 @@ fn deadline_row(position: &[u8]) -> Result<DeadlineRow<'_>, Fault> {
     parts.map(|(deadline, generation, key)| DeadlineRow { position, deadline, generation, key })
 }
 
-/// The value in the bytes of a record, checked and decompressed; with the dictionary that it names.
+/// The value in the bytes of a record, verified and decompressed, with the dictionary that it refers to.
 pub fn stored_value(
     generation: Generation,
     key: &[u8],

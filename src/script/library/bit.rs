@@ -39,7 +39,7 @@ fn shift(args: &Arguments, with: fn(i32, u32) -> i32) -> Result<i32, Failure> {
     Ok(with(bits(args, 0)?, bits(args, 1)? as u32 & 31))
 }
 
-/// The last digits, eight unless the second argument says how many; in capitals if it is negative.
+/// The last digits: eight, or as many as the second argument says; in capitals if that is negative.
 fn to_hex(args: &Arguments) -> Result<String, Failure> {
     let digits = if args.len() > 1 { bits(args, 1)? } else { 8 };
     let text = format!("{:08x}", bits(args, 0)?);

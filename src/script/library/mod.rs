@@ -1,4 +1,4 @@
-//! The libraries that Redis gives to scripts beside Lua's own.
+//! The libraries that Redis gives to scripts in addition to Lua's own.
 
 mod bit;
 mod cjson;
@@ -30,7 +30,7 @@ pub fn all(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     Ok(libraries)
 }
 
-/// What bounds the functions of one interpreter that are not written in Lua.
+/// The bounds for the functions of an interpreter that are not written in Lua.
 pub struct Bounds {
     pub running: Arc<Running>,
     /// The memory limit of the interpreter.
@@ -56,10 +56,11 @@ impl Bounds {
     }
 }
 
-/// Most values that a function gives: there is no more room on the stack of a function in C.
+/// The most values that a function returns: the stack of a function in C has no more room.
 pub const RESULTS_MAX: usize = 7_900;
 
-/// Why a function failed: the script's fault, which it is told, or a machine's, which ends the script.
+/// Why a function failed: through the script's fault, which the script is told, or the machine's, which ends the
+/// script.
 enum Failure {
     Script(String),
     /// An argument, counted from 0, and what is wrong with it.
@@ -79,7 +80,7 @@ impl From<String> for Failure {
     }
 }
 
-/// A library in the making.
+/// A library under construction.
 struct Library<'l> {
     lua: &'l Lua,
     table: Table,
@@ -91,7 +92,7 @@ impl<'l> Library<'l> {
         Ok(Library { lua, table: lua.create_table()?, bounds })
     }
 
-    /// Adds a function. Before it does anything, it looks whether the script should end.
+    /// Adds a function. Before it does anything, it checks whether the script should end.
     fn add<R: IntoLuaMulti>(
         &self,
         name: &'static str,
@@ -125,8 +126,7 @@ struct Arguments<'b> {
 }
 
 impl Arguments<'_> {
-    /// Counts steps of a long function, and fails if the script should end. A step is about what a byte takes to be
-    /// looked at.
+    /// Counts steps of a long function, and fails if the script should end. A step is about the time to look at a byte.
     fn spend(&self, steps: usize) -> Result<(), Failure> {
         const STEPS_BETWEEN_LOOKS: usize = 64 * 1024;
         let spent = self.spent.get().saturating_add(steps);
@@ -189,7 +189,7 @@ impl Arguments<'_> {
         Ok(truncated(self.number(at)?) as i32)
     }
 
-    /// As [`bytes`](Arguments::bytes), without a copy where it is a string.
+    /// Like [`bytes`](Arguments::bytes), without a copy if it is a string.
     fn string(&self, lua: &Lua, at: usize) -> Result<LuaString, Failure> {
         match self.get(at) {
             Value::String(text) => Ok(text.clone()),
@@ -218,14 +218,14 @@ impl Arguments<'_> {
     }
 }
 
-/// Which argument a message of `luaL_argerror` blames, counted from 0, and for what.
+/// The argument that a message of `luaL_argerror` is about, counted from 0, and the problem.
 fn bad_argument_of(text: &str) -> Option<(usize, &str)> {
     let (number, why) = text.strip_prefix("bad argument #")?.split_once(" to '?' (")?;
     let at = number.parse::<usize>().ok()?.checked_sub(1)?;
     Some((at, why.strip_suffix(')')?))
 }
 
-/// As `luaL_argerror` says it: by the name that the caller used, and without counting the object of a method.
+/// In the form of `luaL_argerror`: with the name that the caller used, and without counting the object of a method.
 fn bad_argument(lua: &Lua, at: usize, why: &str) -> String {
     let called = lua.inspect_stack(0, |frame| {
         let names = frame.names();

@@ -10,7 +10,7 @@ use crate::script::convert::as_number;
 
 /// A table that is nested deeper is written as nil.
 const DEPTH_MAX: usize = 16;
-/// What a value counts as work, its bytes aside.
+/// How much work a value counts as, apart from its bytes.
 const VALUE_STEPS: usize = 64;
 
 pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
@@ -67,7 +67,7 @@ fn write(args: &Arguments, value: &Value, depth: usize, out: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// How a length is written that is not longer than so much.
+/// How a length up to a maximum is written.
 #[derive(Clone, Copy)]
 enum Head {
     Short(u8),

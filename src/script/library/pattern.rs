@@ -1,17 +1,17 @@
 //! Patterns of Lua 5.1: what `find`, `match`, `gmatch` and `gsub` of its string library look for.
 //!
-//! Lua's own matcher can't be stopped, takes stack for every repetition, and some short patterns have it try for
-//! years. This one tries the same in the same order, counts its steps, looks now and then whether the script should end,
-//! and nests no deeper than that of later versions of Lua. Pure but for that.
+//! Lua's own matcher can't be stopped, takes stack for every repetition, and with some short patterns runs for years.
+//! This one tries the same in the same order, counts its steps, checks from time to time whether the script should end,
+//! and nests no deeper than that of later versions of Lua. Pure otherwise.
 
 use crate::limits::PATTERN_DEPTH_MAX;
 
 /// Most captures of a pattern, as in Lua.
 const CAPTURES_MAX: usize = 32;
-/// How many steps pass between two looks whether to go on.
+/// After how many steps it is checked whether to continue.
 const STEPS_BETWEEN_LOOKS: u32 = 16 * 1024;
 
-/// Why there is neither a match nor none.
+/// Why matching failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// The pattern is wrong.
@@ -35,7 +35,7 @@ pub enum Capture {
     },
 }
 
-/// A match, and what it captured. Positions count from 0, the end is behind.
+/// A match, and its captures. Positions count from 0, and the end is exclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     pub start: usize,
@@ -200,7 +200,7 @@ impl Matcher<'_> {
         Ok(found)
     }
 
-    /// `%1`: what was captured, once more.
+    /// `%1`: a repetition of a capture.
     fn again(&mut self, s: usize, digit: u8) -> Found {
         let capture = (digit as usize).checked_sub(b'1' as usize).and_then(|at| self.captures.get(at));
         match capture {
@@ -385,7 +385,7 @@ mod tests {
             };
             match search(text.as_bytes(), rest.as_bytes(), 0, is_anchored, &|| false) {
                 Ok(Some(found)) => {
-                    // what was not closed is found when captures are handed out
+                    // captures that were not closed are found when captures are returned
                     let is_open = found.captures.iter().any(|capture| matches!(capture, Capture::Open { .. }));
                     prop_assert_eq!(ok, !is_open);
                     if ok {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::{Arguments, Bounds, Failure, Library};
 
-/// `drand48` of POSIX: 48 bits, of which the highest 31 are given.
+/// `drand48` of POSIX: 48 bits, of which the highest 31 are returned.
 struct Generator(u64);
 
 impl Generator {

@@ -13,7 +13,7 @@ use crate::script::raised::stopped;
 
 const SPECIAL: &[u8] = b"^$*+?.([%-";
 
-/// `find`, `match`, `gsub` for texts, and `search`; and of Lua's own library what takes time.
+/// `find`, `match`, `gsub` for texts, and `search`, and the functions of Lua's own library that take time.
 pub fn library(lua: &Lua, own: &Table, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let library = Library::new(lua, bounds)?;
     library.add("find", |lua, args| {
@@ -59,7 +59,7 @@ fn is_true(value: &Value) -> bool {
     !matches!(value, Value::Nil | Value::Boolean(false))
 }
 
-/// What is searched, for what, and from where.
+/// The text, the pattern, and the start of a search.
 struct Subject {
     text: LuaString,
     pattern: LuaString,
@@ -102,7 +102,7 @@ fn anchored(pattern: &[u8]) -> (bool, &[u8]) {
     pattern.strip_prefix(b"^").map_or((false, pattern), |rest| (true, rest))
 }
 
-/// Nil, or the positions if they are asked for, and the captures.
+/// Nil, or the positions if they are wanted, and the captures.
 fn results(
     lua: &Lua,
     text: &[u8],

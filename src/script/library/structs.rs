@@ -1,4 +1,4 @@
-//! `struct`: values to bytes and back, as a format says.
+//! `struct`: values to bytes and back, according to a format.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl<'f> Format<'f> {
         Format { args, text, at: 0, is_little: true, alignment: 1 }
     }
 
-    /// The next option; `position` is where its value is going to be.
+    /// The next option; `position` is where its value will be.
     fn next(&mut self, position: usize) -> Result<Option<Item>, Failure> {
         while let Some(&option) = self.text.get(self.at) {
             self.at += 1;
@@ -96,7 +96,7 @@ impl<'f> Format<'f> {
         Ok(())
     }
 
-    /// The number behind an option, if there is one.
+    /// The number after an option, if there is one.
     fn number(&mut self, otherwise: usize) -> Result<usize, Failure> {
         let digits = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == 0 {

@@ -6,10 +6,10 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use super::{Arguments, Bounds, Failure, Library, RESULTS_MAX};
 
-/// What moving an element counts as work.
+/// How much work moving an element counts as.
 const ELEMENT_STEPS: usize = 64;
 
-/// `unpack`, and of `table` what takes time. `own` is Lua's library of that name.
+/// `unpack`, and the functions of `table` that take time. `own` is Lua's library of that name.
 pub fn library(lua: &Lua, own: &Table, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let library = Library::new(lua, bounds)?;
     library.add("unpack", unpack)?;
@@ -38,13 +38,13 @@ fn unpack(_: &Lua, args: &Arguments) -> Result<MultiValue, Failure> {
     Ok(values.collect::<mlua::Result<Vec<Value>>>()?.into_iter().collect())
 }
 
-/// Lua's own moves up any number of elements, also such that there are not.
+/// Lua's own moves any number of elements, even ones that don't exist.
 fn insert(args: &Arguments, own: &Function) -> Result<MultiValue, Failure> {
     let table = args.table(0)?;
     if args.len() != 3 {
         return args.forward(own);
     }
-    // read as Lua's own reads it, which gets it in turn
+    // read as Lua's own function reads it, which then gets it
     let (end, position) = (length(table) + 1, i64::from(args.int(1)?));
     if is_short(end - position) {
         return args.forward(own);

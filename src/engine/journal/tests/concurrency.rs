@@ -130,7 +130,7 @@ fn a_failure_reaches_everyone_who_waits() {
         let (journal, ..) =
             open_with(Options { fsync, segment_bytes: 1 << 20, ..options(&disk) }, 0).unwrap();
         eventually("the stock is full", || journal.status().spares == 2);
-        disk.fail_after(super::super::sim::Operation::Write, 60);
+        disk.fail_after(crate::engine::journal::disk::sim::Operation::Write, 60);
         thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {

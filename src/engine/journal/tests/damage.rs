@@ -1,10 +1,10 @@
 //! Files that were cut, changed or removed: the journal refuses, or gives a prefix with everything that is proven.
 
-use super::super::disk::Disk;
-use super::super::format::{FRAME_HEADER_BYTES, FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
-use super::super::inspect::inspect_on;
-use super::super::segment::Name;
+use crate::engine::journal::disk::Disk;
+use crate::engine::journal::format::{FRAME_HEADER_BYTES, FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
+use crate::engine::journal::segments::segment::Name;
 use super::*;
+use crate::engine::journal::recovery::inspect::inspect_on;
 
 const ENTRIES: Seq = 30;
 
@@ -58,7 +58,7 @@ fn of_format_1(image: &Image) -> Image {
     image.remove(&manifest()).unwrap();
     for (path, bytes) in &mut image {
         let name = path.file_name().unwrap().to_string_lossy();
-        let salt = super::super::segment::Name::parse(&name).unwrap().salt;
+        let salt = crate::engine::journal::segments::segment::Name::parse(&name).unwrap().salt;
         if bytes.starts_with(b"LARDERJL") {
             bytes[11] = 1;
             let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(&bytes[..56], salt);
@@ -310,7 +310,9 @@ fn a_newer_format_is_refused_by_name() {
     let image = image(true);
     let (first, _) = used(&image).remove(0);
     let salt =
-        super::super::segment::Name::parse(&first.file_name().unwrap().to_string_lossy()).unwrap().salt;
+        crate::engine::journal::segments::segment::Name::parse(&first.file_name().unwrap().to_string_lossy())
+            .unwrap()
+            .salt;
     let disk = changed(&image, &first, |bytes| {
         bytes[11] = 9;
         let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(&bytes[..56], salt);

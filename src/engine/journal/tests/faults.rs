@@ -1,7 +1,7 @@
 //! Disks that fail or fill up while the journal runs, or while it opens.
 
-use super::super::sim::Operation;
 use super::*;
+use crate::engine::journal::disk::sim::Operation;
 
 #[test]
 fn a_failed_write_or_sync_fails_everyone_until_the_restart() {

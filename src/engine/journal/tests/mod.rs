@@ -16,8 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::sim::{SimDisk, SplitMix};
 use super::{Claim, Fault, Fsync, Journal, JournalError, Options, Recovery, Seq};
+use crate::engine::journal::disk::sim::{SimDisk, SplitMix};
 
 const DIR: &str = "/journal";
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::{RealDisk, inspect};
+use super::super::RealDisk;
 use super::*;
+use crate::engine::journal::inspect;
 
 /// More than a usual segment here has.
 const MANIFEST_BYTES: usize = 3 * 4096;
@@ -327,7 +328,7 @@ fn power_may_go_at_any_operation_of_coming_to_rest() {
 
 #[test]
 fn a_fault_while_the_journal_comes_to_rest_costs_nothing() {
-    use super::super::sim::Operation::{Create, Remove, Rename, Sync, SyncDir, Write};
+    use crate::engine::journal::disk::sim::Operation::{Create, Remove, Rename, Sync, SyncDir, Write};
     for operation in [Create, Write, Sync, Rename, SyncDir, Remove] {
         for successes in 0..6 {
             let disk = SimDisk::default();

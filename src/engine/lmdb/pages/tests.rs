@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::engine::journal::sim::SplitMix;
+use crate::engine::journal::disk::sim::SplitMix;
 use crate::engine::lmdb::{Snapshot, Tables};
 use crate::record::compress::Encoded;
 use crate::record::header::{self, RecordView};

@@ -46,7 +46,7 @@ enum Token {
 }
 
 impl Token {
-    /// As errors call it.
+    /// Its name in errors.
     fn name(&self) -> &'static str {
         match self {
             Token::ObjectBegin => "T_OBJ_BEGIN",
@@ -185,7 +185,7 @@ impl Parser<'_> {
         Token::Wrong("invalid token")
     }
 
-    /// Whether what follows begins like a number that JSON has not.
+    /// Whether what follows begins like a number that JSON doesn't have.
     fn is_invalid_number(&self) -> bool {
         let rest = &self.text[self.at..];
         if rest.first() == Some(&b'+') {
@@ -234,7 +234,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands behind a backslash.
+    /// What follows a backslash.
     fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), &'static str> {
         let Some(&byte) = self.text.get(self.at) else { return Err("invalid escape code") };
         let plain = match byte {

@@ -90,7 +90,7 @@ impl Encoder<'_> {
         }
     }
 
-    /// How long an array is; None: it is an object.
+    /// The length of an array; `None` if it is an object.
     fn array_length(&self, table: &Table) -> Result<Option<i64>, Failure> {
         let (mut items, mut last) = (0_i64, 0_i64);
         for pair in table.pairs::<Value, Value>() {
@@ -149,7 +149,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Whether an empty table was decoded from an array, or says so.
+/// Whether an empty table was decoded from an array, or is marked as one.
 fn is_marked_array(table: &Table) -> Result<bool, Failure> {
     let Some(metatable) = table.metatable() else { return Ok(false) };
     Ok(!matches!(metatable.raw_get(ARRAY_MARK)?, Value::Nil | Value::Boolean(false)))

@@ -1,7 +1,7 @@
 //! `cjson`: JSON as lua-cjson reads and writes it, its errors and its settings included.
 //!
-//! Its own, since what scripts compute with it must come out as in Redis: fourteen digits, arrays guessed from keys,
-//! strings of any bytes. Settings last as long as the interpreter.
+//! It is our own because results must be those of Redis: fourteen digits, arrays guessed from keys, strings of any
+//! bytes. Settings last as long as the interpreter.
 
 mod decode;
 mod encode;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Arguments, Bounds, Failure, Library};
 use crate::limits::SCRIPT_JSON_DEPTH_MAX;
 
-/// What the functions named like these set.
+/// The settings that the functions of the same names set.
 #[derive(Debug, Clone)]
 struct Settings {
     /// Makes objects of arrays with too many holes, instead of refusing them.
@@ -33,7 +33,7 @@ struct Settings {
 /// The field of a metatable that says that an empty table is an array. Redis's name.
 const ARRAY_MARK: &str = "__is_cjson_array";
 
-/// What becomes of numbers that JSON has not.
+/// How numbers that JSON doesn't have are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Invalid {
     Refused,
@@ -59,7 +59,7 @@ impl Default for Settings {
 
 type Shared = Arc<Mutex<Settings>>;
 
-/// What a value counts as work, its bytes aside.
+/// How much work a value counts as, apart from its bytes.
 const VALUE_STEPS: usize = 64;
 
 pub fn library(lua: &Lua, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
@@ -145,7 +145,7 @@ fn depth(args: &Arguments, depth: &mut usize) -> Result<i64, Failure> {
     integer(args, 0, 1, SCRIPT_JSON_DEPTH_MAX as i64, depth)
 }
 
-/// Sets an integer if there is an argument for it; gives what it is then.
+/// Sets an integer if there is an argument for it. Returns the current value.
 fn integer<N: Copy + TryFrom<i64> + TryInto<i64>>(
     args: &Arguments,
     at: usize,

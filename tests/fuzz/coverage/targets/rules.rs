@@ -2,7 +2,7 @@
 #![no_main]
 
 use larder::acl::{Grammar, file};
-use larder::command::permission::VOCABULARY;
+use larder::command::base::permission::VOCABULARY;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,0 +1,66 @@
+//! What a command is about to do, after its arguments were parsed.
+
+use smallvec::SmallVec;
+
+use crate::engine::{ReadTxn, Seq, WriteTxn};
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::store::Key;
+
+/// Keys that a command declares in addition to those at the key positions of its spec: in another store.
+pub type MoreKeys = SmallVec<[Key; 1]>;
+
+/// The closure of a plan that reads.
+pub type Reading = dyn FnOnce(&ReadTxn<'_>) -> Result<Reply, Error>;
+/// The closure of a plan that writes.
+pub type Writing = dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>;
+
+/// What is left to do after the arguments were parsed.
+pub enum Plan {
+    /// Nothing.
+    Reply(Reply),
+    /// Nothing, and the reply reflects what happened up to here.
+    Reflecting(Reply, Seq),
+    Read(Box<Reading>),
+    Write(Box<Writing>, MoreKeys),
+}
+
+/// A plan that reads the declared keys.
+pub fn read(run: impl FnOnce(&ReadTxn<'_>) -> Result<Reply, Error> + 'static) -> Result<Plan, Error> {
+    Ok(Plan::Read(Box::new(run)))
+}
+
+/// A plan that reads and writes the declared keys.
+pub fn write(run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'static) -> Result<Plan, Error> {
+    Ok(Plan::Write(Box::new(run), MoreKeys::new()))
+}
+
+/// A plan that reads the first declared key.
+pub fn read_key(
+    run: impl FnOnce(&ReadTxn<'_>, &Key) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    read(move |txn| run(txn, txn.key()?))
+}
+
+/// A plan that reads and writes the first declared key.
+pub fn write_key(
+    run: impl FnOnce(&mut WriteTxn<'_>, &Key) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    write(move |txn| {
+        let key = txn.key()?;
+        run(txn, key)
+    })
+}
+
+/// A plan that reads and writes the declared keys, and some more.
+pub fn write_also(
+    more: MoreKeys,
+    run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'static,
+) -> Result<Plan, Error> {
+    Ok(Plan::Write(Box::new(run), more))
+}
+
+/// A plan with nothing left to do.
+pub fn reply(reply: Reply) -> Result<Plan, Error> {
+    Ok(Plan::Reply(reply))
+}

@@ -1,0 +1,171 @@
+//! What all connections share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::acl::Acl;
+use crate::command::base::clients::Clients;
+use crate::command::base::guesses::Guesses;
+use crate::command::base::permission::VOCABULARY;
+use crate::command::base::signal::Signal;
+use crate::command::base::table;
+use crate::config::{Config, Settings};
+use crate::engine::Engine;
+use crate::engine::transaction::effect::Definition;
+use crate::error::Error;
+use crate::push::Push;
+use crate::record::number;
+use crate::script::Scripts;
+use crate::store::catalog::check_name;
+use crate::store::cursor::Cursors;
+use crate::store::{Key, StoreId};
+use crate::telemetry::{Slow, Stats};
+
+/// Applies TLS settings, or returns why they can't be applied.
+pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
+
+/// The server as its commands see it.
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub config: Config,
+    pub clients: Clients,
+    pub acl: Acl,
+    pub guesses: Guesses,
+    pub push: Arc<Push>,
+    pub cursors: Cursors,
+    pub stats: Stats,
+    /// The slow log and the latency monitor.
+    pub slow: Slow,
+    pub scripts: Scripts,
+    /// 40 hexadecimal digits, different at every start.
+    pub run_id: String,
+    /// By the steady clock.
+    pub started_ms: u64,
+    /// Applies new TLS settings. Set by the listener, if TLS is on.
+    pub tls_reload: OnceLock<Box<TlsReload>>,
+    /// Raised to stop the server.
+    pub shutdown: Signal,
+    random: AtomicU64,
+}
+
+impl Server {
+    pub fn new(engine: Arc<Engine>, config: Config, steady_ms: u64) -> Server {
+        let mut seed = [0; 28];
+        // without a source of randomness the id is all zeros, and nothing else depends on it
+        let _ = getrandom::fill(&mut seed);
+        let acl = Acl::new(&VOCABULARY);
+        acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
+        acl.set_default_password(config.requirepass().as_deref());
+        let [id @ .., a, b, c, d, e, f, g, h] = seed;
+        let settings = config.settings();
+        let stats = Stats::new(table::names());
+        stats.track_latency(settings.latency_tracking);
+        let push = Arc::new(Push::default());
+        push.configure(&engine, &config.settings());
+        engine.set_tap(push.clone());
+        let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1;
+        let version = settings.reported_version.clone();
+        Server {
+            slow: Slow::new(settings.slow_thresholds()),
+            engine,
+            config,
+            clients: Clients::default(),
+            acl,
+            guesses: Guesses::default(),
+            push,
+            cursors: Cursors::default(),
+            stats,
+            scripts: Scripts::new(version, random as u32),
+            run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            started_ms: steady_ms,
+            tls_reload: OnceLock::new(),
+            shutdown: Signal::default(),
+            random: AtomicU64::new(random),
+        }
+    }
+
+    /// The number of the store that a word names: a number, or the name of a store. A missing one is created if
+    /// `auto-create-stores` is on.
+    pub fn find_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+        match self.known_store(word) {
+            Err(Error::NoStore(_)) if self.config.auto_create_stores() => {}
+            outcome => return outcome,
+        }
+        let name = check_name(word)?;
+        let definition = Definition { name: Some(name.to_owned()), ..Definition::default() };
+        let keys: &[Key] = &[];
+        let (id, _) =
+            self.engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
+                Some(store) => Ok(store.id),
+                None => txn.define(None, definition),
+            })?;
+        Ok(id)
+    }
+
+    /// Like [`find_store`](Server::find_store), for commands that ask about a store rather than use it: creates none.
+    pub fn known_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+        let catalog = self.engine.catalog();
+        if let Some(number) = number::parse_i64(word) {
+            if i32::try_from(number).is_err() {
+                return Err(Error::other(
+                    "ERR value is out of range, value must between -2147483648 and 2147483647",
+                ));
+            }
+            let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
+            return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
+        }
+        if word.strip_prefix(b"-").unwrap_or(word).iter().all(u8::is_ascii_digit) {
+            return Err(Error::NotInteger);
+        }
+        let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
+        store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+    }
+
+    /// Reads certificates and keys again; new connections use them. If one is bad, everything stays as it was.
+    pub fn reload_tls(&self, settings: &Settings) -> Result<(), String> {
+        self.tls_reload.get().map_or(Ok(()), |reload| reload(settings))
+    }
+
+    /// A random number that nobody can guess from outside, good enough to choose a key.
+    pub fn random(&self) -> u64 {
+        // splitmix64 over a counter with a random start
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Whether a script has run so long that others are answered with BUSY.
+    pub fn is_busy(&self) -> bool {
+        self.busy_in().is_some_and(|left| left.is_zero())
+    }
+
+    /// How long the running script may continue before the server counts as busy; `None` if there is none, or if it may
+    /// always continue.
+    pub fn busy_in(&self) -> Option<Duration> {
+        let age = self.scripts.running.age()?;
+        let threshold = self.config.busy_reply_threshold()?;
+        Some(threshold.saturating_sub(age))
+    }
+
+    /// The name of a store.
+    pub fn store_label(&self, id: StoreId) -> String {
+        self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
+    }
+
+    /// The name of the store that a word names; if there is none, the name that it would get.
+    pub fn label_of_named_store(&self, word: &[u8]) -> String {
+        match self.known_store(word) {
+            Ok(id) => self.store_label(id),
+            Err(_) => String::from_utf8_lossy(word).into_owned(),
+        }
+    }
+}
+
+/// A reply's text as bytes.
+pub fn text(text: impl Into<String>) -> Bytes {
+    Bytes::from(text.into())
+}

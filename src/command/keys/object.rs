@@ -1,0 +1,144 @@
+//! OBJECT: what Redis would say about the representation of a value.
+//!
+//! Larder has no encodings, no shared objects and no access times. Clients get what Redis replies for a value that was
+//! just set.
+
+use crate::command::base::table::help;
+use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read_key};
+use crate::engine::ReadTxn;
+use crate::error::Error;
+use crate::record::number;
+use crate::resp::Reply;
+use crate::store::Key;
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "object",
+    summary: "Commands about the representation of values",
+    group: Group::Generic,
+    since: "2.2.3",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const SUBCOMMAND: Spec = Spec {
+    syntax: "key",
+    group: Group::Generic,
+    since: "2.2.3",
+    arity: 3,
+    flags: Flags::READONLY,
+    keys: Keys::Range { first: 2, last: 2, step: 1 },
+    ..Spec::DEFAULT
+};
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "object|encoding",
+        summary: "Returns the encoding that Redis would choose for the value: int, embstr or raw",
+        plan: encoding,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "object|freq",
+        summary: "Fails as in Redis without an LFU policy, because access frequencies are not recorded",
+        since: "4.0.0",
+        plan: |_| of_existing(|_, _| Err(Error::other(NO_FREQUENCY))),
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "object|idletime",
+        summary: "Returns 0, because access times are not recorded",
+        plan: |_| of_existing(|_, _| Ok(Reply::Integer(0))),
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "object|refcount",
+        summary: "Returns 1, because values are not shared",
+        plan: |_| of_existing(|_, _| Ok(Reply::Integer(1))),
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "object|help",
+        syntax: "",
+        summary: "Lists the subcommands",
+        since: "6.2.0",
+        arity: 2,
+        flags: Flags::LOADING.union(Flags::STALE),
+        keys: Keys::None,
+        plan: help,
+        ..SUBCOMMAND
+    },
+];
+
+const NO_FREQUENCY: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
+/// The longest text of an integer that Redis tries to store as one.
+const INT_BYTES_MAX: usize = 20;
+/// The longest text that Redis keeps in one piece with its object.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+/// Null if there is no such key.
+fn of_existing(answer: fn(&ReadTxn<'_>, &Key) -> Result<Reply, Error>) -> Result<Plan, Error> {
+    read_key(move |txn, key| if txn.peek(key)?.is_some() { answer(txn, key) } else { Ok(Reply::Null) })
+}
+
+fn encoding(_: &mut Call<'_>) -> Result<Plan, Error> {
+    of_existing(|txn, key| {
+        let value_bytes = txn.peek(key)?.map_or(0, |meta| meta.value_bytes);
+        let is_integer = value_bytes <= INT_BYTES_MAX
+            && txn.get(key)?.is_some_and(|record| number::parse_i64(&record.value).is_some());
+        Ok(Reply::text(if is_integer {
+            "int"
+        } else if value_bytes <= EMBEDDED_BYTES_MAX {
+            "embstr"
+        } else {
+            "raw"
+        }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::tests::harness::Harness;
+
+    #[test]
+    fn encodings_as_redis_chooses_them() {
+        let mut h = Harness::new();
+        for (value, encoding) in [
+            ("0", "int"),
+            ("-9223372036854775808", "int"),
+            ("9223372036854775808", "embstr"),
+            ("01", "embstr"),
+            ("text", "embstr"),
+            (&"x".repeat(44), "embstr"),
+            (&"x".repeat(45), "raw"),
+        ] {
+            h.run(&format!("SET k {value}"));
+            h.expect(&[("OBJECT ENCODING k", &format!("\"{encoding}\""))]);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_has_no_inside() {
+        let mut h = Harness::new();
+        h.expect(&[
+            ("SET k 1", "OK"),
+            ("OBJECT REFCOUNT k", "1"),
+            ("OBJECT IDLETIME k", "0"),
+            ("OBJECT FREQ k", &format!("-{}", super::NO_FREQUENCY)),
+        ]);
+        for subcommand in ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"] {
+            h.expect(&[(&format!("OBJECT {subcommand} missing"), "nil")]);
+        }
+    }
+
+    #[test]
+    fn object_refuses_what_redis_refuses() {
+        Harness::new().expect(&[
+            ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
+            ("OBJECT FOO s", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+            ("OBJECT ENCODING s t", "-ERR wrong number of arguments for 'object|encoding' command"),
+        ]);
+    }
+}

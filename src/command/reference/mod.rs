@@ -1,0 +1,6 @@
+//! What is told about commands: COMMAND, docs/COMMANDS.md and docs/COMPATIBILITY.md.
+
+pub mod compatibility;
+pub mod introspect;
+pub mod markdown;
+pub mod tips;

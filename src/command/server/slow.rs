@@ -1,0 +1,220 @@
+//! SLOWLOG: the commands that took longer than `slowlog-log-slower-than`.
+
+use bytes::Bytes;
+
+use crate::command::base::table::help;
+use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
+use crate::error::Error;
+use crate::record::number;
+use crate::resp::Reply;
+use crate::telemetry::slow::{Done, Entry};
+
+pub static COMMANDS: &[Spec] = &[Spec {
+    name: "slowlog",
+    summary: "Commands about the slow log",
+    since: "2.2.12",
+    complexity: "Depends on subcommand.",
+    arity: -2,
+    subcommands: SUBCOMMANDS,
+    ..Spec::DEFAULT
+}];
+
+const SUBCOMMAND: Spec = Spec {
+    since: "2.2.12",
+    arity: 2,
+    flags: Flags::ADMIN.union(Flags::LOADING).union(Flags::STALE),
+    ..Spec::DEFAULT
+};
+
+static SUBCOMMANDS: &[Spec] = &[
+    Spec {
+        name: "slowlog|get",
+        syntax: "[count]",
+        summary: "Returns the latest entries: id, time, microseconds, words, client's address and name",
+        complexity: "O(N) where N is the number of entries returned",
+        arity: -2,
+        plan: get,
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "slowlog|len",
+        summary: "Counts the entries",
+        plan: |call| reply(Reply::Integer(call.server.slow.len() as i64)),
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "slowlog|reset",
+        summary: "Removes all entries",
+        complexity: "O(N) where N is the number of entries",
+        plan: |call| {
+            call.server.slow.clear();
+            reply(Reply::OK)
+        },
+        ..SUBCOMMAND
+    },
+    Spec {
+        name: "slowlog|help",
+        summary: "Lists the subcommands",
+        since: "6.2.0",
+        flags: Flags::LOADING.union(Flags::STALE),
+        plan: help,
+        ..SUBCOMMAND
+    },
+];
+
+/// Reports a finished command to the slow log and the latency monitor.
+pub fn note(server: &Server, session: &Session, spec: &Spec, words: &[Bytes], took_ns: u64) {
+    if session.is_watching {
+        return;
+    }
+    let client = &session.client;
+    server.slow.note(&Done {
+        now_ms: crate::engine::clock::now_ms(),
+        took_ns,
+        event: if spec.is(Flags::FAST) { "fast-command" } else { "command" },
+        is_logged: !spec.is(Flags::SKIP_SLOWLOG),
+        words,
+        shown_words: shown_words(spec, words),
+        client_address: &client.address,
+        client_name: &client.name.lock(),
+    });
+}
+
+/// How many words of a request others may see; secrets follow after them.
+fn shown_words(spec: &Spec, words: &[Bytes]) -> usize {
+    const SECRET_SETTINGS: &[&str] = &["requirepass", "masterauth", "masteruser", "tls-key-file-pass"];
+    let at_word = |wanted: &[&str]| {
+        let is_wanted =
+            |word: &Bytes| wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted.as_bytes()));
+        words.iter().position(is_wanted).map_or(usize::MAX, |at| at + 1)
+    };
+    match spec.name {
+        "auth" => 1,
+        "hello" => at_word(&["auth"]),
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => 2,
+        "config|set" => at_word(SECRET_SETTINGS),
+        _ => usize::MAX,
+    }
+}
+
+fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
+    const SHOWN_UNASKED: usize = 10;
+    let count = match call.args.len() {
+        2 => SHOWN_UNASKED,
+        3 => match number::parse_i64(call.arg(2)) {
+            Some(-1) => usize::MAX,
+            Some(count @ 0..) => count as usize,
+            _ => return Err(Error::other("ERR count should be greater than or equal to -1")),
+        },
+        _ => {
+            return Err(Error::other(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+                call.text(1)
+            )));
+        }
+    };
+    let sees_all = permission::may_see_everything(&call.session.account);
+    let entries = call.server.slow.entries(count).into_iter();
+    reply(Reply::Array(
+        entries.map(|entry| shown(if sees_all { entry } else { without_words(entry) })).collect(),
+    ))
+}
+
+/// The entry with the name of its command alone: the other words may be keys and values.
+fn without_words(mut entry: Entry) -> Entry {
+    let hidden = entry.words.len().saturating_sub(1);
+    if hidden > 0 {
+        entry.words.truncate(1);
+        entry.words.push(format!("... ({hidden} more arguments)").into());
+    }
+    entry
+}
+
+fn shown(entry: Entry) -> Reply {
+    Reply::Array(vec![
+        Reply::Integer(entry.id as i64),
+        Reply::Integer(entry.at_s as i64),
+        Reply::Integer(entry.took_us as i64),
+        Reply::Array(entry.words.into_iter().map(Reply::Bulk).collect()),
+        Reply::text(entry.client_address),
+        Reply::text(entry.client_name),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::tests::harness::{Harness, shown};
+    use crate::resp::Reply;
+
+    /// The words of each entry, latest first.
+    fn logged(h: &mut Harness) -> Vec<String> {
+        let Reply::Array(entries) = h.run("SLOWLOG GET -1") else { panic!("not a list") };
+        let words = entries.iter().map(|entry| match entry {
+            Reply::Array(fields) => shown(&fields[3]),
+            other => panic!("not an entry: {other:?}"),
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn what_is_slow_is_logged_with_its_client() {
+        let mut h = Harness::new();
+        h.expect(&[
+            ("SLOWLOG LEN", "0"),
+            ("CLIENT SETNAME me", "OK"),
+            ("CONFIG SET slowlog-log-slower-than 0", "OK"),
+            ("SET k 1", "OK"),
+            ("CONFIG SET slowlog-log-slower-than -1", "OK"),
+            ("SLOWLOG LEN", "2"),
+        ]);
+        let Reply::Array(entries) = h.run("SLOWLOG GET 2") else { panic!("not a list") };
+        let Reply::Array(entry) = &entries[0] else { panic!("not an entry") };
+        assert_eq!(entries.len(), 2);
+        assert_eq!(shown(&entry[0]), "1");
+        assert_eq!(shown(&entry[3]), r#"["SET", "k", "1"]"#);
+        assert_eq!(shown(&entry[5]), r#""me""#);
+        h.expect(&[("SLOWLOG RESET", "OK"), ("SLOWLOG GET", "[]")]);
+    }
+
+    #[test]
+    fn a_transaction_is_logged_command_by_command() {
+        let mut h = Harness::new();
+        h.expect(&[
+            ("MULTI", "OK"),
+            ("CONFIG SET slowlog-log-slower-than 0", "QUEUED"),
+            ("INCR k", "QUEUED"),
+            ("CONFIG SET slowlog-log-slower-than -1", "QUEUED"),
+            ("EXEC", "[OK, 1, OK]"),
+        ]);
+        let logged = logged(&mut h);
+        assert_eq!(logged[0], r#"["INCR", "k"]"#, "{logged:?}");
+    }
+
+    #[test]
+    fn secrets_are_not_logged() {
+        let mut h = Harness::new();
+        h.run("CONFIG SET slowlog-log-slower-than 0");
+        for (line, expected) in [
+            (
+                "CONFIG SET timeout 0 requirepass s",
+                r#"["CONFIG", "SET", "timeout", "0", "requirepass", "(redacted)"]"#,
+            ),
+            ("AUTH s", r#"["AUTH", "(redacted)"]"#),
+            ("HELLO 2 AUTH default s", r#"["HELLO", "2", "AUTH", "(redacted)", "(redacted)"]"#),
+        ] {
+            h.run(line);
+            assert_eq!(logged(&mut h)[0], expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        Harness::new().expect(&[
+            ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
+            (
+                "SLOWLOG GET 1 2",
+                "-ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.",
+            ),
+        ]);
+    }
+}

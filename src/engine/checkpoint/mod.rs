@@ -1,0 +1,686 @@
+//! Checkpoints: how changes move from memory to LMDB.
+//!
+//! ```text
+//!           freeze()                 write_frozen()                  finish()
+//!  active ───────────▶ frozen ─────────────────────────▶ in LMDB ─────────────▶ dropped, journal released
+//!                        ▲    compressed, sorted,                │
+//!                        └──── in commits of bounded size ◀──────┘ fails: stays frozen, is tried again
+//! ```
+//!
+//! The frozen overlay goes to LMDB in several commits, so that one never holds more dirty pages than
+//! [`RECORDS_PER_COMMIT`] records make. This is safe because
+//! 1. the journal is durable through the checkpoint's end before the first commit, so LMDB is never ahead of it;
+//! 2. the journal position, the stores and the flushed generations change only with the last commit: after a crash in
+//!    between, all entries are replayed, and an entry says what a record *is*, so replaying over a newer state ends in
+//!    the same;
+//! 3. a store's usage changes in the commit that changes its records, so it always counts what is there;
+//! 4. readers ask the frozen overlay before LMDB until the last commit is done.
+//!
+//! # When space runs short
+//!
+//! Records of stores that have been flushed or dropped since are no longer written. After a checkpoint has failed, the
+//! next attempt goes further: it first removes from LMDB what has been removed since, also after the overlay was
+//! frozen, and it leaves out records that have changed again. A client that removes records thus frees space for what
+//! still has to be written. Both are safe for the same reason as several commits are: the journal is durable through
+//! everything that was taken into account, so after a crash those entries are replayed. But LMDB shows one instant only
+//! when a checkpoint has reached them ([`CheckpointStatus::whole_from`]), and a backup waits for that.
+//!
+//! Commits that add records do not use LMDB's reserve ([`super::lmdb`]), and become smaller the less other space there
+//! is.
+//!
+//! Runs on a thread of its own, or on the caller's thread for [`Engine::checkpoint`] (SAVE, shutdown).
+
+pub mod learn;
+pub mod press;
+pub mod priority;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
+use super::{Engine, Fault, Seq, clock};
+use crate::engine::checkpoint::press::{Entered, Press, Pressed};
+use crate::engine::memtable::cache::Cached;
+use crate::engine::memtable::overlay::{Entry, Live, Name, Overlay};
+use crate::engine::memtable::state::State;
+use crate::engine::transaction::effect::Definition;
+use crate::engine::transaction::whole;
+use crate::store::usage::Weight;
+use crate::store::{Generation, StoreId, Usage};
+
+/// The most records that one commit writes. A random record makes a page or two of 4 KB dirty, and writers that wait
+/// for room wait for a commit. Tests have few records but need several commits.
+const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
+/// The most bytes of records that one commit writes, not counting its last portion.
+const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
+/// So many portions are compressed ahead of what is written: about one commit.
+const PORTIONS_AHEAD: usize = 32;
+/// The number of records of flushed stores that one commit removes.
+const RECLAIMED_PER_COMMIT: usize = 8_192;
+/// The number of later removals that one commit carries: few, because there may be no pages for them but those of the
+/// reserve.
+const ANTICIPATED_PER_COMMIT: usize = if cfg!(test) { 8 } else { 64 };
+/// The least number of records of flushed stores that one commit removes when space is short.
+const RECLAIMED_PER_COMMIT_MIN: u64 = 64;
+/// The most pages that a commit makes dirty: for each record its own, that of its deadline, and those of the record
+/// that it replaces; and those of the other tables.
+const PAGES_PER_RECORD: u64 = 3;
+const PAGES_PER_COMMIT: u64 = 64;
+/// A commit takes at most one part in so many of the space there is. The pages that the commit before it freed count as space,
+/// but LMDB takes them again only with the commit after it.
+const SPACE_PER_COMMIT: u64 = 2;
+/// How long a failed checkpoint waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Space that there has to be beside what the records of a commit take.
+pub(super) fn commit_overhead_bytes(page_bytes: u64) -> u64 {
+    SPACE_PER_COMMIT * (PAGES_PER_COMMIT + PAGES_PER_RECORD) * page_bytes
+}
+
+/// What a checkpoint writes: the state between the last one and `through`.
+pub struct Frozen {
+    pub overlay: Overlay,
+    /// How much of the overlay's estimated size is in LMDB already, and thus room for new changes.
+    written_bytes: AtomicUsize,
+    through: Seq,
+    stores: Vec<(StoreId, Generation, Definition)>,
+    next_store: StoreId,
+    last_generation: Generation,
+    retired: Vec<Generation>,
+}
+
+impl Frozen {
+    /// An estimate of the memory that is still unwritten.
+    pub fn unwritten_bytes(&self) -> usize {
+        self.overlay.bytes().saturating_sub(self.written_bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// Requests checkpoints, and reports on them.
+pub struct Control {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    /// Held by the thread that writes one.
+    running: Mutex<()>,
+    status: Mutex<CheckpointStatus>,
+    interval: Duration,
+}
+
+#[derive(Default)]
+struct Wanted {
+    now: bool,
+    stop: bool,
+}
+
+/// How checkpoints are going.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointStatus {
+    /// LMDB reflects the journal up to here.
+    pub through: Seq,
+    /// LMDB holds some changes up to here, and lacks records that those made unnecessary. It shows one instant when
+    /// `through` has come this far.
+    pub whole_from: Seq,
+    pub running: bool,
+    pub done: u64,
+    /// When the last successful one ended, in milliseconds since 1970.
+    pub last_ms: u64,
+    /// How long the last one took, in milliseconds.
+    pub last_took_ms: u64,
+    pub last_records: u64,
+    /// Why the last one failed, if it did.
+    pub failure: Option<String>,
+}
+
+impl Control {
+    pub fn new(interval: Duration, through: Seq, now_ms: u64) -> Control {
+        let status = CheckpointStatus { through, last_ms: now_ms, ..CheckpointStatus::default() };
+        Control {
+            wanted: Mutex::default(),
+            changed: Condvar::new(),
+            running: Mutex::new(()),
+            status: Mutex::new(status),
+            interval,
+        }
+    }
+
+    /// Makes the background thread write a checkpoint soon.
+    pub fn request(&self) {
+        let mut wanted = self.wanted.lock();
+        if !wanted.now {
+            wanted.now = true;
+            self.changed.notify_all();
+        }
+    }
+
+    pub fn stop(&self) {
+        self.wanted.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    pub fn status(&self) -> CheckpointStatus {
+        self.status.lock().clone()
+    }
+
+    /// Whether there is something that a checkpoint would move to LMDB.
+    pub fn is_behind(&self, last: Seq) -> bool {
+        self.status.lock().through < last
+    }
+
+    /// Keeps checkpoints from running as long as the guard lives.
+    #[cfg(test)]
+    pub fn hold(&self) -> parking_lot::MutexGuard<'_, ()> {
+        self.running.lock()
+    }
+
+    /// Waits until a checkpoint is due. Returns false when the thread has to end.
+    fn wait(&self, at_most: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        if !wanted.now && !wanted.stop {
+            self.changed.wait_for(&mut wanted, at_most);
+        }
+        wanted.now = false;
+        !wanted.stop
+    }
+
+    fn is_wanted(&self) -> bool {
+        let wanted = self.wanted.lock();
+        wanted.now || wanted.stop
+    }
+}
+
+impl Engine {
+    /// Writes everything that has happened so far to LMDB. Returns when it is durable there.
+    pub fn checkpoint(&self) -> Result<(), Fault> {
+        if crate::engine::transaction::group::is_alone() {
+            // a checkpoint can't begin in the middle of a group; it follows
+            self.request_checkpoint();
+            return Ok(());
+        }
+        let now = self.journal.last();
+        let _running = self.checkpoint.running.lock();
+        self.run_checkpoint()?;
+        // if one had failed before, what it froze was written first
+        if self.checkpoint.status().through < now { self.run_checkpoint() } else { Ok(()) }
+    }
+
+    /// A snapshot of LMDB that shows one instant, with everything that had happened when this was called. Later
+    /// checkpoints do not change it.
+    pub(super) fn snapshot_of_now(&self) -> Result<Snapshot<'_>, Fault> {
+        let now = self.journal.last();
+        let _running = self.checkpoint.running.lock();
+        // a second time if one had failed before or was overtaken by a flush, because what it froze is written first
+        let is_reached = |status: CheckpointStatus| status.through >= now.max(status.whole_from);
+        while !is_reached(self.checkpoint.status()) {
+            self.run_checkpoint()?;
+        }
+        // while no checkpoint runs, an entry is in LMDB as a whole or not at all
+        self.tables.snapshot()
+    }
+
+    /// Writes a checkpoint. The caller holds the right to do so.
+    fn run_checkpoint(&self) -> Result<(), Fault> {
+        let (began, before) = (clock::monotonic(), self.checkpoint.status());
+        self.checkpoint.status.lock().running = true;
+        let outcome = self.write_checkpoint(before.through);
+        let mut status = self.checkpoint.status.lock();
+        status.running = false;
+        match &outcome {
+            Ok(Some((through, records))) => {
+                status.through = *through;
+                status.done += 1;
+                status.last_ms = clock::now_ms();
+                status.last_took_ms = began.elapsed().as_millis() as u64;
+                status.last_records = *records as u64;
+                status.failure = None;
+            }
+            Ok(None) => {
+                // LMDB already holds everything: clients that wait for LASTSAVE to advance see it advance
+                status.last_ms = clock::now_ms();
+                status.failure = None;
+            }
+            Err(fault) => {
+                if status.failure.is_none() {
+                    tracing::error!(
+                        %fault,
+                        "a checkpoint failed; changes stay in memory and in the journal, and it is tried again every second"
+                    );
+                }
+                status.failure = Some(fault.to_string());
+            }
+        }
+        if outcome.is_ok() && before.failure.is_some() {
+            tracing::info!("checkpoints succeed again");
+        }
+        drop(status);
+        if let Err(fault) = self.tables.keep_reserve() {
+            tracing::warn!(%fault, "LMDB's file can't be brought to the length that its reserve asks for");
+        }
+        self.note_space();
+        self.room.checkpoint_ended(outcome.as_ref().err().map(ToString::to_string));
+        outcome.map(|_| ())
+    }
+
+    /// Requests a checkpoint in the background.
+    pub fn request_checkpoint(&self) {
+        self.checkpoint.request();
+    }
+
+    /// The thread that writes checkpoints and reclaims flushed generations, until the engine closes.
+    pub(super) fn run_checkpoints(&self) {
+        priority::stand_back();
+        let mut wait = self.checkpoint.interval;
+        while self.checkpoint.wait(wait) {
+            let mut well = self.checkpoint().is_ok();
+            if well && self.journal.is_failed() {
+                // Entries that were appended after this checkpoint had begun are only in the failed journal. By now it
+                // accepts none, so a second checkpoint holds all that there are.
+                well = self.checkpoint().is_ok() && !self.journal.is_failed();
+            }
+            wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
+            if let Err(fault) = self.reclaim() {
+                tracing::error!(%fault, "space of flushed stores can't be reclaimed; it is tried again after the next checkpoint");
+            }
+        }
+    }
+
+    fn write_checkpoint(&self, before: Seq) -> Result<Option<(Seq, usize)>, Fault> {
+        let Some(frozen) = self.freeze(before) else {
+            if self.journal.is_failed() {
+                self.restart_journal()?;
+            }
+            return Ok(None);
+        };
+        // there is no point in waiting for a failed journal: the checkpoint itself makes its entries durable
+        let journal_failed = self.journal.wait_durable(frozen.through).is_err();
+        let records = self.write_frozen(&frozen)?;
+        self.finish();
+        if journal_failed {
+            self.restart_journal()?;
+        }
+        self.journal.release(frozen.through);
+        Ok(Some((frozen.through, records)))
+    }
+
+    /// Freezes the changes so far. Returns `None` if there are none.
+    pub(super) fn freeze(&self, before: Seq) -> Option<Arc<Frozen>> {
+        let mut state = self.state.write();
+        if let Some(unfinished) = &state.frozen {
+            return Some(unfinished.clone());
+        }
+        let through = self.journal.last();
+        if through == before {
+            return None;
+        }
+        let frozen = Arc::new(Frozen {
+            overlay: std::mem::take(&mut state.active),
+            written_bytes: AtomicUsize::new(0),
+            through,
+            stores: state
+                .catalog
+                .iter()
+                .map(|store| (store.id, store.generation, store.definition()))
+                .collect(),
+            next_store: state.catalog.next_id(),
+            last_generation: state.last_generation,
+            retired: std::mem::take(&mut state.retired),
+        });
+        state.frozen = Some(frozen.clone());
+        state.journal_bytes_frozen = self.journal.bytes();
+        Some(frozen)
+    }
+
+    fn write_frozen(&self, frozen: &Frozen) -> Result<usize, Fault> {
+        let compression = *self.compression.read();
+        let is_short = self.checkpoint.status().failure.is_some();
+        if is_short {
+            self.anticipate_removals(frozen)?;
+        }
+        let mut entries = Vec::new();
+        for (generation, layer) in frozen.overlay.layers() {
+            let unwritten = |entry: &&Entry| !entry.live.as_ref().is_some_and(Live::is_written);
+            entries.extend(layer.sorted().iter().filter_map(|key| {
+                let entry = layer.get(key).filter(unwritten)?;
+                Some((generation, &key[..], entry))
+            }));
+        }
+        let all = frozen.overlay.layers().iter().map(|(_, layer)| layer.sorted().len()).sum::<usize>();
+        self.leave_out(&mut entries, is_short)?;
+        if entries.is_empty() {
+            // stores changed, or were flushed
+            self.write_commit(&[], Some(frozen))?;
+            return Ok(0);
+        }
+        let dictionaries = self.dictionaries(&entries, &compression, frozen.through)?;
+        let press = Press::new(&entries, &compression, &dictionaries);
+        thread::scope(|scope| {
+            let (pressed, portions) = sync_channel(PORTIONS_AHEAD);
+            let threads = self.start_press(scope, &press, pressed)?;
+            let (mut commit, mut bytes, mut written) = (Vec::new(), 0, 0);
+            for portion in portions {
+                bytes += portion.iter().map(|pressed| pressed.record.len()).sum::<usize>();
+                commit.extend(portion);
+                let is_last = written + commit.len() == entries.len();
+                if !is_last && commit.len() < RECORDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
+                    continue;
+                }
+                written += commit.len();
+                self.write_fitting(&mut commit, is_last.then_some(frozen))?;
+                commit.clear();
+                bytes = 0;
+                // waiting writers continue after each commit, not after the whole checkpoint
+                let done = all - (entries.len() - written);
+                let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
+                frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
+                self.note_space();
+                self.note_overlay_bytes(&self.state.read());
+                self.room.wake();
+            }
+            if threads.into_iter().any(|thread| thread.join().is_err()) {
+                return Err(Fault::Damaged(
+                    "a value can't be compressed: the compressor panicked".to_owned(),
+                ));
+            }
+            Ok(written)
+        })
+    }
+
+    /// Removes entries that no longer have to be written: records of stores that have been flushed or dropped since
+    /// and, when space is short, records that have changed again. The journal must be durable through the changes that
+    /// replaced them; otherwise nothing is left out.
+    fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, is_short: bool) -> Result<(), Fault> {
+        let (needed, through) = {
+            let state = self.state.read();
+            let is_needed = |entry: &E| {
+                let (generation, live) = entry.generation_and_live();
+                state.catalog.holding(generation).is_some()
+                    && !(is_short && live.is_some_and(Live::is_outdated))
+            };
+            (entries.iter().map(is_needed).collect::<Vec<bool>>(), self.journal.last())
+        };
+        if needed.iter().all(|is_needed| *is_needed) || self.journal.wait_durable(through).is_err() {
+            return Ok(());
+        }
+        self.note_ahead(through);
+        let mut needed = needed.into_iter();
+        entries.retain(|_| needed.next().unwrap_or(true));
+        Ok(())
+    }
+
+    /// Removes from LMDB, in small commits, what has been removed up to now.
+    fn anticipate_removals(&self, frozen: &Frozen) -> Result<(), Fault> {
+        let (mut removed, through) = {
+            let state = self.state.read();
+            let mut removed: Vec<(Generation, Name)> = Vec::new();
+            for overlay in [&frozen.overlay, &state.active] {
+                for (generation, layer) in overlay.layers() {
+                    let gone = layer.iter().filter(|(key, entry)| {
+                        entry.live.is_none()
+                            && state.entry(generation, key).is_some_and(|newest| newest.live.is_none())
+                    });
+                    removed.extend(gone.map(|(key, _)| (generation, key.clone())));
+                }
+            }
+            (removed, self.journal.last())
+        };
+        if removed.is_empty() || self.journal.wait_durable(through).is_err() {
+            return Ok(());
+        }
+        self.note_ahead(through);
+        removed.sort_unstable();
+        for some in removed.chunks(ANTICIPATED_PER_COMMIT) {
+            let (mut batch, mut usages) = (self.tables.batch()?, Usages::default());
+            for (generation, key) in some {
+                if let Some(weight) = self.tables.remove_record(&mut batch, *generation, key)? {
+                    usages.of(&self.tables, &mut batch, *generation)?.subtract(weight);
+                }
+            }
+            if !usages.is_empty() {
+                usages.put(&self.tables, &mut batch)?;
+                self.tables.commit(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that LMDB is about to hold some of the changes up to `through`.
+    fn note_ahead(&self, through: Seq) {
+        let mut status = self.checkpoint.status.lock();
+        status.whole_from = status.whole_from.max(through);
+    }
+
+    /// Writes records in as many commits as the space requires, and everything else with the last of them. The commits
+    /// do not use LMDB's reserve unless they add nothing.
+    fn write_fitting(&self, commit: &mut Vec<Pressed<'_>>, last: Option<&Frozen>) -> Result<(), Fault> {
+        self.leave_out(commit, false)?;
+        let mut rest = &commit[..];
+        loop {
+            let fitting = self.fitting(rest)?;
+            let (some, later) = rest.split_at(fitting);
+            self.write_commit(some, last.filter(|_| later.is_empty()))?;
+            self.settle_commit(some);
+            if later.is_empty() {
+                return Ok(());
+            }
+            rest = later;
+        }
+    }
+
+    /// How many of these records one commit can take. Fails if there is no space for the first. Where nothing is added,
+    /// the reserve counts, too.
+    fn fitting(&self, commit: &[Pressed<'_>]) -> Result<usize, Fault> {
+        let page_bytes = self.tables.page_bytes();
+        let need = |pressed: &Pressed<'_>| pressed.record.len() as u64 + PAGES_PER_RECORD * page_bytes;
+        let only_removes = commit.iter().all(|pressed| pressed.record.is_empty());
+        let space = self.tables.space()?;
+        let available = if only_removes { space.spare + space.kept } else { space.spare };
+        let mut left = (available / SPACE_PER_COMMIT).saturating_sub(PAGES_PER_COMMIT * page_bytes);
+        let fitting = commit.iter().take_while(|pressed| {
+            let after = left.checked_sub(need(pressed));
+            left = after.unwrap_or(left);
+            after.is_some()
+        });
+        match fitting.count() {
+            fitting if only_removes => Ok(fitting.max(ANTICIPATED_PER_COMMIT).min(commit.len())),
+            0 => Err(self.tables.shortage()?),
+            fitting => Ok(fitting),
+        }
+    }
+
+    /// Starts the thread that compresses, and the one that helps when memory runs short or the journal grows long.
+    fn start_press<'s, 'e: 's>(
+        &'e self,
+        scope: &'s thread::Scope<'s, 'e>,
+        press: &'e Press<'e>,
+        pressed: SyncSender<Vec<Pressed<'e>>>,
+    ) -> Result<[thread::ScopedJoinHandle<'s, ()>; 2], Fault> {
+        let start = |name: &str, work: Box<dyn FnOnce() + Send + 'e>| {
+            let started = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
+            started.map_err(|error| Fault::Lmdb(LmdbError::Io(error)))
+        };
+        let journal_bytes = self.journal.bytes();
+        let is_urgent = move || {
+            let journal_bytes = self.journal.bytes().saturating_sub(journal_bytes);
+            self.room.is_short(self.overlay_bytes.load(Ordering::Relaxed), journal_bytes)
+        };
+        let also_pressed = pressed.clone();
+        Ok([
+            start("press", Box::new(move || press.work(&pressed)))?,
+            start("press-help", Box::new(move || press.help(&also_pressed, is_urgent)))?,
+        ])
+    }
+
+    /// One commit: some records with their usage and, with the last of them, everything else.
+    fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
+        let mut batch = self.tables.batch()?;
+        let mut usages = Usages::default();
+        for Pressed { generation, key, entry, record } in commit {
+            let (replaced, added) = match &entry.live {
+                None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
+                Some(live) => {
+                    let stored_bytes = (key.len() + record.len()) as u64;
+                    let replaced =
+                        self.tables.put_record(&mut batch, *generation, key, live.expires_at_ms, record)?;
+                    (replaced, Some(Weight { stored_bytes, ..live.weight(key) }))
+                }
+            };
+            let usage = usages.of(&self.tables, &mut batch, *generation)?;
+            replaced.into_iter().for_each(|weight| usage.subtract(weight));
+            added.into_iter().for_each(|weight| usage.add(weight));
+        }
+        usages.put(&self.tables, &mut batch)?;
+        if let Some(frozen) = last {
+            let stores =
+                frozen.stores.iter().map(|(id, generation, definition)| (*id, *generation, definition));
+            self.tables.put_stores(&mut batch, stores)?;
+            for generation in &frozen.retired {
+                self.tables.retire(&mut batch, *generation)?;
+            }
+            self.tables.put_meta_number(&mut batch, "next_store", frozen.next_store.into())?;
+            self.tables.put_meta_number(&mut batch, "last_generation", frozen.last_generation)?;
+            let timeline = self.timeline.lock().encode(&clock::keep(), clock::boot_id(), frozen.through);
+            self.tables.put_timeline(&mut batch, &timeline)?;
+            self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
+        }
+        self.tables.commit(batch)
+    }
+
+    /// Counts written records with their compressed size, and puts them into the cache before the overlay that hides
+    /// them is dropped: the cache's second rule. Neither is done for records that have changed meanwhile.
+    fn settle_commit(&self, commit: &[Pressed<'_>]) {
+        const SETTLED_AT_ONCE: usize = 64;
+        for some in commit.chunks(SETTLED_AT_ONCE) {
+            let mut state = self.state.write();
+            whole::change(|| settle_some(&mut state, some));
+        }
+    }
+
+    /// LMDB has everything now: drops the frozen overlay.
+    fn finish(&self) {
+        let mut state = self.state.write();
+        let frozen = whole::change(|| {
+            state.epoch += 1;
+            state.frozen.take()
+        });
+        self.note_overlay_bytes(&state);
+        drop(state);
+        drop(frozen);
+    }
+
+    /// After the journal has failed and a checkpoint has made its entries durable, continues in a new segment, unless
+    /// more was changed in between; the next checkpoint includes that.
+    fn restart_journal(&self) -> Result<(), Fault> {
+        let state = self.state.write();
+        let through = self.journal.last();
+        if state.active.is_empty() && self.checkpoint_holds(through)? {
+            self.journal.restart(through)?;
+            tracing::info!("the journal goes on in a new segment; writes are accepted again");
+        }
+        Ok(())
+    }
+
+    fn checkpoint_holds(&self, seq: Seq) -> Result<bool, Fault> {
+        Ok(self.tables.checkpoint(&self.tables.snapshot()?)? >= seq)
+    }
+
+    /// Removes the records of flushed and dropped stores, in commits of bounded size, until none is left or a
+    /// checkpoint is due.
+    fn reclaim(&self) -> Result<(), Fault> {
+        let mut running = self.checkpoint.running.lock();
+        while !self.checkpoint.is_wanted() {
+            // who waits for a checkpoint (SAVE, BACKUP, the shutdown) waits for one commit at the most
+            MutexGuard::bump(&mut running);
+            let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else {
+                return Ok(());
+            };
+            let record_bytes = PAGES_PER_RECORD * self.tables.page_bytes();
+            let available = self.tables.spare_bytes()? / SPACE_PER_COMMIT;
+            let records_max = (available / record_bytes).max(RECLAIMED_PER_COMMIT_MIN);
+            let records_max = usize::try_from(records_max).unwrap_or(usize::MAX).min(RECLAIMED_PER_COMMIT);
+            let mut batch = self.tables.batch()?;
+            self.tables.reclaim(&mut batch, generation, records_max)?;
+            self.tables.commit(batch)?;
+            self.note_space();
+        }
+        Ok(())
+    }
+}
+
+/// One step of [`Engine::settle_commit`].
+fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
+    // by generation, in their order
+    let mut changes: Vec<(Generation, i64)> = Vec::new();
+    for Pressed { generation, key, entry, record } in some {
+        entry.live.iter().for_each(Live::note_written);
+        let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
+            state.cache.remove(*generation, key);
+            continue;
+        };
+        let stored_bytes = (key.len() + record.len()) as u64;
+        let change = stored_bytes as i64 - live.weight(key).stored_bytes as i64;
+        match changes.last_mut().filter(|(of, _)| of == generation) {
+            Some((_, sum)) => *sum += change,
+            None => changes.push((*generation, change)),
+        }
+        live.settle(stored_bytes);
+        if state.catalog.holding(*generation).is_some() {
+            let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
+            let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
+            state.cache.put(*generation, key, cached);
+        }
+    }
+    for (generation, change) in changes {
+        state.catalog.change_usage(generation, |usage| {
+            usage.stored_bytes = usage.stored_bytes.saturating_add_signed(change);
+        });
+    }
+}
+
+/// The form in which a record is written: compressed already, or not yet.
+trait AsEntered {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>);
+}
+
+impl AsEntered for Entered<'_> {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>) {
+        (self.0, self.2.live.as_ref())
+    }
+}
+
+impl AsEntered for Pressed<'_> {
+    fn generation_and_live(&self) -> (Generation, Option<&Live>) {
+        (self.generation, self.entry.live.as_ref())
+    }
+}
+
+/// What LMDB holds of the generations that a batch changes, updated with its changes.
+#[derive(Default)]
+struct Usages(HashMap<Generation, Usage>);
+
+impl Usages {
+    fn of(
+        &mut self,
+        tables: &Tables,
+        batch: &mut WriteBatch<'_>,
+        generation: Generation,
+    ) -> Result<&mut Usage, Fault> {
+        use std::collections::hash_map::Entry as Slot;
+        Ok(match self.0.entry(generation) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => slot.insert(tables.usage_in(batch, generation)?),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn put(&self, tables: &Tables, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
+        self.0.iter().try_for_each(|(generation, usage)| tables.put_usage(batch, *generation, usage))
+    }
+}

@@ -1,0 +1,212 @@
+//! Expiry: removes what is due, without anyone reading it.
+//!
+//! A record is absent from the instant of its expiry on, whatever the sweeper does ([`crate::engine::transaction::txn`] sees to that). The
+//! sweeper frees its space and updates the counters. It finds candidates in the overlays' deadlines and in LMDB's
+//! index. LMDB's index is only as new as the last checkpoint, so a row may belong to a record that has changed since.
+//! Every candidate is therefore checked again, under the lock, before it is removed, and a walk remembers how far it
+//! got in LMDB until the next checkpoint has removed the rows.
+//!
+//! Runs on its own thread, in bounded steps. When very many records are due at once, it waits for room in the overlay
+//! and the journal as every writer does, and leaves a part of the room to clients: records that it has not removed yet
+//! are absent anyway.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::engine::expiry::retention::Rounds;
+use crate::engine::journal::Claim;
+use crate::engine::limits::fill::Warned;
+use crate::engine::lmdb::DeadlineRow;
+use crate::engine::memtable::state::State;
+use crate::engine::{Engine, Fault, clock};
+use crate::error::Error;
+use crate::store::{Generation, Key};
+
+/// How often the sweeper looks for what is due.
+const EVERY: Duration = Duration::from_millis(100);
+/// The number of records that one transaction removes.
+const REMOVED_AT_ONCE: usize = 128;
+/// The most bytes of the journal that a removal takes in addition to its key.
+const REMOVAL_OVERHEAD_BYTES: usize = 16;
+/// The number of records that one walk removes before it reads the clock again.
+const REMOVED_PER_WALK: usize = 8_192;
+
+/// The number of cached records that are looked at in one critical section.
+const CACHED_AT_ONCE: usize = 1_024;
+
+/// How far the walk through LMDB's index got: records that are due up to there have been removed, or an overlay knows
+/// their keys.
+#[derive(Default)]
+pub struct Position {
+    epoch: u64,
+    after: Option<Vec<u8>>,
+}
+
+impl Position {
+    /// The beginning of what has not been swept; `None` for the beginning of the index.
+    pub fn swept(&self, epoch: u64) -> Option<Vec<u8>> {
+        self.after.clone().filter(|_| self.epoch == epoch)
+    }
+}
+
+/// Keys of records that are due, and how far the walk has got when they are removed.
+struct Due {
+    keys: Vec<Key>,
+    position: Position,
+}
+
+impl Engine {
+    /// Whether the sweeper is switched on (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub fn is_sweeping(&self) -> bool {
+        self.sweeping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sweeper is switched on and does not rest.
+    pub fn may_sweep(&self) -> bool {
+        self.is_sweeping() && self.sweeps_from_ms.load(Ordering::Relaxed) <= clock::steady_ms()
+    }
+
+    /// Lets the sweeper rest until a point in time by the steady clock; 0: it goes on at once. What is due is absent
+    /// nevertheless.
+    pub fn sweep_from(&self, steady_ms: u64) {
+        self.sweeps_from_ms.store(steady_ms, Ordering::Relaxed);
+    }
+
+    pub fn set_sweeping(&self, on: bool) {
+        self.sweeping.store(on, Ordering::Relaxed);
+    }
+
+    /// The thread that removes expired records, until the engine closes.
+    pub(in crate::engine) fn run_sweeps(&self) {
+        let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
+        while !self.room.closes_within(EVERY) {
+            let reading = clock::keep();
+            self.watch_limits(&mut warned);
+            self.forget_retired();
+            // others may fill the disk, too
+            self.note_space();
+            if !self.may_sweep() {
+                continue;
+            }
+            // a fault here comes from the journal or from LMDB, and their own threads report it
+            while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
+            self.retain_in_turn(&reading, &mut rounds);
+        }
+    }
+
+    /// Removes some records that are due, for a command that met a limit, because the sweeper may be a tenth of a
+    /// second late. Returns whether there were any.
+    pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
+        Ok(self.may_sweep() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
+    }
+
+    /// Removes up to `records_max` records that are due. Returns how many.
+    pub fn expire_due(&self, now_ms: u64, records_max: usize) -> Result<usize, Error> {
+        let mut removed = 0;
+        while removed < records_max {
+            let Due { keys, position } = self.due(now_ms, REMOVED_AT_ONCE.min(records_max - removed))?;
+            if keys.is_empty() {
+                *self.sweep.lock() = position;
+                break;
+            }
+            if !self.has_room_to_sweep(&keys) {
+                break;
+            }
+            let outcome = self.write(now_ms, &keys, |txn| {
+                let mut gone = 0;
+                for key in &keys {
+                    gone += usize::from(txn.remove_expired(key)?);
+                }
+                Ok(gone)
+            });
+            // Removals that could not be written are found again later; a record that can't be read is not tried again
+            // and again.
+            if !outcome.as_ref().is_err_and(Error::is_of_machine) {
+                *self.sweep.lock() = position;
+            }
+            let (gone, _) = outcome?;
+            removed += gone;
+            self.expired.fetch_add(gone as u64, Ordering::Relaxed);
+        }
+        Ok(removed)
+    }
+
+    /// Whether these records may be removed now. If not, a checkpoint makes room.
+    pub(in crate::engine) fn has_room_to_sweep(&self, keys: &[Key]) -> bool {
+        let bytes = keys.iter().map(|key| key.name.len() + REMOVAL_OVERHEAD_BYTES).sum();
+        let is_open = self.room.is_open_for_sweeper(self.overlay_bytes.load(Ordering::Relaxed));
+        is_open && self.journal.has_room(bytes, Claim::Removal)
+    }
+
+    /// Keys of records that are due, as far as can be told without the lock.
+    fn due(&self, now_ms: u64, keys_max: usize) -> Result<Due, Error> {
+        let (mut keys, snapshot, epoch) = {
+            let state = self.state.read();
+            let is_due = |generation: Generation, key: &[u8]| {
+                let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
+                live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
+            };
+            let mut keys = Vec::new();
+            let frozen = state.frozen.as_ref().map(|frozen| &frozen.overlay);
+            for overlay in [Some(&state.active), frozen].into_iter().flatten() {
+                for (generation, layer) in overlay.layers() {
+                    let Some(store) = state.catalog.holding(generation) else { continue };
+                    let due = layer.due(now_ms).filter(|(_, key)| is_due(generation, key));
+                    let room = keys_max - keys.len();
+                    keys.extend(
+                        due.take(room)
+                            .map(|(_, key)| Key { store: store.id, name: Bytes::copy_from_slice(key) }),
+                    );
+                }
+            }
+            (keys, self.tables.snapshot()?, state.epoch)
+        };
+        let mut after = self.sweep.lock().swept(epoch);
+        for row in self.tables.due(&snapshot, after.as_deref(), now_ms)? {
+            if keys.len() >= keys_max {
+                break;
+            }
+            let DeadlineRow { position, generation, key, .. } = row?;
+            after = Some(position.to_vec());
+            let state = self.state.read();
+            // what the overlay knows about the key is newer
+            if state.entry(generation, key).is_none()
+                && let Some(store) = state.catalog.holding(generation)
+            {
+                keys.push(Key { store: store.id, name: Bytes::copy_from_slice(key) });
+            }
+        }
+        Ok(Due { keys, position: Position { epoch, after } })
+    }
+
+    /// Removes records of flushed and dropped stores from the cache, in steps that hold the lock only for moments.
+    fn forget_retired(&self) {
+        let mut from = {
+            let state = self.state.read();
+            if !state.cache_holds_retired {
+                return;
+            }
+            state.cache.len()
+        };
+        self.state.write().cache_holds_retired = false;
+        loop {
+            let mut state = self.state.write();
+            let State { cache, catalog, .. } = &mut *state;
+            let (next, removed) =
+                cache.retain_some(from, CACHED_AT_ONCE, |generation| catalog.holding(generation).is_some());
+            from = next;
+            drop(state);
+            drop(removed);
+            if from == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether there are flushed stores whose space has not been freed yet.
+    pub fn is_reclaiming(&self) -> Result<bool, Fault> {
+        Ok(self.tables.first_retired(&self.tables.snapshot()?)?.is_some())
+    }
+}

@@ -1,0 +1,172 @@
+//! Syncing: the sync thread, and the threads that block until it has done its work.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::engine::clock;
+use crate::engine::journal::core::{Core, FailOnPanic};
+use crate::engine::journal::segments::segment::Segment;
+use crate::engine::journal::{Fault, Fsync, JournalError, Seq};
+use crate::sync::atomic::Ordering;
+
+/// How often `everysec` syncs, and how long a sync may take before it counts as slow.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Passing a sync to the sync thread and being woken by it costs 20 to 50 µs. If syncs take much longer than that, it
+/// is better to do something else meanwhile.
+const SYNCED_ASIDE_US: u64 = 1_000;
+
+impl Core {
+    /// The sync thread.
+    pub fn run_syncs(&self) {
+        let _failing = FailOnPanic(self);
+        let mut last_sync = clock::monotonic();
+        while self.await_sync(last_sync) {
+            last_sync = clock::monotonic();
+            self.sync();
+        }
+    }
+
+    /// Does what the policy promises to all tasks that wait with `poll_gathered`.
+    pub fn settle(&self) {
+        let _failing = FailOnPanic(self);
+        if self.fsync() != Fsync::Always {
+            self.write_unless_busy();
+        } else if !self.waiters.lock().is_empty() {
+            let is_slow = self.stats.last_sync_us.load(Ordering::Relaxed) > SYNCED_ASIDE_US;
+            match self.turn.try_lock() {
+                Some(_turn) if !is_slow => self.sync_in_turn(),
+                _ => self.have_synced(self.last()),
+            }
+        }
+    }
+
+    /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
+    pub fn acknowledge(&self, seq: Seq) -> Result<(), Fault> {
+        let _failing = FailOnPanic(self);
+        let seq = seq.min(self.last());
+        while self.acknowledged() < seq {
+            let (failed, stopping) = {
+                let waiters = self.waiters.lock();
+                (waiters.failed.clone(), waiters.stopping)
+            };
+            if let Some(fault) = failed.or(stopping.then_some(Fault::Closed)) {
+                return Err(fault);
+            }
+            if self.fsync() == Fsync::Always {
+                let _turn = self.turn.lock();
+                // the thread that had the mutex before may have done it
+                if self.durable() < seq {
+                    self.sync_in_turn();
+                }
+            } else {
+                let mut writer = self.writer.lock();
+                if self.written() < seq {
+                    // if that fails, the next check returns the error
+                    let _ = self.write_pending(&mut writer);
+                }
+                drop(writer);
+                if self.is_write_wanted() {
+                    self.write_unless_busy();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the sync thread to make everything up to `seq` durable.
+    pub fn have_synced(&self, seq: Seq) {
+        let mut waiters = self.waiters.lock();
+        waiters.forced = waiters.forced.max(seq);
+        self.sync_wanted.notify_one();
+    }
+
+    /// Makes everything taken so far durable.
+    fn sync(&self) {
+        let _turn = self.turn.lock();
+        self.sync_in_turn();
+    }
+
+    fn sync_in_turn(&self) {
+        // before whoever panics gives the turn back
+        let _failing = FailOnPanic(self);
+        let (target, segments) = {
+            let mut writer = self.writer.lock();
+            // Whoever had the turn and failed has taken the segments that were to be synced: without them there would be
+            // nothing left to sync, and all that was written would pass for durable.
+            if self.waiters.lock().failed.is_some() || self.write_pending(&mut writer).is_err() {
+                return;
+            }
+            (self.written(), self.ledger.lock().take_dirty())
+        };
+        if self.is_write_wanted() {
+            self.write_unless_busy();
+        }
+        match self.sync_segments(&segments) {
+            Ok(()) => self.publish_durable(target),
+            Err(error) => drop(self.fail(error.to_string())),
+        }
+    }
+
+    /// Requests a sync now, and blocks until everything up to `seq` is synced.
+    pub fn wait_durable(&self, seq: Seq) -> Result<(), Fault> {
+        let seq = seq.min(self.last());
+        let mut waiters = self.waiters.lock();
+        loop {
+            if self.durable() >= seq {
+                return Ok(());
+            }
+            if let Some(fault) = &waiters.failed {
+                return Err(fault.clone());
+            }
+            if waiters.stopping {
+                return Err(Fault::Closed);
+            }
+            waiters.forced = waiters.forced.max(seq);
+            self.sync_wanted.notify_one();
+            self.durable_moved.wait(&mut waiters);
+        }
+    }
+
+    /// Sleeps until there is something to sync. Returns false when it is time to stop.
+    fn await_sync(&self, last_sync: Instant) -> bool {
+        let mut waiters = self.waiters.lock();
+        while !waiters.stopping {
+            let fsync = self.fsync();
+            let now = clock::monotonic();
+            if waiters.failed.is_some() {
+                self.sync_wanted.wait(&mut waiters);
+            } else if waiters.forced > self.durable() {
+                return true;
+            } else if fsync != Fsync::EverySec {
+                self.sync_wanted.wait(&mut waiters);
+            } else if self.last() == self.durable() {
+                self.sync_wanted.wait_until(&mut waiters, now + SYNC_INTERVAL);
+            } else if now >= last_sync + SYNC_INTERVAL {
+                return true;
+            } else {
+                self.sync_wanted.wait_until(&mut waiters, last_sync + SYNC_INTERVAL);
+            }
+        }
+        false
+    }
+
+    pub fn sync_segments(&self, segments: &[Arc<Segment>]) -> Result<(), JournalError> {
+        for segment in segments {
+            let start = clock::monotonic();
+            let path = || self.dir.join(segment.name.to_string());
+            segment.file.sync().map_err(|error| JournalError::io("sync", &path(), error))?;
+            let took = clock::monotonic().duration_since(start);
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.stats.syncs.fetch_add(1, Ordering::Relaxed);
+            self.stats.last_sync_us.store(micros, Ordering::Relaxed);
+            self.stats.max_sync_us.fetch_max(micros, Ordering::Relaxed);
+            self.stats.slow_syncs.fetch_add(u64::from(took >= SYNC_INTERVAL), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn publish_durable(&self, durable: Seq) {
+        self.durable.fetch_max(durable, Ordering::AcqRel);
+        self.wake_acknowledged();
+    }
+}

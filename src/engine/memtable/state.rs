@@ -1,0 +1,307 @@
+//! The state that the engine's one lock protects: the stores, and what has changed since the last checkpoint.
+//!
+//! Pure data: the journal, LMDB and the clock are the callers'. [`State::apply`] is how every change gets here, from a
+//! running command and from the journal at start-up alike.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::engine::Seq;
+use crate::engine::checkpoint::Frozen;
+use crate::engine::limits::weigh::Tight;
+use crate::engine::memtable::cache::RecordCache;
+use crate::engine::memtable::overlay::{Entry, Live, Name, Overlay};
+use crate::engine::transaction::effect::{Definition, Effect};
+use crate::engine::transaction::group::Group;
+use crate::engine::transaction::undo::Step;
+use crate::engine::transaction::watch::{Noted, Watches};
+use crate::store::usage::Weight;
+use crate::store::{Catalog, Generation, Kind, ServerQuota, Store, StoreId, Usage};
+
+pub struct State {
+    pub catalog: Catalog,
+    /// Changes since the last checkpoint began.
+    pub active: Overlay,
+    /// Changes that a checkpoint is writing to LMDB.
+    pub frozen: Option<Arc<Frozen>>,
+    /// A bounded cache of records that are in LMDB but in neither overlay.
+    pub cache: RecordCache,
+    /// Whether a generation was retired since the cache was last searched for records of retired generations.
+    pub cache_holds_retired: bool,
+    /// What the journal had written when the last checkpoint began.
+    pub journal_bytes_frozen: u64,
+    /// Incremented when a checkpoint is done: what was looked up in LMDB before may no longer be valid.
+    pub epoch: u64,
+    pub last_generation: Generation,
+    /// Generations that were flushed or dropped and that no checkpoint has recorded yet.
+    pub retired: Vec<Generation>,
+    /// What a store without a kind of its own takes.
+    pub default_kind: Kind,
+    pub server_quota: ServerQuota,
+    /// Whether writes have to be checked against any limit.
+    pub is_bounded: bool,
+    /// The stores that are so close to a limit that compressed sizes matter.
+    pub tight: Tight,
+    /// Effects that are going to be one journal entry: see [`crate::engine::transaction::group`].
+    pub group: Option<Box<Group>>,
+    pub watches: Arc<Watches>,
+}
+
+/// Values from this size on are dropped outside the lock.
+const LARGE_VALUE_BYTES: usize = 64 * 1024;
+
+/// Large values that a change replaced; dropped outside the lock.
+#[derive(Default)]
+pub struct Leftovers {
+    layers: Vec<crate::engine::memtable::overlay::Layer>,
+    entries: Vec<Entry>,
+    group: Option<Box<Group>>,
+}
+
+impl Leftovers {
+    pub fn take_group(&mut self, group: Box<Group>) {
+        self.group = Some(group);
+    }
+}
+
+impl crate::engine::transaction::gate::Occupied for State {
+    fn is_occupied(&self) -> bool {
+        self.group.is_some()
+    }
+}
+
+impl State {
+    pub fn new(default_kind: Kind, cache: RecordCache) -> State {
+        State {
+            catalog: Catalog::default(),
+            active: Overlay::default(),
+            frozen: None,
+            cache,
+            cache_holds_retired: false,
+            journal_bytes_frozen: 0,
+            epoch: 0,
+            last_generation: 0,
+            retired: Vec::new(),
+            default_kind,
+            server_quota: ServerQuota::default(),
+            is_bounded: false,
+            tight: Tight::default(),
+            group: None,
+            watches: Arc::default(),
+        }
+    }
+
+    /// The kind of values that the store takes.
+    pub fn kind(&self, store: &Store) -> Kind {
+        store.kind.unwrap_or(self.default_kind)
+    }
+
+    /// The last change of a key since the last finished checkpoint.
+    pub fn entry(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
+        self.active
+            .get(generation, key)
+            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)))
+    }
+
+    /// The value of a record that is in memory.
+    pub fn value(&self, generation: Generation, key: &[u8]) -> Option<&Bytes> {
+        match self.entry(generation, key) {
+            Some(entry) => entry.live.as_ref().map(|live| &live.value),
+            None => self.cache.get(generation, key).map(|cached| &cached.value),
+        }
+    }
+
+    /// An estimate of the memory that changes take which are not in LMDB yet.
+    pub fn overlay_bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
+    }
+
+    /// Makes an effect visible. `replaced` is the size of the record that was at the key of a put or a remove. While a
+    /// group is open, what is needed to undo the effect is kept with the group.
+    pub fn apply(&mut self, seq: Seq, effect: Effect, replaced: Option<Weight>, leftovers: &mut Leftovers) {
+        match effect {
+            Effect::Put { generation, key, value, expires_at_ms } => {
+                let live = Live::new(value, expires_at_ms);
+                self.catalog.change_usage(generation, |usage| {
+                    replaced.into_iter().for_each(|weight| usage.subtract(weight));
+                    usage.add(live.weight(&key));
+                });
+                if self.watches.any()
+                    && let Some(store) = self.catalog.holding(generation)
+                {
+                    self.note_for_watchers(Noted::Put(store.id, key.clone()));
+                }
+                let entry = Entry { version: seq, live: Some(live) };
+                self.enter(generation, &key, entry, replaced, leftovers);
+            }
+            Effect::Remove { generation, key } => {
+                self.catalog.change_usage(generation, |usage| {
+                    replaced.into_iter().for_each(|weight| usage.subtract(weight));
+                });
+                self.enter(generation, &key, Entry { version: seq, live: None }, replaced, leftovers);
+            }
+            Effect::Define { store, generation, definition } => {
+                let before = self.catalog.get(store).cloned().map(Box::new);
+                self.keep_undo(Step::Define { store, before });
+                self.define(seq, store, generation, &definition, Usage::default());
+            }
+            Effect::Drop { store } => {
+                if let Some(store) = self.catalog.remove(store) {
+                    self.retire(store, leftovers);
+                }
+            }
+            Effect::Flush { store, generation } => {
+                if let Some(mut store) = self.catalog.get(store).cloned() {
+                    self.retire(store.clone(), leftovers);
+                    store.generation = generation;
+                    store.usage = Usage::default();
+                    store.born = seq;
+                    self.catalog.insert(store);
+                    self.last_generation = self.last_generation.max(generation);
+                }
+            }
+            Effect::Swap { a, b } => {
+                if let Some(born) = self.swap([a, b], [seq, seq]) {
+                    self.keep_undo(Step::Swap { stores: [a, b], born });
+                }
+            }
+        }
+    }
+
+    /// Swaps the contents of two stores, if both exist. Returns the sequence numbers that had given them their contents
+    /// before.
+    pub fn swap(&mut self, [a, b]: [StoreId; 2], born: [Seq; 2]) -> Option<[Seq; 2]> {
+        let (mut a, mut b) = (self.catalog.get(a)?.clone(), self.catalog.get(b)?.clone());
+        let before = [a.born, b.born];
+        std::mem::swap(&mut a.generation, &mut b.generation);
+        std::mem::swap(&mut a.usage, &mut b.usage);
+        [a.born, b.born] = born;
+        self.catalog.insert(a);
+        self.catalog.insert(b);
+        Some(before)
+    }
+
+    /// Notes the last change of a key. What a checkpoint is about to write of it is outdated then.
+    fn enter(
+        &mut self,
+        generation: Generation,
+        key: &[u8],
+        entry: Entry,
+        replaced: Option<Weight>,
+        leftovers: &mut Leftovers,
+    ) {
+        let before = self.active.insert(generation, key, entry);
+        if before.is_none()
+            && let Some(frozen) = &self.frozen
+            && let Some(Entry { live: Some(live), .. }) = frozen.overlay.get(generation, key)
+        {
+            live.outdate();
+        }
+        if let Some(group) = &mut self.group {
+            let key = Name::from_slice(key);
+            group.undo.keep(Step::Record { generation, key, before, replaced });
+        } else if let Some(before) = before
+            && before.live.as_ref().is_some_and(|live| live.value.len() >= LARGE_VALUE_BYTES)
+        {
+            leftovers.entries.push(before);
+        }
+    }
+
+    fn keep_undo(&mut self, step: Step) {
+        if let Some(group) = &mut self.group {
+            group.undo.keep(step);
+        }
+    }
+
+    /// Tells watchers at once or, while a group is open, when the group has succeeded.
+    pub fn note_for_watchers(&mut self, noted: Noted) {
+        match &mut self.group {
+            Some(group) => group.noted.push(noted),
+            None => self.watches.note(&noted),
+        }
+    }
+
+    /// Creates a store, or changes what an existing one is; `usage` is that of a new one.
+    pub fn define(
+        &mut self,
+        seq: Seq,
+        id: StoreId,
+        generation: Generation,
+        definition: &Definition,
+        usage: Usage,
+    ) {
+        let known = self.catalog.get(id).filter(|store| store.generation == generation);
+        let store = Store {
+            id,
+            name: definition.name.as_deref().map(Arc::from),
+            kind: definition.kind,
+            quota: definition.quota,
+            links: Arc::new(definition.links.clone()),
+            generation,
+            born: known.map_or(seq, |store| store.born),
+            usage: known.map_or(usage, |store| store.usage),
+        };
+        let was_bounded = self.catalog.get(id).is_some_and(|store| store.quota.is_bounded());
+        self.catalog.insert(store);
+        self.last_generation = self.last_generation.max(generation);
+        if was_bounded != definition.quota.is_bounded() {
+            self.note_bounds();
+        }
+    }
+
+    pub fn set_server_quota(&mut self, quota: ServerQuota) {
+        self.server_quota = quota;
+        self.note_bounds();
+    }
+
+    pub fn note_bounds(&mut self) {
+        self.is_bounded =
+            self.server_quota.is_bounded() || self.catalog.iter().any(|store| store.quota.is_bounded());
+        if !self.is_bounded {
+            // without a limit, writes are not recorded, so everything is looked at again when there is a limit
+            self.tight = Tight::default();
+        }
+    }
+
+    /// Makes a record in memory count with its compressed size. Does nothing if the record has changed since this
+    /// version.
+    pub fn settle(&mut self, generation: Generation, key: &[u8], version: Seq, stored_bytes: u64) {
+        let State { active, frozen, catalog, .. } = self;
+        let entry = active
+            .get(generation, key)
+            .or_else(|| frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)));
+        let Some(Entry { version: current, live: Some(live) }) = entry else { return };
+        if *current == version {
+            let before = live.weight(key).stored_bytes;
+            live.settle(stored_bytes);
+            catalog.change_usage(generation, |usage| {
+                usage.stored_bytes = usage.stored_bytes.saturating_sub(before) + stored_bytes;
+            });
+        }
+    }
+
+    /// Retires the contents of a store.
+    fn retire(&mut self, store: Store, leftovers: &mut Leftovers) {
+        self.retired.push(store.generation);
+        self.cache_holds_retired = true;
+        let layer = self.active.remove_layer(store.generation);
+        match &mut self.group {
+            Some(group) => group.undo.keep(Step::Retire { store: Box::new(store), layer }),
+            None => leftovers.layers.extend(layer),
+        }
+    }
+}
+
+impl Store {
+    /// The definition of the store, without its contents.
+    pub fn definition(&self) -> Definition {
+        Definition {
+            name: self.name.as_ref().map(|name| name.to_string()),
+            kind: self.kind,
+            quota: self.quota,
+            links: BTreeSet::clone(&self.links),
+        }
+    }
+}

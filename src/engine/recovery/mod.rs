@@ -1,0 +1,6 @@
+//! Opening a data directory, recovering what it holds, and closing it.
+
+pub mod directory;
+pub mod open;
+pub mod replay;
+pub mod salvage;

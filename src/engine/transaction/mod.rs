@@ -1,0 +1,10 @@
+//! Transactions: what a command sees and changes, and how several become one.
+
+pub mod apart;
+pub mod effect;
+pub mod gate;
+pub mod group;
+pub mod txn;
+pub mod undo;
+pub mod watch;
+pub mod whole;

@@ -1,0 +1,185 @@
+//! Search in values. There is no index: a page looks at a bounded number of records, in the order of their keys, and
+//! says how many, so many pages may have no match.
+
+use memchr::memmem;
+
+use crate::document::compare::{self, Numbers};
+use crate::http::api::keys::{Found, Page, entries_page, preview, write_cursor, write_shown};
+use crate::http::request::ask::{Ask, Params};
+use crate::http::request::gate::{Entry, Talk};
+use crate::http::response::json::{Writer, answer};
+use crate::http::response::problem::{Answer, Problem};
+use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
+use crate::record::json;
+
+/// The number of records of one step.
+const STEP: usize = 256;
+
+/// The condition on a value.
+enum Wanted {
+    /// The same text, or equal JSON with another spelling.
+    Equal { text: Vec<u8>, is_json: bool },
+    /// A substring of the value's text, with escapes as they are written there.
+    Contained(Vec<u8>),
+    /// The same in any case.
+    ContainedInAnyCase(String),
+}
+
+impl Wanted {
+    fn of(params: &Params) -> Result<Wanted, Problem> {
+        let ignores_case = params.is("ignore_case")?;
+        match (params.bytes("equals"), params.bytes("contains")) {
+            (Some(_), _) if ignores_case => Err(Problem::bad("'ignore_case' goes with 'contains'")),
+            (Some(equals), None) => {
+                Ok(Wanted::Equal { text: equals.trim_ascii().to_vec(), is_json: json::check(equals).is_ok() })
+            }
+            (None, Some(text)) if ignores_case => {
+                let text = std::str::from_utf8(text).map_err(|_| Problem::bad("'contains' is not UTF-8"))?;
+                Ok(Wanted::ContainedInAnyCase(text.to_lowercase()))
+            }
+            (None, Some(text)) => Ok(Wanted::Contained(text.to_vec())),
+            _ => Err(Problem::bad("either 'equals' or 'contains' must be there")),
+        }
+    }
+
+    fn is(&self, value: &[u8]) -> bool {
+        match self {
+            Wanted::Equal { text, is_json } => {
+                let value = value.trim_ascii();
+                let is_equal = || compare::equal(value, text, Numbers::ByValue);
+                text == value || *is_json && json::check(value).is_ok() && is_equal()
+            }
+            Wanted::Contained(text) => memmem::find(value, text).is_some(),
+            Wanted::ContainedInAnyCase(text) => String::from_utf8_lossy(value).to_lowercase().contains(text),
+        }
+    }
+}
+
+pub async fn search(ask: Ask) -> Answer {
+    let params =
+        ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
+    let preview_bytes = preview(&params)?;
+    let wanted = Wanted::of(&params)?;
+    let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
+    let store = ask.store();
+    let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
+    let mut writer = Writer::new();
+    writer.raw("{\"entries\":[").each(&found, |writer, entry| write_shown(writer, entry, preview_bytes));
+    writer.raw(format!("],\"looked_at\":{looked_at},"));
+    Ok(answer(write_cursor(&mut writer, cursor.as_ref()).raw("}").finish()))
+}
+
+type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
+
+fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
+    let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+    talk.enter(store, Entry::Existing)?;
+    let stores = [talk.session.store];
+    let mut cursor = page.start(&stores)?;
+    // records that the caller may not read count, too, because they have to be skipped
+    let mut left = HTTP_SEARCH_RECORDS_MAX;
+    loop {
+        // no step may find more than the page has room for, since cursors are only between steps
+        let step = STEP.min(page.limit - found.len()).min(left);
+        left -= step;
+        let (entries, next) = entries_page(talk, store, &cursor, &page.pattern, step)?;
+        looked_at += entries.len();
+        bytes += entries.iter().map(Found::bytes).sum::<usize>();
+        found.extend(entries.into_iter().filter(|entry| wanted.is(&entry.value)));
+        let is_full = found.len() >= page.limit;
+        match next {
+            Some(next) if !is_full && left > 0 && bytes < HTTP_SEARCH_BYTES => {
+                cursor = next;
+            }
+            next => return Ok((found, looked_at, next.map(|next| page.cursor(&stores, &next)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::Api;
+
+    fn found(told: &serde_json::Value) -> Vec<&str> {
+        let entries = told["entries"].as_array().map_or(&[][..], |entries| entries);
+        entries.iter().filter_map(|entry| entry["key"].as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn values_are_found_by_text_or_as_a_whole() {
+        let api = Api::new();
+        for (key, value) in
+            [("a", r#"{"n": 1, "Name": "Ada"}"#), ("b", r#"{"Name":"Ada","n":1}"#), ("c", "\"ADA\"")]
+        {
+            api.run(&format!("PUT /api/v1/stores/0/records/{key}"), value).await;
+        }
+        for (query, keys) in [
+            ("contains=Ada", &["a", "b"][..]),
+            ("contains=ada&ignore_case=true", &["a", "b", "c"]),
+            ("contains=ada", &[]),
+            ("contains=Ada&prefix=b", &["b"]),
+            ("equals=%7B%22n%22:1,%22Name%22:%22Ada%22%7D", &["a", "b"]),
+            ("equals=%22ADA%22", &["c"]),
+        ] {
+            let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
+            assert_eq!(found(&told.json()), keys, "{query}");
+        }
+        for query in ["", "contains=a&equals=b", "equals=1&ignore_case=true", "contains=%ff&ignore_case=true"]
+        {
+            let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
+            assert_eq!(told.status, 400, "{query}");
+        }
+    }
+
+    /// With each value alone in the store: whether it is found by `equals`.
+    #[tokio::test]
+    async fn values_are_equal_as_documents_are() {
+        let api = Api::new();
+        for (value, equals, is_equal) in [
+            ("100000000000000000000", "100000000000000000001", false),
+            ("100000000000000000001", "100000000000000000001", true),
+            ("0.1", "0.10", true),
+            ("1e2", "100", true),
+            ("-0", "0", true),
+            (r#"{"$serde_json::private::RawValue":"5"}"#, "5", false),
+            ("5", r#"{"$serde_json::private::RawValue":"5"}"#, false),
+            (
+                r#"{"$serde_json::private::RawValue":"5"}"#,
+                r#"{ "$serde_json::private::RawValue" : "5" }"#,
+                true,
+            ),
+            (r#""\u0041d\u0061""#, r#""Ada""#, true),
+            (" [1,\t{\"a\" : null}]\n", r#"[1.0,{"\u0061":null}]"#, true),
+            (r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#, true),
+            ("[1,2]", "[2,1]", false),
+            ("1", "\"1\"", false),
+        ] {
+            api.run("PUT /api/v1/stores/0/records/a", value).await;
+            let equals = percent_encoding::utf8_percent_encode(equals, percent_encoding::NON_ALPHANUMERIC);
+            let told = api.run(&format!("GET /api/v1/stores/0/search?equals={equals}"), "").await;
+            assert_eq!(found(&told.json()).len(), usize::from(is_equal), "{value} {equals}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_stops_at_its_limit_and_goes_on_behind() {
+        let api = Api::new();
+        for n in 0..30 {
+            api.run(&format!("PUT /api/v1/stores/0/records/k{n:02}"), if n % 3 == 0 { "1" } else { "2" })
+                .await;
+        }
+        let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let line = format!("GET /api/v1/stores/0/search?equals=1&limit=4&cursor={cursor}");
+            let page = api.run(&line, "").await.json();
+            assert!(found(&page).len() <= 4);
+            all.extend(found(&page).into_iter().map(str::to_owned));
+            match page["cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        let expected: Vec<String> = (0..30).step_by(3).map(|n| format!("k{n:02}")).collect();
+        assert_eq!(all, expected);
+    }
+}

@@ -1,0 +1,231 @@
+//! What the server is doing, as JSON: for the dashboard, and for programs that don't want to parse INFO.
+//!
+//! Each route is a command of the Redis protocol, and a user who may run the command may see this. Figures are those of
+//! `/metrics`, with the same names; readers compute rates and percentiles over time from two requests.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+
+use crate::command::Flags;
+use crate::command::base::spec::Keys;
+use crate::command::base::table;
+use crate::engine::clock;
+use crate::http::operations::metrics;
+use crate::http::request::ask::Ask;
+use crate::http::request::gate::{Talk, items, words};
+use crate::http::response::json::answer;
+use crate::http::response::problem::{Answer, Problem};
+use crate::limits::HTTP_BODY_BYTES_MAX;
+use crate::resp::Reply;
+
+/// The caller's user, and how much it may ask for at once.
+pub async fn session(ask: Ask) -> Answer {
+    ask.params(&[])?;
+    let config = &ask.gate.server.config;
+    let told = json!({
+        "user": ask.gate.session.account.name(),
+        "asks_for_password": ask.gate.server.acl.asks_for_password(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "max_keys_per_query": config.max_keys_per_query(),
+        "max_body_bytes": HTTP_BODY_BYTES_MAX.min(config.proto_max_bulk_len()),
+    });
+    Ok(answer(told.to_string()))
+}
+
+/// Figures, how long commands took since the start, and how long clients waited.
+pub async fn stats(ask: Ask) -> Answer {
+    ask.params(&[])?;
+    let stats = ask
+        .gate
+        .read(|talk| {
+            let info = text(talk.command(words([b"INFO", b"all"]))?)?;
+            Ok(json!({
+                "at_ms": clock::now_ms(),
+                "figures": metrics::figures(&info),
+                "reads": durations(talk, Flags::READONLY),
+                "writes": durations(talk, Flags::WRITE),
+                "responses": talk.server.stats.responses().buckets().collect::<Vec<_>>(),
+            }))
+        })
+        .await?;
+    Ok(answer(stats.to_string()))
+}
+
+/// The durations of commands on keys: pairs of a bound in nanoseconds, and the number of commands that took at most
+/// that long and longer than the bound before.
+fn durations(talk: &Talk, flag: Flags) -> Vec<(u64, u64)> {
+    let mut all = BTreeMap::new();
+    for (name, histogram) in talk.server.stats.all_durations() {
+        let is_meant = |spec: &&crate::command::Spec| spec.is(flag) && !matches!(spec.keys, Keys::None);
+        if table::find_full(name.as_bytes()).filter(is_meant).is_some() {
+            for (bound_ns, count) in histogram.buckets() {
+                *all.entry(bound_ns).or_insert(0) += count;
+            }
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// The commands that took long, latest first.
+pub async fn slow_log(ask: Ask) -> Answer {
+    ask.params(&[])?;
+    let entries = ask.gate.read(|talk| items(talk.command(words([b"SLOWLOG", b"GET", b"-1"]))?)).await?;
+    let entries: Vec<Value> = entries.iter().map(slow_entry).collect();
+    Ok(answer(json!({ "entries": entries }).to_string()))
+}
+
+fn slow_entry(entry: &Reply) -> Value {
+    let Reply::Array(fields) = entry else { return Value::Null };
+    let words = |reply: &Reply| match reply {
+        Reply::Array(words) => words.iter().map(lossy).collect(),
+        _ => Vec::new(),
+    };
+    match &fields[..] {
+        [Reply::Integer(id), Reply::Integer(at_s), Reply::Integer(took_us), command, address, name] => {
+            json!({
+                "id": id, "at": at_s, "took_us": took_us, "command": words(command),
+                "client": lossy(address), "client_name": lossy(name),
+            })
+        }
+        _ => Value::Null,
+    }
+}
+
+pub async fn clear_slow_log(ask: Ask) -> Answer {
+    ask.params(&[])?;
+    ask.gate.read(|talk| talk.command(words([b"SLOWLOG", b"RESET"]))).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The connections of the Redis protocol.
+pub async fn clients(ask: Ask) -> Answer {
+    ask.params(&[])?;
+    let list = ask.gate.read(|talk| text(talk.command(words([b"CLIENT", b"LIST"]))?)).await?;
+    let clients: Vec<Value> = list.lines().map(client).collect();
+    Ok(answer(json!({ "clients": clients }).to_string()))
+}
+
+/// The fields of a line of CLIENT LIST, numbers as numbers.
+fn client(line: &str) -> Value {
+    const NUMBERS: [&str; 8] =
+        ["id", "age", "idle", "db", "tot-net-in", "tot-net-out", "tot-cmds", "tot-mem"];
+    const TEXTS: [&str; 7] = ["addr", "name", "user", "cmd", "lib-name", "lib-ver", "flags"];
+    let fields = line.split(' ').filter_map(|field| field.split_once('='));
+    let told = fields.filter_map(|(name, value)| {
+        let value = match () {
+            () if NUMBERS.contains(&name) => Value::from(value.parse::<u64>().ok()?),
+            () if TEXTS.contains(&name) => Value::from(value),
+            () => return None,
+        };
+        Some((name.replace('-', "_"), value))
+    });
+    Value::Object(told.collect::<Map<_, _>>())
+}
+
+fn lossy(reply: &Reply) -> String {
+    match reply {
+        Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+        _ => String::new(),
+    }
+}
+
+fn text(reply: Reply) -> Result<String, Problem> {
+    match reply {
+        Reply::Bulk(text) | Reply::Verbatim(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        _ => Err(Problem::ours("a command gave another reply than text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::Api;
+
+    #[tokio::test]
+    async fn the_caller_is_told_who_it_is() {
+        let api = Api::new();
+        let told = api.run("GET /api/v1/session", "").await.json();
+        assert_eq!((&told["user"], &told["asks_for_password"]), (&"default".into(), &false.into()));
+        assert_eq!(told["max_keys_per_query"], 1024);
+    }
+
+    #[tokio::test]
+    async fn durations_count_commands_on_keys() {
+        let api = Api::new();
+        api.run("PUT /api/v1/stores/0/records/k", "1").await;
+        api.run("GET /api/v1/stores", "").await;
+        let told = api.run("GET /api/v1/stats", "").await.json();
+        let calls = |of: &str| -> u64 {
+            let pairs = told[of].as_array().into_iter().flatten();
+            pairs.filter_map(|pair| pair[1].as_u64()).sum()
+        };
+        assert_eq!((calls("writes"), calls("reads")), (1, 0));
+        assert!(told["figures"]["larder_commands_total"].as_f64().is_some_and(|count| count >= 2.0));
+        assert!(told["figures"].get("larder_store_records").is_none());
+    }
+
+    #[tokio::test]
+    async fn the_slow_log_is_told_and_cleared() {
+        let api = Api::new();
+        api.server.slow.set_thresholds(crate::telemetry::slow::Thresholds {
+            slow_us: 0,
+            entries_max: 8,
+            spike_ms: 0,
+        });
+        api.run("PUT /api/v1/stores/0/records/k", "\"<b>\"").await;
+        let told = api.run("GET /api/v1/slowlog", "").await.json();
+        let puts = told["entries"].as_array().into_iter().flatten();
+        let command = puts.map(|entry| &entry["command"]).find(|command| command[0] == "SET");
+        assert_eq!(command.map(|command| &command[2]), Some(&"\"<b>\"".into()));
+        assert_eq!(api.run("DELETE /api/v1/slowlog", "").await.status, 204);
+        let told = api.run("GET /api/v1/slowlog", "").await.json();
+        assert!(told["entries"].as_array().is_some_and(|entries| entries.len() <= 1));
+    }
+
+    /// What a page looks at by itself is neither slow nor waited for; what somebody asks for or changes is.
+    #[tokio::test]
+    async fn who_only_watches_is_not_watched() {
+        let api = Api::new();
+        let thresholds = crate::telemetry::slow::Thresholds { slow_us: 0, entries_max: 1000, spike_ms: 0 };
+        api.server.slow.set_thresholds(thresholds);
+        let figures = || (api.server.slow.len(), api.server.stats.responses().total());
+        let looks = [
+            "session",
+            "stats",
+            "slowlog",
+            "clients",
+            "usage",
+            "stores",
+            "stores/0",
+            "stores/0/links",
+            "stores/0/entries?cursor=0",
+        ];
+        for path in looks {
+            let line = format!("GET /api/v1/{path}");
+            let told = api.send(&line, &[("larder-watching", "true")], "").await;
+            assert_eq!((told.status, figures()), (200, (0, 0)), "{line}");
+        }
+        for (line, headers, body) in [
+            ("GET /api/v1/stores", &[][..], ""),
+            ("GET /api/v1/stores", &[("larder-watching", "no")], ""),
+            ("PUT /api/v1/stores/0/records/k", &[("larder-watching", "true")], "1"),
+            ("DELETE /api/v1/stores/0/records/k", &[("larder-watching", "true")], ""),
+        ] {
+            let (slow, waited) = figures();
+            api.send(line, headers, body).await;
+            assert!(figures().0 > slow && figures().1 == waited + 1, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_are_listed() {
+        let api = Api::new();
+        let session = crate::command::tests::harness::session(&api.server);
+        *session.client.name.lock() = "worker".into();
+        let told = api.run("GET /api/v1/clients", "").await.json();
+        assert_eq!(told["clients"][0]["name"], "worker");
+        assert!(told["clients"][0]["id"].is_u64() && told["clients"][0]["tot_cmds"].is_u64());
+    }
+}

@@ -1,0 +1,5 @@
+//! Routes for whoever runs the server: health, metrics, and what the server is doing.
+
+pub mod activity;
+pub mod health;
+pub mod metrics;

@@ -1,0 +1,180 @@
+//! Errors, as `application/problem+json` (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::error::Error;
+
+/// An error in HTTP: a status for programs that know HTTP, a code for those that know Larder, and a sentence.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: String,
+    detail: String,
+}
+
+pub type Answer = Result<Response, Problem>;
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
+        Problem { status, code: code.to_owned(), detail: detail.into() }
+    }
+
+    /// The request is malformed.
+    pub fn bad(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "ERR", detail)
+    }
+
+    /// Code and sentence, for a response that reports several errors.
+    pub fn told(&self) -> (&str, &str) {
+        (&self.code, &self.detail)
+    }
+
+    pub fn no_record() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "NORECORD", "there is no record at this key")
+    }
+
+    pub fn record_exists() -> Problem {
+        Problem::new(StatusCode::CONFLICT, "RECORDEXISTS", "there is a record at this key")
+    }
+
+    pub fn wrong_type(detail: &str) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "WRONGTYPE", detail)
+    }
+
+    /// Whether it stands for this error of a command.
+    pub fn is(&self, error: &Error) -> bool {
+        let line = error.to_string();
+        line.split_once(' ') == Some((&self.code, &self.detail))
+    }
+
+    /// A header asked for another version than there is.
+    pub fn failed_precondition() -> Problem {
+        let detail = "the record is not at a version that If-Match or If-None-Match allows";
+        Problem::new(StatusCode::PRECONDITION_FAILED, "ERR", detail)
+    }
+
+    pub fn ours(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "ERR", detail)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let line = error.to_string();
+        let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+        let detail = in_words_of_http(&error).unwrap_or_else(|| detail.to_owned());
+        let code = if is_missing_number(&error) { "NOSTORE" } else { code };
+        Problem { status: status(&error, code), code: code.to_owned(), detail }
+    }
+}
+
+/// Whether no store has the number that was asked for. The Redis protocol has words of its own for that.
+fn is_missing_number(error: &Error) -> bool {
+    matches!(error, Error::Other(line) if line == "ERR DB index is out of range")
+}
+
+/// The sentence that replaces the one for Redis clients, if that names commands.
+fn in_words_of_http(error: &Error) -> Option<String> {
+    Some(match error {
+        error if is_missing_number(error) => "no store has this number".to_owned(),
+        Error::TooManyKeys { store, limit } => format!(
+            "more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); ask for pages, with 'cursor'"
+        ),
+        Error::NoStore(name) => format!("no store is named '{name}'; create it with POST /api/v1/stores"),
+        Error::InUse { store, users } => {
+            format!("store '{store}' is used by {users}; close or unlink them, or drop it with ?force=true")
+        }
+        Error::ExpireTime(_) => "the time to live is too long".to_owned(),
+        Error::Quota(why) => match why.split_once("raise it with STORE SET ") {
+            Some((why, rest)) => {
+                let (store, setting) = rest.rsplit_once(' ').unwrap_or((rest, "the limit"));
+                format!("{why}raise the setting {setting} of store {store}")
+            }
+            None => why.replace("raise it with CONFIG SET", "raise the server's setting"),
+        },
+        Error::Arity(_) => "there is nothing to do in this request".to_owned(),
+        Error::Busy => "a script has been running for too long; try again later, or have it ended".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The status of an error of a command.
+fn status(error: &Error, code: &str) -> StatusCode {
+    match error {
+        Error::Damaged(_) | Error::Disk(_) => return StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Stopping => return StatusCode::SERVICE_UNAVAILABLE,
+        Error::ValueTooLong => return StatusCode::PAYLOAD_TOO_LARGE,
+        Error::NoSuchKey => return StatusCode::NOT_FOUND,
+        _ => {}
+    }
+    match code {
+        "TOOMANYKEYS" => StatusCode::UPGRADE_REQUIRED,
+        "NOTJSON" => StatusCode::UNPROCESSABLE_ENTITY,
+        "NOSTORE" => StatusCode::NOT_FOUND,
+        "STOREEXISTS" | "INUSE" => StatusCode::CONFLICT,
+        "QUOTA" => StatusCode::INSUFFICIENT_STORAGE,
+        "NOAUTH" | "WRONGPASS" => StatusCode::UNAUTHORIZED,
+        "NOPERM" => StatusCode::FORBIDDEN,
+        "MISCONF" | "TRYAGAIN" | "READONLY" | "BUSY" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or_default(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.status, kind, body.to_string()).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // not Basic, because a browser would then ask for a password by itself and send it with every request of a
+            // page
+            let challenge = HeaderValue::from_static("Bearer realm=\"larder\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::response::problem::*;
+
+    #[test]
+    fn errors_of_commands_have_the_documented_status() {
+        let long = Error::KeyTooLong { bytes: 2_000, limit: 1_920 };
+        let table = [
+            (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
+            (Error::NotJson { what: "x".into(), line: 1, column: 1 }, 422),
+            (Error::NoStore("x".into()), 404),
+            (Error::other("ERR DB index is out of range"), 404),
+            (Error::StoreExists("x".into()), 409),
+            (Error::InUse { store: "x".into(), users: "y".into() }, 409),
+            (Error::Quota("the store is full".into()), 507),
+            (Error::NoAuth, 401),
+            (Error::WrongPass, 401),
+            (Error::other("NOPERM no"), 403),
+            (Error::Storage("disk".into()), 503),
+            (Error::Disk("LMDB".into()), 500),
+            (Error::Crowded("readers".into()), 503),
+            (Error::Stopping, 503),
+            (Error::Damaged("crc".into()), 500),
+            (Error::ValueTooLong, 413),
+            (Error::Syntax, 400),
+            (long, 400),
+        ];
+        for (error, status) in table {
+            let shown = error.to_string();
+            let problem = Problem::from(error);
+            assert_eq!(problem.status.as_u16(), status, "{shown}");
+            assert_eq!(problem.code == "NOSTORE", shown.starts_with("NOSTORE") || shown.contains("DB index"));
+        }
+    }
+}
