@@ -64,6 +64,8 @@ struct PassedOver {
     offset: u64,
     end: Seq,
     durable_through: Seq,
+    /// Its entries were replayed from another frame.
+    is_repeated: bool,
 }
 
 impl SurveyedFile {
@@ -262,7 +264,7 @@ impl Walk {
             self.lose(JournalError::Twice { file: file.name.to_string(), offset: frame.offset, seq: first });
         }
         let durable_through = frame.header.durable_through;
-        file.passed_over.push(PassedOver { offset: frame.offset, end, durable_through });
+        file.passed_over.push(PassedOver { offset: frame.offset, end, durable_through, is_repeated });
         Ok(())
     }
 
@@ -365,7 +367,8 @@ pub fn settle(
     let last_used =
         survey.files.iter().filter(|file| !file.is_blank()).map(|file| file.name.id).max().unwrap_or(0);
     let next = survey.next;
-    let is_stale = |passed: &PassedOver| passed.end > next || passed.durable_through >= next;
+    let is_stale =
+        |passed: &PassedOver| passed.is_repeated || passed.end > next || passed.durable_through >= next;
     let goes = |file: &SurveyedFile| {
         let belongs_behind =
             file.header.is_some_and(|header| header.first > next || header.durable_through >= next);

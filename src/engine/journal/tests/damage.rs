@@ -301,8 +301,14 @@ fn entries_that_are_there_twice_are_refused() {
     let (first, _) = used(&image).remove(0);
     let name = first.file_name().unwrap().to_string_lossy().replace("0001-", "0099-");
     image.insert(first.with_file_name(name), image[&first].clone());
-    let error = replayable(&SimDisk::from_image(&image), 0).unwrap_err();
+    let disk = SimDisk::from_image(&image);
+    let error = replayable(&disk, 0).unwrap_err();
     assert!(matches!(error, JournalError::Twice { seq: 1, offset: 4096, .. }), "{error}");
+    // once salvaged, they are there once
+    let (journal, _, entries) = open_with(Options { salvage: true, ..options(&disk) }, 0).unwrap();
+    assert!(expected(&entries) && !entries.is_empty());
+    journal.close().unwrap();
+    assert_eq!(replayable(&disk, 0).unwrap(), entries);
 }
 
 #[test]
