@@ -1,10 +1,10 @@
 //! Files that were cut, changed or removed: the journal refuses, or gives a prefix with everything that is proven.
 
+use super::*;
 use crate::engine::journal::disk::Disk;
 use crate::engine::journal::format::{FRAME_HEADER_BYTES, FRAMES_AT, FrameHeader, SegmentHeader, VERSION};
-use crate::engine::journal::segments::segment::Name;
-use super::*;
 use crate::engine::journal::recovery::inspect::inspect_on;
+use crate::engine::journal::segments::segment::Name;
 
 const ENTRIES: Seq = 30;
 
