@@ -1,5 +1,5 @@
 //! The ACL commands: users and what they may do. [`crate::acl`] has the rules themselves, and
-//! [`permission`](crate::command::base::permission) decides whether a request is permitted.
+//! [`permission`] decides whether a request is permitted.
 //!
 //! The file is read and written on the caller's thread, which is one that may block.
 

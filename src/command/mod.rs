@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`dispatch`](dispatch::dispatch) is the one gate, for RESP and for HTTP. A command is declared once, as a [`Spec`]
-//! in the file of its family; [`table`] collects them. Planning parses arguments and checks values, outside any lock; a
+//! in the file of its family; [`base::table`] collects them. Planning parses arguments and checks values, outside any lock; a
 //! plan then sees only its transaction. A read can't write, by type.
 //!
 //! Nothing here waits or knows sockets. It runs on the caller's thread.

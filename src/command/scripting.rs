@@ -2,7 +2,7 @@
 //!
 //! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends
 //! it and undoes nothing; only if the journal refuses its entry, nothing of it has happened. Its commands pass the
-//! checks of the gate that apply to them ([`Commands`]). They run in a session of the script's own, so that a SELECT
+//! checks of the gate that apply to them (`Commands`). They run in a session of the script's own, so that a SELECT
 //! ends with the script.
 //!
 //! While a script runs, others wait. When it has run for longer than `busy-reply-threshold`, the gate answers them with

@@ -1,6 +1,6 @@
 //! Settings: what the command line, the environment, the settings file and CONFIG SET can say.
 //!
-//! A setting is declared once, in [`settings`], with its name, default, meaning and rules. It has Redis's name if Redis
+//! A setting is declared once, in `settings`, with its name, default, meaning and rules. It has Redis's name if Redis
 //! has the setting.
 
 mod address;

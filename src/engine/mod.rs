@@ -110,6 +110,7 @@ pub struct Engine {
     timeline: Mutex<expiry::retention::Timeline>,
     expired: AtomicU64,
     overlay_bytes: AtomicUsize,
+    noting_space: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The data directory.
     dir: std::path::PathBuf,
@@ -175,7 +176,7 @@ impl Engine {
 
     /// Like [`write`](Engine::write), but does nothing slow under the lock. `write` compares uncompressed sizes with
     /// byte limits, and does all its work under the lock, however long that takes. This function first compresses
-    /// values that a limit would refuse, and does slow work [apart](apart) from the lock. If that was necessary, it
+    /// values that a limit would refuse, and does slow work [apart](transaction::apart) from the lock. If that was necessary, it
     /// returns `None`: nothing has happened, and the caller has to plan and run the command again.
     pub fn write_weighed<R>(
         &self,
@@ -457,7 +458,7 @@ impl Engine {
     }
 
     fn poll_overlay_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let overlay_bytes = || self.overlay_bytes.load(Ordering::Relaxed);
+        let overlay_bytes = || self.overlay_bytes.load(Ordering::Acquire);
         let lacks_space = || claim == Claim::Ordinary && !self.room.has_space(overlay_bytes(), bytes);
         if lacks_space() {
             self.note_space();
@@ -479,16 +480,18 @@ impl Engine {
 
     /// Notes how much checkpoints may still add to LMDB, once the journal has what it is going to take.
     fn note_space(&self) {
+        // one after another, so that no older figure replaces a newer one
+        let _noting = self.noting_space.lock();
         // what can't be read now is not known to be short: a checkpoint is going to say what is wrong
-        let spare = self.tables.spare_bytes().unwrap_or(u64::MAX);
+        let spare = self.tables.spare_bytes(self.journal.owed_bytes()).unwrap_or(u64::MAX);
         let commit = checkpoint::commit_overhead_bytes(self.tables.page_bytes());
-        self.room.note_space(spare.saturating_sub(commit).saturating_sub(self.journal.owed_bytes()));
+        self.room.note_space(spare.saturating_sub(commit));
     }
 
     /// Whether there is room for writes of so many bytes now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let claim = Claim::Ordinary;
-        self.room.is_open(self.overlay_bytes.load(Ordering::Relaxed), bytes, claim)
+        self.room.is_open(self.overlay_bytes.load(Ordering::Acquire), bytes, claim)
             && self.journal.has_room(bytes, claim)
     }
 
@@ -531,7 +534,7 @@ impl Engine {
     fn note_overlay_bytes(&self, state: &State) {
         let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
         let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
-        self.overlay_bytes.store(state.overlay_bytes(), Ordering::Relaxed);
+        self.overlay_bytes.store(state.overlay_bytes(), Ordering::Release);
         self.room.note_journal_bytes(journal_bytes);
         if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();

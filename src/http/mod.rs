@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A handler turns a request into commands, so that permissions, statistics and writes are implemented once. Before it
-//! responds, it waits until what it saw is durable ([`gate`]). The router is callable without a socket. It is
-//! independent of `net`: [`server`] runs it on a runtime and a thread of its own. The pages for people ([`dashboard`])
+//! responds, it waits until what it saw is durable (`request::gate`). The router is callable without a socket. It is
+//! independent of `net`: `server` runs it on a runtime and a thread of its own. The pages for people (`dashboard`)
 //! are files that use this API.
 
 mod api;

@@ -8,7 +8,7 @@
 //! its changes ─────────▶ followers ──────────▶ Mailbox of the follower ──▶ a stream of `http`
 //! ```
 //!
-//! Everything is put into the receiver's [`Mailbox`] by the thread that causes it, and sent by the receiver's own task,
+//! Everything is put into the receiver's [mailbox](mailbox::Mailbox) by the thread that causes it, and sent by the receiver's own task,
 //! which also waits until what a message reveals is durable. Locks are acquired in this order: the engine's, that of
 //! [`channels`], [`tracking`] or [`followers`], a mailbox's.
 

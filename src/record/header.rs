@@ -27,10 +27,10 @@ use super::compress::{Codec, Encoded, decompress};
 use super::dictionary::Dictionary;
 use crate::limits::VALUE_BYTES_MAX;
 
-/// The format that [`write`] writes, and the newest that [`RecordView::parse`] reads.
+/// The format that [`write()`] writes, and the newest that [`RecordView::parse`] reads.
 pub const FORMAT: u8 = 1;
 
-/// The longest header that [`write`] makes or [`RecordView::parse`] accepts.
+/// The longest header that [`write()`] makes or [`RecordView::parse`] accepts.
 pub const HEADER_BYTES_MAX: usize = VERSION_AT + 8 + 8 + DICTIONARY_ID_BYTES + PLAIN_LENGTH_BYTES;
 
 /// The length of the header before an uncompressed value.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
-/// A reply in terms of RESP3; [`encode`](super::encode) writes it in either protocol.
+/// A reply in terms of RESP3; [`encode`](mod@super::encode) writes it in either protocol.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// `+OK`

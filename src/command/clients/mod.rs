@@ -1,7 +1,7 @@
 //! CLIENT: what a connection says about itself, and what it can see of other connections and do to them.
 //!
 //! The registry of connections is [`clients`](crate::command::base::clients). Pausing only sets a mark there, which the tasks of the
-//! connections obey. LIST, INFO and KILL are in [`client_list`].
+//! connections obey. LIST, INFO and KILL are in [`list`].
 
 pub mod connection;
 pub mod list;

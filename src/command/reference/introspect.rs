@@ -1,6 +1,6 @@
 //! COMMAND: describes the command table, in the form that clients know from Redis 7 and later.
 //!
-//! Everything here is made from the declarations, and from what [`tips`](crate::command::reference::tips) adds to them.
+//! Everything here is made from the declarations, and from what [`tips`] adds to them.
 
 use bytes::Bytes;
 

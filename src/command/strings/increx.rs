@@ -1,6 +1,6 @@
 //! INCREX: a counter with bounds and an expiry, in one step.
 //!
-//! The same rules apply to integers and to decimal numbers, so they are written once, for [`Number`]. A sum outside the
+//! The same rules apply to integers and to decimal numbers, so they are written once, for `Number`. A sum outside the
 //! bounds (by default those of the type) is refused and answered with `[value, 0]`; with `SATURATE`, it becomes the
 //! bound that it exceeded.
 

@@ -72,6 +72,8 @@ const RECLAIMED_PER_COMMIT_MIN: u64 = 64;
 /// that it replaces; and those of the other tables.
 const PAGES_PER_RECORD: u64 = 3;
 const PAGES_PER_COMMIT: u64 = 64;
+/// Pages that a commit of one record makes dirty at most, not counting those of the record: a path in each table.
+const PAGES_AT_LEAST: u64 = 32;
 /// A commit takes at most one part in so many of the space there is. The pages that the commit before it freed count as space,
 /// but LMDB takes them again only with the commit after it.
 const SPACE_PER_COMMIT: u64 = 2;
@@ -376,8 +378,9 @@ impl Engine {
                 // waiting writers continue after each commit, not after the whole checkpoint
                 let done = all - (entries.len() - written);
                 let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
-                frozen.written_bytes.store(written_bytes as usize, Ordering::Relaxed);
+                // writers must not see room in memory before they see what it took in LMDB
                 self.note_space();
+                frozen.written_bytes.store(written_bytes as usize, Ordering::Release);
                 self.note_overlay_bytes(&self.state.read());
                 self.room.wake();
             }
@@ -487,6 +490,13 @@ impl Engine {
         });
         match fitting.count() {
             fitting if only_removes => Ok(fitting.max(ANTICIPATED_PER_COMMIT).min(commit.len())),
+            // the estimate leaves more than one record needs, for what was admitted meanwhile
+            0 if commit
+                .first()
+                .is_some_and(|first| available >= need(first) + PAGES_AT_LEAST * page_bytes) =>
+            {
+                Ok(1)
+            }
             0 => Err(self.tables.shortage()?),
             fitting => Ok(fitting),
         }
@@ -599,7 +609,7 @@ impl Engine {
                 return Ok(());
             };
             let record_bytes = PAGES_PER_RECORD * self.tables.page_bytes();
-            let available = self.tables.spare_bytes()? / SPACE_PER_COMMIT;
+            let available = self.tables.spare_bytes(0)? / SPACE_PER_COMMIT;
             let records_max = (available / record_bytes).max(RECLAIMED_PER_COMMIT_MIN);
             let records_max = usize::try_from(records_max).unwrap_or(usize::MAX).min(RECLAIMED_PER_COMMIT);
             let mut batch = self.tables.batch()?;

@@ -58,7 +58,7 @@
 //! | no next entry, but a durable-through that reaches it | it was lost: refused, naming file, offset and entry |
 //! | a segment that begins behind the next entry, and follows one that is missing | refused: names are durable before they are used, so no crash explains it |
 //! | a segment that begins behind the next entry, and follows none | refused: the database is older than the journal |
-//! | a segment that the [manifest] lists, not older than the newest one in use, that is missing or was cut | refused: it is listed only while it is durable under its name |
+//! | a segment that the [manifest](segments::manifest) lists, not older than the newest one in use, that is missing or was cut | refused: it is listed only while it is durable under its name |
 //! | no manifest where there has to be one, or one of another journal | refused |
 //! | the same entry in two frames | refused |
 //! | the log ends before `after` | fine, the database is ahead: goes on behind `after` |

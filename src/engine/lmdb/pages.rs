@@ -6,7 +6,7 @@
 //! which is little enough for every start.
 //!
 //! It can't see everything: pages have no checksums, so a change that leaves the structure sound (a byte of a key or a
-//! value) goes unnoticed. Rows have checksums of their own, and [`super::reader`] verifies pages while a server runs.
+//! value) goes unnoticed. Rows have checksums of their own, and `reader` verifies pages while a server runs.
 //!
 //! # The format (LMDB 0.9, data version 1; `mdb.c`), numbers in the byte order of the machine
 //!

@@ -83,22 +83,27 @@ impl Tables {
         Ok(FileSpace { pages, free, reserve, page_bytes })
     }
 
-    /// The bytes of pages that commits may use that add records, without the reserve.
-    pub fn spare_bytes(&self) -> Result<u64, Fault> {
-        Ok(self.space()?.spare)
+    /// The bytes of pages that commits may use that add records, without the reserve. `owed_bytes` of the disk are for
+    /// the journal.
+    pub fn spare_bytes(&self, owed_bytes: u64) -> Result<u64, Fault> {
+        Ok(self.space_beside(owed_bytes)?.spare)
     }
 
     /// What commits may take.
     pub fn space(&self) -> Result<Space, Fault> {
+        self.space_beside(0)
+    }
+
+    fn space_beside(&self, owed_bytes: u64) -> Result<Space, Fault> {
         let file = self.file_space()?;
-        let available = file.free + self.growth(&file)?.bytes;
+        let available = file.free + self.growth(&file, owed_bytes)?.bytes;
         let kept = available.min(self.reserve_bytes()?);
         Ok(Space { spare: available - kept, kept })
     }
 
     /// Why no bytes are left.
     pub fn shortage(&self) -> Result<Fault, Fault> {
-        let growth = self.growth(&self.file_space()?)?;
+        let growth = self.growth(&self.file_space()?, 0)?;
         Ok(Fault::Lmdb(match growth.is_bounded_by_map {
             true => heed::Error::Mdb(heed::MdbError::MapFull),
             false => heed::Error::Io(std::io::ErrorKind::StorageFull.into()),
@@ -130,9 +135,11 @@ impl Tables {
         Ok(part.clamp(LMDB_RESERVE_BYTES_MIN, LMDB_RESERVE_BYTES_MAX) / page_bytes * page_bytes)
     }
 
-    fn growth(&self, space: &FileSpace) -> Result<Growth, Fault> {
+    /// The journal takes from the disk, not from the map.
+    fn growth(&self, space: &FileSpace, owed_bytes: u64) -> Result<Growth, Fault> {
         let volume = fstatvfs(self.file()?).map_err(|error| heed::Error::Io(error.into()))?;
-        let by_disk = space.reserve.saturating_add(volume.f_bavail.saturating_mul(volume.f_frsize));
+        let free = volume.f_bavail.saturating_mul(volume.f_frsize).saturating_sub(owed_bytes);
+        let by_disk = space.reserve.saturating_add(free);
         let by_map = self.map_bytes().saturating_sub(space.pages);
         Ok(Growth { bytes: by_disk.min(by_map), is_bounded_by_map: by_map < by_disk })
     }

@@ -129,6 +129,7 @@ impl Engine {
             timeline: Mutex::new(timeline),
             expired: AtomicU64::new(0),
             overlay_bytes: AtomicUsize::new(overlay_bytes),
+            noting_space: Mutex::default(),
             threads: Mutex::new(Vec::new()),
             dir: options.dir,
             _lock: lock,

@@ -1,4 +1,4 @@
-//! The functions of `string` that match patterns: see [`pattern`](super::pattern).
+//! The functions of `string` that match patterns: see `pattern`.
 //!
 //! `gmatch`, and `gsub` with a function or a table, are loops of the prelude around `search`: what they call is called
 //! by Lua.
