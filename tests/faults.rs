@@ -423,7 +423,7 @@ fn a_flipped_bit_in_the_last_frame_costs_that_frame() {
 
 /// `larder salvage` on the data of a stopped server: whether the journal is sound by then, and what it says.
 fn salvage(server: &Server, words: &[&str]) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let mut command = support::larder();
     let output = command.arg("salvage").arg(server.data_folder()).args(words).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())

@@ -21,7 +21,7 @@ struct Logging {
 impl Logging {
     fn start(log: Stdio) -> Logging {
         let (folder, port) = (TempDir::new().unwrap(), free_port());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = support::larder();
         command.args(["--bind", "127.0.0.1", "--http-port", "0", "--port", &port.to_string()]);
         command.arg("--dir").arg(folder.path().join("data"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

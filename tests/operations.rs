@@ -290,7 +290,7 @@ fn the_commands_of_the_image_serve_and_see_whether_it_does() {
     let environment = instruction("ENV").replace("/data", folder.path().join("data").to_str().unwrap());
     let larder = |words: &[String], password: Option<&str>| {
         assert_eq!(words[0], "larder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = support::larder();
         command.args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::piped());
         command.envs(environment.split(' ').map(|pair| pair.split_once('=').unwrap()));
         command.envs(password.map(|password| ("LARDER_REQUIREPASS", password)));

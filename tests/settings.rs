@@ -35,12 +35,7 @@ impl Run {
     }
 
     fn command(&self, words: &[&str], variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("LARDER_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = support::larder();
         command.args(words).envs(variables.iter().copied()).current_dir(self.folder.path());
         command.stdin(Stdio::null());
         command

@@ -156,7 +156,7 @@ fn redis_py_by_url() {
 
 /// Larder with nothing but these flags and a folder of its own.
 fn larder(folder: &Path, flags: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let mut command = support::larder();
     command.arg("--dir").arg(folder).args(["--port", "0", "--http-port", "0"]).args(flags);
     command
 }
@@ -249,7 +249,7 @@ fn the_http_api_is_served_over_tls() {
     assert!(plain.starts_with("curl: "), "{plain}");
 
     let ready = |shows: bool| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = support::larder();
         command.args(["ready", "--http-port", "0"]).env("LARDER_HTTPS_PORT", &https);
         if shows {
             command.env("LARDER_TLS_CERT_FILE", ours.path("server.crt"));
@@ -286,7 +286,7 @@ fn records_go_out_and_come_in_over_tls_and_a_unix_socket() {
     let file = folder.path().join("records.jsonl").display().to_string();
     let tls = format!("rediss://localhost:{port}");
     let run_with = |url: &str, trusted: &Authority, shown: Option<&Authority>, words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = support::larder();
         command.args(words).args(["--url", url, "--cacert"]).arg(trusted.path("ca.crt"));
         if let Some(authority) = shown {
             command.arg("--cert").arg(authority.path("client.crt"));
@@ -323,7 +323,7 @@ fn records_go_out_and_come_in_over_tls_and_a_unix_socket() {
         let (is_done, said) = run_with(&tls, trusted, shown, &["stat"]);
         assert!(!is_done && said.contains(why), "{said}");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let mut command = support::larder();
     let said = command.args(["stat", "--url", &tls]).output().unwrap().stderr;
     assert!(String::from_utf8_lossy(&said).contains("rediss:// needs --cacert"));
 }

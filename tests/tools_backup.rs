@@ -5,14 +5,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use support::{Reply, Server, free_port, now_ms, request, wait_for};
 
 fn larder(words: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let mut command = support::larder();
     let output = command.args(words).env_remove("REDISCLI_AUTH").output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
@@ -21,7 +20,7 @@ fn larder(words: &[&str]) -> (Option<i32>, String) {
 /// Asks a server that starts on a copy, and stops it.
 fn ask_copy(dir: &Path, questions: &[&str]) -> Vec<Reply> {
     let port = free_port();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_larder"))
+    let mut process = support::larder()
         .args(["--port", &port.to_string(), "--http-port", "0", "--dir"])
         .arg(dir)
         .spawn()

@@ -20,7 +20,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// `larder` with a subcommand, which talks to this server.
 fn larder(server: &Server, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    let mut command = support::larder();
     for name in ["REDISCLI_AUTH", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(name);
     }
@@ -186,9 +186,7 @@ fn what_a_store_does_not_take_is_reported_record_by_record() {
 fn export_goes_through_a_pipe_and_a_password() {
     let server = Server::larder(&["--requirepass", "pass word"]);
     let url = format!("redis://:pass%20word@127.0.0.1:{}", server.port());
-    let run = |words: &[&str], input: &[u8]| {
-        run_with_input(Command::new(env!("CARGO_BIN_EXE_larder")).args(words), input)
-    };
+    let run = |words: &[&str], input: &[u8]| run_with_input(support::larder().args(words), input);
     run(&["import", "--url", &format!("{url}/new"), "--create", "any"], b"{\"key\":\"k\",\"value\":1}\n");
     let printed = run(&["export", "--url", &format!("{url}/new"), "--match", "k*"], b"");
     assert_eq!(printed, "{\"key\":\"k\",\"value\":1}\n");

@@ -19,7 +19,7 @@ pub mod script;
 pub use disk::SmallDisk;
 pub use http::{connect_http, exchange, larder_with_http};
 pub use random::Random;
-pub use server::{Kind, Server, free_port, wait_for};
+pub use server::{Kind, Server, free_port, larder, wait_for};
 pub use tools::{
     clients_folder, heed, hold, installed, node_script, program, python_script, redis_cli, run,
     run_with_input, rust_program, script,

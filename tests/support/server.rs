@@ -219,12 +219,7 @@ impl Server {
                 if !self.flags.iter().any(|flag| flag == "--http-port") {
                     command.args(["--http-port", "0"]);
                 }
-                for (name, _) in std::env::vars_os() {
-                    if name.to_string_lossy().starts_with("LARDER_") {
-                        command.env_remove(name);
-                    }
-                }
-                command
+                without_settings(command)
             }
             Kind::Redis => {
                 let mut command = Command::new("redis-server");
@@ -301,6 +296,20 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The program under test, to be run without a setting that is meant for the tests.
+pub fn larder() -> Command {
+    without_settings(Command::new(env!("CARGO_BIN_EXE_larder")))
+}
+
+fn without_settings(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LARDER_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Tries until there is an answer; `None` when patience ends.
