@@ -247,7 +247,8 @@ fn writes_that_fail_are_refused_and_survived() {
     assert_contains(&info(&server, "journal_failure"), "File too large");
     wait_for(|| info(&server, "checkpoint_failure").contains("`ulimit -f`").then_some(()))
         .expect("INFO tells");
-    assert_contains(&server.log(), "`ulimit -f`");
+    // the log has a thread of its own
+    wait_for(|| server.log().contains("`ulimit -f`").then_some(())).expect("the log tells");
     writer.verify(&server);
     limit_file_size(&server, "unlimited:");
     writer.write_until_taken(&server);
