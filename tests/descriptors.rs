@@ -34,7 +34,7 @@ fn silent_connections_do_not_stop_writes() {
     assert_eq!(connection.ask("AUTH pw"), Reply::ok());
     let most = maxclients(&mut connection);
     assert!((200..1_000).contains(&most), "{most}");
-    assert!(server.log().contains("maxclients is lowered"), "{}", server.log());
+    server.wait_for_log("maxclients is lowered");
     let refused = connection.ask(&format!("CONFIG SET maxclients {}", most + 300));
     assert!(refused.text().contains("is not able to handle the specified number of clients, try with"));
 

@@ -127,7 +127,7 @@ fn a_full_disk_refuses_writes_and_is_survived() {
     writer.verify(&server);
     wait_for(|| (info(&server, "rdb_last_bgsave_status") == "err").then_some(())).expect("INFO tells");
     assert_contains(&info(&server, "checkpoint_failure"), "make space on the disk");
-    assert_contains(&server.log(), "make space on the disk");
+    server.wait_for_log("make space on the disk");
 
     // killed and started on the full disk: what is there is served
     server.kill_hard();
@@ -167,7 +167,7 @@ fn a_disk_that_is_full_from_the_start_is_waited_for() {
     let refusal = writer.write(&server, 1_000).unwrap_err();
     assert_contains(&refusal, "MISCONF no journal space");
     assert_contains(&info(&server, "journal_shortage"), "No space left");
-    assert_contains(&server.log(), "no space for the journal");
+    server.wait_for_log("no space for the journal");
     writer.verify(&server);
     disk.free();
     writer.write_until_taken(&server);
@@ -247,8 +247,7 @@ fn writes_that_fail_are_refused_and_survived() {
     assert_contains(&info(&server, "journal_failure"), "File too large");
     wait_for(|| info(&server, "checkpoint_failure").contains("`ulimit -f`").then_some(()))
         .expect("INFO tells");
-    // the log has a thread of its own
-    wait_for(|| server.log().contains("`ulimit -f`").then_some(())).expect("the log tells");
+    server.wait_for_log("`ulimit -f`");
     writer.verify(&server);
     limit_file_size(&server, "unlimited:");
     writer.write_until_taken(&server);
@@ -273,8 +272,7 @@ fn a_full_map_refuses_writes_and_is_survived() {
     assert_contains(&refusal, "start again with a larger --map-size");
     assert_contains(&info(&server, "lmdb_shortage"), "larger --map-size");
     assert_eq!(info(&server, "checkpoint_failure"), "", "what was taken has its place");
-    wait_for(|| server.log().contains("start again with a larger --map-size").then_some(()))
-        .expect("the log tells");
+    server.wait_for_log("start again with a larger --map-size");
     writer.verify(&server);
     server.kill_hard();
     writer.connection = None;

@@ -197,6 +197,12 @@ impl Server {
         self.start();
     }
 
+    /// Waits until the log has a text: it has a thread of its own, so it may come after a reply that says the same.
+    pub fn wait_for_log(&self, text: &str) {
+        let is_there = wait_for(|| self.log().contains(text).then_some(()));
+        assert!(is_there.is_some(), "'{text}' is not in: {}", self.log());
+    }
+
     /// Memory that the process really has, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let id = self.process.as_ref().expect("the server runs").id();
