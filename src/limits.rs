@@ -231,7 +231,7 @@ pub const ENDPOINT_ANSWER_BYTES_MAX: u64 = 64 * 1024;
 pub const LMDB_RESERVE_PART: u64 = 64;
 pub const LMDB_RESERVE_BYTES_MIN: u64 = 256 * 1024;
 pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// What a change in memory takes in LMDB at the most, as a multiple of what it takes in memory: a record that is a little longer
+/// The most space that a change takes in LMDB, as a multiple of its size in memory: a record that is a little longer
 /// than half a page has a page of its own.
 pub const LMDB_BYTES_PER_OVERLAY: u64 = 2;
 /// How many times `overlay-memory` the journal may grow before the latest checkpoint has ended. Beyond that, writers
@@ -240,8 +240,8 @@ pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
 /// A segment of the journal is at most this fraction of its volume, but not less than this size.
 pub const JOURNAL_SEGMENTS_PER_VOLUME: u64 = 32;
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
-/// What the journal's segment takes while nothing is written: enough for the writes that come first, while the stock thread makes
-/// segments of the usual size again.
+/// The size of the journal's segment while nothing is written: enough for the first writes, until the stock thread has
+/// made segments of the usual size again.
 pub const JOURNAL_REST_BYTES: u64 = 1024 * 1024;
 /// The journal grows to at most this fraction of its own size and the free space on its volume, because a checkpoint
 /// needs room there for what the journal holds, before any of the journal can be removed.

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Address;
 
-/// Listens on a port of these addresses; `setting` names the port's setting in errors. With port 0, all get the port that
-/// the first was given.
+/// Listens on a port of these addresses; errors name the port's `setting`. With port 0, all addresses use the port that
+/// the first one was assigned.
 ///
 /// As in Redis, an address of a family that this machine doesn't know is left out, and so is an optional one that it
 /// doesn't have, with a warning; any other failure, or if nothing is left, is an error. Names stand for the first address
@@ -58,7 +58,7 @@ fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
         (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // else `::` would take IPv4's port as well, and `* -::*` could not be served
+        // otherwise `::` would also take the port of IPv4, and `* -::*` could not be served
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;

@@ -1,7 +1,8 @@
-//! Variables of the environment that begin like those of settings and are none.
+//! Environment variables that begin like those of settings but are none.
 //!
-//! A variable that is almost a setting's is a slip and is refused, as it is on the command line and in the settings file.
-//! Others may be anybody's (`LARDER_IMAGE`, `LARDER_PASSWORD` for a client), so the log names them and they are left alone.
+//! A variable with almost the name of a setting is taken for a typing error and refused, as on the command line and in
+//! the settings file. Others may belong to something else (`LARDER_IMAGE`, `LARDER_PASSWORD` for a client), so the log
+//! names them and they are ignored.
 //!
 //! Kubernetes gives each container variables for all Services of its namespace, and Docker did so for linked containers.
 //! Those of a Service called `larder` begin like settings, and one of them has the name of a setting:
@@ -13,10 +14,10 @@ use super::nearest::nearest_setting;
 use super::settings::{RETIRED, SETTINGS, Setting};
 
 const PREFIX: &str = "LARDER_";
-/// Of no setting, but read by the program.
+/// Variables that belong to no setting but are read by the program.
 const OTHERS: [&str; 2] = ["LARDER_CONFIG", "LARDER_URL"];
 
-/// Fails if a variable is a slip. Gives sentences for the log otherwise.
+/// Fails if a variable is a typing error. Otherwise returns sentences for the log.
 pub fn check(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<String>, String> {
     let (mut links, mut unknown) = (Vec::new(), Vec::new());
     for (name, value) in variables {

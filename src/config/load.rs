@@ -80,7 +80,7 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
     Ok(Loaded { settings, file, warnings })
 }
 
-/// Reads a configuration file of Redis; gives sentences on what in it has no effect.
+/// Reads a configuration file of Redis. Returns sentences about what has no effect in it.
 fn read_given(path: &Path, settings: &mut Settings) -> Result<Vec<String>, String> {
     if !path.exists() {
         return Err(format!(

@@ -278,7 +278,7 @@ impl Setting {
     }
 }
 
-/// What was a setting once, and what to do instead. Whoever still sets it is told.
+/// Former settings, and what to do instead. Setting one is refused with this text.
 pub const RETIRED: &[(&str, &str)] = &[(
     "salvage",
     "is no setting any longer, since it would discard data again at the next damage: `larder salvage DIR` shows what would be \

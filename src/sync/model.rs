@@ -1,5 +1,5 @@
-//! `shuttle`'s locks with the interface of `parking_lot`'s, as far as it is used. Time does not pass in a model: who waits
-//! with a deadline waits until it is woken.
+//! `shuttle`'s locks with the interface of `parking_lot`'s, as far as it is used. Time does not pass in a model: a
+//! thread that waits with a deadline waits until it is woken.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

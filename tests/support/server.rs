@@ -185,7 +185,7 @@ impl Server {
     /// What `larder check` says of the data, and whether it is sound.
     pub fn check(&self) -> (bool, String) {
         assert!(self.process.is_none(), "a check needs a stopped server");
-        let mut command = self.launched(env!("CARGO_BIN_EXE_larder"));
+        let mut command = self.launched();
         let output = command.args(["check", "--dir"]).arg(&self.data).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
@@ -220,12 +220,12 @@ impl Server {
         fs::create_dir_all(&folder).unwrap();
         let mut command = match self.kind {
             Kind::Larder => {
-                let mut command = self.launched(env!("CARGO_BIN_EXE_larder"));
+                let mut command = self.launched();
                 command.args(["--bind", "127.0.0.1"]);
                 if !self.flags.iter().any(|flag| flag == "--http-port") {
                     command.args(["--http-port", "0"]);
                 }
-                without_settings(command)
+                command
             }
             Kind::Redis => {
                 let mut command = Command::new("redis-server");
@@ -238,12 +238,12 @@ impl Server {
         command
     }
 
-    fn launched(&self, program: &str) -> Command {
+    fn launched(&self) -> Command {
         match self.launcher.split_first() {
-            None => Command::new(program),
+            None => larder(),
             Some((launcher, words)) => {
-                let mut command = Command::new(launcher);
-                command.args(words).arg(program);
+                let mut command = without_settings(Command::new(launcher));
+                command.args(words).arg(env!("CARGO_BIN_EXE_larder"));
                 command
             }
         }

@@ -40,8 +40,8 @@ pub struct Session {
     pub may_be_held: bool,
     /// Its commands may take long, because it runs on a thread that serves nobody else meanwhile.
     pub may_block: bool,
-    /// What it runs is only to show something to a person who watches the server, so it is no part of what is watched: the
-    /// slow log and the latency monitor leave it out.
+    /// Its commands only show something to a person who watches the server, so the slow log and the latency monitor
+    /// leave them out.
     pub is_watching: bool,
     /// The memory of the reply that is being assembled; only that of EXEC has several parts.
     pub reply_bytes: usize,

@@ -111,8 +111,7 @@ enum Test {
     Name(Bytes),
     LibraryName(Bytes),
     LibraryVersion(Bytes),
-    /// What its store is called.
-    /// None: no store that the user may use.
+    /// The name of its store; `None`: no store that the user may use.
     Store(Option<String>),
     /// Seconds since it connected, at least.
     Age(u64),
@@ -124,7 +123,7 @@ enum Test {
 const LETTERS: &[u8] = b"OSMPxbtRBdcuAUreTIiEN";
 
 impl Test {
-    /// What an option and its value ask for; none if there is no such option.
+    /// The test for an option and its value; `None` if there is no such option.
     fn parse(call: &Call<'_>, option: &[u8], value: &Bytes) -> Result<Option<Test>, Error> {
         Ok(Some(match option {
             b"type" => Test::Kind(Type::parse(value)?),
@@ -138,7 +137,10 @@ impl Test {
                     return Err(Error::other(format!("ERR No such user '{user}'")));
                 }
             },
-            b"flags" if value.iter().all(|letter| LETTERS.contains(letter)) => Test::Letters(value.clone()),
+            b"flags" if value.iter().all(|letter| LETTERS.contains(letter)) => {
+                // each only once: this is compared with every connection
+                Test::Letters(LETTERS.iter().copied().filter(|letter| value.contains(letter)).collect())
+            }
             b"flags" => {
                 let letters = String::from_utf8_lossy(value);
                 let why = format!("ERR Unknown flags found in the provided filter: {letters}");
@@ -244,7 +246,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Takes the numbers up to the next option, and gives what is left.
+    /// Parses the ids up to the next option. Returns the remaining words.
     fn take_ids<'w>(
         &mut self,
         words: &'w [Bytes],
@@ -574,6 +576,7 @@ mod tests {
             ("DB 16", &[2]),
             ("NOT-DB 16", &[1, 3]),
             ("FLAGS x", &[2]),
+            ("FLAGS xxxx", &[2]),
             ("FLAGS N", &[1, 3]),
             ("FLAGS xN", &[]),
             ("NOT-FLAGS x", &[1, 3]),

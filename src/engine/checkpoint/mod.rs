@@ -490,7 +490,7 @@ impl Engine {
         });
         match fitting.count() {
             fitting if only_removes => Ok(fitting.max(ANTICIPATED_PER_COMMIT).min(commit.len())),
-            // the estimate leaves more than one record needs, for what was admitted meanwhile
+            // the estimate is larger than what one record needs, so the last records are tried one by one
             0 if commit
                 .first()
                 .is_some_and(|first| available >= need(first) + PAGES_AT_LEAST * page_bytes) =>
@@ -603,7 +603,7 @@ impl Engine {
     fn reclaim(&self) -> Result<(), Fault> {
         let mut running = self.checkpoint.running.lock();
         while !self.checkpoint.is_wanted() {
-            // who waits for a checkpoint (SAVE, BACKUP, the shutdown) waits for one commit at the most
+            // a thread that waits for a checkpoint (SAVE, BACKUP, the shutdown) waits for one commit at most
             MutexGuard::bump(&mut running);
             let Some(generation) = self.tables.first_retired(&self.tables.snapshot()?)? else {
                 return Ok(());

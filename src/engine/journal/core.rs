@@ -89,7 +89,7 @@ pub struct Stats {
 }
 
 impl Core {
-    /// A journal that goes on behind `last`, which is durable; up to `released`, it is elsewhere, too.
+    /// A journal that continues after `last`, which is durable; entries up to `released` are also durable elsewhere.
     pub fn new(
         dir: PathBuf,
         options: Options,

@@ -24,10 +24,10 @@
 //!             stock thread                    append    append    release      stock thread, or removed
 //! ```
 //!
-//! What is kept ahead of need is for who writes. Once everything is released and nothing has come for a while, the journal
-//! *rests*: it gives up its spares and goes on in a small segment, so that the one it was in can go, too. That ends once a
-//! quarter of the small segment is filled: the stock is made anew while the rest of it fills. A journal that is closed with everything released
-//! leaves no segment behind.
+//! Spares are needed only while there are writes. When everything is released and nothing was written for a while, the
+//! journal *rests*: it gives up its spares and continues in a small segment, so that the previous one can be removed,
+//! too. The rest ends when a quarter of the small segment is filled: new spares are then made while the remainder
+//! fills. A journal that is closed with everything released leaves no segment.
 //!
 //! The stock thread makes segments ahead of need, because syncing a file that does not grow costs less than half. An
 //! entry goes only where room is reserved, so a full disk refuses entries and never loses one that was taken. The last
@@ -380,8 +380,8 @@ impl Journal {
         self.core.stats.bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of its volume that the journal is still going to take, whatever else is there: for the segment behind the one
-    /// in use, and for the reserve.
+    /// Bytes of its volume that the journal still needs in any case: for the segment after the one in use, and for the
+    /// reserve.
     pub fn owed_bytes(&self) -> u64 {
         let options = &self.core.options;
         let (segments, _) = self.core.ledger.lock().size();
@@ -396,7 +396,7 @@ impl Journal {
         self.core.release(through);
     }
 
-    /// Has the journal rest, if it may, without waiting for how long nothing comes.
+    /// Makes the journal rest if it may, without waiting until nothing was written for a while.
     #[cfg(test)]
     pub fn rest_now(&self) {
         self.core.begin_rest();

@@ -72,8 +72,8 @@ impl Core {
         Ok(room)
     }
 
-    /// Goes on in a small segment, if all entries are durable elsewhere and none has come since the journal was to rest; says
-    /// whether it has. The segment that was in use is then free to go.
+    /// Continues in a small segment, if all entries are durable elsewhere and none was appended since the journal was
+    /// told to rest. Returns whether it did. The previous segment can then be removed.
     pub fn rest_in(&self, small: Arc<Segment>) -> Result<bool, Fault> {
         let mut writer = self.writer.lock();
         if !self.plan.lock().rest(self.released(), small.capacity()) {

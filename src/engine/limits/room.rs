@@ -1,7 +1,7 @@
 //! Back-pressure: the overlay and the journal are bounded, and writers wait for a checkpoint instead of growing them.
 //!
-//! A write is taken only if LMDB has space for it, together with everything that is still in memory. So a full disk refuses
-//! what comes, and a checkpoint of what was taken succeeds.
+//! A write is accepted only if LMDB has space for it together with everything that is still in memory. A full disk
+//! therefore refuses new writes, and a checkpoint of the accepted ones succeeds.
 //!
 //! Commands that remove records or empty stores may use more room than others ([`Claim`]), because that is how space
 //! comes back when checkpoints fail for lack of disk space. The sweeper, for which nobody waits, may use less, and
@@ -38,7 +38,7 @@ struct Shortage {
     why: String,
 }
 
-/// What changes in memory may take in LMDB.
+/// The most space that changes in memory take in LMDB.
 fn space_for(overlay_bytes: usize) -> u64 {
     (overlay_bytes as u64).saturating_mul(LMDB_BYTES_PER_OVERLAY)
 }
@@ -85,7 +85,7 @@ impl Room {
         }
     }
 
-    /// Notes how many bytes checkpoints may still add to LMDB.
+    /// Records how many bytes checkpoints may still add to LMDB.
     pub fn note_space(&self, bytes: u64) {
         self.space_bytes.store(bytes, Ordering::Relaxed);
         let mut shortage = self.shortage.lock();
@@ -100,7 +100,7 @@ impl Room {
         space_for(overlay_bytes.saturating_add(bytes)) <= self.space_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes that an entry of so many bytes was refused for want of space.
+    /// Records that an entry of so many bytes was refused for lack of space.
     pub fn note_shortage(&self, bytes: usize, why: &str) {
         let (mut shortage, lacking_bytes) = (self.shortage.lock(), space_for(bytes));
         match &mut *shortage {
@@ -112,7 +112,7 @@ impl Room {
         }
     }
 
-    /// Why writes are refused for want of space, if they are.
+    /// Why writes are refused for lack of space, if they are.
     pub fn shortage(&self) -> Option<String> {
         self.shortage.lock().as_ref().map(|shortage| shortage.why.clone())
     }
@@ -193,7 +193,7 @@ impl Room {
         Poll::Pending
     }
 
-    /// A checkpoint ended, well or with a failure.
+    /// Called when a checkpoint has ended, successfully or not.
     pub fn checkpoint_ended(&self, failure: Option<String>) {
         let is_stuck = failure.is_some();
         *self.failure.lock() = failure.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The write transaction of a checkpoint. LMDB trusts the pages that it reads while it changes a table, so each of them is
-//! [looked at](super::vet) first, and nothing here lets anyone reach a table past that look.
+//! The write transaction of a checkpoint. LMDB trusts the pages that it reads while it changes a table, so each of them
+//! is [verified](super::vet) first, and nothing here gives access to a table without that.
 
 use std::ops::Bound;
 
@@ -11,11 +11,11 @@ use super::tables::Tables;
 use super::vet::{Change, Vetted};
 use crate::engine::Fault;
 
-/// Changes of tables that become durable together. Dropped without a commit, they never were.
+/// Changes of tables that become durable together. If the batch is dropped without a commit, none of them happens.
 pub struct WriteBatch<'e> {
     txn: RwTxn<'e>,
-    /// What was committed when the batch began. What LMDB reads in its file meanwhile is a page of this state; pages that it
-    /// has changed lie in memory.
+    /// The committed state when the batch began. Meanwhile, every page that LMDB reads in its file is of this state;
+    /// pages that it has changed are in memory.
     before: Snapshot<'e>,
     reader: &'e Reader,
     vetted: Vetted,
@@ -39,7 +39,7 @@ impl<'e> WriteBatch<'e> {
         Ok(table.rows.put(&mut self.txn, key, value)?)
     }
 
-    /// Puts a row behind all others, for a table that was made by whoever appends: nothing is looked at.
+    /// Appends a row after all others, to a table that the caller has made itself, so nothing is verified.
     pub(super) fn append(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         Ok(table.rows.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value)?)
     }
@@ -52,7 +52,7 @@ impl<'e> WriteBatch<'e> {
 
     /// Removes all rows of a table.
     pub(super) fn clear(&mut self, table: &Table) -> Result<(), Fault> {
-        // each row, for all of their pages are given back
+        // each row, because all of their pages are freed
         for row in self.reader.rows(&self.before, table.name, Bound::Unbounded, None)? {
             self.reader.vet(&self.before, table.name, row?.0, Change::Removal, &mut self.vetted)?;
         }

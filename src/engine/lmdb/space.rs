@@ -38,7 +38,7 @@ impl FileSpace {
     }
 }
 
-/// What commits may take, in bytes.
+/// The space that commits may use, in bytes.
 pub struct Space {
     /// Commits that add records.
     pub spare: u64,
@@ -89,7 +89,7 @@ impl Tables {
         Ok(self.space_beside(owed_bytes)?.spare)
     }
 
-    /// What commits may take.
+    /// The space that commits may use.
     pub fn space(&self) -> Result<Space, Fault> {
         self.space_beside(0)
     }

@@ -1,4 +1,4 @@
-//! Looks at the pages that LMDB may read while it changes a table.
+//! Verifies the pages that LMDB may read while it changes a table.
 //!
 //! LMDB moves nodes about by the offsets and lengths that a page names, so a page that is no page makes it write beyond its
 //! memory. Which pages does it read? To put a row, those on the way to it. To take something away, more: a leaf that is
@@ -30,7 +30,7 @@ use crate::engine::Fault;
 
 type Numbers = HashSet<u64, foldhash::fast::RandomState>;
 
-/// What is about to be done with a key.
+/// What will be done with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It is looked up.
@@ -40,20 +40,20 @@ pub enum Change {
     Removal,
 }
 
-/// What has been looked at for a batch.
+/// The pages that were verified for a batch.
 #[derive(Default)]
 pub struct Vetted {
     /// Pages that LMDB may read and change.
     pages: Numbers,
     /// Pages that may merge with another, or lend to it.
     within_reach: Numbers,
-    /// Pages that something is taken from.
+    /// Pages from which something is removed.
     shrinking: Numbers,
 }
 
 impl Reader {
-    /// Looks at all pages that LMDB can read while it makes this change to a table, which is the next one in a batch that
-    /// began with this snapshot.
+    /// Verifies all pages that LMDB can read while it makes this change to a table, which is the next one in a batch
+    /// that began with this snapshot.
     pub fn vet(
         &self,
         snapshot: &Snapshot<'_>,
@@ -79,7 +79,7 @@ impl Reader {
         if is_shrunk { self.shrink(snapshot, &way.frames, way.frames.len(), vetted) } else { Ok(()) }
     }
 
-    /// A long value: all pages that it says are its own are given back by LMDB, so there may not be one too many.
+    /// A long value: LMDB frees all pages that it claims, so it must not claim one too many.
     fn vet_long(&self, snapshot: &Snapshot<'_>, page: Page<'_>, at: usize) -> Result<(), Fault> {
         self.value(snapshot, page, at)?;
         let (number, bytes) = (u64_at(page.data(at), 0), page.value_bytes(at));
@@ -92,7 +92,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Something is taken from the last page of these frames, which are of a tree of some height.
+    /// Something is removed from the last page of these frames, in a tree of this height.
     fn shrink<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -137,7 +137,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes to the next page of the same level, on one side; false if there is none.
+    /// Moves to the next page of the same level, on one side. Returns false if there is none.
     fn step<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -164,7 +164,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// The way from a page to its leftmost leaf.
+    /// Verifies the path from a page to its leftmost leaf.
     fn vet_lowest<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -182,7 +182,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes to the child that the last page leads to, and to the first of what is on it.
+    /// Moves to the child that the last page leads to, and to the first node on it.
     fn descend<'t>(
         &self,
         snapshot: &'t Snapshot<'_>,
@@ -199,7 +199,7 @@ impl Reader {
     }
 }
 
-/// The way to the page above.
+/// The path to the parent page.
 fn above<'t>(frames: &Frames<'t>) -> Option<Frames<'t>> {
     frames.split_last().filter(|(_, above)| !above.is_empty()).map(|(_, above)| Frames::from_slice(above))
 }

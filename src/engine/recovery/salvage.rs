@@ -1,9 +1,9 @@
-//! Giving up what a damaged journal has lost, so that a server starts on the rest: `larder salvage`.
+//! Gives up what a damaged journal has lost, so that a server starts on the rest: `larder salvage`.
 //!
-//! A deliberate act on the directory of a stopped server, and no setting: a setting that stays behind would discard data
-//! at the next damage, without a word.
+//! It is a deliberate act on the directory of a stopped server and not a setting, because a setting that stays behind
+//! would silently discard data at the next damage.
 //!
-//! The journal alone is changed: its log ends where it would be refused. The next start replays it as any other.
+//! Only the journal is changed: its log ends where it would be refused. The next start replays it like any other.
 
 use std::path::Path;
 
@@ -21,13 +21,14 @@ pub struct Loss {
     pub why: JournalError,
     /// The last entry that stays.
     pub kept_through: Seq,
-    /// The last entry behind the damage that can still be read, if there is one: it goes with all between.
+    /// The last entry after the damage that can still be read, if there is one. It is given up with all entries before
+    /// it that follow the damage.
     pub lost_through: Option<Seq>,
     /// Bytes of the journal that are no entries.
     pub unreadable_bytes: u64,
 }
 
-/// Tells what salvage would give up; None if the journal is sound. Changes nothing.
+/// Returns what salvage would give up; `None` if the journal is sound. Changes nothing.
 pub fn look(dir: &Path) -> Result<Option<Loss>, OpenError> {
     let Inspection { segments, last, lost, .. } = overview(dir)?.journal;
     let lost_through = segments.iter().filter_map(|segment| segment.entries).map(|(_, last)| last).max();
@@ -40,8 +41,8 @@ pub fn look(dir: &Path) -> Result<Option<Loss>, OpenError> {
     }))
 }
 
-/// Ends the journal's log before what it has lost. What stays is durable then. Gives what was wrong; None if nothing was, and
-/// nothing has changed that counts.
+/// Ends the journal's log before what it has lost. What stays is durable afterwards. Returns what was wrong; `None` if
+/// nothing was, and then nothing that counts has changed.
 pub fn salvage(dir: &Path) -> Result<Option<JournalError>, OpenError> {
     let _lock = directory::claim_existing(dir)?;
     let lmdb_dir = dir.join("lmdb");

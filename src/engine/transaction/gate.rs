@@ -1,7 +1,7 @@
-//! A lock whose holders one thread can keep away for longer than it holds it.
+//! A lock that lets one thread keep all others away for longer than it holds the lock.
 //!
-//! Whoever acquires the lock looks whether somebody is alone with the state, and waits at the gate if so. The thread
-//! that runs the group may take the lock; a thread-local flag says so.
+//! A thread that acquires the lock checks whether another thread has the state to itself, and if so waits at the gate.
+//! The thread that has it to itself may take the lock; a thread-local flag says so.
 
 use std::cell::Cell;
 
@@ -16,7 +16,7 @@ pub fn is_alone() -> bool {
     ALONE.with(Cell::get)
 }
 
-/// Says whether this thread has the state to itself, which it notes in the state, too, under the lock.
+/// Marks, in the thread and under the lock in the state, whether this thread has the state to itself.
 pub fn set_alone(is_alone: bool) {
     ALONE.with(|alone| alone.set(is_alone));
 }
@@ -28,7 +28,7 @@ pub trait Occupied {
 
 pub struct Gated<S> {
     state: RwLock<S>,
-    /// Held by who is alone.
+    /// Held by the thread that has the state to itself.
     gate: Mutex<()>,
 }
 
@@ -66,7 +66,8 @@ impl<S: Occupied> Gated<S> {
         self.gate.lock()
     }
 
-    /// The lock itself, for who is alone, begins or ends to be, or does not mind that somebody is.
+    /// The lock itself, for the thread that has the state to itself, begins or ends to have it, or does not mind that
+    /// another has it.
     pub fn lock(&self) -> &RwLock<S> {
         &self.state
     }

@@ -672,8 +672,8 @@ impl<'t> WriteTxn<'t> {
         Ok(())
     }
 
-    /// As [`put`](WriteTxn::put), for a command that gives a key a new value whatever was there; says so if there was a
-    /// record.
+    /// Like [`put`](WriteTxn::put), for a command that gives a key a new value whatever was there. Notifies of the
+    /// overwriting if there was a record.
     pub fn overwrite(&mut self, key: &Key, value: Value, expiry: Expiry) -> Result<(), Error> {
         let is_told = self.changes.news.wanted().contains(Event::OVERWRITTEN.class)
             && !matches!(expiry, Expiry::At(deadline) if deadline <= self.now_ms)

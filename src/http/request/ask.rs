@@ -75,8 +75,8 @@ impl FromRequest<App> for Ask {
     }
 }
 
-/// Whether a page makes this request by itself, to show what the server is doing. That only reads: who changes something
-/// can't hide it so.
+/// Whether a page sends this request by itself, to show what the server is doing. Only reads count, so that nobody can
+/// hide a change this way.
 pub fn is_watching(method: &Method, headers: &HeaderMap) -> bool {
     const WATCHING: HeaderName = HeaderName::from_static("larder-watching");
     method == Method::GET && headers.get(WATCHING).is_some_and(|value| value == "true")

@@ -258,7 +258,8 @@ mod tests {
     use crate::http::request::gate::*;
     use crate::http::testing::Api;
 
-    /// What was let in before a script began, like a request whose body came slowly, doesn't wait for the script's end.
+    /// A request that was let in before a script began, for example one whose body came slowly, doesn't wait for the
+    /// end of the script.
     #[tokio::test]
     async fn who_was_let_in_before_a_script_is_told_that_the_server_is_busy() {
         let api = Api::new();
@@ -272,7 +273,7 @@ mod tests {
         let get = || words([b"GET", b"k"]);
         let closed = api.server.scripts.turnstile.close(|| false).unwrap();
         let script = api.server.scripts.running.begin();
-        // who has changed something goes on: nobody could tell by a refusal what has happened
+        // a request that has changed something continues, because a refusal would not tell what has happened
         let done = late.write(1, move |talk| {
             talk.has_written = true;
             talk.command(get())

@@ -138,7 +138,7 @@ impl Core {
         Ok(true)
     }
 
-    /// Has the journal rest, unless it holds something that is not durable elsewhere.
+    /// Makes the journal rest, unless it holds something that is not durable elsewhere.
     pub fn begin_rest(&self) {
         let mut plan = self.plan.lock();
         plan.stock.is_resting |= plan.is_idle(self.released());
@@ -163,8 +163,9 @@ impl Core {
         }
     }
 
-    /// Whether the volume has room for one more segment, of which it has `there` already, and for what a checkpoint has to
-    /// write before any can go. The first that is ready behind the one in use is always made, if it can be.
+    /// Whether the volume has room for one more segment, of which `there` bytes exist already, and for what a
+    /// checkpoint has to write before any can be removed. The first spare after the segment in use is always made, if
+    /// possible.
     fn has_space_for(&self, bytes: u64, there: u64) -> bool {
         let (segments, used) = self.ledger.lock().size();
         let (spares, spare_bytes) = {

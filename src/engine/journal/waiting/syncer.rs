@@ -91,8 +91,8 @@ impl Core {
         let _failing = FailOnPanic(self);
         let (target, segments) = {
             let mut writer = self.writer.lock();
-            // Whoever had the turn and failed has taken the segments that were to be synced: without them there would be
-            // nothing left to sync, and all that was written would pass for durable.
+            // A thread that had the turn before and failed has taken the segments that had to be synced. Without this
+            // check there would be nothing left to sync, and everything written would count as durable.
             if self.waiters.lock().failed.is_some() || self.write_pending(&mut writer).is_err() {
                 return;
             }
