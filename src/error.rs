@@ -2,8 +2,19 @@
 //!
 //! The text of an error is a complete RESP error line: a code for programs, then a sentence for people. Where Redis has
 //! the same error, the text is Redis's own, letter for letter.
+//!
+//! The engine and what is below it have errors of their own, which are facts. They get their words for clients here.
 
 use std::borrow::Cow;
+
+use crate::engine;
+use crate::engine::error::{Counted, QuotaExceeded};
+use crate::engine::{Fault, journal};
+use crate::limits::GLOB_BYTES_MAX;
+use crate::record::json::NotJson;
+use crate::record::{Damage, header, lcs};
+use crate::store::catalog::InvalidName;
+use crate::store::pattern::PatternTooLong;
 
 /// An error as a client sees it. `Display` gives the whole line, code first, without the leading `-`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +41,10 @@ pub enum Error {
         crate::limits::REPLY_BYTES_MAX
     )]
     ReplyTooLong,
-    /// Never sent to a client: the command has to run again on a thread that may block.
-    #[error("ERR the command takes too long for this thread")]
-    Aside,
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     ValueTooLong,
-    #[error("NOTJSON {what} at line {line} column {column}")]
-    NotJson { what: String, line: usize, column: usize },
+    #[error("NOTJSON {0}")]
+    NotJson(#[from] NotJson),
     #[error(
         "TOOMANYKEYS 426 more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); use SCAN to page through them"
     )]
@@ -47,8 +55,8 @@ pub enum Error {
     StoreExists(String),
     #[error("INUSE store '{store}' is used by {users}; close or unlink them, or drop it with FORCE")]
     InUse { store: String, users: String },
-    #[error("QUOTA {0}")]
-    Quota(String),
+    #[error("QUOTA {0}; {remedy}", remedy = remedy(.0))]
+    Quota(QuotaExceeded),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
@@ -76,6 +84,7 @@ pub enum Error {
     Crowded(String),
     #[error("ERR the server is stopping")]
     Stopping,
+
     // ours
     #[error("ERR the record is damaged: {0}; run larder check")]
     Damaged(String),
@@ -90,5 +99,178 @@ impl Error {
     /// Whether this is the machine's trouble and not about what the command asked for: the same command may succeed later.
     pub fn is_of_machine(&self) -> bool {
         matches!(self, Error::Storage(_) | Error::Disk(_) | Error::Crowded(_) | Error::Stopping)
+    }
+}
+
+/// What a client can do when a limit is reached.
+fn remedy(exceeded: &QuotaExceeded) -> String {
+    let setting = exceeded.counted.setting();
+    match &exceeded.store {
+        Some(store) => format!("delete some or raise it with STORE SET {store} {setting}"),
+        None if exceeded.counted == Counted::Stores => format!("drop stores or raise {setting}"),
+        None => format!("delete some or raise {setting}"),
+    }
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Error {
+        match error {
+            engine::Error::NoStore(id) => Error::NoStore(id.to_string()),
+            engine::Error::KeyTooLong { bytes, limit } => Error::KeyTooLong { bytes, limit },
+            engine::Error::ValueTooLong { .. } => Error::ValueTooLong,
+            engine::Error::NotJson(why) => Error::NotJson(why),
+            engine::Error::ReplyTooLong => Error::ReplyTooLong,
+            engine::Error::Quota(exceeded) => Error::Quota(exceeded),
+            engine::Error::AllowanceExceeded { limit } => Error::ScriptWrites { limit },
+            engine::Error::Undeclared | engine::Error::Misplaced => Error::other(format!("ERR {error}")),
+            engine::Error::NoRoom(why) => Error::Storage(why.to_string()),
+            engine::Error::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        match fault {
+            Fault::Damaged(what) => Error::Damaged(what),
+            Fault::Journal(fault) => match fault {
+                journal::Fault::TooLarge { bytes, limit } => Error::other(format!(
+                    "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
+                )),
+                journal::Fault::DiskFull(_) | journal::Fault::Failed(_) => Error::Storage(fault.to_string()),
+                journal::Fault::NoRoomYet => Error::Crowded(fault.to_string()),
+                journal::Fault::Closed => Error::Stopping,
+            },
+            fault if fault.is_of_readers() => Error::Crowded(
+                "too many commands read from the disk at once, and LMDB has no place for another".to_owned(),
+            ),
+            Fault::Lmdb(_) => Error::Disk(fault.to_string()),
+        }
+    }
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Error {
+        match damage {
+            Damage::NewerFormat(format) => Error::other(format!(
+                "ERR the record has format {format}, newer than the {} that this server knows; use a newer larder",
+                header::FORMAT
+            )),
+            damage => Error::Damaged(damage.to_string()),
+        }
+    }
+}
+
+impl From<lcs::TooLong> for Error {
+    fn from(_: lcs::TooLong) -> Error {
+        Error::other("ERR Insufficient memory, failed allocating transient memory for LCS")
+    }
+}
+
+impl From<PatternTooLong> for Error {
+    fn from(PatternTooLong { bytes }: PatternTooLong) -> Error {
+        Error::PatternTooLong { bytes, limit: GLOB_BYTES_MAX }
+    }
+}
+
+impl From<InvalidName> for Error {
+    fn from(invalid: InvalidName) -> Error {
+        Error::other(format!("ERR {invalid}"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::error::NoRoom;
+    use crate::engine::lmdb::{LmdbError, MdbError};
+    use crate::record::json;
+
+    /// Each trouble is told as what it is: only what keeps the journal from taking changes says that writes are refused.
+    #[test]
+    fn troubles_of_the_machine_are_told_by_their_cause() {
+        use journal::Fault::{Closed, DiskFull, Failed, NoRoomYet, TooLarge};
+
+        let io = |kind: std::io::ErrorKind| LmdbError::Io(kind.into());
+        let refusal = "; writes are refused until this is mended, reads go on";
+        for (fault, begins, ends) in [
+            (Fault::from(DiskFull("x".into())), "MISCONF no journal space: x; ", refusal),
+            (Failed("x".into()).into(), "MISCONF the journal failed: x; ", refusal),
+            (TooLarge { bytes: 9, limit: 8 }.into(), "ERR the change takes 9 bytes", "make it in parts"),
+            (NoRoomYet.into(), "TRYAGAIN no journal space is ready yet", "try again"),
+            (Closed.into(), "ERR the server is stopping", "stopping"),
+            (LmdbError::Mdb(MdbError::ReadersFull).into(), "TRYAGAIN too many commands", "try again"),
+            (
+                LmdbError::Mdb(MdbError::MapFull).into(),
+                "ERR the command could not",
+                "nothing acknowledged is lost",
+            ),
+            (LmdbError::Mdb(MdbError::Corrupted).into(), "ERR the command could not", "restore a backup"),
+            (LmdbError::Mdb(MdbError::Panic).into(), "ERR the command could not", "once it is sound"),
+            (
+                io(std::io::ErrorKind::StorageFull).into(),
+                "ERR the command could not",
+                "make space on the disk",
+            ),
+            (Fault::Damaged("x".into()), "ERR the record is damaged: x", "run larder check"),
+        ] {
+            let fault = engine::Error::from(fault);
+            let is_of_machine = fault.is_of_machine();
+            let error = Error::from(fault);
+            let told = error.to_string();
+            assert!(told.starts_with(begins) && told.ends_with(ends), "{told}");
+            assert_eq!(told.contains(refusal), matches!(error, Error::Storage(_)), "{told}");
+            assert_eq!(is_of_machine, error.is_of_machine(), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_commands_is_told_in_the_words_of_the_protocol() {
+        let newer =
+            "ERR the record has format 9, newer than the 1 that this server knows; use a newer larder";
+        let damaged = "ERR the record is damaged: its checksum does not match; run larder check";
+        let not_json = json::check(b"{\"a\" 1}").unwrap_err();
+        let lcs = "ERR Insufficient memory, failed allocating transient memory for LCS";
+        let quota = |store: Option<&str>, counted| {
+            let exceeded = QuotaExceeded { store: store.map(str::to_owned), counted, used: 1, max: 2 };
+            Error::from(engine::Error::Quota(exceeded))
+        };
+        let cases = [
+            (
+                quota(Some("0"), Counted::Bytes),
+                "QUOTA store '0' holds 1 of at most 2 bytes after compression; \
+                 delete some or raise it with STORE SET 0 max-bytes",
+            ),
+            (
+                quota(Some("s"), Counted::Keys),
+                "QUOTA store 's' holds 1 of at most 2 keys; delete some or raise it with STORE SET s max-keys",
+            ),
+            (
+                quota(None, Counted::Keys),
+                "QUOTA the server holds 1 of at most 2 keys; delete some or raise max-keys",
+            ),
+            (
+                quota(None, Counted::Stores),
+                "QUOTA the server holds 1 of at most 2 stores; drop stores or raise max-stores",
+            ),
+            (Damage::NewerFormat(9).into(), newer),
+            (Damage::Checksum.into(), damaged),
+            (lcs::TooLong.into(), lcs),
+            (not_json.into(), "NOTJSON expected `:` at line 1 column 6"),
+            (
+                engine::Error::NoRoom(NoRoom::Memory { failure: "x".into(), takes_removals: true }).into(),
+                "MISCONF changes can't be moved from memory to LMDB: x; what removes records or flushes stores is still \
+                 taken; writes are refused until this is mended, reads go on",
+            ),
+            (
+                engine::Error::NoRoom(NoRoom::Journal { bytes_max: 9, times: 3, failure: "x".into() }).into(),
+                "MISCONF the journal has grown by 9 bytes, 3 times overlay-memory, since changes could last be moved from \
+                 memory to LMDB: x; writes are refused until this is mended, reads go on",
+            ),
+        ];
+        for (error, line) in cases {
+            assert_eq!(Error::to_string(&error), line);
+        }
     }
 }

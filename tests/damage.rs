@@ -46,7 +46,7 @@ fn expiry(at: usize) -> Expiry {
     if at.is_multiple_of(3) { Expiry::At(4_000_000_000_000 + at as u64) } else { Expiry::Never }
 }
 
-fn put(engine: &Engine, at: usize, text: String) -> Result<(), larder::error::Error> {
+fn put(engine: &Engine, at: usize, text: String) -> Result<(), larder::engine::Error> {
     let key = key(at);
     let put = |txn: &mut larder::engine::WriteTxn<'_>| txn.put(&key, Value::unchecked(text), expiry(at));
     engine.write(NOW_MS, std::slice::from_ref(&key), put).map(drop)
@@ -216,7 +216,7 @@ fn lives_on_a_damaged_file() {
             Ok(None) => panic!("a scanned record is absent"),
             Err(_) => failed += 1,
         }
-        Ok(ControlFlow::Continue(()))
+        Ok::<_, larder::engine::Error>(ControlFlow::Continue(()))
     });
     assert!(scanned.is_err() || seen + failed == KEYS, "{seen} and {failed} of {KEYS} are seen");
     // writes everywhere: each is refused, or done; and what a checkpoint can't write stays in memory

@@ -51,6 +51,30 @@ pub enum Postponed {
     Held(Request),
 }
 
+/// Why a command did not run.
+#[derive(Debug)]
+pub enum Stop {
+    /// It is too much work for a network thread. This never happens in a session that [may block](Session::may_block).
+    Aside,
+    Refused(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Refused(error.into())
+    }
+}
+
+impl Stop {
+    /// The error for a client, where nothing can run aside.
+    pub fn into_error(self) -> Error {
+        match self {
+            Stop::Aside => Error::other("ERR the command takes too long for this thread"),
+            Stop::Refused(error) => error,
+        }
+    }
+}
+
 /// Runs one request.
 pub fn dispatch(server: &Server, session: &mut Session, request: Request) -> Answer {
     let found = table::lookup(&request.args);
@@ -87,14 +111,18 @@ pub fn dispatch_found(
             session.client.last_command.store(command, Ordering::Relaxed);
             let is_queued = session.queue.is_some() && !transaction::is_control(spec);
             let outcome = if is_queued {
-                transaction::queue(server, session, spec, &request.args).map(|queued| (queued, 0))
+                transaction::queue(server, session, spec, &request.args)
+                    .map(|queued| (queued, 0))
+                    .map_err(Stop::from)
             } else {
                 run(server, session, spec, &mut request.args, now_ms)
             };
             let took_ns = watch.lap_ns();
-            if matches!(outcome, Err(Error::Aside)) {
-                return Answer::postponed(Postponed::Aside(request));
-            }
+            let outcome = match outcome {
+                Err(Stop::Aside) => return Answer::postponed(Postponed::Aside(request)),
+                Err(Stop::Refused(error)) => Err(error),
+                Ok(done) => Ok(done),
+            };
             match &outcome {
                 _ if !is_queued => count(server, session, spec, took_ns, outcome.is_err()),
                 // EXEC counts the command when it runs it
@@ -153,7 +181,7 @@ pub(super) fn run(
     spec: &'static Spec,
     args: &mut Vec<Bytes>,
     now_ms: u64,
-) -> Result<(Reply, Seq), Error> {
+) -> Result<(Reply, Seq), Stop> {
     if server.push.monitors.are_any() {
         return monitor::run_shown(server, session, spec, args, now_ms);
     }
@@ -167,7 +195,7 @@ pub(super) fn run_unseen(
     spec: &'static Spec,
     args: &mut Vec<Bytes>,
     now_ms: u64,
-) -> Result<(Reply, Seq), Error> {
+) -> Result<(Reply, Seq), Stop> {
     let mut call = Call { server, session, spec, args: std::mem::take(args), now_ms };
     let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
     for at in spec.keys.positions(&call.args) {
@@ -188,7 +216,7 @@ pub(super) fn run_unseen(
 
 /// Plans and runs a command: once or, if it would exceed a limit, until the compressed sizes are known and expired
 /// records are removed.
-fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Error> {
+fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Stop> {
     let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
     let goes_through_values = spec.group == Group::Json || spec.is(Flags::WHOLE_VALUE);
     let may_block = call.session.may_block;
@@ -197,12 +225,13 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
     let mut weighed = Weighed::default();
     loop {
         match (spec.plan)(call)? {
+            Plan::Aside => return Err(Stop::Aside),
             Plan::Reply(reply) => return Ok((reply, 0)),
             Plan::Reflecting(reply, reflects) => return Ok((reply, reflects)),
             Plan::Read(run) => {
                 let done = server.engine.read(now_ms, keys, |txn| {
                     if !may_block && txn.is_long(goes_through_values) {
-                        return Err(Error::Aside);
+                        return Err(Stop::Aside);
                     }
                     txn.spend(spent.get())?;
                     server.stats.lookups.count(txn.hits_and_misses());
@@ -212,7 +241,7 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
                     }
                     let reply = run(txn);
                     spent.set(txn.spent_bytes());
-                    reply
+                    Ok(reply?)
                 });
                 call.session.reply_bytes = spent.get();
                 return done;
@@ -222,15 +251,15 @@ fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Repl
                 keys.extend(more);
                 let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
                     if !may_block && txn.is_long(goes_through_values) {
-                        return Err(Error::Aside);
+                        return Err(Stop::Aside);
                     }
                     txn.set_origin(client_id);
-                    run(txn)
+                    Ok(run(txn)?)
                 });
                 match done {
                     Ok(Some(done)) => return Ok(done),
                     Ok(None) => {}
-                    Err(Error::Quota(_)) if server.engine.make_room(now_ms)? => {}
+                    Err(Stop::Refused(Error::Quota(_))) if server.engine.make_room(now_ms)? => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::dispatch::{count, run};
+use super::dispatch::{Stop, count, run};
 use crate::command::base::table;
 use crate::command::base::table::Lookup;
 use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
@@ -292,7 +292,8 @@ impl Host for Commands<'_> {
                 return self.refused(&error);
             }
         };
-        let outcome = run(self.server, &mut self.session, spec, &mut args, self.now_ms);
+        let outcome =
+            run(self.server, &mut self.session, spec, &mut args, self.now_ms).map_err(Stop::into_error);
         count(self.server, &self.session, spec, 0, outcome.is_err());
         match outcome {
             Ok((reply, reflects)) => {

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 
-use super::dispatch::{count, run};
+use super::dispatch::{Stop, count, run};
 use crate::command::base::table::Lookup;
 use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
 use crate::command::clients::pause;
@@ -292,7 +292,7 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
         run_queued(&mut call, queue, &watched)
     });
     drop(blocking);
-    let ((reply, read), written) = done.map_err(discarded)?;
+    let ((reply, read), written) = done.map_err(|error| discarded(error.into()))?;
     Ok(Plan::Reflecting(reply, read.max(written)))
 }
 
@@ -326,7 +326,9 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
     for (spec, mut args) in queue.requests {
         let outcome = check_reply(call.session, spec)
             .and_then(|()| permission::check_again(call.server, call.session, spec, &args))
-            .and_then(|()| run(call.server, call.session, spec, &mut args, call.now_ms));
+            .and_then(|()| {
+                run(call.server, call.session, spec, &mut args, call.now_ms).map_err(Stop::into_error)
+            });
         let took_ns = watch.lap_ns();
         count(call.server, call.session, spec, took_ns, outcome.is_err());
         if call.server.slow.is_notable(took_ns) {

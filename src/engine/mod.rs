@@ -13,6 +13,7 @@
 
 pub mod backup;
 pub mod clock;
+pub mod error;
 pub mod events;
 mod expiry;
 pub mod journal;
@@ -36,6 +37,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
+pub use crate::engine::error::{Error, Fault};
 pub use crate::engine::events::Event;
 pub use crate::engine::limits::fill::Fill;
 pub use crate::engine::limits::weigh::Weighed;
@@ -47,6 +49,7 @@ pub use crate::engine::transaction::watch::{Watch, Watches};
 pub use checkpoint::CheckpointStatus;
 pub use journal::{Claim, Fsync, Seq};
 
+use crate::engine::error::NoRoom;
 use crate::engine::limits::weigh::Unfit;
 use crate::engine::memtable::cache::Cached;
 use crate::engine::memtable::state::{Leftovers, State};
@@ -54,43 +57,10 @@ use crate::engine::transaction::apart::Place;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::gate::Gated;
 use crate::engine::transaction::txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
-use crate::error::Error;
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
-
-/// Why the engine could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    #[error("LMDB: {0}{advice}", advice = lmdb::advice(.0))]
-    Lmdb(#[from] lmdb::LmdbError),
-    #[error("{0}")]
-    Journal(#[from] journal::Fault),
-    /// Something on disk is not what was written there.
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Error {
-        match fault {
-            Fault::Damaged(what) => Error::Damaged(what),
-            Fault::Journal(fault) => match fault {
-                journal::Fault::TooLarge { bytes, limit } => Error::other(format!(
-                    "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
-                )),
-                journal::Fault::DiskFull(_) | journal::Fault::Failed(_) => Error::Storage(fault.to_string()),
-                journal::Fault::NoRoomYet => Error::Crowded(fault.to_string()),
-                journal::Fault::Closed => Error::Stopping,
-            },
-            Fault::Lmdb(lmdb::LmdbError::Mdb(lmdb::MdbError::ReadersFull)) => Error::Crowded(
-                "too many commands read from the disk at once, and LMDB has no place for another".to_owned(),
-            ),
-            fault @ Fault::Lmdb(_) => Error::Disk(fault.to_string()),
-        }
-    }
-}
 
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
 pub struct Engine {
@@ -132,12 +102,12 @@ impl Engine {
     }
 
     /// Runs a command that only reads. Returns its result, and the journal sequence number that the result reflects.
-    pub fn read<R>(
+    pub fn read<R, E: From<Error>>(
         &self,
         now_ms: u64,
         keys: &[Key],
-        run: impl FnOnce(&ReadTxn<'_>) -> Result<R, Error>,
-    ) -> Result<(R, Seq), Error> {
+        run: impl FnOnce(&ReadTxn<'_>) -> Result<R, E>,
+    ) -> Result<(R, Seq), E> {
         let snapshot;
         let epoch;
         let mut resolved = Resolved::default();
@@ -146,7 +116,7 @@ impl Engine {
             epoch = state.epoch;
             resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
             // opened under the lock, so that overlay and LMDB show the same instant
-            snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
+            snapshot = if resolved.missing.is_empty() { None } else { Some(self.snapshot()?) };
         }
         if let Some(snapshot) = &snapshot {
             let on_disk = self.look_on_disk(snapshot, keys, std::mem::take(&mut resolved.missing), 0)?;
@@ -162,39 +132,36 @@ impl Engine {
     ///
     /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
     /// it. The result is valid as long as no checkpoint has ended in between, because LMDB changes only then.
-    pub fn write<R>(
+    pub fn write<R, E: From<Error>>(
         &self,
         now_ms: u64,
         keys: &[Key],
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
-    ) -> Result<(R, Seq), Error> {
-        match self.run_write(now_ms, keys, None, run)? {
-            Some(done) => Ok(done),
-            None => Err(Error::other("ERR a transaction was to be run twice")),
-        }
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<(R, Seq), E> {
+        Ok(self.run_write(now_ms, keys, None, run)?.ok_or(Error::Misplaced)?)
     }
 
     /// Like [`write`](Engine::write), but does nothing slow under the lock. `write` compares uncompressed sizes with
     /// byte limits, and does all its work under the lock, however long that takes. This function first compresses
     /// values that a limit would refuse, and does slow work [apart](transaction::apart) from the lock. If that was necessary, it
     /// returns `None`: nothing has happened, and the caller has to plan and run the command again.
-    pub fn write_weighed<R>(
+    pub fn write_weighed<R, E: From<Error>>(
         &self,
         now_ms: u64,
         keys: &[Key],
         weighed: &mut Weighed,
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
-    ) -> Result<Option<(R, Seq)>, Error> {
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<Option<(R, Seq)>, E> {
         self.run_write(now_ms, keys, Some(weighed), run)
     }
 
-    fn run_write<R>(
+    fn run_write<R, E: From<Error>>(
         &self,
         now_ms: u64,
         keys: &[Key],
         mut weighed: Option<&mut Weighed>,
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
-    ) -> Result<Option<(R, Seq)>, Error> {
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<Option<(R, Seq)>, E> {
         let may_be_slow = match weighed.as_deref_mut() {
             Some(weighed) if !transaction::group::is_alone() => match weighed.place {
                 Place::Quick { .. } => false,
@@ -212,7 +179,7 @@ impl Engine {
             attempt = match attempt {
                 Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
                 Attempt::Missing(missing, epoch) => {
-                    let snapshot = self.tables.snapshot()?;
+                    let snapshot = self.snapshot()?;
                     let on_disk = self.look_on_disk(&snapshot, keys, missing, epoch)?;
                     self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), may_be_slow, &mut run)?
                 }
@@ -227,7 +194,7 @@ impl Engine {
                     return Ok(None);
                 }
                 Attempt::NoRoom(bytes, claim) => {
-                    self.journal.wait_room(bytes, claim).map_err(Fault::from)?;
+                    self.journal.wait_room(bytes, claim).map_err(Error::from)?;
                     if let Some(weighed) = weighed {
                         weighed.place = weighed.place.after_wait();
                     }
@@ -237,7 +204,7 @@ impl Engine {
         }
     }
 
-    fn try_write<R, F: FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>>(
+    fn try_write<R, E: From<Error>, F: FnOnce(&mut WriteTxn<'_>) -> Result<R, E>>(
         &self,
         now_ms: u64,
         keys: &[Key],
@@ -245,7 +212,7 @@ impl Engine {
         weighed: Option<&Weighed>,
         may_be_slow: bool,
         run: &mut Option<F>,
-    ) -> Result<Attempt<R>, Error> {
+    ) -> Result<Attempt<R>, E> {
         // dropped after the lock is released, because it may be large
         let mut leftovers = Leftovers::default();
         let mut state = self.state.write();
@@ -256,7 +223,7 @@ impl Engine {
             if !resolved.missing.is_empty() {
                 return Ok(Attempt::Missing(resolved.missing, state.epoch));
             }
-            let Some(run) = run.take() else { return Err(Error::other("ERR a transaction was run twice")) };
+            let run = run.take().ok_or(Error::Misplaced)?;
             let Resolved { declared, reflects, .. } = resolved;
             let view = View::Locked { state: &state, may_be_slow };
             let (changes, listening) = (&mut changes, &self.listening);
@@ -278,6 +245,11 @@ impl Engine {
             }
             Committed::NoRoom(bytes, claim) => Ok(Attempt::NoRoom(bytes, claim)),
         }
+    }
+
+    /// LMDB as it is now.
+    fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
+        Ok(self.tables.snapshot()?)
     }
 
     /// Puts a record that was found in LMDB into the cache, if LMDB still holds it: the cache's third rule.
@@ -386,7 +358,7 @@ impl Engine {
     /// What a store takes as a value; fails with [`Error::NoStore`].
     pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
         let state = self.state.read();
-        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
+        let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
         Ok(state.kind(store))
     }
 
@@ -414,17 +386,17 @@ impl Engine {
     /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: no
     /// reply is sent before everything that it reflects is durable.
     pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.journal.poll_acknowledged(seq, cx).map_err(|fault| Fault::from(fault).into())
+        self.journal.poll_acknowledged(seq, cx).map_err(Error::from)
     }
 
     /// The same, for a caller that will soon call [`settle`](Engine::settle) on behalf of many that wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.journal.poll_gathered(seq, cx).map_err(|fault| Fault::from(fault).into())
+        self.journal.poll_gathered(seq, cx).map_err(Error::from)
     }
 
     /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
     pub fn acknowledge(&self, seq: Seq) -> Result<(), Error> {
-        self.journal.acknowledge(seq).map_err(|fault| Fault::from(fault).into())
+        self.journal.acknowledge(seq).map_err(Error::from)
     }
 
     /// Whether [`settle`](Engine::settle) would sync.
@@ -448,12 +420,12 @@ impl Engine {
                 if self.checkpoint.is_behind(self.journal.last()) =>
             {
                 let is_there = || self.journal.has_room(bytes, claim);
-                let refusal = || Fault::from(journal::Fault::DiskFull(why)).into();
+                let refusal = || journal::Fault::DiskFull(why).into();
                 let waiting = self.room.poll_checkpoint(cx, is_there, refusal);
                 self.checkpoint.request();
                 waiting
             }
-            other => other.map_err(|fault| Fault::from(fault).into()),
+            other => other.map_err(Error::from),
         }
     }
 
@@ -468,7 +440,7 @@ impl Engine {
             // there is nothing that a checkpoint could compress or replace to make space
             let why = self.tables.shortage().unwrap_or_else(|fault| fault).to_string();
             self.room.note_shortage(bytes, &why);
-            return Poll::Ready(Err(Error::Storage(why)));
+            return Poll::Ready(Err(Error::NoRoom(NoRoom::File(why))));
         }
         let room = self.room.poll(bytes, claim, cx, overlay_bytes);
         if lacks_space {
@@ -613,7 +585,7 @@ impl<'t> Resolved<'t> {
                 .iter()
                 .peekable();
         for (at, key) in keys.iter().enumerate() {
-            let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+            let store = state.catalog.get(key.store).ok_or(Error::NoStore(key.store))?;
             let (generation, name) = (store.generation, &key.name);
             if !self.stores.contains(&(store.id, generation)) {
                 self.stores.push((store.id, generation));

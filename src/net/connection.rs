@@ -521,7 +521,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let bytes = self.session.queue.as_ref().map_or(0, Queue::bytes) + room_for(request);
         let queued = self.session.queue.as_ref().and_then(Queue::claim);
         let claim = queued.into_iter().chain(spec.writes().then(|| spec.claim())).min().unwrap_or_default();
-        poll_fn(|cx| self.server.engine.poll_room(bytes, claim, cx)).await
+        Ok(poll_fn(|cx| self.server.engine.poll_room(bytes, claim, cx)).await?)
     }
 
     /// Waits until the pause has ended or was replaced by another one. Messages from others are sent meanwhile.
@@ -575,7 +575,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             has_ended = has_ended || round.as_mut().poll(cx).is_ready();
             if has_ended { outcome } else { Poll::Pending }
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Sends the replies when everything that they reflect is as durable as the policy promises. This is the one place

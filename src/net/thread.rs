@@ -117,7 +117,7 @@ impl Thread {
             spawn(
                 format!("delivery-{at}"),
                 Box::new(move || {
-                    let acknowledge = |reflects| served.engine.acknowledge(reflects);
+                    let acknowledge = |reflects| Ok(served.engine.acknowledge(reflects)?);
                     delivering.run(acknowledge, |bytes, mut asked| {
                         served.stats.sent(bytes);
                         served.stats.answered(asked.requests, asked.since.lap_ns());

@@ -17,7 +17,6 @@ pub mod number;
 pub use compress::{Codec, Compression, Encoded, compress, decompress};
 pub use header::{RecordView, write};
 
-use crate::error::Error;
 use crate::limits::VALUE_BYTES_MAX;
 
 /// Why a stored record can't be read.
@@ -40,29 +39,4 @@ pub enum Damage {
     UnknownDictionary(u32),
     #[error("its dictionary {0} is damaged")]
     Dictionary(u32),
-}
-
-impl From<Damage> for Error {
-    fn from(damage: Damage) -> Error {
-        match damage {
-            Damage::NewerFormat(format) => Error::other(format!(
-                "ERR the record has format {format}, newer than the {} that this server knows; use a newer larder",
-                header::FORMAT
-            )),
-            damage => Error::Damaged(damage.to_string()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_format_is_not_called_damage() {
-        let line = Error::from(Damage::NewerFormat(9)).to_string();
-        assert!(line.starts_with("ERR the record has format 9, newer than the 1 "));
-        let line = Error::from(Damage::Checksum).to_string();
-        assert_eq!(line, "ERR the record is damaged: its checksum does not match; run larder check");
-    }
 }

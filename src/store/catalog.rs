@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Generation, Kind, Quota, StoreId, Usage};
-use crate::error::Error;
 use crate::limits::{DATABASES_MAX, STORE_NAME_BYTES_MAX};
 use crate::text;
 
@@ -150,11 +149,16 @@ impl Catalog {
     }
 }
 
+/// Why no store can have a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid store name: {0}")]
+pub struct InvalidName(String);
+
 /// Checks a name for a new store: 1 to [`STORE_NAME_BYTES_MAX`] bytes of printable UTF-8, without a space at either
 /// end, not a number, and with at least one visible character. Stores to which earlier versions gave other names are
 /// still found by them.
-pub fn check_name(name: &[u8]) -> Result<&str, Error> {
-    let refuse = |why: &str| Err(Error::other(format!("ERR invalid store name: {why}")));
+pub fn check_name(name: &[u8]) -> Result<&str, InvalidName> {
+    let refuse = |why: &str| Err(InvalidName(why.to_owned()));
     let Ok(text) = std::str::from_utf8(name) else { return refuse("it is not UTF-8") };
     if text.is_empty() || text.len() > STORE_NAME_BYTES_MAX {
         return refuse(&format!("it has {} bytes, allowed are 1 to {STORE_NAME_BYTES_MAX}", text.len()));

@@ -34,8 +34,14 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::error::Error;
 use crate::limits::GLOB_BYTES_MAX;
+
+/// The pattern is longer than [`GLOB_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("pattern is {bytes} bytes, longer than the limit of {GLOB_BYTES_MAX}")]
+pub struct PatternTooLong {
+    pub bytes: usize,
+}
 
 /// A compiled pattern.
 #[derive(Debug, Clone)]
@@ -71,13 +77,13 @@ impl Pattern {
         Pattern::compile(b"*", Case::Sensitive)
     }
 
-    /// Fails with [`Error::PatternTooLong`] over [`GLOB_BYTES_MAX`].
-    pub fn new(pattern: &[u8]) -> Result<Pattern, Error> {
+    /// Fails over [`GLOB_BYTES_MAX`].
+    pub fn new(pattern: &[u8]) -> Result<Pattern, PatternTooLong> {
         Pattern::bounded(pattern, Case::Sensitive)
     }
 
     /// Like [`new`](Self::new), with ASCII letters in either case. For names of settings, not for keys.
-    pub fn ignoring_case(pattern: &[u8]) -> Result<Pattern, Error> {
+    pub fn ignoring_case(pattern: &[u8]) -> Result<Pattern, PatternTooLong> {
         Pattern::bounded(pattern, Case::Ignored)
     }
 
@@ -113,9 +119,9 @@ impl Pattern {
         self.rest.is_empty()
     }
 
-    fn bounded(pattern: &[u8], case: Case) -> Result<Pattern, Error> {
+    fn bounded(pattern: &[u8], case: Case) -> Result<Pattern, PatternTooLong> {
         if pattern.len() > GLOB_BYTES_MAX {
-            return Err(Error::PatternTooLong { bytes: pattern.len(), limit: GLOB_BYTES_MAX });
+            return Err(PatternTooLong { bytes: pattern.len() });
         }
         Ok(Pattern::compile(pattern, case))
     }
@@ -501,7 +507,7 @@ mod tests {
         }
         assert!(!Pattern::new(&long("*", 60_000)).unwrap().matches(b""));
         let too_long = Pattern::new(&long("a", GLOB_BYTES_MAX + 1));
-        assert!(matches!(too_long, Err(Error::PatternTooLong { .. })));
+        assert!(matches!(too_long, Err(PatternTooLong { .. })));
     }
 
     /// The definition: what Redis does, with its recursion and without anything compiled.

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::record::json;
+use crate::record::json::{self, NotJson};
 
 /// The kind of values that a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +42,8 @@ impl Value {
         Value { bytes: bytes.into(), is_json: false }
     }
 
-    /// Fails with [`Error::NotJson`].
-    pub fn json(bytes: impl Into<Bytes>) -> Result<Value, Error> {
+    /// A value that is checked to be JSON.
+    pub fn json(bytes: impl Into<Bytes>) -> Result<Value, NotJson> {
         let bytes = bytes.into();
         json::check(&bytes)?;
         Ok(Value { bytes, is_json: true })
@@ -67,7 +66,7 @@ impl Value {
     }
 
     /// Checks the value for a store of `kind`, if that is needed and not done yet.
-    pub fn admit(self, kind: Kind) -> Result<Value, Error> {
+    pub fn admit(self, kind: Kind) -> Result<Value, NotJson> {
         match kind {
             Kind::Json if !self.is_json => Value::json(self.bytes),
             _ => Ok(self),

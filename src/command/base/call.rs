@@ -62,7 +62,7 @@ impl Call<'_> {
     pub fn value(&self, at: usize) -> Result<Value, Error> {
         let bytes = self.arg(at);
         let kind = self.server.engine.kind(self.session.store)?;
-        Value::unchecked(Bytes::copy_from_slice(bytes)).admit(kind)
+        Ok(Value::unchecked(Bytes::copy_from_slice(bytes)).admit(kind)?)
     }
 
     /// The integer at a position.

@@ -21,6 +21,8 @@ pub enum Plan {
     Reply(Reply),
     /// Nothing, and the reply reflects what happened up to here.
     Reflecting(Reply, Seq),
+    /// It is too much work for a network thread, and has to be planned again where it may block.
+    Aside,
     Read(Box<Reading>),
     Write(Box<Writing>, MoreKeys),
 }

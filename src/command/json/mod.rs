@@ -104,7 +104,7 @@ pub fn find(path: &Path, text: &[u8], work: &mut Work) -> Result<Vec<Node>, Erro
 
 /// A path with filters and regular expressions may take long even on a small document.
 pub fn take_time_for(txn: &WriteTxn<'_>, path: &Path) -> Result<(), Error> {
-    if path.is_static() { Ok(()) } else { txn.take_time() }
+    if path.is_static() { Ok(()) } else { Ok(txn.take_time()?) }
 }
 
 /// A document that is being changed.

@@ -164,7 +164,7 @@ impl Page {
             check_presence(client)?;
             room = room.saturating_sub(1);
             let flow = visit(row)?;
-            Ok(if room == 0 { ControlFlow::Break(()) } else { flow })
+            Ok::<_, Error>(if room == 0 { ControlFlow::Break(()) } else { flow })
         })?;
         let cursor = match end.more_after {
             Some(key) if !self.pattern.is_literal() => {
@@ -231,7 +231,7 @@ pub fn random_key(call: &mut Call<'_>) -> Result<Plan, Error> {
         if server.random() % seen == 0 {
             chosen = Some(Bytes::copy_from_slice(row.key()));
         }
-        Ok(ControlFlow::Continue(()))
+        Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
     Ok(Plan::Reflecting(Reply::bulk_or_null(chosen), end.reflects))
 }

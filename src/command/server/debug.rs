@@ -155,7 +155,7 @@ fn digest_all(call: &Call<'_>) -> Result<Plan, Error> {
                 // whatever the order in which records come; equal values at different keys don't cancel each other
                 all ^= xxh3_128_with_seed(&[of_place.to_be_bytes(), of_value.to_be_bytes()].concat(), 0);
             }
-            Ok(ControlFlow::Continue(()))
+            Ok::<_, Error>(ControlFlow::Continue(()))
         })?;
         reflects = end.reflects.max(reflects);
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
 use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, reply};
-use crate::command::dispatch::run_unseen;
+use crate::command::dispatch::{Stop, run_unseen};
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::resp::Reply;
@@ -40,7 +40,7 @@ pub fn run_shown(
     spec: &'static Spec,
     args: &mut Vec<Bytes>,
     now_ms: u64,
-) -> Result<(Reply, Seq), Error> {
+) -> Result<(Reply, Seq), Stop> {
     if spec.is(Flags::ADMIN) {
         // too dangerous to be shown
         return run_unseen(server, session, spec, args, now_ms);

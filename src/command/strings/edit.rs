@@ -262,7 +262,7 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
     let offset = usize::try_from(offset).map_err(|_| Error::other("ERR offset is out of range"))?;
     let patch = call.word(3);
     if offset > ASIDE_BYTES && !call.session.may_block {
-        return Err(Error::Aside);
+        return Ok(Plan::Aside);
     }
     let bytes_max = call.server.config.proto_max_bulk_len();
     write_key(move |txn, key| {

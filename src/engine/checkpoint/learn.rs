@@ -157,7 +157,7 @@ mod tests {
         engine.write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, Expiry::Never)).unwrap();
     }
 
-    fn get(engine: &Engine, store: StoreId, at: usize) -> Result<Option<Bytes>, crate::error::Error> {
+    fn get(engine: &Engine, store: StoreId, at: usize) -> Result<Option<Bytes>, crate::engine::Error> {
         let key = key(store, at);
         let read = engine.read(0, std::slice::from_ref(&key), |txn| txn.get(&key));
         read.map(|(record, _)| record.map(|record| record.value))

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 
+use crate::engine::Fault;
 use crate::engine::lmdb::stored_value;
-use crate::error::Error;
 use crate::record::dictionary::Dictionary;
 use crate::store::{Generation, StoreId};
 
@@ -83,11 +83,11 @@ impl What {
 
 impl Old {
     /// The value of the record at this key. Fails if it was damaged.
-    pub fn value(&self, key: &[u8]) -> Result<Bytes, Error> {
+    pub fn value(&self, key: &[u8]) -> Result<Bytes, Fault> {
         match self {
             Old::Plain(value) => Ok(value.clone()),
             Old::Stored { generation, record, dictionary } => {
-                Ok(stored_value(*generation, key, record, dictionary.as_ref())?)
+                stored_value(*generation, key, record, dictionary.as_ref())
             }
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     use crate::engine::events::change::*;
     use crate::engine::events::{Classes, News, Tap};
     use crate::engine::transaction::effect::Definition;
-    use crate::engine::{Engine, Expiry, Options, Seq};
+    use crate::engine::{Engine, Error, Expiry, Options, Seq};
     use crate::store::{Catalog, Key, Value};
 
     /// Follows one store, and records what changes in it.
@@ -251,7 +251,7 @@ mod tests {
         scene.expect(&["set k - 1", "set k 1 2", "delete k 2"]);
         let failed = scene.engine.write(1, std::slice::from_ref(&k), |txn| {
             txn.put(&k, Value::integer(1), Expiry::Never)?;
-            Err::<(), _>(Error::Syntax)
+            Err::<(), _>(Error::Undeclared)
         });
         assert!(failed.is_err());
         scene.expect(&[]);

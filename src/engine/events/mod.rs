@@ -434,7 +434,7 @@ mod tests {
             let put = self.engine.write(now_ms, std::slice::from_ref(&key), |txn| {
                 txn.put(&key, Value::integer(1), expiry)?;
                 txn.notify(&key, Event::SET);
-                Ok(())
+                Ok::<_, crate::engine::Error>(())
             });
             put.unwrap().1
         }
@@ -479,7 +479,7 @@ mod tests {
         let failed = scene.engine.write(1, std::slice::from_ref(&key), |txn| {
             txn.put(&key, Value::integer(1), Expiry::Never)?;
             txn.notify(&key, Event::SET);
-            Err::<(), _>(crate::error::Error::Syntax)
+            Err::<(), _>(crate::engine::Error::Undeclared)
         });
         assert!(failed.is_err());
         scene.expect(0, &[]);

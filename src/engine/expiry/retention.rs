@@ -37,8 +37,7 @@ use bytes::Bytes;
 use crate::engine::clock;
 use crate::engine::clock::Reading;
 use crate::engine::scan::Range;
-use crate::engine::{Engine, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Seq};
 use crate::limits::{CLOCK_EARLIEST_MS, CLOCK_SETTINGS_MAX, CLOCK_STEP_FOLLOWED_MS, CLOCK_STEP_PATIENCE_MS};
 use crate::store::{Key, StoreId};
 
@@ -324,7 +323,7 @@ impl Engine {
                 if row.meta().is_some_and(|meta| meta.version <= through) {
                     old.push(Key { store, name: Bytes::copy_from_slice(row.key()) });
                 }
-                Ok(ControlFlow::Continue(()))
+                Ok::<_, Error>(ControlFlow::Continue(()))
             })?;
             if !self.has_room_to_sweep(&old) {
                 // the next walk goes on
@@ -339,7 +338,7 @@ impl Engine {
                             gone += usize::from(txn.remove(key)?);
                         }
                     }
-                    Ok(gone)
+                    Ok::<_, Error>(gone)
                 })?;
                 removed += gone;
                 self.expired.fetch_add(gone as u64, Ordering::Relaxed);

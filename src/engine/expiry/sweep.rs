@@ -20,8 +20,7 @@ use crate::engine::journal::Claim;
 use crate::engine::limits::fill::Warned;
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Fault, clock};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Fault, clock};
 use crate::store::{Generation, Key};
 
 /// How often the sweeper looks for what is due.
@@ -119,7 +118,7 @@ impl Engine {
                 for key in &keys {
                     gone += usize::from(txn.remove_expired(key)?);
                 }
-                Ok(gone)
+                Ok::<_, Error>(gone)
             });
             // Removals that could not be written are found again later; a record that can't be read is not tried again
             // and again.

@@ -11,10 +11,10 @@
 
 use smallvec::SmallVec;
 
+use crate::engine::error::{Counted, QuotaExceeded};
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::txn::Changes;
-use crate::error::Error;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Quota, Store, StoreId, Usage};
 
@@ -32,7 +32,7 @@ pub(in crate::engine) struct Excess {
     pub scope: Scope,
     /// Compressed sizes could make it fit.
     pub is_of_bytes: bool,
-    pub error: Error,
+    pub exceeded: QuotaExceeded,
 }
 
 /// What a transaction would make of the stores that it changes.
@@ -151,9 +151,8 @@ impl<'s> Outlook<'s> {
         let total = state.catalog.total();
         let named = total.named + self.new_names;
         if let Some(max) = quota.max_stores.filter(|max| self.new_names > 0 && named > *max) {
-            let (used, remedy) = (total.named, "drop stores or raise max-stores");
-            let error = quota_error("the server", used, max, "stores", remedy);
-            return Err(Excess { scope: Scope::Server, is_of_bytes: false, error });
+            let exceeded = QuotaExceeded { store: None, counted: Counted::Stores, used: total.named, max };
+            return Err(Excess { scope: Scope::Server, is_of_bytes: false, exceeded });
         }
         if !self.stores.iter().any(|prospect| prospect.fills) {
             return Ok(());
@@ -167,11 +166,10 @@ impl<'s> Outlook<'s> {
         let stored_bytes =
             (total.stored_bytes + stored_bytes).saturating_sub(before(|usage| usage.stored_bytes));
         let excused_bytes = self.stores.iter().map(|prospect| prospect.excused_bytes).sum();
-        let whose = &|| "the server".to_owned();
         let (scope, scope_before) = (Scope::Server, Scope::Server);
-        let side = Side { scope, scope_before, is_weighed, excused_bytes, whose, remedy: &raise_setting };
-        side.judge(total.records, records, quota.max_keys, KEYS)?;
-        side.judge(total.stored_bytes, stored_bytes, quota.max_bytes, BYTES)
+        let side = Side { scope, scope_before, is_weighed, excused_bytes, store: None };
+        side.judge(total.records, records, quota.max_keys, Counted::Keys)?;
+        side.judge(total.stored_bytes, stored_bytes, quota.max_bytes, Counted::Bytes)
     }
 }
 
@@ -187,26 +185,19 @@ impl<'s> Prospect<'s> {
         if !self.fills || !self.quota.is_bounded() {
             return Ok(());
         }
-        let label = || self.store.label();
         let side = Side {
             scope: Scope::Store(self.generation),
             scope_before: Scope::Store(self.store.generation),
             is_weighed,
             excused_bytes: self.excused_bytes,
-            whose: &|| format!("store '{}'", label()),
-            remedy: &|setting| format!("delete some or raise it with STORE SET {} {setting}", label()),
+            store: Some(self.store),
         };
-        side.judge(self.store.usage.records, self.records, self.quota.max_keys, KEYS)?;
-        side.judge(self.store.usage.stored_bytes, self.stored_bytes, self.quota.max_bytes, BYTES)
+        side.judge(self.store.usage.records, self.records, self.quota.max_keys, Counted::Keys)?;
+        side.judge(self.store.usage.stored_bytes, self.stored_bytes, self.quota.max_bytes, Counted::Bytes)
     }
 }
 
-/// What is counted, and the setting that limits it.
-type Counted = (&'static str, &'static str);
-const KEYS: Counted = ("keys", "max-keys");
-const BYTES: Counted = ("bytes after compression", "max-bytes");
-
-/// A store or the server, as far as its refusals go. The words are made only when they are needed.
+/// A store or the server, as far as its refusals go.
 struct Side<'a> {
     /// The store to which the bytes count from now on.
     scope: Scope,
@@ -214,15 +205,14 @@ struct Side<'a> {
     scope_before: Scope,
     is_weighed: &'a dyn Fn(Scope) -> bool,
     excused_bytes: u64,
-    whose: &'a dyn Fn() -> String,
-    remedy: &'a dyn Fn(&str) -> String,
+    /// `None`: the server.
+    store: Option<&'a Store>,
 }
 
 impl Side<'_> {
     fn judge(&self, before: u64, after: u64, max: Option<u64>, counted: Counted) -> Result<(), Excess> {
         let Some(max) = max.filter(|max| after > *max) else { return Ok(()) };
-        let (what, setting) = counted;
-        let is_of_bytes = counted == BYTES;
+        let is_of_bytes = counted == Counted::Bytes;
         let unweighed = [self.scope, self.scope_before].into_iter().find(|scope| !(self.is_weighed)(*scope));
         let adds_nothing = if is_of_bytes {
             after.saturating_sub(self.excused_bytes) <= before && unweighed.is_none()
@@ -232,15 +222,7 @@ impl Side<'_> {
         if adds_nothing {
             return Ok(());
         }
-        let error = quota_error(&(self.whose)(), before, max, what, &(self.remedy)(setting));
-        Err(Excess { scope: unweighed.unwrap_or(self.scope), is_of_bytes, error })
+        let exceeded = QuotaExceeded { store: self.store.map(Store::label), counted, used: before, max };
+        Err(Excess { scope: unweighed.unwrap_or(self.scope), is_of_bytes, exceeded })
     }
-}
-
-fn raise_setting(setting: &str) -> String {
-    format!("delete some or raise {setting}")
-}
-
-fn quota_error(whose: &str, used: u64, max: u64, what: &str, remedy: &str) -> Error {
-    Error::Quota(format!("{whose} holds {used} of at most {max} {what}; {remedy}"))
 }

@@ -10,8 +10,8 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::engine::error::{Error, NoRoom};
 use crate::engine::journal::Claim;
-use crate::error::Error;
 use crate::limits::{JOURNAL_BYTES_PER_OVERLAY, LMDB_BYTES_PER_OVERLAY};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
@@ -153,19 +153,16 @@ impl Room {
             return Poll::Ready(Ok(()));
         }
         if self.stuck.load(Ordering::Acquire) {
+            let failure = self.failure.lock().clone();
             if claim == Claim::Ordinary && self.is_journal_full.load(Ordering::Relaxed) {
-                let (bytes_max, failure) = (self.journal_bytes_max(), self.failure.lock());
-                return Poll::Ready(Err(Error::Storage(format!(
-                    "the journal has grown by {bytes_max} bytes, {JOURNAL_BYTES_PER_OVERLAY} times overlay-memory, since \
-                     changes could last be moved from memory to LMDB: {failure}"
-                ))));
+                return Poll::Ready(Err(Error::NoRoom(NoRoom::Journal {
+                    bytes_max: self.journal_bytes_max(),
+                    times: JOURNAL_BYTES_PER_OVERLAY,
+                    failure,
+                })));
             }
-            let what = match self.is_open(overlay_bytes(), bytes, Claim::Removal) {
-                true => "; what removes records or flushes stores is still taken",
-                false => "",
-            };
-            let why = format!("changes can't be moved from memory to LMDB: {}{what}", self.failure.lock());
-            return Poll::Ready(Err(Error::Storage(why)));
+            let takes_removals = self.is_open(overlay_bytes(), bytes, Claim::Removal);
+            return Poll::Ready(Err(Error::NoRoom(NoRoom::Memory { failure, takes_removals })));
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was registered
@@ -250,7 +247,7 @@ mod model_tests {
                     let (room, overlay_bytes) = (room.clone(), overlay_bytes.clone());
                     thread::spawn(move || {
                         let is_there = || overlay_bytes.load(Ordering::Relaxed) == 0;
-                        let refusal = || Error::Storage("stuck".into());
+                        let refusal = || Error::NoRoom(NoRoom::File("stuck".into()));
                         block_on(poll_fn(|cx| match is_there() {
                             true => Poll::Ready(Ok(())),
                             false => room.poll_checkpoint(cx, is_there, refusal),

@@ -28,8 +28,7 @@ use crate::engine::memtable::state::State;
 use crate::engine::transaction::apart::Place;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::txn::Changes;
-use crate::engine::{Engine, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Seq};
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::Dictionary;
 use crate::record::header;
@@ -268,7 +267,7 @@ pub(in crate::engine) fn fit(
         Err(Excess { is_of_bytes: true, scope, .. }) if !state.is_weighed(scope) => {
             Ok(Some(Unfit::Memory(scope)))
         }
-        Err(Excess { error, .. }) => Err(error),
+        Err(Excess { exceeded, .. }) => Err(Error::Quota(exceeded)),
     }
 }
 
@@ -285,7 +284,7 @@ impl Engine {
         match weighed {
             Some(weighed) => fit(state, changes, weighed, &self.compression.read()),
             None => {
-                judge(state, changes, &|_| true).map_err(|excess| excess.error)?;
+                judge(state, changes, &|_| true).map_err(|excess| Error::Quota(excess.exceeded))?;
                 changes.effects.iter().for_each(|effect| state.tight.note(effect));
                 Ok(None)
             }

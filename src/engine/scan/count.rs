@@ -11,8 +11,7 @@ use std::collections::HashMap;
 
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Fault, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Fault, Seq};
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
@@ -23,7 +22,7 @@ impl Engine {
     /// The number of records of a store, without those that have expired.
     pub fn count(&self, now_ms: u64, store: StoreId) -> Result<(u64, Seq), Error> {
         let state = self.state.read();
-        let store = state.catalog.get(store).ok_or_else(|| Error::NoStore(store.to_string()))?;
+        let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
         let mut expired = 0;
         self.visit_expired(&state, now_ms, &mut |generation, _, _| {
             expired += u64::from(generation == store.generation);
@@ -124,7 +123,7 @@ mod tests {
         };
         let mut visit = |_: crate::engine::scan::Row<'_>| {
             seen += 1;
-            Ok(std::ops::ControlFlow::Continue(()))
+            Ok::<_, Error>(std::ops::ControlFlow::Continue(()))
         };
         engine.scan(now_ms, range, &|_| true, &mut visit).unwrap();
         seen

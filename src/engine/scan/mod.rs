@@ -14,11 +14,10 @@ use bytes::Bytes;
 
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
-use super::{Engine, Seq};
+use super::{Engine, Error, Seq};
 use crate::engine::memtable::overlay::{Layer, Name};
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::txn::{Found, Held, Meta, Record};
-use crate::error::Error;
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::{Generation, StoreId};
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
@@ -75,13 +74,13 @@ pub struct End {
 
 impl Engine {
     /// Calls `visit` with each record of the range whose key `wants` likes, in key order, until it breaks.
-    pub fn scan(
+    pub fn scan<E: From<Error>>(
         &self,
         now_ms: u64,
         range: Range<'_>,
         wants: &dyn Fn(&[u8]) -> bool,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
-    ) -> Result<End, Error> {
+        visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<End, E> {
         // LMDB returns an error for keys that are longer than its keys can be
         if range.prefix.len() > KEY_BYTES_MAX {
             return Ok(End { more_after: None, reflects: self.journal.last() });
@@ -92,7 +91,8 @@ impl Engine {
         let mut active = copy.active.into_iter().peekable();
         let mut frozen =
             frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
-        let mut disk = self.tables.records_from(&copy.snapshot, copy.generation, from)?.peekable();
+        let rows = self.tables.records_from(&copy.snapshot, copy.generation, from);
+        let mut disk = rows.map_err(Error::from)?.peekable();
 
         let mut last = Bytes::new();
         let mut looked_at = Budget::new(range);
@@ -101,7 +101,7 @@ impl Engine {
             if matches!(disk.peek(), Some(Err(_)))
                 && let Some(Err(fault)) = disk.next()
             {
-                return Err(fault.into());
+                return Err(Error::from(fault).into());
             }
             let on_disk = disk.peek().and_then(|row| row.as_ref().ok()).map(|(key, _)| *key);
             let smallest =
@@ -199,7 +199,7 @@ impl Engine {
         range: Range<'_>,
         from: Bound<&[u8]>,
     ) -> Result<Copy<'_>, Error> {
-        let store = state.catalog.get(range.store).ok_or_else(|| Error::NoStore(range.store.to_string()))?;
+        let store = state.catalog.get(range.store).ok_or(Error::NoStore(range.store))?;
         let layer = state.active.layer(store.generation);
         let keys = layer.into_iter().flat_map(|layer| layer.range(from));
         let in_range = keys.take_while(|(key, _)| key.starts_with(range.prefix));
@@ -332,7 +332,7 @@ mod tests {
                 Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
             let end = engine.scan(1, range, &|_| true, &mut |_| {
                 found += 1;
-                Ok(ControlFlow::Continue(()))
+                Ok::<_, Error>(ControlFlow::Continue(()))
             });
             BETWEEN.take();
             // each transaction is one entry: the scan has seen all that it reflects, and nothing in part

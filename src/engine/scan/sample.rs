@@ -16,8 +16,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::engine::scan::Range;
-use crate::engine::{Engine, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Seq};
 use crate::store::StoreId;
 
 /// The least and the greatest number of walks from which one is chosen.
@@ -174,7 +173,7 @@ impl Tree<'_> {
         };
         let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
             found = Some(Bytes::copy_from_slice(row.key()));
-            Ok(ControlFlow::Break(()))
+            Ok::<_, Error>(ControlFlow::Break(()))
         })?;
         Ok(found.or(end.more_after))
     }
@@ -187,7 +186,7 @@ impl Tree<'_> {
         let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
             let expires_at_ms = row.meta().and_then(|meta| meta.expires_at_ms);
             keys.push((Bytes::copy_from_slice(row.key()), expires_at_ms));
-            Ok(ControlFlow::Continue(()))
+            Ok::<_, Error>(ControlFlow::Continue(()))
         })?;
         Ok((keys, end.more_after.is_none()))
     }

@@ -367,7 +367,7 @@ fn records(engine: &Engine, store: StoreId) -> BTreeMap<String, (String, Option<
     let end = engine.scan(NOW_MS, range, &|_| true, &mut |row| {
         let record = row.record()?.expect("a scanned record is there");
         records.insert(text(row.key()), (text(&record.value), record.expires_at_ms));
-        Ok(ControlFlow::Continue(()))
+        Ok::<_, Error>(ControlFlow::Continue(()))
     });
     end.unwrap();
     records

@@ -20,8 +20,7 @@ use smallvec::SmallVec;
 
 use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::transaction::txn::{Changes, Held, Stores, View, WriteTxn};
-use crate::engine::{Committed, Engine, Fault, OnDisk, Resolved, Seq, Weighed};
-use crate::error::Error;
+use crate::engine::{Committed, Engine, Error, OnDisk, Resolved, Seq, Weighed};
 use crate::store::{Generation, Key, Store};
 
 /// After so many conflicts, or waits for room, a command runs under the lock.
@@ -70,13 +69,13 @@ struct Seen {
 
 impl Engine {
     /// Runs a command apart from the lock. Returns `None` if the command has to be run again.
-    pub(in crate::engine) fn write_apart<R>(
+    pub(in crate::engine) fn write_apart<R, E: From<Error>>(
         &self,
         now_ms: u64,
         keys: &[Key],
         weighed: &mut Weighed,
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, Error>,
-    ) -> Result<Option<(R, Seq)>, Error> {
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<Option<(R, Seq)>, E> {
         let mut changes = Changes::new(self.listening.wanted());
         let seen;
         let (result, reflects) = {
@@ -85,7 +84,7 @@ impl Engine {
             {
                 let state = self.state.read();
                 resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
-                snapshot = if resolved.missing.is_empty() { None } else { Some(self.tables.snapshot()?) };
+                snapshot = if resolved.missing.is_empty() { None } else { Some(self.snapshot()?) };
                 seen = self.see(&state, keys)?;
             }
             if let Some(snapshot) = &snapshot {
@@ -127,7 +126,7 @@ impl Engine {
                 }
                 Committed::NoRoom(bytes, claim) => {
                     drop(state);
-                    self.journal.wait_room(bytes, claim).map_err(Fault::from)?;
+                    self.journal.wait_room(bytes, claim).map_err(Error::from)?;
                 }
             }
         }
@@ -142,7 +141,7 @@ impl Engine {
             followed: SmallVec::new(),
         };
         for key in keys {
-            let store = state.catalog.get(key.store).ok_or_else(|| Error::NoStore(key.store.to_string()))?;
+            let store = state.catalog.get(key.store).ok_or(Error::NoStore(key.store))?;
             let entry = state.entry(store.generation, &key.name);
             seen.keys.push((store.generation, entry.map(|entry| entry.version)));
             if seen.stores.stores.iter().all(|seen| seen.id != store.id) {
@@ -268,7 +267,7 @@ mod tests {
             txn.take_time()?;
             Ok(engine.state.lock().try_write().is_some())
         });
-        assert_eq!(took_time, Ok(true));
+        assert!(took_time.unwrap());
         engine.close().unwrap();
     }
 

@@ -30,8 +30,7 @@ use crate::engine::transaction::gate::set_alone;
 use crate::engine::transaction::undo::Undo;
 use crate::engine::transaction::watch::Noted;
 use crate::engine::transaction::whole;
-use crate::engine::{Engine, Fault, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Fault, Seq};
 
 /// What is going to be one journal entry.
 pub struct Group {
@@ -55,17 +54,17 @@ impl Group {
     /// refused as a whole; if only the allowance is exceeded, this command is refused.
     pub fn admit(&mut self, effects: &[Effect]) -> Result<(), Error> {
         if let Some(refusal) = &self.refusal {
-            return Err(Fault::Journal(refusal.clone()).into());
+            return Err(refusal.clone().into());
         }
         let added: usize = effects.iter().map(Effect::encoded_bytes).sum();
         if let Some((left, limit)) = &mut self.allowance {
-            *left = left.checked_sub(added).ok_or(Error::ScriptWrites { limit: *limit })?;
+            *left = left.checked_sub(added).ok_or(Error::AllowanceExceeded { limit: *limit })?;
         }
         let bytes = self.bytes.saturating_add(added);
         if bytes > self.bytes_max {
             let refusal = journal::Fault::TooLarge { bytes, limit: self.bytes_max };
             self.refusal = Some(refusal.clone());
-            return Err(Fault::Journal(refusal).into());
+            return Err(refusal.into());
         }
         self.bytes = bytes;
         self.effects.extend_from_slice(effects);

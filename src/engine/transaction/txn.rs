@@ -19,8 +19,7 @@ use crate::engine::memtable::overlay::Entry;
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::effect::{Definition, Effect};
 use crate::engine::transaction::watch::Noted;
-use crate::engine::{Engine, Fault, Seq};
-use crate::error::Error;
+use crate::engine::{Engine, Error, Fault, Seq};
 use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
@@ -257,17 +256,17 @@ impl<'t> DeclaredKeys<'t> {
         let at = match self.keys.get(next) {
             Some(declared) if is_it(declared) => next,
             _ if self.keys.len() <= SEARCHED_KEYS_MAX => {
-                self.keys.iter().position(is_it).ok_or_else(undeclared)?
+                self.keys.iter().position(is_it).ok_or(Error::Undeclared)?
             }
             _ => {
                 let place =
                     |(at, declared): (usize, &Declared<'t>)| ((declared.generation, &declared.name[..]), at);
                 let index = self.index.get_or_init(|| self.keys.iter().enumerate().map(place).collect());
-                *index.get(&(generation, name)).ok_or_else(undeclared)?
+                *index.get(&(generation, name)).ok_or(Error::Undeclared)?
             }
         };
         self.next.set(at + 1);
-        self.keys.get(at).ok_or_else(undeclared)
+        self.keys.get(at).ok_or(Error::Undeclared)
     }
 }
 
@@ -305,7 +304,7 @@ impl<'t> ReadTxn<'t> {
 
     /// The first declared key.
     pub fn key(&self) -> Result<&'t Key, Error> {
-        self.keys.first().ok_or_else(undeclared)
+        self.keys.first().ok_or(Error::Undeclared)
     }
 
     /// Milliseconds since 1970: the one time of the whole transaction.
@@ -391,7 +390,7 @@ impl<'t> ReadTxn<'t> {
 
     fn declared(&self, key: &Key) -> Result<&Declared<'t>, Error> {
         let store = self.stores.iter().find(|(store, _)| *store == key.store);
-        let (_, generation) = store.ok_or_else(undeclared)?;
+        let (_, generation) = store.ok_or(Error::Undeclared)?;
         self.declared.get(*generation, &key.name)
     }
 }
@@ -526,7 +525,7 @@ fn index_of(effects: &[Effect]) -> HashMap<(Generation, Bytes), usize> {
 impl<'t> WriteTxn<'t> {
     /// The first declared key.
     pub fn key(&self) -> Result<&'t Key, Error> {
-        self.keys.first().ok_or_else(undeclared)
+        self.keys.first().ok_or(Error::Undeclared)
     }
 
     /// Milliseconds since 1970: the one time of the whole transaction.
@@ -579,7 +578,7 @@ impl<'t> WriteTxn<'t> {
 
     fn misplaced(&self) -> Error {
         self.changes.is_misplaced.set(true);
-        Error::other("ERR the transaction is to be run again")
+        Error::Misplaced
     }
 
     /// The state, for commands that need all of it.
@@ -637,8 +636,9 @@ impl<'t> WriteTxn<'t> {
         }
         let store = self.store(key.store)?;
         let kind = self.kind_in(store);
-        if value.bytes().len() > VALUE_BYTES_MAX {
-            return Err(Error::ValueTooLong);
+        let bytes = value.bytes().len();
+        if bytes > VALUE_BYTES_MAX {
+            return Err(Error::ValueTooLong { bytes, limit: VALUE_BYTES_MAX });
         }
         let value = value.admit(kind)?.into_bytes();
         let generation = self.generation(key.store)?;
@@ -812,7 +812,7 @@ impl<'t> WriteTxn<'t> {
     /// The store of a number, as it was when the transaction began.
     pub fn store(&self, id: StoreId) -> Result<&'t Store, Error> {
         match self.view {
-            View::Locked { state, .. } => state.catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string())),
+            View::Locked { state, .. } => state.catalog.get(id).ok_or(Error::NoStore(id)),
             View::Apart(stores) => {
                 stores.stores.iter().find(|store| store.id == id).ok_or_else(|| self.misplaced())
             }
@@ -867,8 +867,4 @@ impl<'t> WriteTxn<'t> {
         }
         Ok(self.declared.get(generation, name)?.found.clone())
     }
-}
-
-fn undeclared() -> Error {
-    Error::other("ERR the command read a key that it had not declared")
 }

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::engine::error::QuotaExceeded;
 use crate::error::Error;
 
 /// An error in HTTP: a status for programs that know HTTP, a code for those that know Larder, and a sentence.
@@ -60,8 +61,9 @@ impl Problem {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Problem {
+impl<E: Into<Error>> From<E> for Problem {
+    fn from(error: E) -> Problem {
+        let error: Error = error.into();
         let line = error.to_string();
         let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
         let detail = in_words_of_http(&error).unwrap_or_else(|| detail.to_owned());
@@ -87,13 +89,9 @@ fn in_words_of_http(error: &Error) -> Option<String> {
             format!("store '{store}' is used by {users}; close or unlink them, or drop it with ?force=true")
         }
         Error::ExpireTime(_) => "the time to live is too long".to_owned(),
-        Error::Quota(why) => match why.split_once("raise it with STORE SET ") {
-            Some((why, rest)) => {
-                let (store, setting) = rest.rsplit_once(' ').unwrap_or((rest, "the limit"));
-                format!("{why}raise the setting {setting} of store {store}")
-            }
-            None => why.replace("raise it with CONFIG SET", "raise the server's setting"),
-        },
+        Error::Quota(exceeded @ QuotaExceeded { store: Some(store), counted, .. }) => {
+            format!("{exceeded}; delete some or raise the setting {} of store {store}", counted.setting())
+        }
         Error::Arity(_) => "there is nothing to do in this request".to_owned(),
         Error::Busy => "a script has been running for too long; try again later, or have it ended".to_owned(),
         _ => return None,
@@ -145,19 +143,21 @@ impl IntoResponse for Problem {
 
 #[cfg(test)]
 mod tests {
+    use crate::engine::error::Counted;
     use crate::http::response::problem::*;
+    use crate::record::json::NotJson;
 
     #[test]
     fn errors_of_commands_have_the_documented_status() {
         let long = Error::KeyTooLong { bytes: 2_000, limit: 1_920 };
         let table = [
             (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
-            (Error::NotJson { what: "x".into(), line: 1, column: 1 }, 422),
+            (NotJson { what: "x".into(), line: 1, column: 1 }.into(), 422),
             (Error::NoStore("x".into()), 404),
             (Error::other("ERR DB index is out of range"), 404),
             (Error::StoreExists("x".into()), 409),
             (Error::InUse { store: "x".into(), users: "y".into() }, 409),
-            (Error::Quota("the store is full".into()), 507),
+            (Error::Quota(QuotaExceeded { store: None, counted: Counted::Keys, used: 1, max: 1 }), 507),
             (Error::NoAuth, 401),
             (Error::WrongPass, 401),
             (Error::other("NOPERM no"), 403),
