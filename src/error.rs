@@ -265,7 +265,7 @@ mod tests {
             ),
             (
                 engine::Error::NoRoom(NoRoom::Journal { bytes_max: 9, times: 3, failure: "x".into() }).into(),
-                "MISCONF the journal has grown by 9 bytes, 3 times overlay-memory, since changes could last be moved from \
+                "MISCONF the journal has grown by 9 bytes, 3 times memtable-memory, since changes could last be moved from \
                  memory to LMDB: x; writes are refused until this is mended, reads go on",
             ),
         ];

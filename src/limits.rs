@@ -76,6 +76,13 @@ pub const DATABASES: u32 = 16;
 /// Named stores get numbers from here up, whatever `databases` says up to its ceiling.
 pub const DATABASES_MAX: u32 = 16;
 
+/// Memory for changes that are not in LMDB yet, unless `memtable-memory` says otherwise.
+pub const MEMTABLE_BYTES: u64 = 128 * 1024 * 1024;
+/// Memory for decompressed values, unless `cache-memory` says otherwise.
+pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest time between checkpoints, unless `checkpoint-interval` says otherwise.
+pub const CHECKPOINT_INTERVAL_S: u64 = 10;
+
 /// The most dictionaries, of 4 KB each, that a store learns between two flushes. They can't be removed while records
 /// refer to them.
 pub const DICTIONARIES_PER_GENERATION: usize = 16;
@@ -234,7 +241,7 @@ pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The most space that a change takes in LMDB, as a multiple of its size in memory: a record that is a little longer
 /// than half a page has a page of its own.
 pub const LMDB_BYTES_PER_OVERLAY: u64 = 2;
-/// How many times `overlay-memory` the journal may grow before the latest checkpoint has ended. Beyond that, writers
+/// How many times `memtable-memory` the journal may grow before the latest checkpoint has ended. Beyond that, writers
 /// wait or, while checkpoints fail, are refused.
 pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
 /// A segment of the journal is at most this fraction of its volume, but not less than this size.

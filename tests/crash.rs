@@ -233,13 +233,13 @@ fn assert_sound(server: &Server) {
 
 #[test]
 fn nothing_acknowledged_is_lost_to_kills() {
-    survive(&["--overlay-memory", "1mb", "--checkpoint-interval", "1"], KILLS);
+    survive(&["--memtable-memory", "1mb", "--checkpoint-interval", "1"], KILLS);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_to_kills_when_syncing_every_second() {
     survive(
-        &["--appendfsync", "everysec", "--overlay-memory", "1mb", "--checkpoint-interval", "1"],
+        &["--appendfsync", "everysec", "--memtable-memory", "1mb", "--checkpoint-interval", "1"],
         KILLS / 2,
     );
 }

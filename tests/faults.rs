@@ -117,7 +117,7 @@ fn assert_contains(text: &str, part: &str) {
 #[test]
 fn a_full_disk_refuses_writes_and_is_survived() {
     let disk = SmallDisk::new(112);
-    let mut server = Server::larder_on(&disk, &["--overlay-memory", "8mb", "--checkpoint-interval", "1"]);
+    let mut server = Server::larder_on(&disk, &["--memtable-memory", "8mb", "--checkpoint-interval", "1"]);
     let mut writer = Writer::new();
     writer.write_some(&server, 100, 20_000);
     disk.fill();
@@ -146,7 +146,7 @@ fn a_full_disk_refuses_writes_and_is_survived() {
 #[test]
 fn a_disk_that_is_full_from_the_start_is_waited_for() {
     let disk = SmallDisk::new(112);
-    let mut server = Server::larder_on(&disk, &["--overlay-memory", "8mb"]);
+    let mut server = Server::larder_on(&disk, &["--memtable-memory", "8mb"]);
     let mut writer = Writer::new();
     writer.write_some(&server, 10, 1_000);
     // a backup is a data directory whose journal has no segment yet that could take an entry
@@ -264,7 +264,7 @@ fn limit_file_size(server: &Server, limit: &str) {
 /// Goes when the server is started with a larger map: LMDB's can't grow under its readers.
 #[test]
 fn a_full_map_refuses_writes_and_is_survived() {
-    let flags = ["--overlay-memory", "2mb", "--checkpoint-interval", "1", "--map-size"];
+    let flags = ["--memtable-memory", "2mb", "--checkpoint-interval", "1", "--map-size"];
     let mut server = Server::larder(&[&flags[..], &["4mb"]].concat());
     let mut writer = Writer::new();
     let refusal = writer.write_until_refused(&server, 20_000);
@@ -290,7 +290,7 @@ fn a_small_overlay_holds_writers_up_and_memory_down() {
     const RECORDS: usize = 40;
     const RECORD_BYTES: usize = 400_000;
     let mut server =
-        Server::larder(&["--overlay-memory", "1mb", "--cache-memory", "1mb", "--appendfsync", "no"]);
+        Server::larder(&["--memtable-memory", "1mb", "--cache-memory", "1mb", "--appendfsync", "no"]);
     let mut writers: Vec<Writer> = Vec::new();
     for at in 0..CLIENTS {
         server.connect().call(&["SELECT", &at.to_string()]);
@@ -379,7 +379,7 @@ fn change(file: &PathBuf, edit: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
 
 /// A server that was killed with all it was sent in its journal, one frame a record.
 fn killed(records: usize, bytes: usize) -> (Server, Writer) {
-    let mut server = Server::larder(&["--overlay-memory", "256mb", "--checkpoint-interval", "3600"]);
+    let mut server = Server::larder(&["--memtable-memory", "256mb", "--checkpoint-interval", "3600"]);
     let mut writer = Writer::new();
     writer.write_some(&server, records, bytes);
     server.kill_hard();

@@ -130,7 +130,7 @@ fn limits_hold_through_kills() {
     const MAX_KEYS: i64 = 40;
     const MAX_BYTES: i64 = 8_000;
     let mut random = Random::from_environment();
-    let mut server = Server::larder(&["--appendfsync", "everysec", "--overlay-memory", "1mb"]);
+    let mut server = Server::larder(&["--appendfsync", "everysec", "--memtable-memory", "1mb"]);
     let mut connection = server.connect();
     let create = format!("STORE CREATE orders max-keys {MAX_KEYS} max-bytes {MAX_BYTES}");
     assert_eq!(connection.ask(&create), Reply::ok());

@@ -32,7 +32,7 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("lazyfree-lazy-user-del", "no"),
     ("lazyfree-lazy-user-flush", "no"),
     ("list-max-listpack-size", "-2"),
-    // memory is bounded by overlay-memory and cache-memory, and nothing is ever evicted
+    // memory is bounded by memtable-memory and cache-memory, and nothing is ever evicted
     ("maxmemory", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),

@@ -8,42 +8,61 @@
 //! Those of a Service called `larder` begin like settings, and one of them has the name of a setting:
 //! `LARDER_PORT=tcp://10.0.0.1:6379`. They are recognized by their form and are never taken for settings.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 
+use super::declaration::{Setting, variable};
 use super::nearest::nearest_setting;
-use super::settings::{RETIRED, SETTINGS, Setting};
+use super::settings::RETIRED;
 
 const PREFIX: &str = "LARDER_";
 /// Variables that belong to no setting but are read by the program.
 const OTHERS: [&str; 2] = ["LARDER_CONFIG", "LARDER_URL"];
 
-/// Fails if a variable is a typing error. Otherwise returns sentences for the log.
-pub fn check(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<String>, String> {
+/// What the environment says.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// Settings by name, and their values as texts.
+    pub settings: HashMap<&'static str, String>,
+    /// Sentences for the log: what has no effect.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the variables that begin like those of settings. Fails with a sentence if one is a typing error.
+pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Environment, String> {
+    let mut environment = Environment::default();
     let (mut links, mut unknown) = (Vec::new(), Vec::new());
     for (name, value) in variables {
-        let (name, value) = (name.to_string_lossy().into_owned(), value.to_string_lossy());
+        let name = name.to_string_lossy().into_owned();
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let as_setting = rest.to_ascii_lowercase().replace('_', "-");
         if let Some((_, instead)) = RETIRED.iter().find(|(retired, _)| *retired == as_setting) {
             return Err(format!("{name} is in the environment, but {as_setting} {instead}"));
         }
-        if is_service_link(&name, &value) {
+        if is_service_link(&name, &value.to_string_lossy()) {
             links.push(name);
-        } else if Setting::of_variable(&name).is_some() || OTHERS.contains(&name.as_str()) {
+        } else if let Some(setting) = Setting::find(&as_setting).filter(|_| variable(&as_setting) == name) {
+            let text =
+                value.into_string().map_err(|_| format!("{name} is in the environment, but not in UTF-8"))?;
+            // the current name counts, if the former one is there, too
+            if as_setting == setting.name {
+                environment.settings.insert(setting.name, text);
+            } else {
+                environment.settings.entry(setting.name).or_insert(text);
+            }
+        } else if OTHERS.contains(&name.as_str()) {
         } else if let Some(meant) = nearest_setting(&as_setting) {
-            let meant = SETTINGS.iter().find(|setting| setting.name == meant).map(Setting::variable);
-            let meant = meant.unwrap_or_default();
             return Err(format!(
-                "{name} is in the environment, but there is no such setting; {meant} is one: rename the variable, or unset it"
+                "{name} is in the environment, but there is no such setting; {} is one: rename the variable, or unset it",
+                variable(meant)
             ));
         } else {
             unknown.push(name);
         }
     }
-    let mut told = Vec::new();
     if !links.is_empty() {
         links.sort_unstable();
-        told.push(format!(
+        environment.warnings.push(format!(
             "the environment has variables of a Service or linked container with a name like larder, which are not settings: \
              {} (in Kubernetes, enableServiceLinks: false keeps them out)",
             links.join(" ")
@@ -51,9 +70,10 @@ pub fn check(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Ve
     }
     if !unknown.is_empty() {
         unknown.sort_unstable();
-        told.push(format!("these variables of the environment are no settings: {}", unknown.join(" ")));
+        let unknown = unknown.join(" ");
+        environment.warnings.push(format!("these variables of the environment are no settings: {unknown}"));
     }
-    Ok(told)
+    Ok(environment)
 }
 
 /// Whether a variable describes a Service of Kubernetes, or a container that Docker has linked:
@@ -79,7 +99,7 @@ mod tests {
     use super::*;
 
     fn checked(name: &str, value: &str) -> Result<Vec<String>, String> {
-        check([(name.into(), value.into())].into_iter())
+        read([(name.into(), value.into())].into_iter()).map(|environment| environment.warnings)
     }
 
     #[test]
@@ -141,6 +161,22 @@ mod tests {
             ("PORT", "tcp://x"),
         ] {
             assert!(!is_service_link(name, value), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_former_name_counts_unless_the_current_one_is_there() {
+        let (former, current) = (("LARDER_OVERLAY_MEMORY", "1mb"), ("LARDER_MEMTABLE_MEMORY", "2mb"));
+        for (variables, counts) in [
+            (&[former][..], "1mb"),
+            (&[current], "2mb"),
+            (&[former, current], "2mb"),
+            (&[current, former], "2mb"),
+        ] {
+            let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+            let environment = read(variables).unwrap_or_default();
+            assert_eq!(environment.settings.get("memtable-memory").map(String::as_str), Some(counts));
+            assert_eq!(environment.warnings, [""; 0]);
         }
     }
 }

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml_edit::{DocumentMut, Item, TomlError, Value};
 
 use super::nearest::nearest_setting;
 use super::redis_file::read_redis_file;
 use super::settings::RETIRED;
+use super::units::yes_no;
 use super::{SETTINGS, Setting, Settings, environment};
 
 /// Settings, and where they came from.
@@ -37,10 +38,9 @@ pub fn command_line(command: Command) -> Command {
         let shown = if default.is_empty() { "none".to_owned() } else { default };
         let arg = Arg::new(setting.name)
             .long(setting.name)
+            .aliases(setting.former_names)
             .value_name(setting.value)
             .help(format!("{} [default: {shown}]", setting.help))
-            .env(setting.variable())
-            .hide_env(true)
             .allow_hyphen_values(true)
             .action(ArgAction::Set);
         command.arg(arg)
@@ -54,7 +54,8 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
             return Err(format!("{name} {instead}"));
         }
     }
-    let mut warnings = environment::check(std::env::vars_os())?;
+    let environment = environment::read(std::env::vars_os())?;
+    let mut warnings = environment.warnings;
     let mut settings = Settings::default();
     let mut file = matches.get_one::<String>("config").map(PathBuf::from);
     if let Some(path) = matches.get_one::<String>("file").map(PathBuf::from) {
@@ -70,10 +71,8 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
         read_file(&text, &mut settings).map_err(|why| format!("settings file {}: {why}", path.display()))?;
     }
     for setting in SETTINGS {
-        // clap has put the command line before the environment
-        let Some(text) = matches.get_one::<String>(setting.name) else { continue };
-        let of_environment = matches.value_source(setting.name) == Some(ValueSource::EnvVariable);
-        if !of_environment || !environment::is_service_link(&setting.variable(), text) {
+        let given = matches.get_one(setting.name).or_else(|| environment.settings.get(setting.name));
+        if let Some(text) = given {
             apply(setting, text, &mut settings)?;
         }
     }
@@ -93,12 +92,12 @@ fn read_given(path: &Path, settings: &mut Settings) -> Result<Vec<String>, Strin
 
 /// Puts what a settings file says, in TOML, into `settings`.
 pub fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+    let document: DocumentMut = text.parse().map_err(|error: TomlError| {
         format!("{error}(it has to be TOML: name = value; a file of Redis is given by itself: larder FILE)")
     })?;
-    for (name, value) in table {
+    for (name, item) in document.iter() {
         if name == "user" {
-            settings.users = users(value)?;
+            settings.users = users(item)?;
             continue;
         }
         if let Some((name, instead)) = RETIRED.iter().find(|(retired, _)| name.eq_ignore_ascii_case(retired))
@@ -106,32 +105,37 @@ pub fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
             return Err(format!("{name} {instead}"));
         }
         let setting =
-            Setting::find(&name).ok_or_else(|| match nearest_setting(&name.to_ascii_lowercase()) {
+            Setting::find(name).ok_or_else(|| match nearest_setting(&name.to_ascii_lowercase()) {
                 Some(meant) => format!("there is no setting '{name}'; '{meant}' is one"),
                 None => format!("there is no setting '{name}'"),
             })?;
-        let text = match value {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            toml::Value::Boolean(yes) => super::units::yes_no(yes),
-            toml::Value::Array(words) => {
-                words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join(" ")
-            }
-            _ => return Err(format!("'{name}' must be a text, a number, or true or false")),
-        };
+        let text = item.as_value().and_then(text_of);
+        let text = text.ok_or_else(|| format!("'{name}' must be a text, a number, or true or false"))?;
         apply(setting, &text, settings)?;
     }
     Ok(())
 }
 
+/// A value of the file as the text that settings parse. `None` if no setting has such values.
+pub fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.value().clone()),
+        Value::Integer(number) => Some(number.value().to_string()),
+        Value::Boolean(yes) => Some(yes_no(*yes.value())),
+        Value::Array(words) => {
+            words.iter().map(text_of).collect::<Option<Vec<_>>>().map(|words| words.join(" "))
+        }
+        _ => None,
+    }
+}
+
 /// Users, as Redis's settings file has them: a text for one, a list for several.
-fn users(value: toml::Value) -> Result<Vec<String>, String> {
-    let lines = match value {
-        toml::Value::Array(lines) => lines,
-        line => vec![line],
+fn users(item: &Item) -> Result<Vec<String>, String> {
+    let text = |line: &Value| line.as_str().map(str::to_owned);
+    let lines: Option<Vec<String>> = match item.as_array() {
+        Some(lines) => lines.iter().map(text).collect(),
+        None => item.as_value().and_then(text).map(|line| vec![line]),
     };
-    let text = |line: toml::Value| line.as_str().map(str::to_owned);
-    let lines: Option<Vec<String>> = lines.into_iter().map(text).collect();
     lines.ok_or_else(|| "'user' must be a text or a list of texts: a name and rules".to_owned())
 }
 
@@ -212,5 +216,25 @@ mod tests {
         std::fs::write(file.path(), "max-client = 7\n").unwrap();
         let error = loaded(&["larder", "--config", file.path().to_str().unwrap()]).unwrap_err();
         assert!(error.ends_with("there is no setting 'max-client'; 'maxclients' is one"), "{error}");
+    }
+
+    #[test]
+    fn a_former_name_is_as_good_as_the_current_one() {
+        for setting in SETTINGS {
+            for former in setting.former_names {
+                let text = (setting.get)(&Settings::default()).replace(|c: char| c.is_ascii_digit(), "9");
+                let dir = tempfile::tempdir().unwrap();
+                let (toml, redis) = (dir.path().join("larder.toml"), dir.path().join("redis.conf"));
+                std::fs::write(&toml, format!("{former} = \"{text}\"\n")).unwrap();
+                std::fs::write(&redis, format!("{former} {text}\n")).unwrap();
+                let (toml, redis) = (toml.display().to_string(), redis.display().to_string());
+                for args in
+                    [&["larder", &format!("--{former}"), &text][..], &["larder", &toml], &["larder", &redis]]
+                {
+                    let settings = loaded(args).unwrap();
+                    assert_eq!((setting.get)(&settings), text, "{args:?}");
+                }
+            }
+        }
     }
 }

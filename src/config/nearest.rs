@@ -1,6 +1,6 @@
 //! Names that are almost the name of a setting.
 
-use super::SETTINGS;
+use super::{SETTINGS, Setting};
 
 /// The setting that is probably meant by a name that is none: at most two letters are different, added or missing, or one
 /// in a short name. Names are compared in lower case, with dashes.
@@ -12,7 +12,8 @@ pub fn nearest_setting(name: &str) -> Option<&'static str> {
     }
     SETTINGS
         .iter()
-        .map(|setting| (distance(name, setting.name), setting.name))
+        .flat_map(Setting::names)
+        .map(|known| (distance(name, known), known))
         .filter(|(distance, _)| *distance <= distance_max)
         .min()
         .map(|(_, name)| name)

@@ -17,9 +17,12 @@ pub fn settings_markdown() -> String {
         };
         let when = match setting.when {
             When::Start => "start",
-            When::Any => "any time",
+            When::Any(_) => "any time",
         };
-        let help = setting.help.replace('|', "\\|");
+        let mut help = setting.help.replace('|', "\\|");
+        for former in setting.former_names {
+            help.push_str(&format!(". Its former name `{former}` is accepted, too"));
+        }
         // writing to memory cannot fail
         let _ = writeln!(out, "| `{}` | {default} | {when} | {help} |", setting.name);
     }

@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::Path;
 
-use toml_edit::{Array, DocumentMut, Item, Value};
+use toml_edit::{Array, DocumentMut, Item, Key, Value};
 
+use super::load::text_of;
 use super::{SETTINGS, Settings};
 use crate::files;
 
@@ -28,12 +29,11 @@ fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
     let defaults = Settings::default();
     for setting in SETTINGS {
+        for former in setting.former_names {
+            rename(&mut document, former, setting.name);
+        }
         let wanted = (setting.get)(settings);
-        // a name may be written in any case
-        let name = document
-            .iter()
-            .find_map(|(name, _)| name.eq_ignore_ascii_case(setting.name).then(|| name.to_owned()));
-        let Some(name) = name else {
+        let Some(name) = key_of(&document, setting.name) else {
             if wanted != (setting.get)(&defaults) {
                 document.insert(setting.name, Item::Value(written(&wanted, None)));
             }
@@ -41,7 +41,8 @@ fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<
         };
         let Some(value) = document.get_mut(&name).and_then(Item::as_value_mut) else { continue };
         let mut in_file = defaults.clone();
-        let is_same = (setting.set)(&mut in_file, &shown(value)).is_ok() && (setting.get)(&in_file) == wanted;
+        let is_same = text_of(value).is_some_and(|text| (setting.set)(&mut in_file, &text).is_ok())
+            && (setting.get)(&in_file) == wanted;
         if !is_same {
             let decor = value.decor().clone();
             *value = written(&wanted, Some(value));
@@ -61,13 +62,24 @@ fn updated(text: &str, settings: &Settings, users: Option<&[String]>) -> Result<
     Ok(document.to_string())
 }
 
-/// A value of the file as the text that settings parse.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.value().clone(),
-        Value::Boolean(yes) => super::units::yes_no(*yes.value()),
-        Value::Array(words) => words.iter().map(shown).collect::<Vec<_>>().join(" "),
-        other => other.clone().decorated("", "").to_string(),
+/// The key of a name in the file, which may be written in any case.
+fn key_of(document: &DocumentMut, name: &str) -> Option<String> {
+    document.iter().find_map(|(key, _)| key.eq_ignore_ascii_case(name).then(|| key.to_owned()))
+}
+
+/// Gives a setting its current name, where it is and with its comments. If both names are there, the former one goes.
+fn rename(document: &mut DocumentMut, former: &str, name: &str) {
+    let Some(former) = key_of(document, former) else { return };
+    if key_of(document, name).is_some() {
+        document.remove(&former);
+        return;
+    }
+    let keys: Vec<String> = document.iter().map(|(key, _)| key.to_owned()).collect();
+    for key in keys {
+        let Some((key, item)) = document.remove_entry(&key) else { continue };
+        let key =
+            if key.get() == former { Key::new(name).with_leaf_decor(key.leaf_decor().clone()) } else { key };
+        document.insert_formatted(&key, item);
     }
 }
 
@@ -190,5 +202,17 @@ maxclients = 99
         fs::write(&path, "port = = 1").unwrap();
         assert!(rewrite(&path, &settings_of_file(), None).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "port = = 1");
+    }
+
+    #[test]
+    fn a_former_name_becomes_the_current_one_where_it_is() {
+        let mut settings = Settings::default();
+        set(&mut settings, "memtable-memory", "64mb");
+        set(&mut settings, "port", "7000");
+        let file = "# first\nport = 7000\n\n# memory\nOverlay-Memory = \"64mb\" # enough\ntimeout = 0\n";
+        let renamed = file.replace("Overlay-Memory", "memtable-memory");
+        assert_eq!(updated(file, &settings, None).unwrap(), renamed);
+        let both = format!("overlay-memory = \"32mb\"\n{renamed}");
+        assert_eq!(updated(&both, &settings, None).unwrap(), renamed);
     }
 }

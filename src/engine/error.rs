@@ -140,7 +140,7 @@ impl std::fmt::Display for QuotaExceeded {
 pub enum NoRoom {
     /// Checkpoints fail, and the journal has grown as far as it may.
     #[error(
-        "the journal has grown by {bytes_max} bytes, {times} times overlay-memory, since \
+        "the journal has grown by {bytes_max} bytes, {times} times memtable-memory, since \
          changes could last be moved from memory to LMDB: {failure}"
     )]
     Journal { bytes_max: u64, times: u64, failure: String },

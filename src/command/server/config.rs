@@ -1,13 +1,13 @@
 //! CONFIG: the settings of the running server. [`crate::config`] declares the settings and checks their values; here is
 //! how a change takes effect.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use crate::command::base::server::text;
 use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Plan, Server, Spec, reply};
-use crate::config::{self, Room, SETTINGS, Setting, Settings, When};
+use crate::config::{self, Effect, Room, SETTINGS, Setting, Settings, When};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Pattern;
@@ -91,7 +91,9 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
                 found.push((Reply::Bulk(shown), Reply::text(value())));
             }
         };
-        SETTINGS.iter().for_each(|setting| answer(setting.name, &|| (setting.get)(&settings)));
+        for setting in SETTINGS {
+            setting.names().for_each(|name| answer(name, &|| (setting.get)(&settings)));
+        }
         config::constants().for_each(|constant| answer(constant.name, &|| constant.value.to_owned()));
     }
     reply(Reply::Map(found))
@@ -125,23 +127,15 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
                 .and_then(|()| settings.check())
                 .map_err(|why| refused(name, &why))?;
         }
-        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.eq_ignore_ascii_case("maxclients")) {
-            let clients = Room::make(settings).map_err(|why| refused(name, &why))?.clients;
-            if clients < settings.maxclients {
-                return Err(refused(name, &too_many_clients(clients)));
+        // settings that belong together take effect together
+        let mut effects = BTreeMap::new();
+        for (name, target, _) in &changes {
+            if let Target::Setting(Setting { when: When::Any(effect), .. }) = target {
+                effects.entry(*effect).or_insert(name);
             }
         }
-        // files that belong together are checked together
-        if let Some((name, ..)) = changes.iter().find(|(name, ..)| name.to_lowercase().starts_with("tls-")) {
-            server.reload_tls(settings).map_err(|why| refused(name, &why))?;
-        }
-        apply(server, settings);
-        if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("loglevel")) {
-            // not with every change: RUST_LOG may have asked for something else
-            log::change_filter(settings.log_filter());
-        }
-        if changes.iter().any(|(name, ..)| name.eq_ignore_ascii_case("requirepass")) {
-            server.acl.set_default_password(settings.requirepass.as_deref());
+        for (effect, name) in effects {
+            apply(effect, server, settings).map_err(|why| refused(name, &why))?;
         }
         Ok::<(), Error>(())
     })?;
@@ -181,18 +175,29 @@ fn refused(name: &str, why: &str) -> Error {
     Error::other(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
 }
 
-/// Applies the settings that are not simply read where they are needed. Harmless for those that did not change.
-fn apply(server: &Server, settings: &Settings) {
-    server.engine.set_fsync(settings.appendfsync);
-    server.engine.set_compression(settings.compression);
-    server.slow.set_thresholds(settings.slow_thresholds());
-    server.stats.track_latency(settings.latency_tracking);
-    server.engine.set_quota(settings.quota);
-    server.acl.set_all_channels_by_default(settings.acl_pubsub_default);
-    server.push.configure(&server.engine, settings);
-    if server.engine.default_kind() != settings.default_values {
-        server.engine.set_default_kind(settings.default_values);
+/// Lets a change take effect. If it can't, nothing has changed, and the error says why.
+fn apply(effect: Effect, server: &Server, settings: &Settings) -> Result<(), String> {
+    match effect {
+        Effect::None => {}
+        Effect::Clients => {
+            let possible = Room::make(settings)?.clients;
+            if possible < settings.maxclients {
+                return Err(too_many_clients(possible));
+            }
+        }
+        Effect::Tls => server.reload_tls(settings)?,
+        Effect::Fsync => server.engine.set_fsync(settings.appendfsync),
+        Effect::Compression => server.engine.set_compression(settings.compression),
+        Effect::Quota => server.engine.set_quota(settings.quota()),
+        Effect::DefaultValues => server.engine.set_default_kind(settings.default_values),
+        Effect::Thresholds => server.slow.set_thresholds(settings.slow_thresholds()),
+        Effect::Latencies => server.stats.track_latency(settings.latency_tracking),
+        Effect::Push => server.push.configure(&server.engine, settings),
+        Effect::NewUsers => server.acl.set_all_channels_by_default(settings.acl_pubsub_default),
+        Effect::Password => server.acl.set_default_password(settings.requirepass.as_deref()),
+        Effect::LogLevel => log::change_filter(settings.log_filter()),
     }
+    Ok(())
 }
 
 fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -323,5 +328,15 @@ mod tests {
         assert!(stats.iter().all(|(name, _)| *name == "config|resetstat"), "{stats:?}");
         assert!(harness.server.stats.by_error().is_empty());
         harness.expect(&[("CONFIG REWRITE", "-ERR The server is running without a config file")]);
+    }
+
+    #[test]
+    fn a_former_name_is_answered_as_it_was_asked() {
+        Harness::new().expect(&[
+            ("CONFIG GET overlay-memory", r#"{"overlay-memory": "134217728"}"#),
+            ("CONFIG GET *-memory", r#"{"memtable-memory": "134217728", "overlay-memory": "134217728", "cache-memory": "67108864"}"#),
+            ("CONFIG SET lua-time-limit 7", "OK"),
+            ("CONFIG GET busy-reply-threshold lua-time-limit", r#"{"busy-reply-threshold": "7", "lua-time-limit": "7"}"#),
+        ]);
     }
 }

@@ -442,7 +442,7 @@ fn average_ttl_ms(server: &Server, store: StoreId) -> u64 {
 /// Limits over all stores (0: none), how much of them the stores use that the reader may use, and which limits,
 /// including those of stores, are nearly reached.
 fn limits(server: &Server, fields: &mut Fields<'_>) {
-    let quota = server.config.settings().quota;
+    let quota = server.config.settings().quota();
     let (mut named, mut records, mut stored_bytes) = (0, 0, 0);
     for store in server.engine.catalog().iter().filter(|store| fields.shows(store)) {
         named += u64::from(store.name.is_some());

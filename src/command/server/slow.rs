@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
+use crate::config::Setting;
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -82,19 +83,23 @@ pub fn note(server: &Server, session: &Session, spec: &Spec, words: &[Bytes], to
 
 /// How many words of a request others may see; secrets follow after them.
 fn shown_words(spec: &Spec, words: &[Bytes]) -> usize {
-    const SECRET_SETTINGS: &[&str] = &["requirepass", "masterauth", "masteruser", "tls-key-file-pass"];
-    let at_word = |wanted: &[&str]| {
-        let is_wanted =
-            |word: &Bytes| wanted.iter().any(|wanted| word.eq_ignore_ascii_case(wanted.as_bytes()));
-        words.iter().position(is_wanted).map_or(usize::MAX, |at| at + 1)
-    };
+    let after =
+        |is_wanted: fn(&Bytes) -> bool| words.iter().position(is_wanted).map_or(usize::MAX, |at| at + 1);
     match spec.name {
         "auth" => 1,
-        "hello" => at_word(&["auth"]),
+        "hello" => after(|word| word.eq_ignore_ascii_case(b"auth")),
         "acl|setuser" | "acl|deluser" | "acl|getuser" => 2,
-        "config|set" => at_word(SECRET_SETTINGS),
+        "config|set" => after(names_a_secret),
         _ => usize::MAX,
     }
+}
+
+/// Whether a word is the name of a setting, of Larder or of Redis, whose value is a secret.
+fn names_a_secret(word: &Bytes) -> bool {
+    const REDIS: &[&[u8]] = &[b"masterauth", b"masteruser", b"tls-key-file-pass"];
+    let setting = std::str::from_utf8(word).ok().and_then(Setting::find);
+    setting.is_some_and(|setting| setting.is_secret)
+        || REDIS.iter().any(|name| word.eq_ignore_ascii_case(name))
 }
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {

@@ -54,7 +54,11 @@ impl Stage {
         };
         let engine = Engine::open(options).unwrap();
         let config = Config::default();
-        config.update(|settings| (settings.quota, settings.compression) = (quota, COMPRESSION));
+        config.update(|settings| {
+            settings.compression = COMPRESSION;
+            (settings.max_stores, settings.max_keys, settings.max_bytes) =
+                (quota.max_stores, quota.max_keys, quota.max_bytes);
+        });
         let server = Server::new(engine, config, clock::steady_ms());
         let session = session(&server);
         self.running = Some((server, session));

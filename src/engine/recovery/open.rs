@@ -22,7 +22,7 @@ use crate::engine::recovery::replay::replay;
 use crate::engine::transaction::effect::{Definition, Malformed};
 use crate::engine::transaction::gate::Gated;
 use crate::engine::{Engine, Fault, Seq, clock};
-use crate::limits::{JOURNAL_SEGMENT_BYTES_MIN, JOURNAL_SEGMENTS_PER_VOLUME};
+use crate::limits::{self, JOURNAL_SEGMENT_BYTES_MIN, JOURNAL_SEGMENTS_PER_VOLUME};
 use crate::record::compress::Compression;
 use crate::store::{Generation, Kind, ServerQuota, StoreId};
 
@@ -58,13 +58,13 @@ impl Options {
         Options {
             dir: dir.into(),
             fsync: Fsync::Always,
-            databases: crate::limits::DATABASES,
+            databases: limits::DATABASES,
             default_kind: Kind::Json,
             quota: ServerQuota::default(),
             compression: Compression::default(),
-            overlay_bytes_max: 64 * 1024 * 1024,
-            cache_bytes_max: 64 * 1024 * 1024,
-            checkpoint_interval: Duration::from_secs(10),
+            overlay_bytes_max: limits::MEMTABLE_BYTES as usize,
+            cache_bytes_max: limits::CACHE_BYTES,
+            checkpoint_interval: Duration::from_secs(limits::CHECKPOINT_INTERVAL_S),
             journal_segment_bytes: 16 * 1024 * 1024,
             journal_entry_bytes_max: journal::ENTRY_BYTES_MAX,
             map_bytes: None,

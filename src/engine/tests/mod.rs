@@ -552,7 +552,7 @@ fn a_journal_at_its_bound_says_so_and_takes_removals() {
         refusal
     });
     let refusal = refusal.expect("the journal has a bound").to_string();
-    for said in ["the journal has grown by 1048576 bytes", "16 times overlay-memory"] {
+    for said in ["the journal has grown by 1048576 bytes", "16 times memtable-memory"] {
         assert!(refusal.contains(said), "{refusal}");
     }
     assert!(

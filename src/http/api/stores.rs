@@ -137,7 +137,7 @@ pub async fn usage(ask: Ask) -> Answer {
         .read(|talk| Ok((items(talk.command(words([b"STORE", b"LIST"]))?)?, nearly_reached(talk))))
         .await?;
     let stores: Vec<Value> = stores.iter().map(of_reply).collect();
-    let quota = server.config.settings().quota;
+    let quota = server.config.settings().quota();
     let sum = |field: &str| stores.iter().filter_map(|store| store[field].as_u64()).sum::<u64>();
     let total = json!({
         "stores": stores.len(),
