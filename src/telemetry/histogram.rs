@@ -16,6 +16,17 @@ pub struct Histogram {
     counts: [AtomicU64; BUCKETS],
 }
 
+/// How many durations are below each of several bounds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// Bounds in nanoseconds, ascending, and how many durations are below each.
+    pub below: Vec<(u64, u64)>,
+    /// How many there are.
+    pub count: u64,
+    /// Their sum in nanoseconds. It is estimated from the same buckets, so it is off by a 32nd at most.
+    pub sum_ns: u64,
+}
+
 impl Default for Histogram {
     fn default() -> Histogram {
         Histogram { counts: [const { AtomicU64::new(0) }; BUCKETS] }
@@ -62,19 +73,34 @@ impl Histogram {
     /// As LATENCY HISTOGRAM shows it: for each power of two of about a microsecond, the bound in microseconds and how
     /// many took no longer; only those at which there are more than at the one before.
     pub fn doublings(&self) -> Vec<(u64, u64)> {
-        const FIRST_BITS: u32 = 10;
-        let counts: Vec<u64> = self.counts().collect();
         let mut shown: Vec<(u64, u64)> = Vec::new();
-        for bits in FIRST_BITS..=BITS_MAX {
-            let end = if bits == BITS_MAX { BUCKETS } else { bucket(1 << bits) };
-            let through: u64 = counts[..end].iter().sum();
-            if through > shown.last().map_or(0, |(_, before)| *before) {
+        for (bits, below) in self.powers_of_two() {
+            if below > shown.last().map_or(0, |(_, before)| *before) {
                 // Redis's histogram keeps two digits, and shows the longest duration that it takes for the same
                 let bound_ns: u64 = (1 << bits) + (1 << (bits - 7)) - 1;
-                shown.push((bound_ns / 1_000, through));
+                shown.push((bound_ns / 1_000, below));
             }
         }
         shown
+    }
+
+    /// As Prometheus takes it, with bounds from a microsecond to 8.6 seconds.
+    pub fn distribution(&self) -> Distribution {
+        let mut below = self.powers_of_two();
+        // the last bucket has durations of any length, so its bound is infinity
+        let count = below.pop().map_or(0, |(_, count)| count);
+        let below = below.into_iter().map(|(bits, below)| (1 << bits, below)).collect();
+        let sum_ns = self.counts().enumerate().map(|(at, count)| count * middle(at)).sum();
+        Distribution { below, count, sum_ns }
+    }
+
+    /// For each power of two of about a microsecond, its exponent, and how many durations are below it. At the last one,
+    /// these are all.
+    fn powers_of_two(&self) -> Vec<(u32, u64)> {
+        const FIRST_BITS: u32 = 10;
+        let counts: Vec<u64> = self.counts().collect();
+        let end = |bits: u32| if bits == BITS_MAX { BUCKETS } else { bucket(1 << bits) };
+        (FIRST_BITS..=BITS_MAX).map(|bits| (bits, counts[..end(bits)].iter().sum())).collect()
     }
 
     /// The longest duration of each bucket that has any, in nanoseconds, and how many it has.
@@ -103,6 +129,12 @@ fn longest(bucket: usize) -> u64 {
         None => fine as u64,
         Some(shift) => (((FINE + fine + 1) as u64) << shift) - 1,
     }
+}
+
+/// The duration in the middle of a bucket.
+fn middle(bucket: usize) -> u64 {
+    let shortest = if bucket == 0 { 0 } else { longest(bucket - 1) + 1 };
+    shortest.midpoint(longest(bucket))
 }
 
 #[cfg(test)]
@@ -141,5 +173,23 @@ mod tests {
             histogram.add(nanos);
         }
         assert_eq!(histogram.doublings(), [(1, 2), (2, 3), (33, 4), (66, 5), (17_314_086, 6)]);
+    }
+
+    #[test]
+    fn distributions_are_exact_at_their_bounds() {
+        let histogram = Histogram::default();
+        for nanos in [10, 1_023, 1_024, 40_000, 5_000_000_000, u64::MAX] {
+            histogram.add(nanos);
+        }
+        let Distribution { below, count, sum_ns } = histogram.distribution();
+        assert_eq!((below.len(), below[0], count), (24, (1_024, 2), 6));
+        let at = |bound| below.iter().find(|(at, _)| *at == bound).map(|(_, below)| *below);
+        assert_eq!([1 << 11, 1 << 15, 1 << 16, 1 << 32, 1 << 33].map(at), [3, 3, 4, 4, 5].map(Some));
+        // what took longer than the last bucket counts as much as that
+        let exact = 10 + 1_023 + 1_024 + 40_000 + 5_000_000_000 + (1 << BITS_MAX);
+        assert!(sum_ns.abs_diff(exact) <= exact / 32, "{sum_ns}");
+        let other = Histogram::default();
+        (1..=100).for_each(|micros| other.add(micros * 1_000));
+        assert!(other.distribution().sum_ns.abs_diff(5_050_000) <= 5_050_000 / 32);
     }
 }

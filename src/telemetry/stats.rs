@@ -3,6 +3,7 @@
 //! Commands are counted by number; the caller provides their names. Counting is a few relaxed additions.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,76 +19,89 @@ const SAMPLES: usize = 16;
 /// How often whoever drives the server calls [`Stats::sample`].
 pub const SAMPLE_EVERY_MS: u64 = 100;
 
-/// What happened since the start, or since CONFIG RESETSTAT.
+/// Counters of the server, and what it needs for them.
 #[derive(Debug)]
 pub struct Stats {
-    pub connections: AtomicU64,
-    pub rejected_connections: AtomicU64,
-    /// Shared, because a writing command counts look-ups while it runs, and then knows nothing else about the server.
-    pub lookups: Arc<Lookups>,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    /// Times that something was read from a connection, and written to one.
-    pub reads: AtomicU64,
-    pub writes: AtomicU64,
-    pub errors: AtomicU64,
-    /// Connections that were ended because a request was longer than `client-query-buffer-limit`.
-    pub overlong_requests: AtomicU64,
+    /// What happened since the start, or since CONFIG RESETSTAT.
+    recent: Recent,
     /// What was allocated when the server started.
     pub startup_bytes: u64,
-    pub http_requests: AtomicU64,
-    /// Requests that were answered with a status of 400 or more.
-    pub http_errors: AtomicU64,
-    /// How long clients waited.
-    responses: Histogram,
     port: AtomicU16,
-    /// Most bytes that were allocated at any sample.
-    memory_peak: AtomicU64,
-    /// How many expired records the engine had removed at the last reset.
-    expired_before: AtomicU64,
     /// Whether durations are kept as distributions, too.
     tracks_latency: AtomicBool,
     names: Vec<&'static str>,
-    by_command: Vec<Counters>,
-    by_error: Mutex<BTreeMap<String, u64>>,
-    rates: Mutex<Rates>,
+    /// What counters of others, which are never reset, were at the last reset, by their names.
+    before: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-#[derive(Debug, Default)]
-struct Counters {
-    calls: AtomicU64,
-    nanos: AtomicU64,
-    rejected: AtomicU64,
-    failed: AtomicU64,
-    /// Made when the command is first called.
-    durations: OnceLock<Box<Histogram>>,
+/// Something that CONFIG RESETSTAT resets.
+trait Reset {
+    fn reset(&self);
 }
 
-/// Keys that commands looked for to read them.
-#[derive(Debug, Default)]
-pub struct Lookups {
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
+/// Declares a structure whose `reset` resets all its fields.
+macro_rules! reset_together {
+    ($(#[$about:meta])* $scope:vis struct $name:ident {
+        $($(#[$field_about:meta])* $field_scope:vis $field:ident: $kind:ty,)*
+    }) => {
+        $(#[$about])*
+        $scope struct $name { $($(#[$field_about])* $field_scope $field: $kind,)* }
 
-impl Lookups {
-    pub fn count(&self, (hits, misses): (u64, u64)) {
-        // other threads count here, too, so even adding 0 has a cost
-        for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
-            if count > 0 {
-                counter.fetch_add(count, Ordering::Relaxed);
+        impl Reset for $name {
+            fn reset(&self) {
+                $(self.$field.reset();)*
             }
         }
-    }
+    };
+}
 
-    /// One key, and whether it had a record.
-    pub fn count_one(&self, found: bool) {
-        self.count((u64::from(found), u64::from(!found)));
+reset_together! {
+    /// What is counted from the last reset on. A counter that is declared here is read as `stats.connections`.
+    #[derive(Debug, Default)]
+    pub struct Recent {
+        pub connections: AtomicU64,
+        pub rejected_connections: AtomicU64,
+        /// Shared, because a writing command counts look-ups while it runs, and then knows nothing else about the server.
+        pub lookups: Arc<Lookups>,
+        pub bytes_in: AtomicU64,
+        pub bytes_out: AtomicU64,
+        /// Times that something was read from a connection, and written to one.
+        pub reads: AtomicU64,
+        pub writes: AtomicU64,
+        pub errors: AtomicU64,
+        /// Connections that were ended because a request was longer than `client-query-buffer-limit`.
+        pub overlong_requests: AtomicU64,
+        pub http_requests: AtomicU64,
+        /// Requests that were answered with a status of 400 or more.
+        pub http_errors: AtomicU64,
+        /// How long clients waited.
+        responses: Histogram,
+        /// Most bytes that were allocated at any sample.
+        memory_peak: AtomicU64,
+        by_command: Vec<Counters>,
+        by_error: Mutex<BTreeMap<String, u64>>,
+        rates: Mutex<Rates>,
     }
+}
 
-    /// How many had a record, and how many had none.
-    pub fn hits_and_misses(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+reset_together! {
+    #[derive(Debug, Default)]
+    struct Counters {
+        calls: AtomicU64,
+        nanos: AtomicU64,
+        rejected: AtomicU64,
+        failed: AtomicU64,
+        /// Made when the command is first called.
+        durations: OnceLock<Arc<Histogram>>,
+    }
+}
+
+reset_together! {
+    /// Keys that commands looked for to read them.
+    #[derive(Debug, Default)]
+    pub struct Lookups {
+        hits: AtomicU64,
+        misses: AtomicU64,
     }
 }
 
@@ -107,31 +121,87 @@ struct Rates {
     samples: Vec<(u64, [u64; 3])>,
 }
 
+impl Reset for AtomicU64 {
+    fn reset(&self) {
+        self.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Reset for Histogram {
+    fn reset(&self) {
+        Histogram::reset(self);
+    }
+}
+
+impl<T: Reset> Reset for Arc<T> {
+    fn reset(&self) {
+        (**self).reset();
+    }
+}
+
+impl<T: Reset> Reset for OnceLock<T> {
+    fn reset(&self) {
+        self.get().into_iter().for_each(T::reset);
+    }
+}
+
+impl<T: Reset> Reset for Vec<T> {
+    fn reset(&self) {
+        self.iter().for_each(T::reset);
+    }
+}
+
+impl<T: Default> Reset for Mutex<T> {
+    fn reset(&self) {
+        *self.lock() = T::default();
+    }
+}
+
+impl Deref for Stats {
+    type Target = Recent;
+
+    fn deref(&self) -> &Recent {
+        &self.recent
+    }
+}
+
+impl Lookups {
+    pub fn count(&self, (hits, misses): (u64, u64)) {
+        // other threads count here, too, so even adding 0 has a cost
+        for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// One key, and whether it had a record.
+    pub fn count_one(&self, found: bool) {
+        self.count((u64::from(found), u64::from(!found)));
+    }
+
+    /// How many had a record.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many had none.
+    pub fn misses(&self) -> u64 {
+        self.misses.load(Ordering::Relaxed)
+    }
+}
+
 impl Stats {
     /// Counters for commands of these names, which are counted by their positions.
     pub fn new(names: Vec<&'static str>) -> Stats {
+        let by_command = names.iter().map(|_| Counters::default()).collect();
         Stats {
-            connections: AtomicU64::default(),
-            rejected_connections: AtomicU64::default(),
-            lookups: Arc::default(),
-            bytes_in: AtomicU64::default(),
-            bytes_out: AtomicU64::default(),
-            reads: AtomicU64::default(),
-            writes: AtomicU64::default(),
-            errors: AtomicU64::default(),
-            overlong_requests: AtomicU64::default(),
+            recent: Recent { by_command, ..Recent::default() },
             startup_bytes: process::allocated_bytes(),
-            http_requests: AtomicU64::default(),
-            http_errors: AtomicU64::default(),
-            responses: Histogram::default(),
             port: AtomicU16::default(),
-            memory_peak: AtomicU64::default(),
-            expired_before: AtomicU64::default(),
             tracks_latency: AtomicBool::new(true),
-            by_command: names.iter().map(|_| Counters::default()).collect(),
             names,
-            by_error: Mutex::default(),
-            rates: Mutex::default(),
+            before: Mutex::default(),
         }
     }
 
@@ -156,7 +226,7 @@ impl Stats {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
             }
             if self.tracks_latency.load(Ordering::Relaxed) {
-                counters.durations.get_or_init(Box::default).add(nanos);
+                counters.durations.get_or_init(Arc::default).add(nanos);
             }
         }
     }
@@ -185,13 +255,12 @@ impl Stats {
     }
 
     /// How long a command took each time; none if it was never called.
-    pub fn durations(&self, command: usize) -> Option<&Histogram> {
-        let histogram = self.by_command.get(command)?.durations.get()?;
-        Some(&**histogram).filter(|histogram| histogram.total() > 0)
+    pub fn durations(&self, command: usize) -> Option<&Arc<Histogram>> {
+        self.by_command.get(command)?.durations.get().filter(|histogram| histogram.total() > 0)
     }
 
     /// The durations of all commands that were called, by name.
-    pub fn all_durations(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+    pub fn all_durations(&self) -> impl Iterator<Item = (&'static str, &Arc<Histogram>)> {
         let all = self.names.iter().enumerate();
         all.filter_map(|(command, name)| Some((*name, self.durations(command)?)))
     }
@@ -276,9 +345,9 @@ impl Stats {
         self.memory_peak.fetch_max(allocated_bytes, Ordering::Relaxed).max(allocated_bytes)
     }
 
-    /// Expired records that were removed since the last reset, given the engine's own count.
-    pub fn expired(&self, expired_records: u64) -> u64 {
-        expired_records.saturating_sub(self.expired_before.load(Ordering::Relaxed))
+    /// How much a counter that is never reset has grown since the last reset.
+    pub fn since_reset(&self, name: &str, count: u64) -> u64 {
+        count.saturating_sub(self.before.lock().get(name).copied().unwrap_or(0))
     }
 
     /// The TCP port that is listened on, once it is.
@@ -290,31 +359,10 @@ impl Stats {
         self.port.store(port, Ordering::Relaxed);
     }
 
-    /// Resets the counters (CONFIG RESETSTAT). The engine's own counters continue, so their current values are
-    /// recorded.
-    pub fn reset(&self, expired_records: u64) {
-        let totals = [
-            &self.connections,
-            &self.rejected_connections,
-            &self.lookups.hits,
-            &self.lookups.misses,
-            &self.bytes_in,
-            &self.bytes_out,
-            &self.reads,
-            &self.writes,
-            &self.errors,
-            &self.overlong_requests,
-            &self.http_requests,
-            &self.http_errors,
-            &self.memory_peak,
-        ];
-        let per_command = self.by_command.iter().flat_map(|c| [&c.calls, &c.nanos, &c.rejected, &c.failed]);
-        totals.into_iter().chain(per_command).for_each(|counter| counter.store(0, Ordering::Relaxed));
-        self.by_command.iter().filter_map(|counters| counters.durations.get()).for_each(|h| h.reset());
-        self.responses.reset();
-        self.expired_before.store(expired_records, Ordering::Relaxed);
-        self.by_error.lock().clear();
-        self.rates.lock().samples.clear();
+    /// Resets the counters (CONFIG RESETSTAT). Counters of others continue, so their current values are recorded.
+    pub fn reset(&self, counted_by_others: BTreeMap<&'static str, u64>) {
+        self.recent.reset();
+        *self.before.lock() = counted_by_others;
     }
 }
 
@@ -335,9 +383,9 @@ mod tests {
             [("get", CommandStats { rejected: 1, ..Default::default() }), ("set", set)]
         );
         assert_eq!(stats.by_error(), [("ERR".to_owned(), 1)]);
-        assert_eq!(stats.expired(7), 7);
-        stats.reset(7);
-        assert_eq!(stats.expired(9), 2);
+        assert_eq!(stats.since_reset("expired_keys", 7), 7);
+        stats.reset(BTreeMap::from([("expired_keys", 7)]));
+        assert_eq!(stats.since_reset("expired_keys", 9), 2);
         assert!(stats.by_command().is_empty() && stats.by_error().is_empty());
     }
 

@@ -2,11 +2,11 @@
 //! how a change takes effect.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 
 use crate::command::base::server::text;
 use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Plan, Server, Spec, reply};
+use crate::command::server::info;
 use crate::config::{self, Effect, Room, SETTINGS, Setting, Settings, When};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -224,10 +224,7 @@ fn users(server: &Server) -> Result<Vec<String>, String> {
 }
 
 fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let server = call.server;
-    server.stats.reset(server.engine.status().expired_records);
-    server.push.post.overflows.store(0, Ordering::Relaxed);
-    server.clients.evicted.store(0, Ordering::Relaxed);
+    info::reset(call.server, call.session);
     reply(Reply::OK)
 }
 

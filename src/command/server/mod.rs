@@ -4,7 +4,6 @@ pub mod administration;
 pub mod config;
 pub mod debug;
 pub mod info;
-pub mod info_constants;
 pub mod latency;
 pub mod lolwut;
 pub mod memory;

@@ -15,11 +15,12 @@ use crate::command::base::table;
 use crate::engine::clock;
 use crate::http::operations::metrics;
 use crate::http::request::ask::Ask;
-use crate::http::request::gate::{Talk, items, words};
+use crate::http::request::gate::{items, words};
 use crate::http::response::json::answer;
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::resp::Reply;
+use crate::telemetry::Stats;
 
 /// The caller's user, and how much it may ask for at once.
 pub async fn session(ask: Ask) -> Answer {
@@ -41,13 +42,13 @@ pub async fn stats(ask: Ask) -> Answer {
     let stats = ask
         .gate
         .read(|talk| {
-            let info = text(talk.command(words([b"INFO", b"all"]))?)?;
+            let sample = metrics::sample(talk)?;
             Ok(json!({
                 "at_ms": clock::now_ms(),
-                "figures": metrics::figures(&info),
-                "reads": durations(talk, Flags::READONLY),
-                "writes": durations(talk, Flags::WRITE),
-                "responses": talk.server.stats.responses().buckets().collect::<Vec<_>>(),
+                "figures": metrics::as_json(&sample),
+                "reads": durations(sample.stats(), Flags::READONLY),
+                "writes": durations(sample.stats(), Flags::WRITE),
+                "responses": sample.stats().responses().buckets().collect::<Vec<_>>(),
             }))
         })
         .await?;
@@ -56,9 +57,9 @@ pub async fn stats(ask: Ask) -> Answer {
 
 /// The durations of commands on keys: pairs of a bound in nanoseconds, and the number of commands that took at most
 /// that long and longer than the bound before.
-fn durations(talk: &Talk, flag: Flags) -> Vec<(u64, u64)> {
+fn durations(stats: &Stats, flag: Flags) -> Vec<(u64, u64)> {
     let mut all = BTreeMap::new();
-    for (name, histogram) in talk.server.stats.all_durations() {
+    for (name, histogram) in stats.all_durations() {
         let is_meant = |spec: &&crate::command::Spec| spec.is(flag) && !matches!(spec.keys, Keys::None);
         if table::find_full(name.as_bytes()).filter(is_meant).is_some() {
             for (bound_ns, count) in histogram.buckets() {
