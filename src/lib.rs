@@ -11,6 +11,7 @@
 //! |---|---|
 //! | connections, TLS, shutdown | [`net`], and [`http`] for the HTTP API and the dashboard |
 //! | a command | the folder of its family in [`command`] |
+//! | what is known of a connection: CLIENT LIST, its mailbox | [`client`] |
 //! | what clients get without a request: messages, notifications, invalidations | [`push`] |
 //! | who may do what | [`acl`], and [`command::base::permission`] |
 //! | transactions, the journal, checkpoints, recovery, expiry, limits | [`engine`] |
@@ -50,6 +51,7 @@
 
 pub mod acl;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod document;

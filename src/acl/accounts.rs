@@ -35,6 +35,11 @@ impl Account {
         self.unrestricted.load(Ordering::Acquire)
     }
 
+    /// Whether it may see everything in requests of any user, in all stores.
+    pub fn may_see_everything(&self) -> bool {
+        self.is_unrestricted() || self.user().may_read_everything()
+    }
+
     /// The user's current permissions.
     pub fn user(&self) -> Arc<User> {
         self.user.read().clone()

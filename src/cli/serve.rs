@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::notify;
-use crate::command::{Server, acl};
+use crate::command::{COMMANDS, Server, acl};
 use crate::config::{self, Config, DebugAccess, Loaded, Room, Settings};
 use crate::engine::journal::{FailingDisk, RealDisk};
 use crate::engine::{Engine, Options, clock};
@@ -61,7 +61,8 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let tls = if with_tls { Some(Arc::new(Tls::load(&settings)?)) } else { None };
     process::return_memory_in_background();
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
-    let server = Arc::new(Server::new(engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
+    let server =
+        Arc::new(Server::new(&COMMANDS, engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;
     if let Some(tls) = tls.clone() {
         // a server is started only once

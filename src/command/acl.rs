@@ -9,9 +9,8 @@ use crate::acl::{
     Access, DEFAULT_USER, Entry, Reason, RuleError, Selector, User, file, has_spaces, join_selectors,
 };
 use crate::command::base::reach::Stores;
-use crate::command::base::table;
 use crate::command::base::table::{Lookup, help};
-use crate::command::base::{Call, Flags, Plan, Server, Spec, login, permission, reply};
+use crate::command::base::{Call, Flags, Plan, Secrets, Server, Spec, login, permission, reply};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
@@ -49,6 +48,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Removes users and closes their connections",
         complexity: "O(N) where N is the number of connections",
         arity: -3,
+        secrets: Secrets::From(2),
         plan: delete_users,
         ..MANAGING
     },
@@ -75,6 +75,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the rules of a user",
         complexity: "O(N) where N is the number of rules",
         arity: 3,
+        secrets: Secrets::From(2),
         plan: get_user,
         ..MANAGING
     },
@@ -124,6 +125,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Applies rules to a user, all or none; creates the user if necessary",
         complexity: "O(N) where N is the number of rules",
         arity: -3,
+        secrets: Secrets::From(2),
         plan: set_user,
         ..MANAGING
     },
@@ -277,7 +279,7 @@ fn dry_run(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other(format!("ERR User '{}' not found", call.text(2))));
     };
     let request = call.rest(3);
-    let Lookup::Command(spec) = table::lookup(request) else {
+    let Lookup::Command(spec) = call.server.commands.lookup(request) else {
         return Err(Error::other(format!("ERR Command '{}' not found", call.text(3))));
     };
     if !spec.takes(request.len()) {

@@ -1,25 +1,19 @@
 //! The gate: every request of every connection passes here, and each check is made once.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
-use super::{pubsub, transaction};
+use crate::command::base::run::{Stop, count, note_slow, run};
 use crate::command::base::session::Replies;
-use crate::command::base::table;
 use crate::command::base::table::Lookup;
-use crate::command::base::{Call, Flags, Group, Plan, Server, Session, Spec, login, permission};
-use crate::command::clients::pause;
+use crate::command::base::{Flags, Server, Session, Spec, login, pause, permission, queue};
 use crate::command::reference::compatibility;
-use crate::command::server::{monitor, slow};
+use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
-use crate::engine::{Seq, Weighed};
 use crate::error::Error;
-use crate::resp::{Reply, Request};
-use crate::store::Key;
+use crate::resp::{Protocol, Reply, Request};
 
 /// A reply, and the change that it reflects.
 #[derive(Debug)]
@@ -51,33 +45,9 @@ pub enum Postponed {
     Held(Request),
 }
 
-/// Why a command did not run.
-#[derive(Debug)]
-pub enum Stop {
-    /// It is too much work for a network thread. This never happens in a session that [may block](Session::may_block).
-    Aside,
-    Refused(Error),
-}
-
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Stop {
-        Stop::Refused(error.into())
-    }
-}
-
-impl Stop {
-    /// The error for a client, where nothing can run aside.
-    pub fn into_error(self) -> Error {
-        match self {
-            Stop::Aside => Error::other("ERR the command takes too long for this thread"),
-            Stop::Refused(error) => error,
-        }
-    }
-}
-
 /// Runs one request.
 pub fn dispatch(server: &Server, session: &mut Session, request: Request) -> Answer {
-    let found = table::lookup(&request.args);
+    let found = server.commands.lookup(&request.args);
     dispatch_found(server, session, &mut Stopwatch::start(), found, request)
 }
 
@@ -107,11 +77,11 @@ pub fn dispatch_found(
             return Answer::postponed(Postponed::Held(request));
         }
         Ok(spec) => {
-            let command = table::index(spec);
+            let command = server.commands.index(spec);
             session.client.last_command.store(command, Ordering::Relaxed);
-            let is_queued = session.queue.is_some() && !transaction::is_control(spec);
+            let is_queued = session.queue.is_some() && !spec.is(Flags::UNQUEUED);
             let outcome = if is_queued {
-                transaction::queue(server, session, spec, &request.args)
+                queue::queue(server, session, spec, &request.args)
                     .map(|queued| (queued, 0))
                     .map_err(Stop::from)
             } else {
@@ -130,15 +100,15 @@ pub fn dispatch_found(
                 Err(_) => server.stats.rejected(command),
             }
             if server.slow.is_notable(took_ns) && !is_queued {
-                slow::note(server, session, spec, &request.args, took_ns);
+                note_slow(server, session, spec, &request.args, took_ns);
             }
             outcome.unwrap_or_else(|error| failed(server, error))
         }
         Err(error) => {
             if let Lookup::Command(spec) = found {
-                server.stats.rejected(table::index(spec));
+                server.stats.rejected(server.commands.index(spec));
             }
-            (Reply::Error(transaction::refused(session, found, error)), 0)
+            (Reply::Error(queue::refused(session, found, error)), 0)
         }
     };
     if let Reply::Error(error) = &reply {
@@ -155,7 +125,7 @@ pub fn dispatch_found(
 fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
-        Lookup::UnknownCommand => return Err(unknown_command(args)),
+        Lookup::UnknownCommand => return Err(unknown_command(server, args)),
         Lookup::UnknownSubcommand(container) => return Err(unknown_subcommand(container, args)),
     };
     if !spec.takes(args.len()) {
@@ -169,110 +139,26 @@ fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> R
     }
     permission::check(server, session, spec, args, permission::context(session))?;
     if session.is_listening() {
-        pubsub::admit(session, spec)?;
+        admit_listener(session, spec)?;
     }
     Ok(spec)
 }
 
-/// Runs a command and shows it to monitors. The arguments are still there afterwards.
-pub(super) fn run(
-    server: &Server,
-    session: &mut Session,
-    spec: &'static Spec,
-    args: &mut Vec<Bytes>,
-    now_ms: u64,
-) -> Result<(Reply, Seq), Stop> {
-    if server.push.monitors.are_any() {
-        return monitor::run_shown(server, session, spec, args, now_ms);
+/// Refuses what a connection that subscribes or monitors may not send: in RESP2 a reply could not be distinguished from
+/// a message, and a connection that monitors counts as a replica.
+fn admit_listener(session: &Session, spec: &Spec) -> Result<(), Error> {
+    let in_resp2 = session.protocol == Protocol::Resp2 && session.subscriptions.are_any();
+    if in_resp2 && !spec.is(Flags::WHILE_SUBSCRIBED) {
+        return Err(Error::other(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+             context",
+            spec.name
+        )));
     }
-    run_unseen(server, session, spec, args, now_ms)
-}
-
-/// Plans a command and runs the plan. The arguments are still there afterwards.
-pub(super) fn run_unseen(
-    server: &Server,
-    session: &mut Session,
-    spec: &'static Spec,
-    args: &mut Vec<Bytes>,
-    now_ms: u64,
-) -> Result<(Reply, Seq), Stop> {
-    let mut call = Call { server, session, spec, args: std::mem::take(args), now_ms };
-    let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
-    for at in spec.keys.positions(&call.args) {
-        // not kept beyond the command, so it need not be copied
-        keys.push(call.key(at));
+    if session.monitoring && (spec.is(Flags::READONLY) || spec.has_effect()) {
+        return Err(Error::other("ERR Replica can't interact with the keyspace"));
     }
-    // for a script, the keys that it reads count, not those that it declares
-    let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();
-    if reads && call.session.caching.remembers() {
-        let Server { push, .. } = server;
-        push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
-    }
-    let outcome = carry_out(&mut call, &mut keys);
-    // the slow log may need them
-    *args = call.args;
-    outcome
-}
-
-/// Plans and runs a command: once or, if it would exceed a limit, until the compressed sizes are known and expired
-/// records are removed.
-fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Stop> {
-    let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
-    let goes_through_values = spec.group == Group::Json || spec.is(Flags::WHOLE_VALUE);
-    let may_block = call.session.may_block;
-    let spent = &Cell::new(call.session.reply_bytes);
-    let named = keys.len();
-    let mut weighed = Weighed::default();
-    loop {
-        match (spec.plan)(call)? {
-            Plan::Aside => return Err(Stop::Aside),
-            Plan::Reply(reply) => return Ok((reply, 0)),
-            Plan::Reflecting(reply, reflects) => return Ok((reply, reflects)),
-            Plan::Read(run) => {
-                let done = server.engine.read(now_ms, keys, |txn| {
-                    if !may_block && txn.is_long(goes_through_values) {
-                        return Err(Stop::Aside);
-                    }
-                    txn.spend(spent.get())?;
-                    server.stats.lookups.count(txn.hits_and_misses());
-                    // a subcommand (of OBJECT, MEMORY) asks about a record, so an absent one is no miss
-                    if !spec.name.contains('|') {
-                        txn.tell_misses();
-                    }
-                    let reply = run(txn);
-                    spent.set(txn.spent_bytes());
-                    Ok(reply?)
-                });
-                call.session.reply_bytes = spent.get();
-                return done;
-            }
-            Plan::Write(run, more) => {
-                keys.truncate(named);
-                keys.extend(more);
-                let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
-                    if !may_block && txn.is_long(goes_through_values) {
-                        return Err(Stop::Aside);
-                    }
-                    txn.set_origin(client_id);
-                    Ok(run(txn)?)
-                });
-                match done {
-                    Ok(Some(done)) => return Ok(done),
-                    Ok(None) => {}
-                    Err(Stop::Refused(Error::Quota(_))) if server.engine.make_room(now_ms)? => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-    }
-}
-
-/// Counts a command that ran, by itself, in EXEC or in a script.
-pub(super) fn count(server: &Server, session: &Session, spec: &'static Spec, took_ns: u64, failed: bool) {
-    // nobody else counts here, so it need not be one step
-    let commands = &session.client.commands;
-    commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    server.stats.command(table::index(spec), took_ns, failed);
+    Ok(())
 }
 
 /// An error may tell of what it found, so it waits like every other reply; not one of the machine, whose trouble may be that
@@ -308,10 +194,10 @@ fn is_http(args: &[Bytes]) -> bool {
 
 /// As in Redis, the error has the name and the first arguments, up to 128 bytes of each. For a command that only Redis
 /// has, it gives the reason.
-fn unknown_command(args: &[Bytes]) -> Error {
+fn unknown_command(server: &Server, args: &[Bytes]) -> Error {
     let name =
         args.first().map(|name| String::from_utf8_lossy(shown(name, SHOWN_BYTES_MAX))).unwrap_or_default();
-    if let Some(refusal) = compatibility::refusal(&name) {
+    if let Some(refusal) = compatibility::refusal(server.commands, &name) {
         return Error::other(refusal);
     }
     let mut arguments = Vec::new();

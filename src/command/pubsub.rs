@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use crate::command::base::reach::Channels;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Group, Plan, Session, Spec, permission, reply};
+use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Plan, Session, Spec, permission, reply};
 use crate::error::Error;
 use crate::limits::CHANNEL_BYTES_MAX;
 use crate::push::channels::{Kind, Publication};
-use crate::resp::{Protocol, Reply};
+use crate::resp::Reply;
 use crate::store::Pattern;
 
 pub static COMMANDS: &[Spec] = &[
@@ -38,6 +38,7 @@ pub static COMMANDS: &[Spec] = &[
         channels: Channels::All,
         summary: "Subscribes the connection to shard channels; this server is the only shard",
         since: "7.0.0",
+        key_uses: KeyUses::Each(&[KeyUse::NOT_KEY]),
         plan: |call| subscribe(call, "ssubscribe", Kind::Shard),
         ..SUBSCRIBE
     },
@@ -60,6 +61,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "[shardchannel [shardchannel ...]]",
         summary: "Ends subscriptions to shard channels; without arguments, all of them",
         since: "7.0.0",
+        key_uses: KeyUses::Each(&[KeyUse::NOT_KEY]),
         plan: |call| unsubscribe(call, "sunsubscribe", Kind::Shard),
         ..UNSUBSCRIBE
     },
@@ -77,6 +79,7 @@ pub static COMMANDS: &[Spec] = &[
         channels: Channels::One,
         summary: "Sends a message to the subscribers of a shard channel, and returns their number",
         since: "7.0.0",
+        key_uses: KeyUses::Each(&[KeyUse::NOT_KEY]),
         plan: |call| publish(call, true),
         ..PUBLISH
     },
@@ -95,7 +98,11 @@ const GROUP: Spec = Spec { group: Group::PubSub, since: "2.0.0", ..Spec::DEFAULT
 const SUBSCRIBE: Spec = Spec {
     complexity: "O(N) where N is the number of names",
     arity: -2,
-    flags: Flags::PUBSUB.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE),
+    flags: Flags::PUBSUB
+        .union(Flags::NOSCRIPT)
+        .union(Flags::LOADING)
+        .union(Flags::STALE)
+        .union(Flags::WHILE_SUBSCRIBED),
     ..GROUP
 };
 const UNSUBSCRIBE: Spec = Spec { arity: -1, ..SUBSCRIBE };
@@ -172,34 +179,6 @@ static SUBCOMMANDS: &[Spec] = &[
         ..SUBCOMMAND
     },
 ];
-
-/// Refuses what a connection that subscribes or monitors may not send: in RESP2 a reply could not be distinguished from
-/// a message, and a connection that monitors counts as a replica.
-pub fn admit(session: &Session, spec: &Spec) -> Result<(), Error> {
-    const ALLOWED: [&str; 9] = [
-        "ping",
-        "subscribe",
-        "ssubscribe",
-        "unsubscribe",
-        "sunsubscribe",
-        "psubscribe",
-        "punsubscribe",
-        "quit",
-        "reset",
-    ];
-    let in_resp2 = session.protocol == Protocol::Resp2 && session.subscriptions.are_any();
-    if in_resp2 && !ALLOWED.contains(&spec.name) {
-        return Err(Error::other(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
-             context",
-            spec.name
-        )));
-    }
-    if session.monitoring && (spec.is(Flags::READONLY) || spec.has_effect()) {
-        return Err(Error::other("ERR Replica can't interact with the keyspace"));
-    }
-    Ok(())
-}
 
 /// Refuses a channel or pattern that is too long: publishing compares every channel with every pattern.
 fn check_length(name: &[u8]) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::dispatch::{Stop, count, run};
+use crate::command::base::run::{Stop, count, run};
 use crate::command::base::table;
 use crate::command::base::table::Lookup;
 use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
@@ -21,7 +21,7 @@ use crate::engine::Seq;
 use crate::error::Error;
 use crate::limits::SCRIPT_WRITES_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
-use crate::script::{Declared, Host, Kill, Script};
+use crate::script::{Host, Kill, Script};
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -35,6 +35,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "evalsha",
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a cached Lua script",
+        flags: WRITING.flags.union(Flags::BY_DIGEST),
         plan: |call| run_script(call, Named::BySha, Access::Any),
         ..WRITING
     },
@@ -49,6 +50,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "evalsha_ro",
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a cached Lua script that only reads",
+        flags: READING.flags.union(Flags::BY_DIGEST),
         plan: |call| run_script(call, Named::BySha, Access::ReadOnly),
         ..READING
     },
@@ -75,6 +77,7 @@ pub static COMMANDS: &[Spec] = &[
                 summary: "Returns which scripts are cached",
                 complexity: "O(N) where N is the number of scripts asked for",
                 arity: -3,
+                tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
                 plan: exists,
                 ..MANAGING
             },
@@ -85,6 +88,7 @@ pub static COMMANDS: &[Spec] = &[
                 complexity: "O(N) where N is the number of scripts",
                 arity: -2,
                 flags: MANAGING.flags.union(Flags::LONG),
+                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 plan: flush,
                 ..MANAGING
             },
@@ -101,7 +105,8 @@ pub static COMMANDS: &[Spec] = &[
                 name: "script|kill",
                 summary: "Stops the running script, unless it has written",
                 arity: 2,
-                flags: MANAGING.flags.union(Flags::ALLOW_BUSY),
+                flags: MANAGING.flags.union(Flags::ALLOW_BUSY).union(Flags::ENDS_SCRIPTS),
+                tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
                 plan: kill,
                 ..MANAGING
             },
@@ -112,6 +117,7 @@ pub static COMMANDS: &[Spec] = &[
                 complexity: "O(N) where N is the length of the script",
                 arity: 3,
                 flags: MANAGING.flags.union(Flags::STALE).union(Flags::LONG),
+                tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
                 plan: load,
                 ..MANAGING
             },
@@ -151,17 +157,6 @@ const RUNNING: Flags = Flags::NOSCRIPT
 
 const MANAGING: Spec =
     Spec { group: Group::Scripting, since: "2.6.0", flags: Flags::NOSCRIPT, ..Spec::DEFAULT };
-
-/// Whether others may notice that the script of this request ran, according to its text or else to the command.
-pub fn has_effect(server: &Server, spec: &Spec, args: &[Bytes]) -> bool {
-    let what = args.get(1).map_or(&b""[..], |word| word);
-    let declared = if spec.name.starts_with("evalsha") {
-        server.scripts.find(what).and_then(|script| script.declared)
-    } else {
-        Declared::read(what)
-    };
-    declared.map_or(spec.has_effect(), |declared| !declared.contains(Declared::NO_WRITES))
-}
 
 /// What the first argument is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -254,13 +249,13 @@ struct Commands<'a> {
 impl Commands<'_> {
     /// Refuses what a script may not run.
     fn admit(&mut self, args: &[Bytes]) -> Result<&'static Spec, Error> {
-        let Lookup::Command(spec) = table::lookup(args) else {
+        let Lookup::Command(spec) = self.server.commands.lookup(args) else {
             return Err(Error::other("ERR Unknown Redis command called from script"));
         };
         if !spec.takes(args.len()) {
             return Err(Error::other("ERR Wrong number of args calling Redis command from script"));
         }
-        let may_debug = || spec.name == "debug" && self.server.scripts.may_debug.load(Ordering::Relaxed);
+        let may_debug = || spec.is(Flags::DEBUGS) && self.server.scripts.may_debug.load(Ordering::Relaxed);
         if spec.is(Flags::NOSCRIPT) && !may_debug() {
             return Err(Error::other("ERR This Redis command is not allowed from script"));
         }
@@ -286,8 +281,8 @@ impl Host for Commands<'_> {
         let spec = match self.admit(&args) {
             Ok(spec) => spec,
             Err(error) => {
-                if let Lookup::Command(spec) = table::lookup(&args) {
-                    self.server.stats.rejected(table::index(spec));
+                if let Lookup::Command(spec) = self.server.commands.lookup(&args) {
+                    self.server.stats.rejected(self.server.commands.index(spec));
                 }
                 return self.refused(&error);
             }
@@ -309,7 +304,7 @@ impl Host for Commands<'_> {
     }
 
     fn may_run(&mut self, args: &[Bytes]) -> Result<bool, Error> {
-        match table::lookup(args) {
+        match self.server.commands.lookup(args) {
             Lookup::Command(spec) if !spec.takes(args.len()) => {
                 Err(Error::other("ERR Wrong number of args for redis.acl_check_cmd()"))
             }

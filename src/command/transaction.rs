@@ -1,6 +1,6 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! Between MULTI and EXEC requests are checked and queued ([`queue`]). EXEC runs them as one: nobody sees or writes
+//! Between MULTI and EXEC requests are checked and queued ([`queue`](crate::command::base::queue)). EXEC runs them as one: nobody sees or writes
 //! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As
 //! in Redis, a command that fails while it runs does not stop the others. If the journal refuses their entry, EXEC
 //! fails, and nothing has happened.
@@ -9,17 +9,17 @@
 //! without a record has no version, so writes there are counted ([`Watch`]).
 
 use bytes::Bytes;
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 
-use super::dispatch::{Stop, count, run};
-use crate::command::base::table::Lookup;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
-use crate::command::clients::pause;
-use crate::command::server::slow;
+use crate::command::base::queue::{Queue, Standing, Watched, WatchedKeys, discarded_because};
+use crate::command::base::run::{Stop, count, note_slow, run};
+use crate::command::base::{
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Session, Spec, permission, reply,
+};
 use crate::engine::clock::Stopwatch;
-use crate::engine::{Claim, Seq, Watch};
+use crate::engine::{Seq, Watch};
 use crate::error::Error;
-use crate::limits::{ASIDE_BYTES, ASIDE_COMMANDS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::limits::REPLY_BYTES_MAX;
 use crate::resp::Reply;
 use crate::store::Key;
 
@@ -29,7 +29,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Starts a transaction: commands are queued until EXEC",
         group: Group::Transactions,
         since: "1.2.0",
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         plan: multi,
         ..Spec::DEFAULT
     },
@@ -39,7 +39,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "That of the queued commands",
-        flags: CONTROL.union(Flags::SKIP_SLOWLOG),
+        flags: CONTROL.union(Flags::SKIP_SLOWLOG).union(Flags::UNQUEUED).union(Flags::EXECUTES),
         plan: exec,
         ..Spec::DEFAULT
     },
@@ -49,7 +49,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Transactions,
         since: "2.0.0",
         complexity: "O(N) where N is the number of queued commands",
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         plan: discard,
         ..Spec::DEFAULT
     },
@@ -61,8 +61,9 @@ pub static COMMANDS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(1) for every key",
         arity: -2,
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         keys: Keys::ALL,
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: watch,
         ..Spec::DEFAULT
     },
@@ -79,161 +80,11 @@ pub static COMMANDS: &[Spec] = &[
 
 const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
 
-/// A transaction that a session has begun.
-pub struct Queue {
-    requests: Vec<(&'static Spec, Vec<Bytes>)>,
-    bytes: usize,
-    /// The union of the flags of the queued requests.
-    flags: Flags,
-    /// The smallest claim on the last room of those requests that write.
-    claim: Option<Claim>,
-    selects: bool,
-    /// Others may notice that EXEC ran.
-    has_effect: bool,
-    /// Whether a request was refused, so that EXEC refuses the rest.
-    refused: bool,
-}
-
-impl Queue {
-    fn new() -> Queue {
-        Queue {
-            requests: Vec::new(),
-            bytes: 0,
-            flags: Flags::empty(),
-            claim: None,
-            selects: false,
-            has_effect: false,
-            refused: false,
-        }
-    }
-
-    /// Whether one of the queued commands has these flags.
-    pub fn has(&self, flags: Flags) -> bool {
-        self.flags.intersects(flags)
-    }
-
-    /// Whether EXEC may take long.
-    pub fn is_long(&self) -> bool {
-        self.has(Flags::LONG | Flags::SCRIPT | Flags::WHOLE_VALUE)
-            || self.requests.len() > ASIDE_COMMANDS
-            || self.bytes > ASIDE_BYTES
-    }
-
-    /// How much of the last room the transaction may use: as much as each of its writing commands may.
-    pub fn claim(&self) -> Option<Claim> {
-        self.claim
-    }
-
-    /// How many commands are queued.
-    pub fn len(&self) -> usize {
-        self.requests.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
-
-    /// Whether one of the queued commands has an effect on others.
-    pub fn has_effect(&self) -> bool {
-        self.has_effect
-    }
-
-    /// Whether the store may change before what is queued next.
-    pub fn selects(&self) -> bool {
-        self.selects
-    }
-
-    /// The memory of the queued requests.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-/// The watched keys of a session, each once.
-pub type WatchedKeys = IndexMap<Key, Watched>;
-
-/// The state at a watched key.
-pub struct Watched {
-    was: Standing,
-    /// Only for a key without a record.
-    puts: Option<Watch>,
-}
-
-/// What is at a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
-    /// The version of the record; 0 if there is none.
-    version: Seq,
-    /// The change that gave the store its contents: a flush, a swap.
-    born: Seq,
-}
-
-impl Standing {
-    /// A flush or swap concerns a record only if there was one, or is one now.
-    fn is_changed(self, now: Standing) -> bool {
-        self.version != now.version || (self.version != 0 && self.born != now.born)
-    }
-}
-
-/// Whether a command runs at once even between MULTI and EXEC.
-pub fn is_control(spec: &Spec) -> bool {
-    matches!(spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
-}
-
-/// Queues a request that has passed the gate.
-pub fn queue(
-    server: &Server,
-    session: &mut Session,
-    spec: &'static Spec,
-    args: &[Bytes],
-) -> Result<Reply, Error> {
-    const WORD_BYTES: usize = 64;
-    let has_effect = pause::has_effect(server, session, spec, args);
-    let Some(queue) = &mut session.queue else { return Err(Error::other("ERR no transaction was begun")) };
-    let bytes = args.iter().map(|word| word.len() + WORD_BYTES).sum::<usize>();
-    if spec.is(Flags::NO_MULTI) {
-        queue.refused = true;
-        return Err(Error::other("ERR Command not allowed inside a transaction"));
-    }
-    if queue.bytes + bytes > REQUEST_BYTES_MAX {
-        queue.refused = true;
-        return Err(Error::other(format!("ERR the transaction is longer than {REQUEST_BYTES_MAX} bytes")));
-    }
-    queue.bytes += bytes;
-    queue.flags |= spec.flags;
-    queue.claim = queue.claim.into_iter().chain(spec.writes().then(|| spec.claim())).min();
-    if spec.group == Group::Json {
-        queue.flags |= Flags::WHOLE_VALUE;
-    }
-    queue.has_effect |= has_effect;
-    queue.selects |= spec.name == "select";
-    // copied, so that a long transaction does not keep every read buffer alive
-    queue.requests.push((spec, args.iter().map(|word| Bytes::copy_from_slice(word)).collect()));
-    session.show_transaction();
-    Ok(Reply::Simple("QUEUED"))
-}
-
-/// Called when a request was refused before it could be queued: EXEC will be refused, too.
-pub fn refused(session: &mut Session, found: Lookup, error: Error) -> Error {
-    if let Some(queue) = &mut session.queue {
-        queue.refused = true;
-    }
-    match found {
-        Lookup::Command(spec) if spec.name == "exec" => {
-            session.queue = None;
-            session.unwatch();
-            session.show_transaction();
-            discarded_because(&error)
-        }
-        _ => error,
-    }
-}
-
 fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
         return Err(Error::other("ERR MULTI calls can not be nested"));
     }
-    call.session.queue = Some(Queue::new());
+    call.session.queue = Some(Queue::default());
     call.session.show_transaction();
     reply(Reply::OK)
 }
@@ -332,7 +183,7 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
         let took_ns = watch.lap_ns();
         count(call.server, call.session, spec, took_ns, outcome.is_err());
         if call.server.slow.is_notable(took_ns) {
-            slow::note(call.server, call.session, spec, &args, took_ns);
+            note_slow(call.server, call.session, spec, &args, took_ns);
         }
         replies.push(match outcome {
             Ok((reply, seq)) => {
@@ -363,12 +214,6 @@ fn check_reply(session: &Session, spec: &Spec) -> Result<(), Error> {
 /// In Redis's words if it is the client's fault; errors of the machine keep their code.
 fn discarded(error: Error) -> Error {
     if error.is_of_machine() { error } else { discarded_because(&error) }
-}
-
-fn discarded_because(error: &Error) -> Error {
-    let why = error.to_string();
-    let why = why.strip_prefix("ERR ").unwrap_or(&why);
-    Error::other(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 /// Whether a watched key has changed, or its store is gone.

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::command::Server;
+use crate::command::{COMMANDS, Server};
 use crate::config::Config;
 use crate::engine::{Engine, Options, clock};
 
@@ -43,7 +43,7 @@ impl Api {
     pub fn new() -> Api {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path())).unwrap();
-        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
+        let server = Arc::new(Server::new(&COMMANDS, engine, Config::default(), clock::steady_ms()));
         Api { router: super::router(server.clone()), server, _dir: dir }
     }
 

@@ -14,12 +14,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::outbox::{Asked, KEPT_BYTES, Outbox, Outlet, Settled, emptied};
 use super::round::Round;
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::login;
-use crate::command::base::table;
+use crate::command::base::queue::Queue;
 use crate::command::base::table::Lookup;
 use crate::command::dispatch::{Answer, dispatch_found};
-use crate::command::transaction::Queue;
 use crate::command::{Flags, Postponed, Server, Session, Spec};
 use crate::config::Limit;
 use crate::engine::Seq;
@@ -318,7 +317,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let requests_max = if limits.authenticated { REQUESTS_AT_ONCE } else { 1 };
         while self.requests.len() < requests_max {
             match self.parser.next(&mut self.input, limits)? {
-                Some(request) => self.requests.push_back((table::lookup(&request.args), request)),
+                Some(request) => {
+                    self.requests.push_back((self.server.commands.lookup(&request.args), request))
+                }
                 None => return Ok(false),
             }
         }
@@ -437,7 +438,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
                 return Ok(dispatch_found(server, session, watch, found, request));
             }
-            if spec.ends_scripts() && self.session.account.is_unrestricted() {
+            if spec.is(Flags::ENDS_SCRIPTS) && self.session.account.is_unrestricted() {
                 let (server, session, watch) = (&self.server, &mut self.session, &mut self.watch);
                 return Ok(dispatch_found(server, session, watch, found, request));
             }
@@ -510,7 +511,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     /// that is only queued does not.
     fn is_long(&self, spec: &Spec, request: &Request) -> bool {
         match &self.session.queue {
-            Some(queue) if spec.name == "exec" => queue.is_long(),
+            Some(queue) if spec.is(Flags::EXECUTES) => queue.is_long(),
             Some(_) => false,
             None => spec.is(Flags::LONG) || room_for(request) > ASIDE_BYTES,
         }
@@ -553,7 +554,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
 
     /// Waits before a password is checked, if several from the same address were wrong.
     async fn wait_after_guesses(&mut self, spec: &Spec, request: &Request) -> io::Result<()> {
-        let has_password = spec.name == "auth" || spec.name == "hello" && request.args.len() > 2;
+        let has_password = spec.is(Flags::NO_AUTH) && spec.secrets.first(&request.args).is_some();
         let server = &self.server;
         let delay = server.guesses.delay(&self.session.client.address, clock::steady_ms());
         if has_password && !delay.is_zero() {
@@ -751,6 +752,7 @@ fn new_client(server: &Server, peer: Peer) -> Client {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use crate::command::COMMANDS;
     use tokio::io::DuplexStream;
 
     use super::*;
@@ -791,7 +793,7 @@ mod tests {
     async fn every_request_is_counted_with_how_long_its_client_waited() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path())).unwrap();
-        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
+        let server = Arc::new(Server::new(&COMMANDS, engine, Config::default(), clock::steady_ms()));
         let (_task, mut client) = connect(&server);
         let (pipeline, replies) = ("SET k 1\r\n".repeat(50), "+OK\r\n".repeat(50));
         for (words, reply, requests) in [
@@ -819,7 +821,7 @@ mod tests {
     async fn strangers_have_a_deadline_and_others_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path())).unwrap();
-        let server = Arc::new(Server::new(engine, Config::default(), clock::steady_ms()));
+        let server = Arc::new(Server::new(&COMMANDS, engine, Config::default(), clock::steady_ms()));
         let (ended, _silent) = connect(&server);
         let (known, mut client) = connect(&server);
         ask(&mut client, "PING\r\n", "+PONG\r\n").await;

@@ -17,7 +17,7 @@ use shuttle::future::block_on;
 use super::delivery::Delivery;
 use super::outbox::{Asked, Outbox, Outlet, Settled};
 use super::round::Round;
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::engine::journal::{Claim, Fault, Journal, JournalError, Options, Seq};
 use crate::error::Error;
 use crate::model::{ModelDisk, check};

@@ -22,7 +22,7 @@ use tokio::io::Interest;
 use tokio::net::{tcp, unix};
 use tokio::sync::Notify;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
 use crate::error::Error;

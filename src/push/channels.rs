@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::engine::Seq;
 use crate::error::Error;
 use crate::push::{Message, Post, Receivers};

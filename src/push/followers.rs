@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::command::base::signal::Signal;
+use crate::client::mailbox::{Filled, Letter, Mailbox};
+use crate::client::signal::Signal;
 use crate::engine::events::Classes;
 use crate::engine::events::change::Change;
 use crate::engine::{Engine, Seq, clock};
 use crate::limits::FOLLOWERS_MAX;
-use crate::push::mailbox::{Filled, Letter, Mailbox};
 use crate::push::{Post, Push};
 use crate::store::StoreId;
 

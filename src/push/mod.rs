@@ -14,7 +14,6 @@
 
 pub mod channels;
 pub mod followers;
-pub mod mailbox;
 pub mod monitors;
 pub mod tracking;
 
@@ -24,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::config::{Limit, Settings};
 use crate::engine::events::{Classes, News, Tap};
 use crate::engine::{Engine, Seq, clock};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::engine::clock;
 use crate::push::{Post, Receivers};
 use crate::store::StoreId;
@@ -40,9 +40,16 @@ impl Monitors {
         self.are_any() && self.watching.lock().contains_key(&id)
     }
 
-    /// Shows a request: its sender or `lua`, its store, and its words, with passwords hidden.
-    pub fn show(&self, post: &Post, source: &str, store: StoreId, args: &[Bytes]) {
-        let line = Bytes::from(line(clock::now_us(), source, store, args));
+    /// Shows a request: its sender or `lua`, its store, and its words without the secrets, which it names by position.
+    pub fn show(
+        &self,
+        post: &Post,
+        source: &str,
+        store: StoreId,
+        args: &[Bytes],
+        is_secret: impl Fn(usize) -> bool,
+    ) {
+        let line = Bytes::from(line(clock::now_us(), source, store, args, is_secret));
         let watching = self.watching.lock();
         // their rules may have changed since they began to monitor
         let allowed = watching.values().filter(|client| client.may_see_everything());
@@ -51,11 +58,17 @@ impl Monitors {
 }
 
 /// As Redis writes it: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
-fn line(now_us: u64, source: &str, store: StoreId, args: &[Bytes]) -> String {
+fn line(
+    now_us: u64,
+    source: &str,
+    store: StoreId,
+    args: &[Bytes],
+    is_secret: impl Fn(usize) -> bool,
+) -> String {
     let mut line = format!("+{}.{:06} [{store} {source}]", now_us / 1_000_000, now_us % 1_000_000);
     for (at, word) in args.iter().enumerate() {
         line.push(' ');
-        if is_secret(args, at) {
+        if is_secret(at) {
             line.push_str("\"(redacted)\"");
         } else {
             quote(word, &mut line);
@@ -63,15 +76,6 @@ fn line(now_us: u64, source: &str, store: StoreId, args: &[Bytes]) -> String {
     }
     line.push_str("\r\n");
     line
-}
-
-/// Whether a word is a password, or the name that goes with it.
-fn is_secret(args: &[Bytes], at: usize) -> bool {
-    let is = |at: usize, word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
-    if is(0, "auth") {
-        return at > 0;
-    }
-    is(0, "hello") && [1, 2].into_iter().any(|back| at >= 2 + back && is(at - back, "auth"))
 }
 
 /// A word in quotes, with what can't be read escaped.
@@ -95,11 +99,14 @@ fn quote(word: &[u8], out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use crate::command::COMMANDS;
+    use crate::command::base::table::Lookup;
     use crate::push::monitors::*;
 
     fn shown(words: &[&str]) -> String {
         let args: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        line(1_339_518_083_007_412, "127.0.0.1:60866", 3, &args)
+        let Lookup::Command(spec) = COMMANDS.lookup(&args) else { panic!("{words:?}") };
+        line(1_339_518_083_007_412, "127.0.0.1:60866", 3, &args, |at| spec.secrets.has(&args, at))
     }
 
     #[test]

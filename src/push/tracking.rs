@@ -18,7 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::engine::events::{Classes, News};
 use crate::engine::{Engine, Seq};
 use crate::limits::KEY_BYTES_MAX;

@@ -1,9 +1,9 @@
 //! Every command through the gate, with words by chance: those of its syntax, edges of numbers, keys, nonsense.
 
 use ::bytes::Bytes;
-use larder::command::base::clients::Client;
-use larder::command::base::{login, table};
-use larder::command::{Server, Session, dispatch};
+use larder::client::Client;
+use larder::command::base::login;
+use larder::command::{COMMANDS, Server, Session, dispatch};
 use larder::config::Config;
 use larder::engine::{Engine, Fsync, Options, clock};
 use larder::resp::{Protocol, Request};
@@ -25,7 +25,7 @@ fn arguments() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { fsync: Fsync::No, default_kind: Kind::Any, ..Options::new(folder.path()) };
     let engine = Engine::open(options).unwrap();
-    let server = Server::new(engine, Config::default(), clock::now_ms());
+    let server = Server::new(&COMMANDS, engine, Config::default(), clock::now_ms());
     fuzz("arguments", &vec(request(), 1..8), |requests| {
         let mut session = session(&server);
         for words in requests {
@@ -53,9 +53,9 @@ fn session(server: &Server) -> Session {
 
 /// A command or subcommand, and up to eight words.
 fn request() -> impl Strategy<Value = Vec<Bytes>> {
-    let all = table::all().filter(|spec| !NOT_SENT.contains(&spec.name));
+    let all = COMMANDS.all().filter(|spec| !NOT_SENT.contains(&spec.name));
     let names: Vec<(String, Vec<Bytes>)> = all
-        .flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
+        .flat_map(|spec| spec.with_subcommands())
         .map(|spec| (spec.name.to_owned(), options(spec.syntax)))
         .collect();
     select(names).prop_flat_map(|(name, options)| {

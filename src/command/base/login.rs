@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::acl::Account;
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::{Server, Session};
 use crate::engine::clock;
 use crate::error::Error;

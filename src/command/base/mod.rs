@@ -1,21 +1,29 @@
-//! What every command is built on: how one is declared, the session and the server that it sees, and who may run it.
+//! What every command is built on: how one is declared, the session and the server that it sees, who may run it, and how
+//! it runs. Nothing here knows a family of commands.
 
+pub mod caching;
 pub mod call;
-pub mod clients;
+pub mod describe;
+pub mod flags;
 pub mod guesses;
+pub mod keys;
 pub mod login;
+pub mod pause;
 pub mod permission;
 pub mod plan;
+pub mod queue;
 pub mod reach;
+pub mod run;
 pub mod server;
 pub mod session;
-pub mod signal;
 pub mod spec;
 pub mod syntax;
 pub mod table;
 
 pub use call::Call;
+pub use flags::Flags;
+pub use keys::{KeyUse, KeyUses, Keys};
 pub use plan::{MoreKeys, Plan, Reading, Writing, read, read_key, reply, write, write_also, write_key};
 pub use server::Server;
 pub use session::Session;
-pub use spec::{Flags, Group, Keys, Spec};
+pub use spec::{Group, Secrets, Spec};

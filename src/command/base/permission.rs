@@ -1,27 +1,15 @@
 //! Decides whether a session's user may run a request, and makes the error if not.
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::acl::{Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight, Vocabulary};
-use crate::command::base::{Call, Server, Session, Spec, reach, table};
-use crate::command::clients::list;
-use crate::command::reference::compatibility;
-use crate::command::transaction::Queue;
+use crate::acl::{Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight};
+use crate::command::base::queue::Queue;
+use crate::command::base::{Call, Server, Session, Spec, describe, reach};
 use crate::engine::{Fill, clock};
 use crate::error::Error;
 use crate::store::StoreId;
-
-/// All commands, as rules name them.
-pub static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
-    let categories =
-        |spec: &'static Spec| spec.categories().map(|name| name.trim_start_matches('@')).collect();
-    let vocabulary =
-        Vocabulary::new((0..).map_while(table::by_index).map(|spec| (spec.name, categories(spec))));
-    vocabulary.with_absent(compatibility::absent())
-});
 
 /// Fails with NOPERM, and logs it, if the session's user may not run a request. The gate calls this for every request;
 /// scripts call it for each of theirs.
@@ -37,7 +25,7 @@ pub fn check(
         return Ok(());
     }
     // for commands in EXEC and scripts, the log shows EXEC or EVAL as the client's command
-    session.client.last_command.store(table::index(spec), Ordering::Relaxed);
+    session.client.last_command.store(server.commands.index(spec), Ordering::Relaxed);
     match refusal(server, session, spec, args, context) {
         None => Ok(()),
         Some(refusal) => Err(refusal.in_words()),
@@ -84,12 +72,12 @@ pub fn sight(call: &Call<'_>, store: StoreId, access: Access) -> Sight {
         return Sight::ALL;
     }
     let argument = call.args.get(call.spec.words_of_name()).map(|word| &**word);
-    account.user().sight(table::index(call.spec), argument, &call.server.store_label(store), access)
-}
-
-/// Whether a user may see everything in requests of any user, in all stores.
-pub fn may_see_everything(account: &Account) -> bool {
-    account.is_unrestricted() || account.user().may_read_everything()
+    account.user().sight(
+        call.server.commands.index(call.spec),
+        argument,
+        &call.server.store_label(store),
+        access,
+    )
 }
 
 /// Whether the session's user may know about a store, by its name.
@@ -106,13 +94,13 @@ pub fn nearly_full(server: &Server, session: &Session) -> Vec<(Option<String>, F
 }
 
 /// Whether the session's user may read a key of a store, by the store's name, with GET.
-pub fn may_read(session: &Session, store: &str, key: Option<&[u8]>) -> bool {
+pub fn may_read(server: &Server, session: &Session, store: &str, key: Option<&[u8]>) -> bool {
     if session.account.is_unrestricted() {
         return true;
     }
-    let Some(get) = table::find(b"get") else { return false };
+    let Some(get) = server.commands.find(b"get") else { return false };
     let request = Request {
-        command: table::index(get),
+        command: server.commands.index(get),
         stores: vec![(0, store.to_owned())],
         keys: key.into_iter().map(|key| (1, key, Access::READ)).collect(),
         ..Request::default()
@@ -130,7 +118,7 @@ pub fn log(
     username: Bytes,
 ) {
     let now = Moment { now_ms: clock::now_ms(), steady_ms: clock::steady_ms() };
-    let client_info = list::line(&session.client, server, now.steady_ms);
+    let client_info = describe::line(&session.client, server, now.steady_ms);
     let incident = Incident { reason, context, object, username, client_info };
     server.acl.log.add(incident, now, server.config.settings().acllog_max_len);
 }

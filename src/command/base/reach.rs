@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::acl::{self, Access};
-use crate::command::base::{Flags, Keys, Server, Spec, table};
+use crate::acl;
+use crate::command::base::{Flags, Keys, Server, Spec};
 use crate::store::StoreId;
 
 /// Which stores a command works on.
@@ -95,60 +95,27 @@ pub fn request<'a>(
     };
     let keys = spec.keys.positions(args).enumerate();
     acl::Request {
-        command: table::index(spec),
+        command: server.commands.index(spec),
         is_free: spec.is(Flags::NO_AUTH),
         argument: args.get(spec.words_of_name()).map(|word| &**word),
         stores,
         all_stores: spec.stores == Stores::All,
-        keys: keys.filter_map(|(nth, at)| Some((at, &**args.get(at)?, access(spec, args, nth)))).collect(),
+        keys: keys
+            .filter_map(|(nth, at)| Some((at, &**args.get(at)?, spec.key_use(args, nth).access())))
+            .collect(),
         all_keys: spec.all_keys,
         channels: (1..=last_channel).filter_map(|at| Some((at, &**args.get(at)?))).collect(),
         channels_are_patterns: spec.channels == Channels::Patterns,
     }
 }
 
-/// What a command does with its key of this number. To read a key means to return what is there; a command that only
-/// returns whether there is something does not read it, as in Redis.
-fn access(spec: &Spec, args: &[Bytes], nth: usize) -> Access {
-    match spec.name {
-        "exists" | "memory|usage" | "object|encoding" | "object|freq" | "object|idletime"
-        | "object|refcount" | "strlen" | "touch" | "type" | "watch" => Access::empty(),
-        "append" | "del" | "expire" | "expireat" | "mset" | "msetnx" | "persist" | "pexpire"
-        | "pexpireat" | "psetex" | "restore" | "setex" | "setnx" | "setrange" | "unlink" => Access::WRITE,
-        "delex" if args.len() == 2 => Access::WRITE,
-        // with GET, or with a condition on the value, the reply reveals the value
-        "set" => {
-            let tells = |word: &Bytes| {
-                [&b"get"[..], b"ifeq", b"ifne", b"ifdeq", b"ifdne"]
-                    .iter()
-                    .any(|option| word.eq_ignore_ascii_case(option))
-            };
-            let options = args.get(3..).unwrap_or_default();
-            if options.iter().any(tells) { Access::all() } else { Access::WRITE }
-        }
-        "rename" | "renamenx" => {
-            if nth == 0 {
-                Access::all()
-            } else {
-                Access::WRITE
-            }
-        }
-        "copy" => {
-            if nth == 0 {
-                Access::READ
-            } else {
-                Access::WRITE
-            }
-        }
-        _ if spec.is(Flags::WRITE) => Access::all(),
-        _ => Access::READ,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use crate::acl::Access;
+    use crate::command::COMMANDS;
     use crate::command::base::reach::*;
+    use crate::command::base::table::Lookup;
     use crate::command::tests::harness::Harness;
 
     fn words(line: &str) -> Vec<Bytes> {
@@ -158,7 +125,7 @@ mod tests {
     /// What a line reaches with store 3 selected: `3 orders, key r, key rw`.
     fn reached(h: &Harness, line: &str) -> String {
         let args = words(line);
-        let table::Lookup::Command(spec) = table::lookup(&args) else { panic!("{line}") };
+        let Lookup::Command(spec) = h.server.commands.lookup(&args) else { panic!("{line}") };
         let request = request(&h.server, spec, &args, Some(3));
         let mut stores: Vec<String> = request.stores.into_iter().map(|(_, store)| store).collect();
         stores.sort();
@@ -213,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_command_that_names_a_store_says_where() {
-        for spec in (0..).map_while(table::by_index) {
+        for spec in COMMANDS.everything() {
             let names_one = ["db", "index", "store", "newname", "destination-db"]
                 .iter()
                 .any(|word| spec.syntax.split(&[' ', '[', ']'][..]).any(|part| part.contains(word)));
@@ -236,9 +203,9 @@ mod tests {
         let mut compared = 0;
         for entry in entries.split('|') {
             let (name, accesses) = entry.trim().split_once(' ').expect(entry);
-            let Some(spec) = table::find_full(name.replace(',', "|").as_bytes()) else { continue };
+            let Some(spec) = COMMANDS.find_full(name.replace(',', "|").as_bytes()) else { continue };
             for (nth, expected) in accesses.split(' ').enumerate() {
-                let access = access(spec, &[], nth);
+                let access = spec.key_use(&[], nth).access();
                 let shown: String = [(Access::READ, 'r'), (Access::WRITE, 'w')]
                     .into_iter()
                     .filter_map(|(flag, letter)| access.contains(flag).then_some(letter))

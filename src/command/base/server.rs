@@ -7,11 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::acl::Acl;
-use crate::command::base::clients::Clients;
+use crate::client::Clients;
+use crate::client::signal::Signal;
 use crate::command::base::guesses::Guesses;
-use crate::command::base::permission::VOCABULARY;
-use crate::command::base::signal::Signal;
-use crate::command::base::table;
+use crate::command::base::table::Table;
 use crate::config::{Config, Settings};
 use crate::engine::Engine;
 use crate::engine::transaction::effect::Definition;
@@ -29,6 +28,7 @@ pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
 
 /// The server as its commands see it.
 pub struct Server {
+    pub commands: &'static Table,
     pub engine: Arc<Engine>,
     pub config: Config,
     pub clients: Clients,
@@ -52,16 +52,16 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(engine: Arc<Engine>, config: Config, steady_ms: u64) -> Server {
+    pub fn new(commands: &'static Table, engine: Arc<Engine>, config: Config, steady_ms: u64) -> Server {
         let mut seed = [0; 28];
         // without a source of randomness the id is all zeros, and nothing else depends on it
         let _ = getrandom::fill(&mut seed);
-        let acl = Acl::new(&VOCABULARY);
+        let acl = Acl::new(&commands.vocabulary);
         acl.set_all_channels_by_default(config.settings().acl_pubsub_default);
         acl.set_default_password(config.requirepass().as_deref());
         let [id @ .., a, b, c, d, e, f, g, h] = seed;
         let settings = config.settings();
-        let stats = Stats::new(table::names());
+        let stats = Stats::new(commands.names());
         stats.track_latency(settings.latency_tracking);
         let push = Arc::new(Push::default());
         push.configure(&engine, &config.settings());
@@ -69,6 +69,7 @@ impl Server {
         let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1;
         let version = settings.reported_version.clone();
         Server {
+            commands,
             slow: Slow::new(settings.slow_thresholds()),
             engine,
             config,
@@ -149,6 +150,11 @@ impl Server {
         let age = self.scripts.running.age()?;
         let threshold = self.config.busy_reply_threshold()?;
         Some(threshold.saturating_sub(age))
+    }
+
+    /// The full name of a command by its number in the table; `NULL` if there is none.
+    pub fn command_name(&self, index: usize) -> &'static str {
+        self.commands.by_index(index).map_or("NULL", |spec| spec.name)
     }
 
     /// The name of a store.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::acl::Account;
-use crate::command::base::clients::Client;
+use crate::client::Client;
+use crate::command::base::caching::Caching;
+use crate::command::base::queue::{Queue, WatchedKeys};
 use crate::command::base::server::Server;
-use crate::command::clients::tracking::Caching;
-use crate::command::transaction::{Queue, WatchedKeys};
 use crate::engine::Seq;
 use crate::push::channels::Subscriptions;
 use crate::resp::Protocol;

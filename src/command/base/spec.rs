@@ -1,10 +1,10 @@
 //! How a command is declared.
 
-use bitflags::bitflags;
+use bytes::Bytes;
 
 use crate::acl::Access;
 use crate::command::base::reach::{Channels, Stores};
-use crate::command::base::{Call, Plan};
+use crate::command::base::{Call, Flags, KeyUse, KeyUses, Keys, Plan};
 use crate::engine::Claim;
 use crate::error::Error;
 
@@ -25,12 +25,16 @@ pub struct Spec {
     pub arity: i32,
     pub flags: Flags,
     pub keys: Keys,
+    pub key_uses: KeyUses,
     pub stores: Stores,
     /// What the command does with all keys of its stores: its user needs that right to every key. Empty for a command
     /// that works only on declared keys, or that shows only what its user may see
     /// ([`permission::sight`](crate::command::base::permission::sight)).
     pub all_keys: Access,
     pub channels: Channels,
+    pub secrets: Secrets,
+    /// What COMMAND tells clients of several servers. Nothing in Larder depends on it.
+    pub tips: &'static [&'static str],
     pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
     /// The subcommands. If there are any, `plan` answers a request without one.
     pub subcommands: &'static [Spec],
@@ -48,9 +52,12 @@ impl Spec {
         arity: 1,
         flags: Flags::empty(),
         keys: Keys::None,
+        key_uses: KeyUses::ByFlags,
         stores: Stores::ByFlags,
         all_keys: Access::empty(),
         channels: Channels::None,
+        secrets: Secrets::None,
+        tips: &[],
         plan: |call| Err(call.arity_error()),
         subcommands: &[],
     };
@@ -64,9 +71,48 @@ impl Spec {
         self.flags.contains(flags)
     }
 
-    /// Whether it exists to end a script that takes too long.
-    pub fn ends_scripts(&self) -> bool {
-        matches!(self.name, "script|kill" | "shutdown")
+    /// The command, then its subcommands.
+    pub fn with_subcommands(&'static self) -> impl Iterator<Item = &'static Spec> {
+        std::iter::once(self).chain(self.subcommands)
+    }
+
+    /// The subcommand of a word, in any case.
+    pub fn subcommand(&self, word: &[u8]) -> Option<&'static Spec> {
+        self.subcommands.iter().find(|spec| word.eq_ignore_ascii_case(spec.last_name().as_bytes()))
+    }
+
+    pub fn is_subcommand(&self) -> bool {
+        self.name.contains('|')
+    }
+
+    /// Whether it reads all of a value or makes a new one, which takes long for a long value. All commands on documents
+    /// do.
+    pub fn goes_through_values(&self) -> bool {
+        self.group == Group::Json || self.is(Flags::WHOLE_VALUE)
+    }
+
+    /// What the command does with its keys, as COMMAND INFO shows it: the same with all of them, or something else with
+    /// each.
+    pub fn key_uses(&self) -> Vec<KeyUse> {
+        match self.key_uses {
+            KeyUses::Each(uses) => uses.to_vec(),
+            KeyUses::ByRequest(shown, _) => vec![shown],
+            KeyUses::ByFlags => vec![self.key_use_by_flags()],
+        }
+    }
+
+    /// What a request does with its key of this number.
+    pub fn key_use(&self, request: &[Bytes], nth: usize) -> KeyUse {
+        match self.key_uses {
+            KeyUses::Each(uses) => uses.get(nth).or(uses.first()).copied().unwrap_or(KeyUse::READ_WRITE),
+            KeyUses::ByRequest(_, of) => of(request),
+            KeyUses::ByFlags => self.key_use_by_flags(),
+        }
+    }
+
+    fn key_use_by_flags(&self) -> KeyUse {
+        let may_write = self.writes() && !self.is(Flags::READONLY);
+        if may_write { KeyUse::READ_WRITE } else { KeyUse::READ }
     }
 
     /// Whether a request may have so many words.
@@ -77,7 +123,7 @@ impl Spec {
 
     /// Whether others may notice that it ran, by a record or by a message. `CLIENT PAUSE WRITE` delays such commands,
     /// and a script that only reads may not call them. For commands that run scripts, each request decides
-    /// ([`pause::has_effect`](crate::command::clients::pause::has_effect)).
+    /// ([`pause::has_effect`](crate::command::base::pause::has_effect)).
     pub fn has_effect(&self) -> bool {
         self.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
     }
@@ -151,144 +197,6 @@ impl Spec {
     }
 }
 
-bitflags! {
-    /// Properties of a command. COMMAND INFO shows the names in lower case, except for the last ones.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Flags: u32 {
-        const WRITE = 1;
-        const READONLY = 1 << 1;
-        const DENYOOM = 1 << 2;
-        const ADMIN = 1 << 3;
-        const NOSCRIPT = 1 << 4;
-        const LOADING = 1 << 5;
-        const STALE = 1 << 6;
-        const FAST = 1 << 7;
-        /// May be sent before AUTH.
-        const NO_AUTH = 1 << 8;
-        /// Others may notice that it ran although it writes no record itself: it publishes, or runs a script.
-        const MAY_REPLICATE = 1 << 9;
-        const MOVABLEKEYS = 1 << 10;
-        const ALLOW_BUSY = 1 << 11;
-        const NO_MULTI = 1 << 12;
-        const SKIP_SLOWLOG = 1 << 13;
-        const SENTINEL = 1 << 14;
-        /// An ACL category rather than a flag: @dangerous.
-        const DANGEROUS = 1 << 15;
-        /// @keyspace, if the group doesn't say so.
-        const KEYSPACE = 1 << 16;
-        /// @connection, if the group doesn't say so.
-        const CONNECTION = 1 << 17;
-        /// @admin, of a command that anyone may use.
-        const ADMINISTRATION = 1 << 18;
-        /// Reads all of a value or makes a new one, which takes long for a long value. All commands on documents do.
-        const WHOLE_VALUE = 1 << 19;
-        /// Only removes records, so it is accepted when other writes are refused for lack of space.
-        const REMOVES = 1 << 20;
-        /// Only empties or drops whole stores, so it is accepted as long as any write is.
-        const FLUSHES = 1 << 21;
-        /// Of channels, not keys; also @pubsub.
-        const PUBSUB = 1 << 24;
-        const SKIP_MONITOR = 1 << 27;
-        const NO_MANDATORY_KEYS = 1 << 28;
-        /// Runs a script, which may write unless it is READONLY too.
-        const SCRIPT = 1 << 29;
-        /// May take long (a walk over many keys, a checkpoint), so it runs on a thread that may block.
-        const LONG = 1 << 31;
-    }
-}
-
-impl Flags {
-    /// The flags that COMMAND INFO shows, with its names.
-    pub const SHOWN: [(Flags, &'static str); 16] = [
-        (Flags::WRITE, "write"),
-        (Flags::READONLY, "readonly"),
-        (Flags::DENYOOM, "denyoom"),
-        (Flags::ADMIN, "admin"),
-        (Flags::PUBSUB, "pubsub"),
-        (Flags::NOSCRIPT, "noscript"),
-        (Flags::LOADING, "loading"),
-        (Flags::STALE, "stale"),
-        (Flags::SKIP_MONITOR, "skip_monitor"),
-        (Flags::SKIP_SLOWLOG, "skip_slowlog"),
-        (Flags::FAST, "fast"),
-        (Flags::NO_AUTH, "no_auth"),
-        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (Flags::NO_MULTI, "no_multi"),
-        (Flags::MOVABLEKEYS, "movablekeys"),
-        (Flags::ALLOW_BUSY, "allow_busy"),
-    ];
-}
-
-/// The positions of the keys in a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
-    None,
-    /// From `first` to `last` (if negative, counted from the end), every `step` words; positions count from the name,
-    /// which is 0.
-    Range {
-        first: usize,
-        last: isize,
-        step: usize,
-    },
-    /// As many keys as the word at `count` says, from `first` on, every `step` words.
-    Counted {
-        count: usize,
-        first: usize,
-        step: usize,
-    },
-}
-
-impl Keys {
-    /// The first word after the name.
-    pub const ONE: Keys = Keys::Range { first: 1, last: 1, step: 1 };
-    /// The two words after the name.
-    pub const TWO: Keys = Keys::Range { first: 1, last: 2, step: 1 };
-    /// All words after the name.
-    pub const ALL: Keys = Keys::Range { first: 1, last: -1, step: 1 };
-    /// Every other word after the name.
-    pub const PAIRS: Keys = Keys::Range { first: 1, last: -1, step: 2 };
-
-    /// Positions of the keys in a request, never outside of it: the command itself refuses a wrong count.
-    pub fn positions(self, request: &[bytes::Bytes]) -> impl Iterator<Item = usize> + use<> {
-        let (first, end, step) = self.span(request);
-        (first..end.min(request.len())).step_by(step)
-    }
-
-    /// The first key, the last and the step, as clients know them since Redis 2.8; zeros if that can't tell it.
-    pub fn legacy_range(self) -> (i64, i64, i64) {
-        match self {
-            Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
-            Keys::None | Keys::Counted { .. } => (0, 0, 0),
-        }
-    }
-
-    /// Whether a request has as many keys as it says.
-    pub fn are_all_in(self, request: &[bytes::Bytes]) -> bool {
-        let (_, end, _) = self.span(request);
-        end <= request.len()
-    }
-
-    /// The first position, the one behind the last, and the step.
-    fn span(self, request: &[bytes::Bytes]) -> (usize, usize, usize) {
-        match self {
-            Keys::None => (0, 0, 1),
-            Keys::Range { first, last, step } => {
-                let last = if last < 0 {
-                    request.len().checked_add_signed(last).unwrap_or(0)
-                } else {
-                    last as usize
-                };
-                (first, last + 1, step)
-            }
-            Keys::Counted { count, first, step } => {
-                let number = request.get(count).and_then(|word| crate::record::number::parse_i64(word));
-                let number = number.and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
-                (first, number.saturating_mul(step).saturating_add(first), step)
-            }
-        }
-    }
-}
-
 /// Families of commands, as COMMAND DOCS and the documentation name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
@@ -319,33 +227,30 @@ impl Group {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::command::base::spec::*;
-    use bytes::Bytes;
+/// Which words of a request are secrets, which neither MONITOR nor the slow log may show.
+#[derive(Clone, Copy)]
+pub enum Secrets {
+    None,
+    /// All words from a position on.
+    From(usize),
+    /// So many words after each option of which this is true, which may be anywhere after the second word.
+    After(fn(&Bytes) -> bool, usize),
+}
 
-    fn positions(keys: Keys, request: &str) -> Vec<usize> {
-        let words: Vec<Bytes> =
-            request.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        keys.positions(&words).collect()
+impl Secrets {
+    /// Whether the word at a position is one.
+    pub fn has(self, request: &[Bytes], at: usize) -> bool {
+        match self {
+            Secrets::None => false,
+            Secrets::From(first) => at >= first,
+            Secrets::After(is_option, words) => {
+                at < request.len() && (1..=words).any(|back| at >= 2 + back && is_option(&request[at - back]))
+            }
+        }
     }
 
-    #[test]
-    fn keys_are_where_the_declaration_says() {
-        assert_eq!(positions(Keys::None, "ping"), [0; 0]);
-        assert_eq!(positions(Keys::ONE, "get k"), [1]);
-        assert_eq!(positions(Keys::ALL, "del a b c"), [1, 2, 3]);
-        assert_eq!(positions(Keys::PAIRS, "mset a 1 b 2"), [1, 3]);
-        let counted = Keys::Counted { count: 1, first: 2, step: 2 };
-        assert_eq!(positions(counted, "msetex 2 a 1 b 2 ex 10"), [2, 4]);
-        for lie in ["msetex 99 a 1", "msetex -1 a 1", "msetex x a 1", "msetex"] {
-            assert!(positions(counted, lie).len() <= 2, "{lie}");
-        }
-        let request = |words: &str| -> Vec<Bytes> {
-            words.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
-        };
-        assert!(counted.are_all_in(&request("msetex 2 a 1 b 2")));
-        assert!(!counted.are_all_in(&request("msetex 3 a 1 b 2")));
-        assert!(Keys::ALL.are_all_in(&request("del a b")));
+    /// The position of the first one.
+    pub fn first(self, request: &[Bytes]) -> Option<usize> {
+        (0..request.len()).find(|at| self.has(request, *at))
     }
 }

@@ -230,8 +230,8 @@ fn attach_tokens(arguments: &mut Vec<Argument>) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use crate::command::COMMANDS;
     use crate::command::base::syntax::*;
-    use crate::command::base::table;
 
     /// Writes arguments in an explicit notation for the tests.
     fn shown(arguments: &[Argument]) -> String {
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn every_command_can_be_read() {
-        for spec in table::all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands)) {
+        for spec in COMMANDS.everything() {
             let arguments = parse(spec.syntax).expect(spec.name);
             let required = arguments.iter().filter(|argument| !argument.optional).count();
             let words = 1 + spec.name.matches('|').count();

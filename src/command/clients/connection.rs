@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::acl::{DEFAULT_USER, Reason};
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Group, Plan, Spec, login, permission, reply};
+use crate::command::base::{Call, Flags, Group, Plan, Secrets, Spec, login, permission, reply};
 use crate::command::clients::check_name;
 use crate::error::Error;
 use crate::limits::DATABASES_MAX;
@@ -21,6 +21,7 @@ pub static COMMANDS: &[Spec] = &[
         complexity: "O(N), where N is the length of the password",
         arity: -2,
         flags: ANY_TIME,
+        secrets: Secrets::From(1),
         plan: auth,
         ..CONNECTION
     },
@@ -40,6 +41,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "6.0.0",
         arity: -1,
         flags: ANY_TIME,
+        secrets: Secrets::After(|word| word.eq_ignore_ascii_case(b"auth"), 2),
         plan: hello,
         ..CONNECTION
     },
@@ -48,7 +50,8 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "[message]",
         summary: "Returns the message, or PONG, to show that the server is alive",
         arity: -1,
-        flags: Flags::FAST,
+        flags: Flags::FAST.union(Flags::WHILE_SUBSCRIBED),
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         plan: ping,
         ..CONNECTION
     },
@@ -56,7 +59,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "quit",
         summary: "Closes the connection once its replies are sent",
         arity: -1,
-        flags: ANY_TIME,
+        flags: ANY_TIME.union(Flags::UNQUEUED).union(Flags::WHILE_SUBSCRIBED),
         plan: |call| {
             call.session.closing = true;
             reply(Reply::OK)
@@ -67,7 +70,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "reset",
         summary: "Resets the connection to its initial state",
         since: "6.2.0",
-        flags: ANY_TIME,
+        flags: ANY_TIME.union(Flags::UNQUEUED).union(Flags::WHILE_SUBSCRIBED),
         plan: |call| {
             call.session.detach(call.server);
             login::reset(call.server, call.session);
@@ -80,7 +83,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "store",
         summary: "Selects the store of the connection, by number or name",
         arity: 2,
-        flags: Flags::LOADING.union(Flags::STALE).union(Flags::FAST),
+        flags: Flags::LOADING.union(Flags::STALE).union(Flags::FAST).union(Flags::SELECTS),
         stores: Stores::Named { first: 1, last: 1 },
         plan: select,
         ..CONNECTION

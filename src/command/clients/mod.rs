@@ -1,16 +1,15 @@
 //! CLIENT: what a connection says about itself, and what it can see of other connections and do to them.
 //!
-//! The registry of connections is [`clients`](crate::command::base::clients). Pausing only sets a mark there, which the tasks of the
+//! The registry of connections is [`clients`](crate::client). Pausing only sets a mark there, which the tasks of the
 //! connections obey. LIST, INFO and KILL are in [`list`].
 
 pub mod connection;
 pub mod list;
-pub mod pause;
 pub mod tracking;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::command::base::clients::Pause;
+use crate::client::Pause;
 use crate::command::base::reach::Stores;
 use crate::command::base::session::Replies;
 use crate::command::base::{Call, Flags, Group, Plan, Spec, reply, table};
@@ -30,7 +29,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
     ..Spec::DEFAULT
 }];
 
-const OWN: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
+const OWN: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::KEEPS_CACHING);
 const OTHERS: Flags = OWN.union(Flags::ADMIN);
 
 const CLIENT: Spec = Spec { group: Group::Connection, flags: OWN, arity: 2, ..Spec::DEFAULT };
@@ -81,6 +80,7 @@ static SUBCOMMANDS: &[Spec] = &[
         name: "client|info",
         summary: "Returns the line of this connection in CLIENT LIST",
         since: "6.2.0",
+        tips: &["nondeterministic_output"],
         plan: list::info,
         ..CLIENT
     },
@@ -110,6 +110,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: -2,
         flags: OTHERS,
         stores: Stores::None,
+        tips: &["nondeterministic_output"],
         plan: list::list,
         ..CLIENT
     },

@@ -1,68 +1,17 @@
 //! CLIENT TRACKING, CACHING, TRACKINGINFO and GETREDIR: which keys a client caches.
 //!
-//! [`push::tracking`](crate::push::tracking) delivers the invalidations. Here are the commands, and what decides for
-//! every request whether its keys are remembered ([`Caching`]).
+//! [`push::tracking`](crate::push::tracking) delivers the invalidations. Here are the commands. What decides for
+//! every request whether its keys are remembered is [`Caching`].
 
 use bytes::Bytes;
 
-use crate::command::base::table::Lookup;
+use crate::command::base::caching::{Caching, Mode};
+use crate::command::base::describe::redirects_to;
 use crate::command::base::{Call, Plan, reply};
 use crate::error::Error;
 use crate::limits::KEY_BYTES_MAX;
 use crate::push::tracking::Options;
 use crate::resp::Reply;
-
-/// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
-pub const NO_REDIRECTION: i64 = -1;
-
-/// Decides which of the keys that a client reads are remembered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Caching {
-    mode: Mode,
-    /// CLIENT CACHING was sent, and is for the next command or transaction.
-    pub is_given: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Mode {
-    /// None: the client does not track keys, or tracks prefixes.
-    #[default]
-    None,
-    All,
-    /// Those after CLIENT CACHING YES.
-    OptIn,
-    /// All but those after CLIENT CACHING NO.
-    OptOut,
-}
-
-impl Caching {
-    fn of(options: &Options) -> Caching {
-        let mode = match options {
-            Options { broadcast: true, .. } => Mode::None,
-            Options { opt_in: true, .. } => Mode::OptIn,
-            Options { opt_out: true, .. } => Mode::OptOut,
-            _ => Mode::All,
-        };
-        Caching { mode, is_given: false }
-    }
-
-    /// Whether the keys of a command that reads are remembered.
-    pub fn remembers(self) -> bool {
-        match self.mode {
-            Mode::None => false,
-            Mode::All => true,
-            Mode::OptIn => self.is_given,
-            Mode::OptOut => !self.is_given,
-        }
-    }
-
-    /// Called when a request was answered. Unless it is CLIENT CACHING itself or belongs to a transaction, CLIENT
-    /// CACHING no longer applies.
-    pub fn forget_given(&mut self, request: Lookup, in_transaction: bool) {
-        let is_client = matches!(request, Lookup::Command(spec) if spec.name.starts_with("client"));
-        self.is_given = is_client || in_transaction;
-    }
-}
 
 pub fn tracking(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (mut options, prefixes) = parse(call)?;
@@ -205,12 +154,6 @@ pub fn caching(call: &mut Call<'_>) -> Result<Plan, Error> {
 pub fn redirection(call: &mut Call<'_>) -> Result<Plan, Error> {
     let redirect = call.server.push.tracking.with_options(&call.session.client, redirects_to);
     reply(Reply::Integer(redirect))
-}
-
-/// The number of the client that gets the invalidations: 0 for the tracking client itself.
-pub fn redirects_to(options: Option<&Options>) -> i64 {
-    let Some(options) = options else { return NO_REDIRECTION };
-    options.redirect.as_ref().map_or(0, |client| client.id as i64)
 }
 
 pub fn tracking_info(call: &mut Call<'_>) -> Result<Plan, Error> {

@@ -1,6 +1,6 @@
 //! DUMP and RESTORE: move values between Larder servers.
 
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read_key, write_key};
+use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read_key, write_key};
 use crate::engine::Expiry;
 use crate::engine::events::Event;
 use crate::error::Error;
@@ -19,6 +19,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 2,
         flags: Flags::READONLY,
         keys: Keys::ONE,
+        tips: &["nondeterministic_output"],
         plan: dump_value,
         ..Spec::DEFAULT
     },
@@ -32,6 +33,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: -4,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::DANGEROUS),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::OVERWRITE]),
         plan: restore,
         ..Spec::DEFAULT
     },

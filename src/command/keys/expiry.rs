@@ -3,7 +3,7 @@
 //! Deadlines are milliseconds since 1970. Seconds exist only in requests, as whole numbers, and in replies, rounded to
 //! the nearest.
 
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read_key, write_key};
+use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read_key, write_key};
 use crate::command::keys::whole::delete;
 use crate::engine::{Event, Expiry};
 use crate::error::Error;
@@ -20,6 +20,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "expire",
         syntax: "key seconds [NX | XX | GT | LT]",
         summary: "Makes a key expire after a number of seconds",
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: |call| set_deadline(call, SECOND_MS, call.now_ms as i64),
         ..SETTING
     },
@@ -28,6 +29,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "key milliseconds [NX | XX | GT | LT]",
         summary: "Makes a key expire after a number of milliseconds",
         since: "2.6.0",
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: |call| set_deadline(call, 1, call.now_ms as i64),
         ..SETTING
     },
@@ -36,6 +38,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "key unix-time-seconds [NX | XX | GT | LT]",
         summary: "Makes a key expire at a time in seconds since 1970",
         since: "1.2.0",
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: |call| set_deadline(call, SECOND_MS, 0),
         ..SETTING
     },
@@ -44,12 +47,14 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "key unix-time-milliseconds [NX | XX | GT | LT]",
         summary: "Makes a key expire at a time in milliseconds since 1970",
         since: "2.6.0",
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: |call| set_deadline(call, 1, 0),
         ..SETTING
     },
     Spec {
         name: "ttl",
         summary: "Returns the seconds until a key expires; -1: never, -2: no such key",
+        tips: &["nondeterministic_output"],
         plan: |_| ask(|deadline, now_ms| rounded_seconds(deadline.saturating_sub(now_ms))),
         ..ASKING
     },
@@ -57,6 +62,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "pttl",
         summary: "Returns the milliseconds until a key expires; -1: never, -2: no such key",
         since: "2.6.0",
+        tips: &["nondeterministic_output"],
         plan: |_| ask(|deadline, now_ms| deadline.saturating_sub(now_ms)),
         ..ASKING
     },
@@ -81,6 +87,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "2.2.0",
         arity: 2,
         flags: Flags::WRITE.union(Flags::FAST),
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: persist,
         ..EXPIRY
     },

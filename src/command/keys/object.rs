@@ -4,7 +4,7 @@
 //! just set.
 
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read_key};
+use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read_key};
 use crate::engine::ReadTxn;
 use crate::error::Error;
 use crate::record::number;
@@ -36,6 +36,8 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "object|encoding",
         summary: "Returns the encoding that Redis would choose for the value: int, embstr or raw",
+        tips: &["nondeterministic_output"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: encoding,
         ..SUBCOMMAND
     },
@@ -43,18 +45,24 @@ static SUBCOMMANDS: &[Spec] = &[
         name: "object|freq",
         summary: "Fails as in Redis without an LFU policy, because access frequencies are not recorded",
         since: "4.0.0",
+        tips: &["nondeterministic_output"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: |_| of_existing(|_, _| Err(Error::other(NO_FREQUENCY))),
         ..SUBCOMMAND
     },
     Spec {
         name: "object|idletime",
         summary: "Returns 0, because access times are not recorded",
+        tips: &["nondeterministic_output"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: |_| of_existing(|_, _| Ok(Reply::Integer(0))),
         ..SUBCOMMAND
     },
     Spec {
         name: "object|refcount",
         summary: "Returns 1, because values are not shared",
+        tips: &["nondeterministic_output"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: |_| of_existing(|_, _| Ok(Reply::Integer(1))),
         ..SUBCOMMAND
     },

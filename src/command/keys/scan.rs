@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::acl::{Access, Sight};
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::{Call, Flags, Group, Plan, Spec, permission};
 use crate::engine::Seq;
 use crate::engine::scan::{Range, Row};
@@ -24,6 +24,7 @@ pub static COMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of keys that begin with the part of the pattern before its first special character",
         arity: 2,
         flags: Flags::READONLY.union(Flags::DANGEROUS).union(Flags::LONG),
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         plan: keys,
         ..Spec::DEFAULT
     },
@@ -36,6 +37,7 @@ pub static COMMANDS: &[Spec] = &[
         complexity: "O(count) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of keys in the store, or of those that begin with the part of the pattern before its first special character.",
         arity: -2,
         flags: Flags::READONLY.union(Flags::LONG),
+        tips: &["nondeterministic_output", "request_policy:special"],
         plan: scan,
         ..Spec::DEFAULT
     },

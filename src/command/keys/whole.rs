@@ -3,7 +3,9 @@
 use smallvec::smallvec;
 
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read, read_key, write, write_also};
+use crate::command::base::{
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read, read_key, write, write_also,
+};
 use crate::engine::{Event, WriteTxn};
 use crate::error::Error;
 use crate::resp::Reply;
@@ -19,6 +21,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::WRITE.union(Flags::REMOVES),
         keys: Keys::ALL,
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        key_uses: KeyUses::Each(&[KeyUse::REMOVE]),
         plan: remove,
         ..Spec::DEFAULT
     },
@@ -32,6 +36,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ALL,
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        key_uses: KeyUses::Each(&[KeyUse::REMOVE]),
         plan: remove,
         ..Spec::DEFAULT
     },
@@ -44,6 +50,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: Keys::ALL,
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: count_existing,
         ..Spec::DEFAULT
     },
@@ -57,6 +65,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: Keys::ALL,
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: count_existing,
         ..Spec::DEFAULT
     },
@@ -68,6 +78,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: type_of,
         ..Spec::DEFAULT
     },
@@ -79,6 +90,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE,
         keys: Keys::TWO,
+        key_uses: KeyUses::Each(&[KeyUse::TAKE, KeyUse::OVERWRITE]),
         plan: rename,
         ..Spec::DEFAULT
     },
@@ -90,6 +102,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: Keys::TWO,
+        key_uses: KeyUses::Each(&[KeyUse::TAKE, KeyUse::CREATE]),
         plan: rename_to_free,
         ..Spec::DEFAULT
     },
@@ -103,6 +116,7 @@ pub static COMMANDS: &[Spec] = &[
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::TWO,
         stores: Stores::SelectedAndOption { from: 3, option: "db" },
+        key_uses: KeyUses::Each(&[KeyUse::READ, KeyUse::OVERWRITE]),
         plan: copy,
         ..Spec::DEFAULT
     },
@@ -125,6 +139,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Generic,
         arity: 1,
         flags: Flags::READONLY.union(Flags::LONG),
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
         plan: crate::command::keys::scan::random_key,
         ..Spec::DEFAULT
     },

@@ -4,11 +4,12 @@
 //! The existing commands come from the command table. The rest is in `redis_8_commands.txt`, which describes its own
 //! format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use crate::command::base::table;
+use crate::command::base::Spec;
+use crate::command::base::table::Table;
 
 /// One of Redis's commands, or a subcommand of one.
 struct Entry {
@@ -34,29 +35,30 @@ struct Family {
 
 static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| parse(include_str!("redis_8_commands.txt")));
 
-/// Why a command of Redis is absent, by its name in lower case. Subcommands are found by their containers.
-static ABSENT: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
+/// Why commands of Redis are absent, by their full names in lower case.
+pub fn absent(declared: &[&'static [Spec]]) -> HashMap<&'static str, &'static str> {
+    let declared: HashSet<&str> = declared
+        .iter()
+        .flat_map(|family| family.iter())
+        .flat_map(Spec::with_subcommands)
+        .map(|spec| spec.name)
+        .collect();
     let entries = FAMILIES.iter().flat_map(|family| family.entries.iter().map(move |entry| (family, entry)));
     entries
-        .filter_map(|(family, entry)| match status(family, entry) {
+        .filter_map(|(family, entry)| match status(family, entry, declared.contains(entry.name)) {
             Some(Status::Absent(why)) => Some((entry.name, why)),
             _ => None,
         })
         .collect()
-});
-
-/// The full names of Redis's commands and subcommands that are absent.
-pub fn absent() -> impl Iterator<Item = &'static str> {
-    ABSENT.keys().copied()
 }
 
 /// The error for a client that sends a command of Redis that is absent here; `None` for a command that Redis doesn't
 /// have either. It begins like Redis's own error, because clients check for that.
-pub fn refusal(name: &str) -> Option<String> {
+pub fn refusal(commands: &Table, name: &str) -> Option<String> {
     /// From these words, cluster clients find out that they talk to a single server.
     const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
     let lower = name.to_lowercase();
-    let why = ABSENT.get(lower.as_str())?;
+    let why = commands.why_absent(&lower)?;
     let is_of_cluster = FAMILIES
         .iter()
         .any(|family| family.name == "cluster" && family.entries.iter().any(|entry| entry.name == lower));
@@ -75,8 +77,7 @@ enum Status {
 }
 
 /// `None` if the command is not declared and no reason is given.
-fn status(family: &Family, entry: &Entry) -> Option<Status> {
-    let is_declared = table::find_full(entry.name.as_bytes()).is_some();
+fn status(family: &Family, entry: &Entry, is_declared: bool) -> Option<Status> {
     match entry.note {
         Note::Absent(why) => Some(Status::Absent(why)),
         Note::Differs(how) if is_declared => Some(Status::Differs(how)),
@@ -107,13 +108,18 @@ fn parse(text: &'static str) -> Vec<Family> {
 }
 
 /// The whole table, as Markdown.
-pub fn compatibility_markdown() -> String {
+pub fn compatibility_markdown(commands: &Table) -> String {
     let mut out = String::from(INTRODUCTION);
     for family in FAMILIES.iter() {
         // writing to memory cannot fail
         let _ = write!(out, "\n## {}\n", family.title);
-        let statuses: Vec<_> =
-            family.entries.iter().map(|entry| (entry.name, status(family, entry))).collect();
+        let statuses: Vec<_> = family
+            .entries
+            .iter()
+            .map(|entry| {
+                (entry.name, status(family, entry, commands.find_full(entry.name.as_bytes()).is_some()))
+            })
+            .collect();
         if let Some(why) = family.absent
             && statuses.iter().all(|(_, status)| matches!(status, Some(Status::Absent(_))))
         {
@@ -132,7 +138,7 @@ pub fn compatibility_markdown() -> String {
             let _ = writeln!(out, "| {} | {word} | {note} |", shown(name));
         }
     }
-    let own: Vec<String> = own_commands().map(shown).collect();
+    let own: Vec<String> = own_commands(commands).map(shown).collect();
     let _ = write!(out, "\n## Commands that Redis doesn't have\n\n{}\n", own.join(", "));
     out
 }
@@ -166,11 +172,10 @@ Of what only Valkey has, there are `DELIFEQ`, `SCRIPT SHOW`, the filters of `CLI
 ";
 
 /// Declared here, and unknown to Redis.
-fn own_commands() -> impl Iterator<Item = &'static str> {
+fn own_commands(commands: &Table) -> impl Iterator<Item = &'static str> {
     let is_of_redis =
         |name: &str| FAMILIES.iter().any(|family| family.entries.iter().any(|entry| entry.name == name));
-    let all = table::all().flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
-    all.map(|spec| spec.name).filter(move |name| !is_of_redis(name))
+    commands.everything().map(|spec| spec.name).filter(move |name| !is_of_redis(name))
 }
 
 /// `CONFIG GET` of `config|get`.
@@ -181,13 +186,14 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use crate::command::COMMANDS;
     use crate::command::reference::compatibility::*;
     use crate::command::tests::harness::Harness;
 
     #[test]
     fn the_table_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMPATIBILITY.md");
-        let made = compatibility_markdown();
+        let made = compatibility_markdown(&COMMANDS);
         if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {
             std::fs::write(path, &made).expect(path);
         }
@@ -204,13 +210,15 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for family in FAMILIES.iter() {
             for entry in &family.entries {
-                let is_declared = table::find_full(entry.name.as_bytes()).is_some();
+                let is_declared = COMMANDS.find_full(entry.name.as_bytes()).is_some();
                 let fault = match entry.note {
                     Note::Absent(_) if is_declared => "is said to be absent, and declared",
                     Note::Differs(_) if !is_declared && family.absent.is_none() => {
                         "is said to differ, and not declared"
                     }
-                    _ if status(family, entry).is_none() => "is not declared, and nothing says why",
+                    _ if status(family, entry, is_declared).is_none() => {
+                        "is not declared, and nothing says why"
+                    }
                     _ if !seen.insert(entry.name) => "is there twice",
                     _ => continue,
                 };

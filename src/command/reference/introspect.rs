@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::command::base::syntax;
 use crate::command::base::syntax::{Argument, Kind, Repeats};
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, reply, table};
-use crate::command::reference::tips;
+use crate::command::base::{Call, Flags, Group, KeyUse, Keys, Plan, Spec, reply, table};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::pattern::Pattern;
@@ -17,7 +16,8 @@ pub static COMMANDS: &[Spec] = &[Spec {
     summary: "Describes every command to client libraries",
     complexity: "O(N), where N is the number of commands",
     arity: -1,
-    plan: |_| reply(Reply::Array(table::all().map(info).collect())),
+    tips: &["nondeterministic_output_order"],
+    plan: |call| reply(Reply::Array(call.server.commands.all().map(info).collect())),
     subcommands: SUBCOMMANDS,
     ..COMMAND
 }];
@@ -34,7 +34,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "command|count",
         summary: "Counts the commands",
-        plan: |_| reply(Reply::Integer(table::all().count() as i64)),
+        plan: |call| reply(Reply::Integer(call.server.commands.all().count() as i64)),
         ..COMMAND
     },
     Spec {
@@ -44,6 +44,7 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N), where N is the number of commands",
         arity: -2,
+        tips: &["nondeterministic_output_order"],
         plan: docs_of,
         ..COMMAND
     },
@@ -84,6 +85,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Describes commands: arity, flags, where the keys are",
         complexity: "O(N), where N is the number of commands",
         arity: -2,
+        tips: &["nondeterministic_output_order"],
         plan: info_of,
         ..COMMAND
     },
@@ -94,6 +96,7 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N), where N is the number of commands",
         arity: -2,
+        tips: &["nondeterministic_output_order"],
         plan: list,
         ..COMMAND
     },
@@ -102,8 +105,10 @@ static SUBCOMMANDS: &[Spec] = &[
 fn info_of(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.check_names(2)?;
     reply(Reply::Array(match call.rest(2) {
-        [] => table::all().map(info).collect(),
-        names => names.iter().map(|name| table::find_full(name).map_or(Reply::Null, info)).collect(),
+        [] => call.server.commands.all().map(info).collect(),
+        names => {
+            names.iter().map(|name| call.server.commands.find_full(name).map_or(Reply::Null, info)).collect()
+        }
     }))
 }
 
@@ -119,7 +124,7 @@ fn info(spec: &'static Spec) -> Reply {
         Reply::Integer(last),
         Reply::Integer(step),
         words(spec.categories()),
-        Reply::Set(tips::tips(spec).iter().map(|tip| Reply::text(*tip)).collect()),
+        Reply::Set(spec.tips.iter().map(|tip| Reply::text(*tip)).collect()),
         Reply::Set(key_specifications(spec)),
         // as in Redis: a list of subcommands, or an empty set
         match spec.subcommands {
@@ -143,15 +148,16 @@ fn integers<const N: usize>(fields: [(&'static str, i64); N]) -> Reply {
 
 /// Where a search for keys begins, how it continues from there, and what the command does with them.
 fn key_specifications(spec: &Spec) -> Vec<Reply> {
-    let flags = tips::key_flags(spec);
+    let uses = spec.key_uses();
+    let Some(&of_all) = uses.first() else { return Vec::new() };
     match spec.keys {
         Keys::None => Vec::new(),
         // each key has flags of its own
-        Keys::Range { first, .. } if flags.len() > 1 => {
-            let each = flags.iter().enumerate();
-            each.map(|(at, flags)| {
+        Keys::Range { first, .. } if uses.len() > 1 => {
+            let each = uses.into_iter().enumerate();
+            each.map(|(at, key_use)| {
                 let find = integers([("lastkey", 0), ("keystep", 1), ("limit", 0)]);
-                key_specification(flags, first + at, "range", find)
+                key_specification(key_use, first + at, "range", find)
             })
             .collect()
         }
@@ -159,58 +165,36 @@ fn key_specifications(spec: &Spec) -> Vec<Reply> {
             // counted from the first key, or from the end
             let last = if last < 0 { last as i64 } else { last as i64 - first as i64 };
             let find = integers([("lastkey", last), ("keystep", step as i64), ("limit", 0)]);
-            vec![key_specification(flags.first().copied().unwrap_or_default(), first, "range", find)]
+            vec![key_specification(of_all, first, "range", find)]
         }
         Keys::Counted { count, first, step } => {
             let first = first as i64 - count as i64;
             let find = integers([("keynumidx", 0), ("firstkey", first), ("keystep", step as i64)]);
-            vec![key_specification(flags.first().copied().unwrap_or_default(), count, "keynum", find)]
+            vec![key_specification(of_all, count, "keynum", find)]
         }
     }
 }
 
-fn key_specification(flags: &[&'static str], begin: usize, find_type: &'static str, find: Reply) -> Reply {
+fn key_specification(key_use: KeyUse, begin: usize, find_type: &'static str, find: Reply) -> Reply {
     let search = |kind, spec| map([("type", Reply::text(kind)), ("spec", spec)]);
     map([
-        ("flags", words(flags.iter().copied())),
+        ("flags", words(key_use.shown())),
         ("begin_search", search("index", integers([("index", begin as i64)]))),
         ("find_keys", search(find_type, find)),
     ])
 }
 
-/// Conditions on what is at a key.
-const CONDITIONS: &[&str] = &["IFEQ", "IFNE", "IFDEQ", "IFDNE"];
-
 /// The flags of one of the keys in a request.
 fn flags_of(spec: &Spec, request: &[Bytes], nth: usize) -> Reply {
-    // this is the meaning of the flag `variable_flags`
-    let has = |from: usize, options: &[&str]| {
-        let words = request.iter().skip(from);
-        words
-            .into_iter()
-            .any(|word| options.iter().any(|option| word.eq_ignore_ascii_case(option.as_bytes())))
-    };
-    let flags = match spec.name {
-        "set" if has(3, &["GET"]) => Some(["RW", "access", "update"].as_slice()),
-        "set" if has(3, CONDITIONS) => Some(["RW", "update"].as_slice()),
-        "set" => Some(["OW", "update"].as_slice()),
-        "delex" if !has(2, CONDITIONS) => Some(["RM", "delete"].as_slice()),
-        _ => None,
-    };
-    if let Some(flags) = flags {
-        return words(flags.iter().copied());
-    }
-    let flags = tips::key_flags(spec);
-    let of_key = flags.get(nth).or(flags.first()).copied().unwrap_or_default();
-    words(of_key.iter().copied().filter(|flag| *flag != "variable_flags"))
+    words(spec.key_use(request, nth).shown())
 }
 
 /// Unknown commands are left out.
 fn docs_of(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.check_names(2)?;
     reply(match call.rest(2) {
-        [] => docs_map(table::all()),
-        names => docs_map(names.iter().filter_map(|name| table::find_full(name))),
+        [] => docs_map(call.server.commands.all()),
+        names => docs_map(names.iter().filter_map(|name| call.server.commands.find_full(name))),
     })
 }
 
@@ -273,7 +257,7 @@ fn argument(argument: &Argument) -> Reply {
 /// The keys in the command after the subcommand, each turned into a reply by `show`.
 fn keys_of(call: &Call<'_>, show: impl Fn(&'static Spec, usize, &Bytes) -> Reply) -> Result<Reply, Error> {
     let request = call.rest(2);
-    let table::Lookup::Command(spec) = table::lookup(request) else {
+    let table::Lookup::Command(spec) = call.server.commands.lookup(request) else {
         return Err(Error::other("ERR Invalid command specified"));
     };
     if spec.keys == Keys::None {
@@ -319,14 +303,14 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
         Filter::Category(category) => spec.categories().any(|of_spec| of_spec == category),
         Filter::Name(pattern) => pattern.matches(spec.name.as_bytes()),
     };
-    let with_subcommands = |spec: &'static Spec| std::iter::once(spec).chain(spec.subcommands);
-    let names = table::all().flat_map(with_subcommands).filter(|spec| admits(spec));
+    let names = call.server.commands.everything().filter(|spec| admits(spec));
     reply(Reply::Array(names.map(|spec| Reply::text(spec.name)).collect()))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use crate::command::COMMANDS;
     use crate::command::reference::introspect::*;
     use crate::command::tests::harness::Harness;
 
@@ -413,8 +397,8 @@ mod tests {
     #[test]
     fn all_commands_are_counted_listed_described_and_documented() {
         let mut harness = Harness::new();
-        let count = table::all().count();
-        let subcommands: usize = table::all().map(|spec| spec.subcommands.len()).sum();
+        let count = COMMANDS.all().count();
+        let subcommands: usize = COMMANDS.all().map(|spec| spec.subcommands.len()).sum();
         assert_eq!(harness.run("COMMAND COUNT"), Reply::Integer(count as i64));
         let length = |reply: Reply| match reply {
             Reply::Array(items) => items.len(),

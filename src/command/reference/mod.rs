@@ -3,4 +3,3 @@
 pub mod compatibility;
 pub mod introspect;
 pub mod markdown;
-pub mod tips;

@@ -19,6 +19,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Returns the server's time: seconds since 1970, and microseconds",
         since: "2.6.0",
         flags: LOADING_STALE.union(Flags::FAST),
+        tips: &["nondeterministic_output"],
         plan: time,
         ..Spec::DEFAULT
     },
@@ -26,6 +27,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "lastsave",
         summary: "Returns when the last checkpoint ended, in seconds since 1970",
         flags: LOADING_STALE.union(Flags::FAST).union(Flags::ADMINISTRATION),
+        tips: &["nondeterministic_output"],
         plan: last_save,
         ..Spec::DEFAULT
     },
@@ -59,7 +61,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Stops the server in order. All data is kept, whatever the options",
         complexity: "O(N) where N is the number of records that changed since the last checkpoint",
         arity: -1,
-        flags: ADMIN_ALWAYS.union(Flags::NO_MULTI).union(Flags::ALLOW_BUSY),
+        flags: ADMIN_ALWAYS.union(Flags::NO_MULTI).union(Flags::ALLOW_BUSY).union(Flags::ENDS_SCRIPTS),
         plan: shutdown,
         ..Spec::DEFAULT
     },
@@ -94,6 +96,7 @@ static MODULE: &[Spec] = &[
         complexity: "O(N) where N is the number of modules",
         arity: 2,
         flags: ADMIN,
+        tips: &["nondeterministic_output_order"],
         plan: nothing,
         ..Spec::DEFAULT
     },

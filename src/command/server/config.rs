@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::command::base::server::text;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Plan, Server, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Secrets, Server, Spec, reply};
 use crate::command::server::info;
 use crate::config::{self, Effect, Room, SETTINGS, Setting, Settings, When};
 use crate::error::Error;
@@ -45,6 +47,8 @@ static SUBCOMMANDS: &[Spec] = &[
         complexity: "O(N) where N is the number of settings",
         arity: -4,
         flags: ADMIN,
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        secrets: Secrets::After(names_a_secret, 1),
         plan: set,
         ..Spec::DEFAULT
     },
@@ -76,6 +80,14 @@ static SUBCOMMANDS: &[Spec] = &[
         ..Spec::DEFAULT
     },
 ];
+
+/// Whether a word is the name of a setting, of Larder or of Redis, whose value is a secret.
+fn names_a_secret(word: &Bytes) -> bool {
+    const REDIS: &[&[u8]] = &[b"masterauth", b"masteruser", b"tls-key-file-pass"];
+    let setting = std::str::from_utf8(word).ok().and_then(Setting::find);
+    setting.is_some_and(|setting| setting.is_secret)
+        || REDIS.iter().any(|name| word.eq_ignore_ascii_case(name))
+}
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     let settings = call.server.config.settings();

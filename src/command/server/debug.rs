@@ -25,7 +25,12 @@ pub static COMMANDS: &[Spec] = &[Spec {
     summary: "Functions for tests; see DEBUG HELP",
     complexity: "Depends on subcommand.",
     arity: -2,
-    flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE).union(Flags::LONG),
+    flags: Flags::ADMIN
+        .union(Flags::NOSCRIPT)
+        .union(Flags::LOADING)
+        .union(Flags::STALE)
+        .union(Flags::LONG)
+        .union(Flags::DEBUGS),
     // it shows any record
     stores: Stores::All,
     all_keys: Access::READ,
@@ -272,8 +277,7 @@ mod tests {
             harness.server.config.update(|settings| settings.enable_debug_command = access);
             assert_eq!(harness.run("DEBUG SLEEP 0") == Reply::OK, is_allowed, "{access:?}");
         }
-        let client =
-            crate::command::base::clients::Client::new(9, "10.0.0.1:5".into(), "10.0.0.2:6379".into(), 0);
+        let client = crate::client::Client::new(9, "10.0.0.1:5".into(), "10.0.0.2:6379".into(), 0);
         harness.session.client = std::sync::Arc::new(client);
         harness.server.config.update(|settings| settings.enable_debug_command = DebugAccess::Local);
         assert!(harness.bytes("DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed."));

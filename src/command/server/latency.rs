@@ -5,7 +5,6 @@
 
 use std::fmt::Write;
 
-use crate::command::base::table;
 use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Plan, Spec, reply};
 use crate::engine::clock;
@@ -35,6 +34,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "latency|doctor",
         summary: "Returns a short report about latency",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         plan: doctor,
         ..SUBCOMMAND
     },
@@ -43,6 +43,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "event",
         summary: "Draws a graph of the latest spikes of an event",
         arity: 3,
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         plan: graph,
         ..SUBCOMMAND
     },
@@ -53,6 +54,7 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N) where N is the number of commands with latency information being retrieved.",
         arity: -2,
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         plan: histograms,
         ..SUBCOMMAND
     },
@@ -61,12 +63,14 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "event",
         summary: "Returns the spikes of an event: seconds since 1970, milliseconds",
         arity: 3,
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         plan: history,
         ..SUBCOMMAND
     },
     Spec {
         name: "latency|latest",
         summary: "Returns the latest spike of each event: its time and duration, and the longest duration",
+        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         plan: latest,
         ..SUBCOMMAND
     },
@@ -75,6 +79,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "[event [event ...]]",
         summary: "Forgets the spikes of all events, or of some, and returns their number",
         arity: -2,
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         plan: reset,
         ..SUBCOMMAND
     },
@@ -188,10 +193,11 @@ fn histograms(call: &mut Call<'_>) -> Result<Plan, Error> {
     let pairs = match call.rest(2) {
         [] => stats.all_durations().map(|(name, histogram)| shown(name, histogram)).collect(),
         names => {
-            let specs = names.iter().filter_map(|name| table::find_full(name));
+            let specs = names.iter().filter_map(|name| call.server.commands.find_full(name));
             // of a container also its subcommands
             let specs = specs.flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
-            let found = specs.filter_map(|spec| Some((spec.name, stats.durations(table::index(spec))?)));
+            let found = specs
+                .filter_map(|spec| Some((spec.name, stats.durations(call.server.commands.index(spec))?)));
             found.map(|(name, histogram)| shown(name, histogram)).collect()
         }
     };

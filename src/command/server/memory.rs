@@ -4,7 +4,9 @@ use tikv_jemalloc_ctl::{epoch, stats};
 
 use crate::command::base::server::text;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, permission, read_key, reply};
+use crate::command::base::{
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, permission, read_key, reply,
+};
 use crate::engine::Meta;
 use crate::error::Error;
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
@@ -27,24 +29,28 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "memory|doctor",
         summary: "Returns a short report about memory",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         plan: doctor,
         ..SUBCOMMAND
     },
     Spec {
         name: "memory|malloc-stats",
         summary: "Returns statistics of the allocator",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         plan: malloc_stats,
         ..SUBCOMMAND
     },
     Spec {
         name: "memory|purge",
         summary: "Returns unused memory to the system at once; otherwise that happens some seconds later",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         plan: purge,
         ..SUBCOMMAND
     },
     Spec {
         name: "memory|stats",
         summary: "Returns memory usage: changes that are not yet on disk, the value cache, the allocator",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         plan: memory_stats,
         ..SUBCOMMAND
     },
@@ -55,6 +61,7 @@ static SUBCOMMANDS: &[Spec] = &[
         arity: -3,
         flags: Flags::READONLY,
         keys: Keys::Range { first: 2, last: 2, step: 1 },
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: usage,
         ..SUBCOMMAND
     },

@@ -1,12 +1,8 @@
 //! MONITOR: shows every request to the connections that monitor. Costs nothing while none does.
 
-use bytes::Bytes;
-
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, reply};
-use crate::command::dispatch::{Stop, run_unseen};
-use crate::engine::Seq;
+use crate::command::base::{Call, Flags, Plan, Spec, reply};
 use crate::error::Error;
 use crate::resp::Reply;
 
@@ -31,46 +27,6 @@ fn monitor(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     call.server.push.monitors.add(&call.session.client);
     reply(Reply::OK)
-}
-
-/// Runs a command and shows it: EXEC after the commands that it runs, a script before them.
-pub fn run_shown(
-    server: &Server,
-    session: &mut Session,
-    spec: &'static Spec,
-    args: &mut Vec<Bytes>,
-    now_ms: u64,
-) -> Result<(Reply, Seq), Stop> {
-    if spec.is(Flags::ADMIN) {
-        // too dangerous to be shown
-        return run_unseen(server, session, spec, args, now_ms);
-    }
-    let words = args.clone();
-    let show = |session: &Session| {
-        let client = &session.client;
-        let source = if session.is_script {
-            "lua".to_owned()
-        } else if client.unix {
-            format!("unix:{}", unix_path(&client.address))
-        } else {
-            client.address.clone()
-        };
-        server.push.monitors.show(&server.push.post, &source, session.store, &words);
-    };
-    let is_script = spec.name.starts_with("eval");
-    if is_script {
-        show(session);
-    }
-    let outcome = run_unseen(server, session, spec, args, now_ms);
-    if !is_script {
-        show(session);
-    }
-    outcome
-}
-
-/// The path of the socket in the address of a client: `path:0`.
-fn unix_path(address: &str) -> &str {
-    address.strip_suffix(":0").unwrap_or(address)
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "3.0.0",
         arity: 3,
         flags: Flags::CONNECTION,
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
         plan: wait,
         ..Spec::DEFAULT
     },
@@ -70,6 +71,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "7.2.0",
         arity: 4,
         flags: Flags::CONNECTION.union(Flags::LONG),
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
         plan: wait_durable,
         ..Spec::DEFAULT
     },

@@ -1,14 +1,11 @@
 //! SLOWLOG: the commands that took longer than `slowlog-log-slower-than`.
 
-use bytes::Bytes;
-
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, permission, reply};
-use crate::config::Setting;
+use crate::command::base::{Call, Flags, Plan, Spec, reply};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
-use crate::telemetry::slow::{Done, Entry};
+use crate::telemetry::slow::Entry;
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "slowlog",
@@ -34,12 +31,14 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the latest entries: id, time, microseconds, words, client's address and name",
         complexity: "O(N) where N is the number of entries returned",
         arity: -2,
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
         plan: get,
         ..SUBCOMMAND
     },
     Spec {
         name: "slowlog|len",
         summary: "Counts the entries",
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
         plan: |call| reply(Reply::Integer(call.server.slow.len() as i64)),
         ..SUBCOMMAND
     },
@@ -47,6 +46,7 @@ static SUBCOMMANDS: &[Spec] = &[
         name: "slowlog|reset",
         summary: "Removes all entries",
         complexity: "O(N) where N is the number of entries",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         plan: |call| {
             call.server.slow.clear();
             reply(Reply::OK)
@@ -62,45 +62,6 @@ static SUBCOMMANDS: &[Spec] = &[
         ..SUBCOMMAND
     },
 ];
-
-/// Reports a finished command to the slow log and the latency monitor.
-pub fn note(server: &Server, session: &Session, spec: &Spec, words: &[Bytes], took_ns: u64) {
-    if session.is_watching {
-        return;
-    }
-    let client = &session.client;
-    server.slow.note(&Done {
-        now_ms: crate::engine::clock::now_ms(),
-        took_ns,
-        event: if spec.is(Flags::FAST) { "fast-command" } else { "command" },
-        is_logged: !spec.is(Flags::SKIP_SLOWLOG),
-        words,
-        shown_words: shown_words(spec, words),
-        client_address: &client.address,
-        client_name: &client.name.lock(),
-    });
-}
-
-/// How many words of a request others may see; secrets follow after them.
-fn shown_words(spec: &Spec, words: &[Bytes]) -> usize {
-    let after =
-        |is_wanted: fn(&Bytes) -> bool| words.iter().position(is_wanted).map_or(usize::MAX, |at| at + 1);
-    match spec.name {
-        "auth" => 1,
-        "hello" => after(|word| word.eq_ignore_ascii_case(b"auth")),
-        "acl|setuser" | "acl|deluser" | "acl|getuser" => 2,
-        "config|set" => after(names_a_secret),
-        _ => usize::MAX,
-    }
-}
-
-/// Whether a word is the name of a setting, of Larder or of Redis, whose value is a secret.
-fn names_a_secret(word: &Bytes) -> bool {
-    const REDIS: &[&[u8]] = &[b"masterauth", b"masteruser", b"tls-key-file-pass"];
-    let setting = std::str::from_utf8(word).ok().and_then(Setting::find);
-    setting.is_some_and(|setting| setting.is_secret)
-        || REDIS.iter().any(|name| word.eq_ignore_ascii_case(name))
-}
 
 fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     const SHOWN_UNASKED: usize = 10;
@@ -118,7 +79,7 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
             )));
         }
     };
-    let sees_all = permission::may_see_everything(&call.session.account);
+    let sees_all = call.session.account.may_see_everything();
     let entries = call.server.slow.entries(count).into_iter();
     reply(Reply::Array(
         entries.map(|entry| shown(if sees_all { entry } else { without_words(entry) })).collect(),

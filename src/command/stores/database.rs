@@ -17,6 +17,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Server,
         arity: 1,
         flags: Flags::READONLY.union(Flags::FAST).union(Flags::LONG).union(Flags::KEYSPACE),
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         plan: size,
         ..Spec::DEFAULT
     },
@@ -32,6 +33,7 @@ pub static COMMANDS: &[Spec] = &[
             .union(Flags::KEYSPACE)
             .union(Flags::FLUSHES),
         all_keys: Access::WRITE,
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         plan: flush,
         ..Spec::DEFAULT
     },
@@ -49,6 +51,7 @@ pub static COMMANDS: &[Spec] = &[
             .union(Flags::FLUSHES),
         stores: Stores::All,
         all_keys: Access::WRITE,
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         plan: flush_all,
         ..Spec::DEFAULT
     },

@@ -92,10 +92,7 @@ pub fn refuse_used(store: &Store, connections: Vec<String>) -> Result<(), Error>
 }
 
 /// The names or addresses of connections, sorted and without duplicates.
-fn connections(
-    call: &Call<'_>,
-    wanted: impl Fn(&crate::command::base::clients::Client) -> bool,
-) -> Vec<String> {
+fn connections(call: &Call<'_>, wanted: impl Fn(&crate::client::Client) -> bool) -> Vec<String> {
     let clients = call.server.clients.all();
     let names = clients.iter().filter(|client| wanted(client)).map(|client| {
         let name = client.name.lock();

@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, read, read_key, write_key};
+use crate::command::base::{
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read, read_key, write_key,
+};
 use crate::command::keys::whole::delete;
 use crate::command::strings::deadline::ExpiryOption;
 use crate::engine::{Event, Expiry, Record};
@@ -39,6 +41,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: Keys::ALL,
+        tips: &["request_policy:multi_shard"],
         plan: mget,
         ..Spec::DEFAULT
     },
@@ -51,6 +54,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 2,
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::TAKE]),
         plan: getdel,
         ..Spec::DEFAULT
     },
@@ -75,6 +79,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: strlen,
         ..Spec::DEFAULT
     },
@@ -112,6 +117,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST).union(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::APPEND]),
         plan: append,
         ..Spec::DEFAULT
     },
@@ -125,6 +131,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 4,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::WHOLE_VALUE),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::CHANGE]),
         plan: setrange,
         ..Spec::DEFAULT
     },

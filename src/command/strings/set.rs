@@ -3,7 +3,9 @@
 //!
 //! A value is checked for what its store takes while the command is planned; several keys are written all or none.
 
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, write, write_key};
+use bytes::Bytes;
+
+use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, write, write_key};
 use crate::command::keys::whole::delete;
 use crate::command::strings::condition::{Condition, Test};
 use crate::command::strings::deadline::{ExpiryOption, Timing, notify_put};
@@ -23,6 +25,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: -3,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::ONE,
+        key_uses: KeyUses::ByRequest(KeyUse::READ_WRITE.union(KeyUse::VARIABLE_FLAGS), key_use_of_set),
         plan: set,
         ..Spec::DEFAULT
     },
@@ -35,6 +38,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 4,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::OVERWRITE]),
         plan: |call| set_expiring(call, Timing::Ex),
         ..Spec::DEFAULT
     },
@@ -47,6 +51,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 4,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::OVERWRITE]),
         plan: |call| set_expiring(call, Timing::Px),
         ..Spec::DEFAULT
     },
@@ -58,6 +63,7 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::CREATE]),
         plan: setnx,
         ..Spec::DEFAULT
     },
@@ -82,6 +88,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -3,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::PAIRS,
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        key_uses: KeyUses::Each(&[KeyUse::OVERWRITE]),
         plan: mset,
         ..Spec::DEFAULT
     },
@@ -95,6 +103,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -3,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::PAIRS,
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
+        key_uses: KeyUses::Each(&[KeyUse::CREATE]),
         plan: msetnx,
         ..Spec::DEFAULT
     },
@@ -109,6 +119,8 @@ pub static COMMANDS: &[Spec] = &[
         arity: -4,
         flags: Flags::WRITE.union(Flags::DENYOOM),
         keys: Keys::Counted { count: 1, first: 2, step: 2 },
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        key_uses: KeyUses::Each(&[KeyUse::OVERWRITE]),
         plan: msetex,
         ..Spec::DEFAULT
     },
@@ -122,6 +134,10 @@ pub static COMMANDS: &[Spec] = &[
         arity: -2,
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::REMOVES),
         keys: Keys::ONE,
+        key_uses: KeyUses::ByRequest(
+            KeyUse::RW.union(KeyUse::DELETE).union(KeyUse::VARIABLE_FLAGS),
+            key_use_of_delex,
+        ),
         plan: delex,
         ..Spec::DEFAULT
     },
@@ -134,10 +150,37 @@ pub static COMMANDS: &[Spec] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: Keys::ONE,
+        key_uses: KeyUses::Each(&[KeyUse::REMOVE.union(KeyUse::REVEALS)]),
         plan: delifeq,
         ..Spec::DEFAULT
     },
 ];
+
+/// Conditions on what is at a key: the reply tells whether they were met.
+const CONDITIONS: &[&str] = &["IFEQ", "IFNE", "IFDEQ", "IFDNE"];
+
+fn has_option(request: &[Bytes], from: usize, options: &[&str]) -> bool {
+    let is_one = |word: &Bytes| options.iter().any(|option| word.eq_ignore_ascii_case(option.as_bytes()));
+    request.iter().skip(from).any(is_one)
+}
+
+fn key_use_of_delex(request: &[Bytes]) -> KeyUse {
+    if has_option(request, 2, CONDITIONS) {
+        KeyUse::RW | KeyUse::DELETE | KeyUse::REVEALS
+    } else {
+        KeyUse::REMOVE
+    }
+}
+
+fn key_use_of_set(request: &[Bytes]) -> KeyUse {
+    if has_option(request, 3, &["GET"]) {
+        KeyUse::READ_WRITE
+    } else if has_option(request, 3, CONDITIONS) {
+        KeyUse::CHANGE | KeyUse::REVEALS
+    } else {
+        KeyUse::OVERWRITE
+    }
+}
 
 fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (mut condition, mut expiry, mut get) = (Condition::default(), ExpiryOption::default(), false);

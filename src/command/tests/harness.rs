@@ -4,9 +4,9 @@
 
 use bytes::BytesMut;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::{Server, Session};
-use crate::command::{Postponed, dispatch};
+use crate::command::{COMMANDS, Postponed, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Meta, Options, clock};
 use crate::resp::{Parser, Protocol, Reply, Request, RequestLimits, encode};
@@ -39,7 +39,7 @@ impl Harness {
     pub fn with(options: impl FnOnce(Options) -> Options) -> Harness {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(options(Options::new(dir.path()))).unwrap();
-        let server = Server::new(engine, Config::default(), clock::steady_ms());
+        let server = Server::new(&COMMANDS, engine, Config::default(), clock::steady_ms());
         let session = session(&server);
         Harness { server, session, _dir: dir }
     }

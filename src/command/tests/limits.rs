@@ -12,8 +12,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::command::base::{Server, Session};
-use crate::command::dispatch;
 use crate::command::tests::harness::{Harness, session, shown};
+use crate::command::{COMMANDS, dispatch};
 use crate::config::Config;
 use crate::engine::backup::check;
 use crate::engine::{Engine, Options, clock};
@@ -59,7 +59,7 @@ impl Stage {
             (settings.max_stores, settings.max_keys, settings.max_bytes) =
                 (quota.max_stores, quota.max_keys, quota.max_bytes);
         });
-        let server = Server::new(engine, config, clock::steady_ms());
+        let server = Server::new(&COMMANDS, engine, config, clock::steady_ms());
         let session = session(&server);
         self.running = Some((server, session));
     }

@@ -1,6 +1,8 @@
 //! Tests over whole kinds of commands, and what the tests of single commands share.
 
 #[cfg(test)]
+pub mod declarations;
+#[cfg(test)]
 pub mod harness;
 #[cfg(test)]
 pub mod limits;

@@ -5,12 +5,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::command::base::{Flags, Keys, Session, Spec, table};
+use crate::command::COMMANDS;
+use crate::command::base::{Flags, Keys, Session, Spec};
 use crate::command::tests::harness::{Harness, mail, session, shown};
 
 /// Every command that declares no keys, with requests that would show keys, values or stores if it did not look who asks.
 /// One without a request ends the connection or the server, and answers nothing.
-const COMMANDS: &[(&str, &[&str])] = &[
+const REQUESTS: &[(&str, &[&str])] = &[
     ("acl|cat", &["ACL CAT"]),
     ("acl|deluser", &["ACL DELUSER nobody"]),
     ("acl|dryrun", &["ACL DRYRUN ada GET app:1", "ACL DRYRUN ada SELECT 17"]),
@@ -195,8 +196,8 @@ fn scene() -> (Harness, Session) {
 fn what_a_user_has_no_right_to_is_in_no_answer() {
     let (mut h, _administrator) = scene();
     let declares_none = |spec: &&'static Spec| spec.keys == Keys::None && spec.subcommands.is_empty();
-    for spec in (0..).map_while(table::by_index).filter(declares_none) {
-        let (_, lines) = COMMANDS.iter().find(|(name, _)| *name == spec.name).unwrap_or_else(|| {
+    for spec in COMMANDS.everything().filter(declares_none) {
+        let (_, lines) = REQUESTS.iter().find(|(name, _)| *name == spec.name).unwrap_or_else(|| {
             panic!("{} declares no keys: say with a request that it shows none", spec.name)
         });
         for line in *lines {
@@ -204,8 +205,8 @@ fn what_a_user_has_no_right_to_is_in_no_answer() {
             assert!(!told.contains("hidden"), "{line}: {told}");
         }
     }
-    let known = |name: &str| table::find_full(name.as_bytes()).is_some_and(|spec| declares_none(&spec));
-    let unknown: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).filter(|name| !known(name)).collect();
+    let known = |name: &str| COMMANDS.find_full(name.as_bytes()).is_some_and(|spec| declares_none(&spec));
+    let unknown: Vec<&str> = REQUESTS.iter().map(|(name, _)| *name).filter(|name| !known(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
@@ -383,7 +384,7 @@ fn what_works_on_whole_stores_needs_all_keys_of_them() {
             || spec.keys == Keys::None && spec.is(Flags::WRITE)
             || spec.name == "dbsize"
     };
-    for spec in (0..).map_while(table::by_index).filter(is_of_stores) {
+    for spec in COMMANDS.everything().filter(is_of_stores) {
         let categories: Vec<&str> = spec.categories().collect();
         let needs: String = [
             ('a', categories.contains(&"@admin")),

@@ -27,7 +27,6 @@ use serde_json::{Value, json};
 
 use crate::acl::Context;
 use crate::command::base::permission;
-use crate::command::base::table;
 use crate::engine::Seq;
 use crate::engine::events::change::{Change, Old, What};
 use crate::http::request::ask::Ask;
@@ -55,7 +54,7 @@ pub async fn events(ask: Ask) -> Answer {
         .page(move |talk| {
             talk.enter(&store, Entry::Existing)?;
             let (server, session) = (&talk.server, &talk.session);
-            if let Some(get) = table::find(b"get") {
+            if let Some(get) = server.commands.find(b"get") {
                 permission::check(server, session, get, &[Bytes::from_static(b"GET")], Context::TopLevel)?;
             }
             Following::begin(&server.engine, &server.push, session.store, prefix).ok_or_else(|| {
@@ -160,7 +159,7 @@ impl Events {
                 () = self.following.filled() => self.tell_changes(out).await?,
                 () = tokio::time::sleep(HEARTBEAT) => out.extend_from_slice(BEAT),
             }
-            if !permission::may_read(&self.gate.session, &self.label, None) {
+            if !permission::may_read(&self.gate.server, &self.gate.session, &self.label, None) {
                 return Err(End::new("NOPERM", "this user may not read the store any more"));
             }
         }
@@ -185,7 +184,12 @@ impl Events {
                 self.label.clone_from(name);
             }
             let is_last = at + 1 == changes.len();
-            if permission::may_read(&self.gate.session, &self.label, what.key().map(|key| &**key)) {
+            if permission::may_read(
+                &self.gate.server,
+                &self.gate.session,
+                &self.label,
+                what.key().map(|key| &**key),
+            ) {
                 write_event(out, kind(what), is_last.then_some(&id), &data(what, &id));
             } else if is_last {
                 write_id(out, &id);

@@ -9,9 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
-use crate::command::Flags;
-use crate::command::base::spec::Keys;
-use crate::command::base::table;
+use crate::command::{Flags, Keys, Server, Spec};
 use crate::engine::clock;
 use crate::http::operations::metrics;
 use crate::http::request::ask::Ask;
@@ -20,7 +18,6 @@ use crate::http::response::json::answer;
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::resp::Reply;
-use crate::telemetry::Stats;
 
 /// The caller's user, and how much it may ask for at once.
 pub async fn session(ask: Ask) -> Answer {
@@ -46,8 +43,8 @@ pub async fn stats(ask: Ask) -> Answer {
             Ok(json!({
                 "at_ms": clock::now_ms(),
                 "figures": metrics::as_json(&sample),
-                "reads": durations(sample.stats(), Flags::READONLY),
-                "writes": durations(sample.stats(), Flags::WRITE),
+                "reads": durations(sample.server, Flags::READONLY),
+                "writes": durations(sample.server, Flags::WRITE),
                 "responses": sample.stats().responses().buckets().collect::<Vec<_>>(),
             }))
         })
@@ -57,11 +54,11 @@ pub async fn stats(ask: Ask) -> Answer {
 
 /// The durations of commands on keys: pairs of a bound in nanoseconds, and the number of commands that took at most
 /// that long and longer than the bound before.
-fn durations(stats: &Stats, flag: Flags) -> Vec<(u64, u64)> {
+fn durations(server: &Server, flag: Flags) -> Vec<(u64, u64)> {
     let mut all = BTreeMap::new();
-    for (name, histogram) in stats.all_durations() {
-        let is_meant = |spec: &&crate::command::Spec| spec.is(flag) && !matches!(spec.keys, Keys::None);
-        if table::find_full(name.as_bytes()).filter(is_meant).is_some() {
+    for (name, histogram) in server.stats.all_durations() {
+        let is_meant = |spec: &&Spec| spec.is(flag) && !matches!(spec.keys, Keys::None);
+        if server.commands.find_full(name.as_bytes()).filter(is_meant).is_some() {
             for (bound_ns, count) in histogram.buckets() {
                 *all.entry(bound_ns).or_insert(0) += count;
             }

@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Json};
 
-use crate::command::base::{permission, table};
+use crate::command::base::permission;
 use crate::command::server::info::figure::{Kind, Metric, Part, Rows, Value};
 use crate::command::server::info::sample::Sample;
 use crate::command::server::info::sections::{SECTIONS, figures};
@@ -38,7 +38,7 @@ async fn metrics_without_engine(app: App, request: Request) -> Answer {
     let entering = tokio::task::spawn_blocking(move || {
         let peer = request.extensions().get::<Peer>().copied();
         let session = door::enter(&app.server, request.headers(), peer)?;
-        let info = table::find(b"info").ok_or(Error::Busy)?;
+        let info = app.server.commands.find(b"info").ok_or(Error::Busy)?;
         permission::check(&app.server, &session, info, &words([b"INFO"]), permission::context(&session))?;
         Ok::<String, Problem>(rendered(&Sample::new(&app.server, &session), false))
     });
@@ -187,7 +187,8 @@ mod tests {
     #[tokio::test]
     async fn durations_of_commands_that_ran_are_histograms() {
         let api = Api::new();
-        let set = crate::command::base::table::find(b"set").map(crate::command::base::table::index);
+        let commands = api.server.commands;
+        let set = commands.find(b"set").map(|spec| commands.index(spec));
         for nanos in [900, 1_500, 3_000_000, 60_000_000_000] {
             api.server.stats.command(set.expect("SET"), nanos, false);
         }

@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::login;
 use crate::command::{Server, Session, dispatch};
 use crate::engine::clock;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::command::base::clients::Client;
-use crate::command::base::{permission, table};
+use crate::client::Client;
+use crate::command::base::permission;
 use crate::command::{Flags, Server, Session, Spec, dispatch};
 use crate::engine::{Claim, Seq, clock};
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl Gate {
 
     /// Waits as long as CLIENT PAUSE delays a command like this.
     async fn pause(&self, like: &[u8]) {
-        let Some(spec): Option<&Spec> = table::find(like) else { return };
+        let Some(spec): Option<&Spec> = self.server.commands.find(like) else { return };
         while self.server.clients.holds_up(|| spec.has_effect(), clock::steady_ms)
             && !self.server.shutdown.is_raised()
         {
@@ -157,8 +157,9 @@ impl Talk {
     /// Runs a command. Also returns the version of what it wrote, if anything.
     pub fn versioned(&mut self, args: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
         self.wait_for_script()?;
-        let is_write = |spec: &Spec| spec.is(Flags::WRITE) || spec.name == "exec";
-        self.has_written |= args.first().and_then(|name| table::find(name)).is_some_and(is_write);
+        let is_write = |spec: &Spec| spec.is(Flags::WRITE) || spec.is(Flags::EXECUTES);
+        self.has_written |=
+            args.first().and_then(|name| self.server.commands.find(name)).is_some_and(is_write);
         let answer = dispatch(&self.server, &mut self.session, Request { args });
         self.reflects = self.reflects.max(answer.reflects);
         match answer.reply {
@@ -195,7 +196,7 @@ impl Talk {
     /// Whether the caller may read a key of the store that it is in.
     pub fn may_read(&self, key: &[u8]) -> bool {
         let store = self.server.store_label(self.session.store);
-        permission::may_read(&self.session, &store, Some(key))
+        permission::may_read(&self.server, &self.session, &store, Some(key))
     }
 
     /// Runs commands as one transaction. `None` if a watched key has changed.

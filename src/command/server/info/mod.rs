@@ -22,6 +22,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
     complexity: "O(N) where N is the number of stores",
     arity: -1,
     flags: Flags::LOADING.union(Flags::STALE).union(Flags::DANGEROUS).union(Flags::LONG),
+    tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     plan: info,
     ..Spec::DEFAULT
 }];

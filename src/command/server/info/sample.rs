@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::{Server, Session, permission};
 use crate::config::Settings;
 use crate::engine::{Status, clock};

@@ -15,7 +15,7 @@ use super::figure::{Family, Figure, Part, Read, Section, Value, column, figure};
 use super::plain;
 use super::sample::Sample;
 use crate::acl::Reason;
-use crate::command::base::clients::Client;
+use crate::client::Client;
 use crate::command::base::permission;
 use crate::engine::{Fill, Fsync, clock};
 use crate::push::channels::Kind as Subscription;

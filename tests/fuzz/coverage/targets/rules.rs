@@ -2,11 +2,11 @@
 #![no_main]
 
 use larder::acl::{Grammar, file};
-use larder::command::base::permission::VOCABULARY;
+use larder::command::COMMANDS;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let grammar = Grammar { vocabulary: &VOCABULARY, all_channels: false };
+    let grammar = Grammar { vocabulary: &COMMANDS.vocabulary, all_channels: false };
     let Ok(users) = file::parse(text, "users.acl", grammar) else { return };
     for (name, user) in users {
         let description = user.description();

@@ -1,4 +1,7 @@
-//! The registry of connections: what CLIENT LIST shows, CLIENT KILL ends and CLIENT PAUSE delays.
+//! Connections as the rest of the server sees them, and their registry: what CLIENT LIST shows, CLIENT KILL ends and CLIENT PAUSE delays.
+
+pub mod mailbox;
+pub mod signal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, A
 use parking_lot::{Mutex, RwLock};
 
 use crate::acl::{Account, DEFAULT_USER};
-use crate::command::base::signal::Signal;
-use crate::command::base::{permission, table};
-use crate::push::mailbox::Mailbox;
+use crate::client::mailbox::Mailbox;
+use crate::client::signal::Signal;
 use crate::store::StoreId;
 
 /// What is known about a connection outside its own task. The connection writes it, and others read it.
@@ -140,7 +142,7 @@ impl Client {
 
     /// Whether its user may see the names and contents in requests of all users.
     pub fn may_see_everything(&self) -> bool {
-        self.account.lock().as_ref().is_some_and(|account| permission::may_see_everything(account))
+        self.account.lock().as_ref().is_some_and(|account| account.may_see_everything())
     }
 
     /// The bytes that are received and not parsed yet, and those that are not sent yet.
@@ -173,11 +175,6 @@ impl Client {
 
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions.iter().any(|count| count.load(Ordering::Relaxed) > 0)
-    }
-
-    /// The full name of the last command, `NULL` before the first one.
-    pub fn last_command(&self) -> &'static str {
-        table::by_index(self.last_command.load(Ordering::Relaxed)).map_or("NULL", |spec| spec.name)
     }
 }
 

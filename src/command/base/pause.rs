@@ -8,8 +8,8 @@
 use bytes::Bytes;
 
 use crate::command::base::{Flags, Server, Session, Spec};
-use crate::command::scripting;
 use crate::engine::clock;
+use crate::script::Declared;
 
 /// Whether a pause delays a request that has passed the gate. A connection that monitors is never delayed.
 pub fn holds_up(server: &Server, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
@@ -20,13 +20,24 @@ pub fn holds_up(server: &Server, session: &Session, spec: &Spec, args: &[Bytes])
 
 /// Whether others may notice that a request ran.
 pub fn has_effect(server: &Server, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
-    if spec.name == "exec" {
+    if spec.is(Flags::EXECUTES) {
         session.queue.as_ref().is_some_and(|queue| queue.has_effect())
     } else if spec.is(Flags::SCRIPT) {
-        scripting::has_effect(server, spec, args)
+        script_has_effect(server, spec, args)
     } else {
         spec.has_effect()
     }
+}
+
+/// Whether others may notice that the script of this request ran, according to its text or else to the command.
+fn script_has_effect(server: &Server, spec: &Spec, args: &[Bytes]) -> bool {
+    let what = args.get(1).map_or(&b""[..], |word| word);
+    let declared = if spec.is(Flags::BY_DIGEST) {
+        server.scripts.find(what).and_then(|script| script.declared)
+    } else {
+        Declared::read(what)
+    };
+    declared.map_or(spec.has_effect(), |declared| !declared.contains(Declared::NO_WRITES))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::{Context, Wake, Waker};
 
-    use crate::command::base::signal::*;
+    use crate::client::signal::*;
 
     /// Counts wake-ups. Each registration holds a reference to it.
     #[derive(Default)]

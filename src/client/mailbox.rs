@@ -161,7 +161,7 @@ impl<L> Future for Filled<'_, L> {
 
 #[cfg(test)]
 mod tests {
-    use crate::push::mailbox::*;
+    use crate::client::mailbox::*;
 
     const LIMIT: Limit = Limit { hard_bytes: 1_000, soft_bytes: 300, soft_s: 2 };
 

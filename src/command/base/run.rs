@@ -1,0 +1,201 @@
+//! Runs a command: plans it, carries the plan out as a transaction, shows it to monitors, and counts it. The gate, EXEC
+//! and scripts call this when the request was admitted.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::command::base::{Call, Flags, Plan, Server, Session, Spec};
+use crate::engine::{Seq, Weighed};
+use crate::error::Error;
+use crate::resp::Reply;
+use crate::store::Key;
+use crate::telemetry::slow::Done;
+
+/// Why a command did not run.
+#[derive(Debug)]
+pub enum Stop {
+    /// It is too much work for a network thread. This never happens in a session that [may block](Session::may_block).
+    Aside,
+    Refused(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Refused(error.into())
+    }
+}
+
+impl Stop {
+    /// The error for a client, where nothing can run aside.
+    pub fn into_error(self) -> Error {
+        match self {
+            Stop::Aside => Error::other("ERR the command takes too long for this thread"),
+            Stop::Refused(error) => error,
+        }
+    }
+}
+
+/// Runs a command and shows it to monitors. The arguments are still there afterwards.
+pub fn run(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: &mut Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Stop> {
+    if server.push.monitors.are_any() {
+        return run_shown(server, session, spec, args, now_ms);
+    }
+    run_unseen(server, session, spec, args, now_ms)
+}
+
+/// Plans a command and runs the plan. The arguments are still there afterwards.
+fn run_unseen(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: &mut Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Stop> {
+    let mut call = Call { server, session, spec, args: std::mem::take(args), now_ms };
+    let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
+    for at in spec.keys.positions(&call.args) {
+        // not kept beyond the command, so it need not be copied
+        keys.push(call.key(at));
+    }
+    // for a script, the keys that it reads count, not those that it declares
+    let reads = spec.is(Flags::READONLY) && !spec.is(Flags::SCRIPT) && !keys.is_empty();
+    if reads && call.session.caching.remembers() {
+        let Server { push, .. } = server;
+        push.tracking.remember(&push.post, &call.session.client, keys.iter().map(|key| &key.name));
+    }
+    let outcome = carry_out(&mut call, &mut keys);
+    // the slow log may need them
+    *args = call.args;
+    outcome
+}
+
+/// Plans and runs a command: once or, if it would exceed a limit, until the compressed sizes are known and expired
+/// records are removed.
+fn carry_out(call: &mut Call<'_>, keys: &mut SmallVec<[Key; 1]>) -> Result<(Reply, Seq), Stop> {
+    let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
+    let goes_through_values = spec.goes_through_values();
+    let may_block = call.session.may_block;
+    let spent = &Cell::new(call.session.reply_bytes);
+    let named = keys.len();
+    let mut weighed = Weighed::default();
+    loop {
+        match (spec.plan)(call)? {
+            Plan::Aside => return Err(Stop::Aside),
+            Plan::Reply(reply) => return Ok((reply, 0)),
+            Plan::Reflecting(reply, reflects) => return Ok((reply, reflects)),
+            Plan::Read(run) => {
+                let done = server.engine.read(now_ms, keys, |txn| {
+                    if !may_block && txn.is_long(goes_through_values) {
+                        return Err(Stop::Aside);
+                    }
+                    txn.spend(spent.get())?;
+                    server.stats.lookups.count(txn.hits_and_misses());
+                    // a subcommand (of OBJECT, MEMORY) asks about a record, so an absent one is no miss
+                    if !spec.is_subcommand() {
+                        txn.tell_misses();
+                    }
+                    let reply = run(txn);
+                    spent.set(txn.spent_bytes());
+                    Ok(reply?)
+                });
+                call.session.reply_bytes = spent.get();
+                return done;
+            }
+            Plan::Write(run, more) => {
+                keys.truncate(named);
+                keys.extend(more);
+                let done = server.engine.write_weighed(now_ms, keys, &mut weighed, |txn| {
+                    if !may_block && txn.is_long(goes_through_values) {
+                        return Err(Stop::Aside);
+                    }
+                    txn.set_origin(client_id);
+                    Ok(run(txn)?)
+                });
+                match done {
+                    Ok(Some(done)) => return Ok(done),
+                    Ok(None) => {}
+                    Err(Stop::Refused(Error::Quota(_))) if server.engine.make_room(now_ms)? => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// Counts a command that ran, by itself, in EXEC or in a script.
+pub fn count(server: &Server, session: &Session, spec: &'static Spec, took_ns: u64, failed: bool) {
+    // nobody else counts here, so it need not be one step
+    let commands = &session.client.commands;
+    commands.store(commands.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    server.stats.command(server.commands.index(spec), took_ns, failed);
+}
+
+/// Reports a finished command to the slow log and the latency monitor.
+pub fn note_slow(server: &Server, session: &Session, spec: &Spec, words: &[Bytes], took_ns: u64) {
+    if session.is_watching {
+        return;
+    }
+    let client = &session.client;
+    server.slow.note(&Done {
+        now_ms: crate::engine::clock::now_ms(),
+        took_ns,
+        event: if spec.is(Flags::FAST) { "fast-command" } else { "command" },
+        is_logged: !spec.is(Flags::SKIP_SLOWLOG),
+        words,
+        shown_words: spec.secrets.first(words).unwrap_or(usize::MAX),
+        client_address: &client.address,
+        client_name: &client.name.lock(),
+    });
+}
+
+/// Runs a command and shows it: EXEC after the commands that it runs, a script before them.
+fn run_shown(
+    server: &Server,
+    session: &mut Session,
+    spec: &'static Spec,
+    args: &mut Vec<Bytes>,
+    now_ms: u64,
+) -> Result<(Reply, Seq), Stop> {
+    if spec.is(Flags::ADMIN) {
+        // too dangerous to be shown
+        return run_unseen(server, session, spec, args, now_ms);
+    }
+    let words = args.clone();
+    let show = |session: &Session| {
+        let client = &session.client;
+        let source = if session.is_script {
+            "lua".to_owned()
+        } else if client.unix {
+            format!("unix:{}", unix_path(&client.address))
+        } else {
+            client.address.clone()
+        };
+        server
+            .push
+            .monitors
+            .show(&server.push.post, &source, session.store, &words, |at| spec.secrets.has(&words, at));
+    };
+    let is_script = spec.is(Flags::SCRIPT);
+    if is_script {
+        show(session);
+    }
+    let outcome = run_unseen(server, session, spec, args, now_ms);
+    if !is_script {
+        show(session);
+    }
+    outcome
+}
+
+/// The path of the socket in the address of a client: `path:0`.
+fn unix_path(address: &str) -> &str {
+    address.strip_suffix(":0").unwrap_or(address)
+}
