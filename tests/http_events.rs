@@ -181,7 +181,7 @@ fn events_are_as_documented() {
     assert!(all.len() >= 10 && all.last().unwrap().contains("NOSTORE"), "{all:?}");
     assert!(client.wait().unwrap().success());
     let check = "import json, jsonschema_rs, sys
-api = json.load(open('src/http/openapi.json'))
+api = json.load(open('docs/openapi.json'))
 schema = {'$ref': '#/components/schemas/Event', 'components': api['components']}
 validator = jsonschema_rs.Draft202012Validator(schema)
 for line in sys.stdin: validator.validate(json.loads(line))";

@@ -5,13 +5,15 @@
 //! sockets    [`router`]  `ask`, `door`                   `records` …   `gate`                      `json`, `problem`
 //! ```
 //!
-//! A handler turns a request into commands, so that permissions, statistics and writes are implemented once. Before it
-//! responds, it waits until what it saw is durable (`request::gate`). The router is callable without a socket. It is
-//! independent of `net`: `server` runs it on a runtime and a thread of its own. The pages for people (`dashboard`)
-//! are files that use this API.
+//! A route is declared beside its handler, together with what `/openapi.json` says about it (`openapi`). A handler
+//! turns a request into commands, so that permissions, statistics and writes are implemented once. Before it responds,
+//! it waits until what it saw is durable (`request::gate`). The router is callable without a socket. It is independent
+//! of `net`: `server` runs it on a runtime and a thread of its own. The pages for people (`dashboard`) are files that
+//! use this API.
 
 mod api;
 mod dashboard;
+mod openapi;
 mod operations;
 mod request;
 mod response;
@@ -19,8 +21,8 @@ mod server;
 #[cfg(test)]
 mod testing;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -28,7 +30,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
 use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -38,6 +40,7 @@ pub use server::{Listen, start};
 use crate::command::Server;
 use crate::engine::clock::{self, Stopwatch};
 use crate::error::Error;
+use crate::http::openapi::route::Route;
 use crate::http::response::problem::Problem;
 use crate::limits::HTTP_REQUESTS_MAX;
 use crate::script::turnstile::Slot;
@@ -56,49 +59,20 @@ struct App {
     slot: Arc<Slot>,
 }
 
-/// All routes. `Extension(request::door::Peer)` says where a request comes from.
+/// Everything that is served. `Extension(request::door::Peer)` says where a request comes from.
 pub fn router(server: Arc<Server>) -> Router {
     let cors = cors(server.config.settings().http_cors_origin.as_deref());
     let slot = server.scripts.turnstile.slot();
     let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)), slot };
-    let store = Router::new()
-        .route("/", get(api::stores::info).patch(api::stores::set).delete(api::stores::drop_store))
-        .route("/rename", post(api::stores::rename))
-        .route("/clear", post(api::stores::clear))
-        .route("/links", get(api::links::list).post(api::links::link))
-        .route("/links/{workflow}", delete(api::links::unlink))
-        .route("/link", delete(api::links::unlink))
-        .route("/keys", get(api::keys::keys))
-        .route("/entries", get(api::keys::entries))
-        .route("/search", get(api::search::search))
-        .route("/export", get(api::export::export))
-        .route("/events", get(api::events::events))
-        .route("/import", post(api::import::import))
-        .route("/difference/{other}", get(api::difference::difference))
-        .route("/many/get", post(api::many::get))
-        .route("/many/put", post(api::many::put))
-        .route("/many/delete", post(api::many::delete))
-        .merge(record("/records/{key}"))
-        .merge(record("/record"));
-    let api = Router::new()
-        .route("/api/v1/session", get(operations::activity::session))
-        .route("/api/v1/stats", get(operations::activity::stats))
-        .route(
-            "/api/v1/slowlog",
-            get(operations::activity::slow_log).delete(operations::activity::clear_slow_log),
-        )
-        .route("/api/v1/clients", get(operations::activity::clients))
-        .route("/api/v1/usage", get(api::stores::usage))
-        .route("/api/v1/stores", get(api::stores::list).post(api::stores::create))
-        .nest("/api/v1/stores/{store}", store)
-        .layer(middleware::from_fn_with_state(app.clone(), take_turn));
-    let router = Router::new()
+    let (api, operations): (Vec<_>, Vec<_>) = routes()
+        .into_iter()
+        .flat_map(|(_, routes)| routes)
+        .partition(|route| route.path.starts_with("/api/"));
+    let api = served(api).layer(middleware::from_fn_with_state(app.clone(), take_turn));
+    let router = served(operations)
         .route("/", get(dashboard::page))
         .route("/ui/{name}", get(dashboard::asset))
-        .route("/openapi.json", get(openapi))
-        .route("/healthz", get(operations::health::alive))
-        .route("/readyz", get(operations::health::ready))
-        .route("/metrics", get(operations::metrics::metrics))
+        .route("/openapi.json", get(description))
         .merge(api)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "ERR", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
@@ -115,14 +89,27 @@ pub fn router(server: Arc<Server>) -> Router {
     router.with_state(app)
 }
 
-/// The routes of one record, whose key is in the path or, below `/record`, the parameter `key`.
-fn record(path: &str) -> Router<App> {
-    Router::new()
-        .route(path, get(api::records::get).put(api::records::put).delete(api::records::delete))
-        .route(&format!("{path}/get-or-create"), post(api::records::get_or_create))
-        .route(&format!("{path}/append"), post(api::records::append))
-        .route(&format!("{path}/increment"), post(api::records::increment))
-        .route(&format!("{path}/ttl"), put(api::records::set_ttl))
+/// All routes by subject, except the pages for people and the description.
+fn routes() -> Vec<(&'static str, Vec<Route>)> {
+    vec![
+        ("server", operations::activity::routes()),
+        ("stores", api::stores::routes()),
+        ("stores", api::links::routes()),
+        ("pages", api::keys::routes()),
+        ("pages", api::search::routes()),
+        ("pages", api::difference::routes()),
+        ("pages", api::export::routes()),
+        ("pages", api::events::routes()),
+        ("pages", api::import::routes()),
+        ("many", api::many::routes()),
+        ("records", api::records::routes()),
+        ("server", operations::health::routes()),
+        ("server", operations::metrics::routes()),
+    ]
+}
+
+fn served(routes: Vec<Route>) -> Router<App> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(&route.path, route.handler))
 }
 
 /// Lets a bounded number of requests run at once.
@@ -208,6 +195,8 @@ fn cors(origin: Option<&str>) -> Option<CorsLayer> {
     Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))
 }
 
-async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+/// The OpenAPI document.
+async fn description() -> Response {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document(routes()).to_string());
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }

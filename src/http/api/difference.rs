@@ -4,7 +4,12 @@
 
 use bytes::Bytes;
 
+use crate::http::api::keys::cursor_schema;
+use crate::http::api::keys::key_schema;
 use crate::http::api::keys::{PAGE_PARAMS, Page, bulk, entries_page, with_cursor, write_cursor};
+use crate::http::openapi::parameter::{cursor, limit, prefix};
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{array, object, word};
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{Entry, Talk, integer, items, words};
 use crate::http::response::json::{Writer, answer};
@@ -34,6 +39,28 @@ const HERE: u8 = b'h';
 const THERE: u8 = b't';
 
 type Part = (Vec<(Bytes, Difference)>, Option<Bytes>);
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/difference/{other}", difference)
+            .named("difference", "Compare two stores")
+            .parameters([prefix(), cursor(), limit()])
+            .returns(
+                200,
+                "Keys at which they differ; a page may be empty",
+                object([
+                    (
+                        "differences",
+                        array(object([
+                            ("key", key_schema()),
+                            ("difference", word(&["only_here", "only_there", "value"])),
+                        ])),
+                    ),
+                    ("cursor", cursor_schema()),
+                ]),
+            ),
+    ]
+}
 
 pub async fn difference(ask: Ask) -> Answer {
     let page = Page::paged(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.max_keys_per_query())?;

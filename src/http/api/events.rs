@@ -29,6 +29,10 @@ use crate::acl::Context;
 use crate::command::base::permission;
 use crate::engine::Seq;
 use crate::engine::events::change::{Change, Old, What};
+use crate::http::api::keys::key_schema;
+use crate::http::openapi::parameter::{header, prefix};
+use crate::http::openapi::route::{self, Route, value_schema};
+use crate::http::openapi::schema::{Schema, count, object, text, word};
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{Entry, Gate};
 use crate::http::response::json::Writer;
@@ -43,6 +47,67 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const BEAT: &[u8] = b":\n\n";
 
 pub const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static("last-event-id");
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/events", events)
+            .named("events", "Follow what changes in a store, without end")
+            .parameters([
+                prefix(),
+                header(
+                    "Last-Event-ID",
+                    "The last id that was seen; if anything changed since, the first event is lost \
+                 instead of open",
+                ),
+            ])
+            .returns_content(
+                200,
+                "Server-sent events, whose data is an Event and whose name is its kind; the \
+                 stream ends with one of kind end",
+                vec![("text/event-stream", text())],
+            )
+            .mentions(event_schema()),
+    ]
+}
+
+fn event_schema() -> Schema {
+    object([
+        (
+            "kind",
+            word(&["open", "lost", "set", "delete", "expire", "flush", "swap", "rename", "drop", "end"]),
+        ),
+        (
+            "version",
+            text()
+                .with("pattern", "^[0-9a-f]{8}-[0-9]+$")
+                .about("Of the record after the change; changes of one step share it")
+                .optional(),
+        ),
+        ("key", key_schema().optional()),
+        ("old", value_schema().about("The value before; missing if there was no record").optional()),
+        ("old_base64", text().about("Instead of old, where that is not JSON").optional()),
+        ("old_error", text().about("Instead of old, where that is damaged").optional()),
+        ("new", value_schema().about("The value that was set").optional()),
+        ("new_base64", text().about("Instead of new, where that is not JSON").optional()),
+        (
+            "expires_at_ms",
+            count().about("When what was set expires, in milliseconds since 1970; missing: never").optional(),
+        ),
+        ("name", text().about("What the store is called now").optional()),
+        ("since", text().about("The id after which changes are lost").optional()),
+        (
+            "code",
+            text()
+                .about(
+                    "Why the stream ends: SHUTDOWN, SLOW, NOPERM, NOSTORE, or the error that keeps \
+                 changes from becoming durable",
+                )
+                .optional(),
+        ),
+        ("detail", text().about("The same for people").optional()),
+    ])
+    .named("Event")
+}
 
 pub async fn events(ask: Ask) -> Answer {
     let params = ask.params(&["prefix"])?;

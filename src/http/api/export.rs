@@ -9,6 +9,9 @@ use futures_util::stream;
 
 use crate::engine::clock;
 use crate::http::api::keys::{Found, Page, entries_page};
+use crate::http::openapi::parameter::prefix;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::text;
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::Gate;
 use crate::http::response::problem::{Answer, Problem};
@@ -16,6 +19,21 @@ use crate::record::line::{self, Record};
 
 /// Records that are read and sent at once.
 const STEP: usize = 256;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/export", export)
+            .named("export", "Stream all records")
+            .parameters([prefix()])
+            .returns_content(
+                200,
+                "A line of JSON for each record, in the order of keys: key or key_base64; value, \
+                 value_text or value_base64; expires_at in milliseconds since 1970, and ttl in \
+                 seconds",
+                vec![("application/x-ndjson", text())],
+            ),
+    ]
+}
 
 pub async fn export(ask: Ask) -> Answer {
     let params = ask.params(&["prefix"])?;

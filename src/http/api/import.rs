@@ -7,6 +7,9 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::engine::clock;
+use crate::http::openapi::parameter::query;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{any, array, boolean, count, integer, object, text};
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{Entry, Talk, words};
 use crate::http::response::json::answer;
@@ -24,6 +27,38 @@ struct Outcome {
     expired: u64,
     refused: u64,
     refusals: Vec<serde_json::Value>,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::post("/api/v1/stores/{store}/import", import)
+            .named("import", "Put the records of an export")
+            .about(
+                "Every line is a write of its own: what is refused is told, and the others go \
+                 in. Lines are those of export, or entries.",
+            )
+            .parameters([query("nx", boolean(), "Keep records that are there")])
+            .takes_content(vec![("application/x-ndjson", text()), ("application/octet-stream", any())])
+            .returns(
+                200,
+                "What came of the lines",
+                object([
+                    ("put", count()),
+                    ("kept", count().about("Records that were there, with nx")),
+                    ("expired", count().about("Lines whose time is over")),
+                    ("refused", count()),
+                    (
+                        "refusals",
+                        array(object([
+                            ("line", integer().at_least(1)),
+                            ("code", text()),
+                            ("detail", text()),
+                        ]))
+                        .about("The first 100 of them"),
+                    ),
+                ]),
+            ),
+    ]
 }
 
 pub async fn import(ask: Ask) -> Answer {

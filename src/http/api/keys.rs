@@ -6,6 +6,9 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Seq;
+use crate::http::openapi::parameter::{cursor, limit, prefix, preview};
+use crate::http::openapi::route::{self, Route, value_schema};
+use crate::http::openapi::schema::{Schema, array, base64, count, object, one_of, text};
 use crate::http::request::ask::{Ask, Params};
 use crate::http::request::gate::{Entry, Talk, items, words};
 use crate::http::response::json::{Writer, answer};
@@ -92,6 +95,65 @@ fn fill(
     Ok(Some(page.cursor(&[store], &cursor)))
 }
 
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/keys", keys)
+            .named("keys", "List keys")
+            .about(
+                "Without a cursor all of them, or 426 if they are more than max-keys-per-query; \
+                 with one, a page.",
+            )
+            .parameters([prefix(), cursor(), limit()])
+            .returns(
+                200,
+                "Keys, in order",
+                object([("keys", array(key_schema())), ("cursor", cursor_schema())]),
+            ),
+        route::get("/api/v1/stores/{store}/entries", entries)
+            .named("entries", "List records")
+            .about(
+                "Without a cursor all of them, or 426 if they are more than max-keys-per-query \
+                 or than one answer holds; with one, a page.",
+            )
+            .parameters([prefix(), cursor(), limit(), preview()])
+            .returns(
+                200,
+                "Records, in the order of their keys",
+                object([("entries", array(entry_schema())), ("cursor", cursor_schema())]),
+            ),
+    ]
+}
+
+pub fn key_schema() -> Schema {
+    one_of([text(), object([("base64", base64())])])
+        .about("A key: text, or what is not UTF-8 as base64")
+        .named("Key")
+}
+
+pub fn cursor_schema() -> Schema {
+    text().or_null().about("The cursor of the next page; null after the last").named("Cursor")
+}
+
+pub fn ttl_ms_schema() -> Schema {
+    count().or_null().about("Milliseconds that the record has left; null: forever").named("TtlMs")
+}
+
+pub fn entry_schema() -> Schema {
+    object([
+        ("key", key_schema()),
+        ("value", value_schema().optional()),
+        ("value_base64", text().about("Instead of value, where that is not JSON").optional()),
+        ("preview", text().about("The beginning of the value, where preview was asked for").optional()),
+        ("preview_base64", text().about("The same, where it is not UTF-8").optional()),
+        ("ttl_ms", ttl_ms_schema()),
+        ("version", text().with("pattern", "^[0-9a-f]{8}-[0-9]+$").about("As in ETag, without the quotes")),
+        ("plain_bytes", count().about("Bytes of key and value as they are")),
+        ("stored_bytes", count().about("Bytes that key and record take as stored")),
+    ])
+    .open()
+    .named("Entry")
+}
+
 pub async fn keys(ask: Ask) -> Answer {
     let page = Page::of(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.max_keys_per_query())?;
     let store = ask.store();
@@ -121,7 +183,7 @@ pub async fn keys(ask: Ask) -> Answer {
 pub async fn entries(ask: Ask) -> Answer {
     let params = ask.params(&["prefix", "cursor", "limit", "preview"])?;
     let page = Page::of(&params, ask.gate.server.config.max_keys_per_query())?;
-    let preview_bytes = preview(&params)?;
+    let preview_bytes = preview_of(&params)?;
     let store = ask.store();
     let (entries, cursor) = ask
         .gate
@@ -227,7 +289,7 @@ pub fn entries_page(
 }
 
 /// The parameter `preview`: how many bytes of a value are wanted, if not all.
-pub fn preview(params: &Params) -> Result<Option<usize>, Problem> {
+pub fn preview_of(params: &Params) -> Result<Option<usize>, Problem> {
     Ok(params.integer("preview", 0)?.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 

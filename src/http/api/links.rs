@@ -6,10 +6,45 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::http::openapi::parameter::workflow_in_query;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{Schema, array, object, text};
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{Talk, integer, words};
 use crate::http::response::json::{answer, of_reply};
 use crate::http::response::problem::{Answer, Problem};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/links", list).named("links", "Tell who uses a store").returns(
+            200,
+            "Its users",
+            users_schema(),
+        ),
+        route::post("/api/v1/stores/{store}/links", link)
+            .named("link", "Note that a workflow uses a store, so that it can't be dropped unawares")
+            .takes(object([("workflow", text().of_length(1, 128))]))
+            .returns(200, "Its users", users_schema()),
+        route::delete("/api/v1/stores/{store}/links/{workflow}", unlink)
+            .named("unlink", "Note that a workflow uses a store no more")
+            .returns_nothing(204, "It was linked"),
+        route::delete("/api/v1/stores/{store}/link", unlink)
+            .named(
+                "unlinkByQuery",
+                "Note that a workflow uses a store no more, by a name that no path can hold",
+            )
+            .parameters([workflow_in_query()])
+            .returns_nothing(204, "It was linked"),
+    ]
+}
+
+fn users_schema() -> Schema {
+    object([("workflows", array(text())), ("clients", array(text()))])
+        .about(
+            "Workflows that are linked, and connections of the Redis protocol that have the store selected",
+        )
+        .named("Users")
+}
 
 pub async fn list(ask: Ask) -> Answer {
     ask.params(&[])?;

@@ -6,11 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::engine::Claim;
+use crate::http::api::keys::key_schema;
+use crate::http::openapi::route::{self, Route, value_schema};
+use crate::http::openapi::schema::{array, base64, boolean, count, integer, object, text};
 use crate::http::request::ask::{Ask, Object, given};
-use crate::http::request::gate::{Entry, integer, items, words};
+use crate::http::request::gate::{self, Entry, items, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_VALUES_BYTES_MAX;
@@ -30,6 +34,56 @@ impl<'de> Deserialize<'de> for Key {
 #[serde(deny_unknown_fields)]
 struct KeyList {
     keys: Vec<Key>,
+}
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::post("/api/v1/stores/{store}/many/get", get)
+            .named("getMany", "Read many records, all as they are at one moment")
+            .takes(object([("keys", array(key_schema()).of_size(1, 1024))]))
+            .returns(
+                200,
+                "In the order of the keys",
+                object([(
+                    "records",
+                    array(
+                        object([
+                            ("key", key_schema()),
+                            ("found", boolean()),
+                            ("value", value_schema().optional()),
+                            ("value_base64", text().optional()),
+                        ])
+                        .open(),
+                    ),
+                )]),
+            ),
+        route::post("/api/v1/stores/{store}/many/put", put)
+            .named("putMany", "Put many records, all or none")
+            .takes(object([
+                (
+                    "records",
+                    array(
+                        object([
+                            ("key", key_schema()),
+                            ("value", value_schema().optional()),
+                            ("value_base64", base64().optional()),
+                        ])
+                        .with("oneOf", json!([{"required": ["value"]}, {"required": ["value_base64"]}])),
+                    )
+                    .of_size(1, 1024),
+                ),
+                ("ttl", integer().at_least(1).optional()),
+                ("ttl_ms", integer().at_least(1).optional()),
+                ("keepttl", boolean().optional()),
+                ("nx", boolean().about("Only if none of them is there").optional()),
+                ("xx", boolean().about("Only if all of them are there").optional()),
+            ]))
+            .returns(200, "How many", object([("put", count())])),
+        route::post("/api/v1/stores/{store}/many/delete", delete)
+            .named("deleteMany", "Delete many records at once")
+            .takes(object([("keys", array(key_schema()).of_size(1, 1024))]))
+            .returns(200, "How many there were", object([("deleted", count())])),
+    ]
 }
 
 pub async fn get(ask: Ask) -> Answer {
@@ -120,7 +174,7 @@ pub async fn put(ask: Ask) -> Answer {
     let put = gate
         .write(bytes, move |talk| {
             talk.enter(&store, Entry::Creating)?;
-            integer(&talk.command(command)?)
+            gate::integer(&talk.command(command)?)
         })
         .await?;
     match (put, nx, xx) {
@@ -161,7 +215,7 @@ pub async fn delete(ask: Ask) -> Answer {
     let deleted = gate
         .claim(Claim::Removal, bytes, move |talk| {
             talk.enter(&store, Entry::Existing)?;
-            integer(&talk.command(with_keys(b"DEL", &keys))?)
+            gate::integer(&talk.command(with_keys(b"DEL", &keys))?)
         })
         .await?;
     Ok(answer(format!("{{\"deleted\":{deleted}}}")))

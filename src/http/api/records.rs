@@ -12,8 +12,11 @@ use serde_json::value::RawValue;
 use crate::document::number::Number;
 use crate::engine::{Claim, Seq};
 use crate::error::Error;
+use crate::http::openapi::parameter::{if_match, if_none_match, query, ttl, ttl_ms};
+use crate::http::openapi::route::{self, Route, value_schema};
+use crate::http::openapi::schema::{boolean, count, integer, number, object};
 use crate::http::request::ask::{Ask, Params, given};
-use crate::http::request::gate::{Entry, Talk, integer, value, words};
+use crate::http::request::gate::{self, Entry, Talk, value, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version::{Needs, Preconditions, tag};
@@ -38,6 +41,76 @@ pub struct Record {
     ttl_ms: i64,
     plain_bytes: i64,
     stored_bytes: i64,
+}
+
+/// The routes of one record, whose key is in the path or, below `/record`, the parameter `key`.
+pub fn routes() -> Vec<Route> {
+    let routes = routes_below_a_record().into_iter().flat_map(|route| {
+        let in_path = format!("/api/v1/stores/{{store}}/records/{{key}}{}", route.path);
+        let in_query = format!("/api/v1/stores/{{store}}/record{}", route.path);
+        [route.clone().at(in_path), route.with_key_in_query().at(in_query)]
+    });
+    routes.collect()
+}
+
+/// With their paths below that of the record.
+fn routes_below_a_record() -> Vec<Route> {
+    vec![
+        route::get("", get)
+            .named("getRecord", "Read a record")
+            .parameters([if_match(), if_none_match()])
+            .returns_value(200, "The value, byte for byte as it was put")
+            .versioned()
+            .with_header("Larder-Ttl-Ms", "Milliseconds left; without it, forever", integer())
+            .with_header("Larder-Plain-Bytes", "Bytes of key and value as they are", integer())
+            .with_header("Larder-Stored-Bytes", "Bytes that key and record take as stored", integer())
+            .returns_nothing(304, "If-None-Match has its version"),
+        route::put("", put)
+            .named("putRecord", "Put a record")
+            .parameters([
+                ttl(),
+                ttl_ms(),
+                query("keepttl", boolean(), "Keep the expiry that there is"),
+                query("nx", boolean(), "Only if there is none"),
+                query("xx", boolean(), "Only if there is one"),
+                if_match(),
+                if_none_match(),
+            ])
+            .takes_value()
+            .returns_nothing(201, "It is new")
+            .versioned()
+            .returns_nothing(204, "It replaced another")
+            .versioned(),
+        route::delete("", delete)
+            .named("deleteRecord", "Delete a record")
+            .parameters([if_match(), if_none_match()])
+            .returns_value(200, "The value it had"),
+        route::post("/get-or-create", get_or_create)
+            .named("getOrCreate", "Read a record, or create it")
+            .parameters([ttl(), ttl_ms()])
+            .takes_value()
+            .returns_value(200, "The value there is")
+            .returns_value(201, "The value of the request, which is there now")
+            .versioned(),
+        route::post("/append", append)
+            .named("append", "Append a value to the array in a record")
+            .about("Without a record, to an empty array.")
+            .takes(value_schema())
+            .returns(200, "Its length now", object([("length", count())]))
+            .versioned(),
+        route::post("/increment", increment)
+            .named("increment", "Add to the number in a record")
+            .about("Without a record, to 0.")
+            .parameters([if_match(), if_none_match()])
+            .takes(object([("by", number().about("1 if it is left out").optional())]))
+            .returns(200, "What it is now", object([("value", number())]))
+            .versioned(),
+        route::put("/ttl", set_ttl)
+            .named("setTtl", "Have a record expire, or not any more")
+            .parameters([if_match(), if_none_match()])
+            .takes(object([("ttl_ms", integer().or_null().at_least(1).about("null: never"))]))
+            .returns_nothing(204, "Done"),
+    ]
 }
 
 pub async fn get(ask: Ask) -> Answer {
@@ -164,7 +237,7 @@ pub async fn append(ask: Ask) -> Answer {
                 match talk.versioned(command) {
                     Ok((lengths, version)) => return Ok((length(lengths)?, version)),
                     // it expired or was deleted in between
-                    Err(_) if integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 => {}
+                    Err(_) if gate::integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 => {}
                     Err(problem) => return Err(problem),
                 }
             }
@@ -263,7 +336,7 @@ pub async fn set_ttl(ask: Ask) -> Answer {
         };
         let (changed, _) = preconditions.run(talk, &key, Needs::Record, command)?;
         // PERSIST changes nothing of a record without expiry, either
-        if integer(&changed)? == 0 && integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 {
+        if gate::integer(&changed)? == 0 && gate::integer(&talk.command(words([b"EXISTS", &key]))?)? == 0 {
             return Err(Problem::no_record());
         }
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -296,8 +369,8 @@ pub fn look_up(talk: &mut Talk, key: &Bytes) -> Result<Option<Record>, Problem> 
     else {
         return Err(Problem::ours("GETRECORD left something out"));
     };
-    let (version, ttl_ms) = (integer(&version)? as Seq, integer(&ttl_ms)?);
-    let (plain_bytes, stored_bytes) = (integer(&plain_bytes)?, integer(&stored_bytes)?);
+    let (version, ttl_ms) = (gate::integer(&version)? as Seq, gate::integer(&ttl_ms)?);
+    let (plain_bytes, stored_bytes) = (gate::integer(&plain_bytes)?, gate::integer(&stored_bytes)?);
     Ok(Some(Record { value, version, ttl_ms, plain_bytes, stored_bytes }))
 }
 

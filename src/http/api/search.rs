@@ -4,7 +4,12 @@
 use memchr::memmem;
 
 use crate::document::compare::{self, Numbers};
-use crate::http::api::keys::{Found, Page, entries_page, preview, write_cursor, write_shown};
+use crate::http::api::keys::cursor_schema;
+use crate::http::api::keys::entry_schema;
+use crate::http::api::keys::{Found, Page, entries_page, preview_of, write_cursor, write_shown};
+use crate::http::openapi::parameter::{cursor, limit, prefix, preview, query};
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{array, boolean, count, object, text};
 use crate::http::request::ask::{Ask, Params};
 use crate::http::request::gate::{Entry, Talk};
 use crate::http::response::json::{Writer, answer};
@@ -55,10 +60,35 @@ impl Wanted {
     }
 }
 
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/stores/{store}/search", search)
+            .named("search", "Search in values")
+            .parameters([
+                query("equals", text(), "The value: the same text, or the same JSON in other words"),
+                query("contains", text(), "Text in the value's text"),
+                query("ignore_case", boolean(), "With contains: in any case"),
+                prefix(),
+                cursor(),
+                limit(),
+                preview(),
+            ])
+            .returns(
+                200,
+                "Matches, and how many records were looked at; a page may be without a match",
+                object([
+                    ("entries", array(entry_schema())),
+                    ("looked_at", count()),
+                    ("cursor", cursor_schema()),
+                ]),
+            ),
+    ]
+}
+
 pub async fn search(ask: Ask) -> Answer {
     let params =
         ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
-    let preview_bytes = preview(&params)?;
+    let preview_bytes = preview_of(&params)?;
     let wanted = Wanted::of(&params)?;
     let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
     let store = ask.store();

@@ -9,10 +9,164 @@ use serde_json::{Map, Value, json};
 
 use crate::command::base::permission;
 use crate::engine::Claim;
+use crate::http::openapi::parameter::query;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{Schema, any, array, boolean, count, number, object, text, word};
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{Entry, Talk, items, words};
 use crate::http::response::json::{answer, of_reply};
 use crate::http::response::problem::{Answer, Problem};
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/usage", usage)
+            .named("usage", "What all stores together hold, and may hold")
+            .returns(
+                200,
+                "Totals over the stores that the caller may use; limits over all stores",
+                object([
+                    ("stores", count()),
+                    ("records", count()),
+                    ("expiring", count()),
+                    ("plain_bytes", count()),
+                    ("stored_bytes", count()),
+                    ("max_stores", count().about("0: no limit")),
+                    ("max_keys", count().about("0: no limit")),
+                    ("max_bytes", count().about("0: no limit")),
+                    ("nearly_reached", array(fill_schema()).about("Limits of which 80 % or more are used")),
+                ]),
+            ),
+        route::get("/api/v1/stores", list).named("listStores", "List stores").returns(
+            200,
+            "All stores, but for numbered ones that are empty and as they were",
+            object([("stores", array(store_schema()))]),
+        ),
+        route::post("/api/v1/stores", create)
+            .named("createStore", "Create a store")
+            .takes(object([
+                ("name", text().of_length(1, 128)),
+                ("values", values_schema().optional()),
+                ("max-keys", max_keys_schema().optional()),
+                ("max-bytes", max_bytes_schema().optional()),
+                ("default-ttl", default_ttl_schema().optional()),
+                ("retention", retention_schema().optional()),
+            ]))
+            .returns(201, "The store", store_schema()),
+        route::get("/api/v1/stores/{store}", info).named("getStore", "Tell about a store").returns(
+            200,
+            "The store",
+            store_schema(),
+        ),
+        route::patch("/api/v1/stores/{store}", set)
+            .named("setStore", "Change settings of a store")
+            .takes(
+                object([
+                    ("values", values_schema().optional()),
+                    ("max-keys", max_keys_schema().optional()),
+                    ("max-bytes", max_bytes_schema().optional()),
+                    ("default-ttl", default_ttl_schema().optional()),
+                    ("retention", retention_schema().optional()),
+                ])
+                .with("minProperties", 1),
+            )
+            .returns(200, "The store", store_schema()),
+        route::delete("/api/v1/stores/{store}", drop_store)
+            .named("dropStore", "Drop a store with all its records")
+            .parameters([query(
+                "force",
+                boolean(),
+                "Even if workflows are linked to it or clients have it selected",
+            )])
+            .returns_nothing(204, "Dropped"),
+        route::post("/api/v1/stores/{store}/rename", rename)
+            .named("renameStore", "Give a store another name")
+            .takes(object([("name", text().of_length(1, 128))]))
+            .returns(200, "The store", store_schema()),
+        route::post("/api/v1/stores/{store}/clear", clear)
+            .named("clearStore", "Remove all records of a store")
+            .takes(object([]).with("maxProperties", 0))
+            .returns_nothing(204, "It is empty"),
+    ]
+}
+
+pub fn store_schema() -> Schema {
+    object([
+        ("number", count()),
+        ("name", text()),
+        ("values", word(&["json", "any"])),
+        ("records", count()),
+        ("expiring", count()),
+        ("plain_bytes", count()),
+        ("stored_bytes", count()),
+        ("ratio", number()),
+        ("max_keys", count().about("0: no limit")),
+        ("max_bytes", count().about("0: no limit")),
+        ("default_ttl_ms", count().about("0: none")),
+        ("retention_ms", count().about("0: none")),
+        ("links", count().about("How many workflows are linked")),
+        ("clients", count().optional()),
+    ])
+    .open()
+    .named("Store")
+}
+
+fn values_schema() -> Schema {
+    any()
+        .with("enum", json!(["json", "any", "none", null]))
+        .about(
+            "What values the store takes; becomes json only while it is empty. null: what \
+                 default-values says",
+        )
+        .named("Values")
+}
+
+fn max_keys_schema() -> Schema {
+    any()
+        .of_types(&["integer", "string", "null"])
+        .at_least(0)
+        .about("Most records. null or 0: no limit")
+        .named("MaxKeys")
+}
+
+fn max_bytes_schema() -> Schema {
+    any()
+        .of_types(&["integer", "string", "null"])
+        .at_least(0)
+        .about("Most bytes of keys and records after compression, or a text like 64mb. null or 0: no limit")
+        .named("MaxBytes")
+}
+
+fn default_ttl_schema() -> Schema {
+    any()
+        .of_types(&["integer", "string", "null"])
+        .at_least(0)
+        .about(
+            "How long a record lives that is put without a word on it: seconds, or a text \
+                 like 30s, 15m, 12h, 90d. null or 0: forever",
+        )
+        .named("DefaultTtl")
+}
+
+fn retention_schema() -> Schema {
+    any()
+        .of_types(&["integer", "string", "null"])
+        .at_least(0)
+        .about(
+            "How long a record lives after its last change: seconds, or a text like 30s, \
+                 15m, 12h, 90d. null or 0: forever",
+        )
+        .named("Retention")
+}
+
+pub fn fill_schema() -> Schema {
+    object([
+        ("store", text().or_null().about("null: the limit is the server's")),
+        ("limit", word(&["max-stores", "max-keys", "max-bytes"])),
+        ("used", count()),
+        ("max", count()),
+    ])
+    .named("Fill")
+}
 
 pub async fn list(ask: Ask) -> Answer {
     ask.params(&[])?;

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::command::{Flags, Keys, Server, Spec};
 use crate::engine::clock;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{Schema, any, array, boolean, integer, map, number, object, text};
 use crate::http::operations::metrics;
 use crate::http::request::ask::Ask;
 use crate::http::request::gate::{items, words};
@@ -18,6 +20,92 @@ use crate::http::response::json::answer;
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::resp::Reply;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/api/v1/session", session)
+            .named("session", "Who the caller is, and what it may ask for at once")
+            .returns(
+                200,
+                "The user, and limits",
+                object([
+                    ("user", text()),
+                    ("asks_for_password", boolean()),
+                    ("version", text()),
+                    ("max_keys_per_query", integer().at_least(1)),
+                    ("max_body_bytes", integer().at_least(1)),
+                ]),
+            ),
+        route::get("/api/v1/stats", stats)
+            .named(
+                "stats",
+                "Figures of the server, how long commands on keys took since it started, and how \
+                 long clients waited",
+            )
+            .about(
+                "reads and writes are how long commands ran; responses are from the arrival of a \
+                 request until its reply was sent, with the wait for the disk.",
+            )
+            .returns(
+                200,
+                "For who may use INFO",
+                object([
+                    ("at_ms", integer()),
+                    ("figures", map(number()).about("Those of /metrics, by their names there")),
+                    ("reads", durations_schema()),
+                    ("writes", durations_schema()),
+                    ("responses", durations_schema()),
+                ]),
+            ),
+        route::get("/api/v1/slowlog", slow_log)
+            .named("slowLog", "The commands that took long, latest first")
+            .returns(
+                200,
+                "For who may use SLOWLOG",
+                object([(
+                    "entries",
+                    array(object([
+                        ("id", integer()),
+                        ("at", integer().about("Seconds since 1970")),
+                        ("took_us", integer()),
+                        ("command", array(text())),
+                        ("client", text()),
+                        ("client_name", text()),
+                    ])),
+                )]),
+            ),
+        route::delete("/api/v1/slowlog", clear_slow_log)
+            .named("clearSlowLog", "Forget them")
+            .returns_nothing(204, "Done"),
+        route::get("/api/v1/clients", clients)
+            .named("clients", "The connections of the Redis protocol")
+            .returns(
+                200,
+                "For who may use CLIENT LIST, whose fields these are",
+                object([(
+                    "clients",
+                    array(
+                        object([
+                            ("id", integer()),
+                            ("addr", text()),
+                            ("name", text()),
+                            ("user", text()),
+                            ("db", integer()),
+                            ("age", integer().about("Seconds since it came")),
+                            ("idle", integer().about("Seconds since its last command")),
+                        ])
+                        .with_others(any().of_types(&["string", "integer"])),
+                    ),
+                )]),
+            ),
+    ]
+}
+
+fn durations_schema() -> Schema {
+    array(array(integer()).of_size(2, 2))
+        .about("Pairs: nanoseconds, and how many took no longer than those and longer than those before")
+        .named("Durations")
+}
 
 /// The caller's user, and how much it may ask for at once.
 pub async fn session(ask: Ask) -> Answer {
@@ -101,7 +189,7 @@ pub async fn clear_slow_log(ask: Ask) -> Answer {
 /// The connections of the Redis protocol.
 pub async fn clients(ask: Ask) -> Answer {
     ask.params(&[])?;
-    let list = ask.gate.read(|talk| text(talk.command(words([b"CLIENT", b"LIST"]))?)).await?;
+    let list = ask.gate.read(|talk| text_of(talk.command(words([b"CLIENT", b"LIST"]))?)).await?;
     let clients: Vec<Value> = list.lines().map(client).collect();
     Ok(answer(json!({ "clients": clients }).to_string()))
 }
@@ -130,7 +218,7 @@ fn lossy(reply: &Reply) -> String {
     }
 }
 
-fn text(reply: Reply) -> Result<String, Problem> {
+fn text_of(reply: Reply) -> Result<String, Problem> {
     match reply {
         Reply::Bulk(text) | Reply::Verbatim(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         _ => Err(Problem::ours("a command gave another reply than text")),

@@ -6,7 +6,28 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::http::App;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::{array, constant, object, text};
 use crate::http::response::json::answer;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/healthz", alive).named("alive", "Whether the process answers").open().returns(
+            200,
+            "It does",
+            object([("status", constant("ok"))]),
+        ),
+        route::get("/readyz", ready)
+            .named("ready", "Whether reads and writes are answered")
+            .open()
+            .returns(200, "They are", object([("status", constant("ready"))]))
+            .returns(
+                503,
+                "They are not",
+                object([("status", constant("not ready")), ("because", array(text()))]),
+            ),
+    ]
+}
 
 /// Liveness: the process answers.
 pub async fn alive() -> Response {

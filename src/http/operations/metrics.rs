@@ -15,6 +15,8 @@ use crate::command::server::info::sample::Sample;
 use crate::command::server::info::sections::{SECTIONS, figures};
 use crate::error::Error;
 use crate::http::App;
+use crate::http::openapi::route::{self, Route};
+use crate::http::openapi::schema::text;
 use crate::http::request::ask::Ask;
 use crate::http::request::door;
 use crate::http::request::door::Peer;
@@ -22,6 +24,14 @@ use crate::http::request::gate;
 use crate::http::request::gate::{Talk, words};
 use crate::http::response::problem::{Answer, Problem};
 use crate::telemetry::histogram::Distribution;
+
+pub fn routes() -> Vec<Route> {
+    vec![
+        route::get("/metrics", metrics)
+            .named("metrics", "Figures in Prometheus's text format")
+            .returns_content(200, "For who may use INFO", vec![("text/plain", text())]),
+    ]
+}
 
 /// While a script has the engine, figures about records are left out.
 pub async fn metrics(State(app): State<App>, request: Request) -> Answer {

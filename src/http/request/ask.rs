@@ -53,9 +53,7 @@ impl FromRequest<App> for Ask {
             }
         };
         session.is_watching = is_watching(&parts.method, &parts.headers);
-        // inside a nested router the path lacks what was matched already
-        let whole = parts.extensions.get::<axum::extract::OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
-        let mut path = whole.path().split('/').skip(1).map(decoded).collect::<Result<Vec<_>, _>>()?;
+        let mut path = parts.uri.path().split('/').skip(1).map(decoded).collect::<Result<Vec<_>, _>>()?;
         let mut query = parts.uri.query().unwrap_or_default().to_owned();
         let kind = path.get(KIND_SEGMENT);
         if let Some((_, name)) =

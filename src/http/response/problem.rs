@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::engine::error::QuotaExceeded;
 use crate::error::Error;
+use crate::http::openapi::schema::{Schema, integer, object, text};
 
 /// An error in HTTP: a status for programs that know HTTP, a code for those that know Larder, and a sentence.
 #[derive(Debug)]
@@ -16,6 +17,17 @@ pub struct Problem {
 }
 
 pub type Answer = Result<Response, Problem>;
+
+pub fn problem_schema() -> Schema {
+    object([
+        ("type", text()),
+        ("title", text()),
+        ("status", integer()),
+        ("code", text().about("The first word of the error as the Redis protocol tells it")),
+        ("detail", text()),
+    ])
+    .named("Problem")
+}
 
 impl Problem {
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
