@@ -51,6 +51,9 @@ pub enum Error {
     TooManyKeys { store: String, limit: usize },
     #[error("NOSTORE no store is named '{0}'; create it with STORE CREATE")]
     NoStore(String),
+    /// No store has the number that was asked for.
+    #[error("ERR DB index is out of range")]
+    NoStoreNumber,
     #[error("STOREEXISTS a store named '{0}' exists already")]
     StoreExists(String),
     #[error("INUSE store '{store}' is used by {users}; close or unlink them, or drop it with FORCE")]
@@ -61,6 +64,8 @@ pub enum Error {
     NoAuth,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
     WrongPass,
+    #[error("NOPERM {0}")]
+    NoPermission(String),
     #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
     Busy,
     #[error("ERR a script may write no more than {limit} bytes")]

@@ -203,7 +203,7 @@ impl Refusal {
     }
 
     fn in_words(&self) -> Error {
-        Error::other(format!("NOPERM {}", self.without_names()))
+        Error::NoPermission(self.without_names())
     }
 
     fn in_script(&self) -> Error {
@@ -238,8 +238,8 @@ impl Refusal {
             Reason::Channel => "no permission to access one of the channels used as arguments",
             Reason::Store => "no permission to access the store",
         };
-        Error::other(format!(
-            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
+        Error::NoPermission(format!(
+            "ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
              command is no longer allowed for the following reason: {reason}"
         ))
     }

@@ -116,7 +116,7 @@ impl Server {
                 ));
             }
             let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
-            return store.map(|store| store.id).ok_or(Error::other("ERR DB index is out of range"));
+            return store.map(|store| store.id).ok_or(Error::NoStoreNumber);
         }
         if word.strip_prefix(b"-").unwrap_or(word).iter().all(u8::is_ascii_digit) {
             return Err(Error::NotInteger);

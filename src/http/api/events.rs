@@ -29,6 +29,7 @@ use crate::acl::Context;
 use crate::command::base::permission;
 use crate::engine::Seq;
 use crate::engine::events::change::{Change, Old, What};
+use crate::error::Error;
 use crate::http::api::keys::key_schema;
 use crate::http::openapi::parameter::{header, prefix};
 use crate::http::openapi::route::{self, Route, value_schema};
@@ -268,8 +269,8 @@ impl Events {
 
     async fn acknowledged(&self, seq: Seq) -> Result<(), End> {
         poll_fn(|cx| self.gate.server.engine.poll_acknowledged(seq, cx)).await.map_err(|error| {
-            let line = error.to_string();
-            let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+            let problem = Problem::from(error);
+            let (code, detail) = problem.told();
             End::new(code, detail)
         })
     }
@@ -318,7 +319,9 @@ fn data(what: &What, version: &str) -> Vec<u8> {
 fn write_old(writer: &mut Writer, key: &[u8], old: &Old) {
     match old.value(key) {
         Ok(value) => writer.raw(",").value("old", &value),
-        Err(error) => writer.raw(",\"old_error\":").raw(Value::from(error.to_string()).to_string()),
+        Err(error) => {
+            writer.raw(",\"old_error\":").raw(Value::from(Error::from(error).to_string()).to_string())
+        }
     };
 }
 
@@ -353,6 +356,16 @@ mod tests {
     use crate::http::api::events::*;
     use crate::http::testing::Api;
     use crate::resp::{Reply, Request};
+
+    /// In the words of the protocol, as if a command had read it.
+    #[test]
+    fn an_old_value_that_is_damaged_is_told_to_be() {
+        let old = Old::Stored { generation: 1, record: Bytes::from_static(b"damaged"), dictionary: None };
+        let mut writer = Writer::new();
+        write_old(&mut writer, b"k", &old);
+        let told = String::from_utf8(writer.finish()).unwrap_or_default();
+        assert!(told.starts_with(",\"old_error\":\"ERR the record is damaged: "), "{told}");
+    }
 
     /// A stream of events, as its client reads it.
     struct Reading {

@@ -14,6 +14,8 @@ pub struct Problem {
     status: StatusCode,
     code: String,
     detail: String,
+    /// The error of a command that it stands for.
+    cause: Option<Error>,
 }
 
 pub type Answer = Result<Response, Problem>;
@@ -31,7 +33,7 @@ pub fn problem_schema() -> Schema {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Problem {
-        Problem { status, code: code.to_owned(), detail: detail.into() }
+        Problem { status, code: code.to_owned(), detail: detail.into(), cause: None }
     }
 
     /// The request is malformed.
@@ -58,8 +60,7 @@ impl Problem {
 
     /// Whether it stands for this error of a command.
     pub fn is(&self, error: &Error) -> bool {
-        let line = error.to_string();
-        line.split_once(' ') == Some((&self.code, &self.detail))
+        self.cause.as_ref() == Some(error)
     }
 
     /// A header asked for another version than there is.
@@ -78,21 +79,17 @@ impl<E: Into<Error>> From<E> for Problem {
         let error: Error = error.into();
         let line = error.to_string();
         let (code, detail) = line.split_once(' ').unwrap_or((&line, ""));
+        // the Redis protocol has no code of its own for that
+        let code = if error == Error::NoStoreNumber { "NOSTORE" } else { code };
         let detail = in_words_of_http(&error).unwrap_or_else(|| detail.to_owned());
-        let code = if is_missing_number(&error) { "NOSTORE" } else { code };
-        Problem { status: status(&error, code), code: code.to_owned(), detail }
+        Problem { status: status(&error), code: code.to_owned(), detail, cause: Some(error) }
     }
-}
-
-/// Whether no store has the number that was asked for. The Redis protocol has words of its own for that.
-fn is_missing_number(error: &Error) -> bool {
-    matches!(error, Error::Other(line) if line == "ERR DB index is out of range")
 }
 
 /// The sentence that replaces the one for Redis clients, if that names commands.
 fn in_words_of_http(error: &Error) -> Option<String> {
     Some(match error {
-        error if is_missing_number(error) => "no store has this number".to_owned(),
+        Error::NoStoreNumber => "no store has this number".to_owned(),
         Error::TooManyKeys { store, limit } => format!(
             "more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); ask for pages, with 'cursor'"
         ),
@@ -111,24 +108,31 @@ fn in_words_of_http(error: &Error) -> Option<String> {
 }
 
 /// The status of an error of a command.
-fn status(error: &Error, code: &str) -> StatusCode {
+fn status(error: &Error) -> StatusCode {
     match error {
-        Error::Damaged(_) | Error::Disk(_) => return StatusCode::INTERNAL_SERVER_ERROR,
-        Error::Stopping => return StatusCode::SERVICE_UNAVAILABLE,
-        Error::ValueTooLong => return StatusCode::PAYLOAD_TOO_LARGE,
-        Error::NoSuchKey => return StatusCode::NOT_FOUND,
-        _ => {}
-    }
-    match code {
-        "TOOMANYKEYS" => StatusCode::UPGRADE_REQUIRED,
-        "NOTJSON" => StatusCode::UNPROCESSABLE_ENTITY,
-        "NOSTORE" => StatusCode::NOT_FOUND,
-        "STOREEXISTS" | "INUSE" => StatusCode::CONFLICT,
-        "QUOTA" => StatusCode::INSUFFICIENT_STORAGE,
-        "NOAUTH" | "WRONGPASS" => StatusCode::UNAUTHORIZED,
-        "NOPERM" => StatusCode::FORBIDDEN,
-        "MISCONF" | "TRYAGAIN" | "READONLY" | "BUSY" | "LOADING" => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::BAD_REQUEST,
+        Error::NoAuth | Error::WrongPass => StatusCode::UNAUTHORIZED,
+        Error::NoPermission(_) => StatusCode::FORBIDDEN,
+        Error::NoStore(_) | Error::NoStoreNumber | Error::NoSuchKey => StatusCode::NOT_FOUND,
+        Error::StoreExists(_) | Error::InUse { .. } => StatusCode::CONFLICT,
+        Error::ValueTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::NotJson(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::TooManyKeys { .. } => StatusCode::UPGRADE_REQUIRED,
+        Error::Quota(_) => StatusCode::INSUFFICIENT_STORAGE,
+        Error::Damaged(_) | Error::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Storage(_) | Error::Crowded(_) | Error::Stopping | Error::Busy => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Error::Syntax
+        | Error::NotInteger
+        | Error::NotFloat
+        | Error::Arity(_)
+        | Error::ExpireTime(_)
+        | Error::KeyTooLong { .. }
+        | Error::PatternTooLong { .. }
+        | Error::ReplyTooLong
+        | Error::ScriptWrites { .. }
+        | Error::Other(_)
+        | Error::Counted(_) => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -166,13 +170,13 @@ mod tests {
             (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
             (NotJson { what: "x".into(), line: 1, column: 1 }.into(), 422),
             (Error::NoStore("x".into()), 404),
-            (Error::other("ERR DB index is out of range"), 404),
+            (Error::NoStoreNumber, 404),
             (Error::StoreExists("x".into()), 409),
             (Error::InUse { store: "x".into(), users: "y".into() }, 409),
             (Error::Quota(QuotaExceeded { store: None, counted: Counted::Keys, used: 1, max: 1 }), 507),
             (Error::NoAuth, 401),
             (Error::WrongPass, 401),
-            (Error::other("NOPERM no"), 403),
+            (Error::NoPermission("no".into()), 403),
             (Error::Storage("disk".into()), 503),
             (Error::Disk("LMDB".into()), 500),
             (Error::Crowded("readers".into()), 503),
