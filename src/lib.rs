@@ -39,10 +39,10 @@
 //! let now_ms = clock::now_ms();
 //!
 //! let json = Value::unchecked(Bytes::from(r#"{"name": "Ada"}"#));
-//! let ((), seq) = engine.write(now_ms, &keys, |txn| txn.put(&keys[0], json, Expiry::Never))?;
+//! let ((), seq) = engine.writer().write(now_ms, &keys, |txn| txn.put(&keys[0], json, Expiry::Never))?;
 //! engine.acknowledge(seq)?; // now it survives a power cut
 //!
-//! let (record, _) = engine.read(now_ms, &keys, |txn| txn.get(&keys[0]))?;
+//! let (record, _) = engine.reader().read(now_ms, &keys, |txn| txn.get(&keys[0]))?;
 //! assert_eq!(record.ok_or("absent")?.value, r#"{"name": "Ada"}"#);
 //! engine.close()?;
 //! # Ok(())

@@ -49,7 +49,7 @@ fn expiry(at: usize) -> Expiry {
 fn put(engine: &Engine, at: usize, text: String) -> Result<(), larder::engine::Error> {
     let key = key(at);
     let put = |txn: &mut larder::engine::WriteTxn<'_>| txn.put(&key, Value::unchecked(text), expiry(at));
-    engine.write(NOW_MS, std::slice::from_ref(&key), put).map(drop)
+    engine.writer().write(NOW_MS, std::slice::from_ref(&key), put).map(drop)
 }
 
 /// A directory whose file has trees of several levels and, after several rounds, free pages; nothing is left in its journal.
@@ -60,7 +60,7 @@ fn directory(rounds: usize) -> tempfile::TempDir {
         (0..KEYS)
             .filter(|at| round == 0 || at % 7 == round)
             .for_each(|at| put(&engine, at, value(at)).unwrap());
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
     }
     engine.close().unwrap();
     dir
@@ -167,7 +167,7 @@ fn keys_of_swapped_pages_are_not_absent() {
     for at in 0..KEYS {
         let key = key(at);
         // as SETNX does
-        let written = engine.write(NOW_MS, std::slice::from_ref(&key), |txn| {
+        let written = engine.writer().write(NOW_MS, std::slice::from_ref(&key), |txn| {
             let is_absent = txn.get(&key)?.is_none();
             assert!(!is_absent, "key {at} seems to be absent");
             Ok(())
@@ -196,7 +196,7 @@ fn lives_on_a_damaged_file() {
     let mut errors = 0;
     for at in 0..KEYS {
         let key = key(at);
-        match engine.read(NOW_MS, std::slice::from_ref(&key), |txn| txn.get(&key)) {
+        match engine.reader().read(NOW_MS, std::slice::from_ref(&key), |txn| txn.get(&key)) {
             Ok((Some(record), _)) => assert!(record.value == value(at), "key {at} has another value"),
             Ok((None, _)) => panic!("key {at} is absent"),
             Err(_) => errors += 1,
@@ -204,7 +204,7 @@ fn lives_on_a_damaged_file() {
     }
     let (mut seen, mut failed) = (0, 0);
     let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
-    let scanned = engine.scan(NOW_MS, range, &|_| true, &mut |row| {
+    let scanned = engine.reader().scan(NOW_MS, range, &|_| true, &mut |row| {
         match row.record() {
             Ok(Some(record)) => {
                 let digits: String =
@@ -223,9 +223,9 @@ fn lives_on_a_damaged_file() {
     let refused = (0..KEYS).step_by(3).filter(|at| put(&engine, *at, value(*at)).is_err()).count();
     for at in (0..KEYS).step_by(41) {
         let key = key(at);
-        let _ = engine.write(NOW_MS, std::slice::from_ref(&key), |txn| txn.remove(&key));
+        let _ = engine.writer().write(NOW_MS, std::slice::from_ref(&key), |txn| txn.remove(&key));
     }
-    let ended = engine.checkpoint().and_then(|()| engine.close());
+    let ended = engine.writer().checkpoint().and_then(|()| engine.close());
     let is_harmed = errors + failed + refused > 0 || scanned.is_err() || ended.is_err();
     println!("end: {}", if is_harmed { "errors" } else { "unharmed" });
 }

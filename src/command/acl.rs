@@ -10,7 +10,7 @@ use crate::acl::{
 };
 use crate::command::base::reach::Stores;
 use crate::command::base::table::{Lookup, help};
-use crate::command::base::{Call, Flags, Plan, Secrets, Server, Spec, login, permission, reply};
+use crate::command::base::{Call, Flags, Plan, Secrets, Shared, Spec, login, permission, reply};
 use crate::engine::clock;
 use crate::error::Error;
 use crate::limits::PASSWORD_BITS_MAX;
@@ -151,7 +151,7 @@ static SUBCOMMANDS: &[Spec] = &[
 const LOG_ENTRIES: i64 = 10;
 
 /// Reads users at the start: from the settings file, or from the aclfile.
-pub fn load_at_start(server: &Server) -> Result<(), String> {
+pub fn load_at_start(server: &Shared) -> Result<(), String> {
     let settings = server.config.settings();
     if let Some(path) = &settings.aclfile {
         load_file(server).map_err(|why| format!("aclfile {}: {why}", path.display()))?;
@@ -191,7 +191,7 @@ fn set_user(call: &mut Call<'_>) -> Result<Plan, Error> {
     call.server.acl.set_user(name, &rules).map_err(refused)?;
     let name = name.to_owned();
     tracing::info!(user = name, client = call.session.client.id, "rules of a user changed");
-    login::end_subscriptions(call.server, call.session, &name);
+    login::end_subscriptions(&call.server, call.session, &name);
     reply(Reply::OK)
 }
 
@@ -204,7 +204,7 @@ fn delete_users(call: &mut Call<'_>) -> Result<Plan, Error> {
     for name in names {
         if call.server.acl.delete(&name) {
             let name = String::from_utf8_lossy(&name);
-            login::end_sessions(call.server, call.session, &name);
+            login::end_sessions(&call.server, call.session, &name);
             tracing::info!(user = &*name, client = call.session.client.id, "user removed");
             deleted += 1;
         }
@@ -331,9 +331,9 @@ fn described(entry: Entry, steady_ms: u64) -> Reply {
 }
 
 fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let changed = load_file(call.server).map_err(|why| Error::other(format!("ERR {why}")))?;
+    let changed = load_file(&call.server).map_err(|why| Error::other(format!("ERR {why}")))?;
     for user in &changed {
-        login::end_sessions(call.server, call.session, user);
+        login::end_sessions(&call.server, call.session, user);
     }
     tracing::info!(
         changed = changed.join(" "),
@@ -344,7 +344,7 @@ fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// Returns the names of users who are gone or changed.
-fn load_file(server: &Server) -> Result<Vec<String>, String> {
+fn load_file(server: &Shared) -> Result<Vec<String>, String> {
     let settings = server.config.settings();
     let path = settings.aclfile.as_ref().ok_or(NO_FILE)?;
     let shown = path.display().to_string();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::command::base::run::{Stop, count, note_slow, run};
 use crate::command::base::session::Replies;
 use crate::command::base::table::Lookup;
-use crate::command::base::{Flags, Server, Session, Spec, login, pause, permission, queue};
+use crate::command::base::{Flags, Server, Session, Shared, Spec, View, login, pause, permission, queue};
 use crate::command::reference::compatibility;
 use crate::engine::Seq;
 use crate::engine::clock::Stopwatch;
@@ -68,12 +68,13 @@ pub fn dispatch_found(
         session.closing = true;
         return Answer::new(None, 0);
     }
+    let (engine, server) = (server.engine.writer(), server.view());
     let now_ms = watch.now_ms();
     session.client.active_ms.store(watch.steady_ms(), Ordering::Relaxed);
     session.reply_bytes = 0;
     let mut request = request;
     let (reply, reflects) = match admit(server, session, found, &request.args) {
-        Ok(spec) if pause::holds_up(server, session, spec, &request.args) => {
+        Ok(spec) if pause::holds_up(&server, session, spec, &request.args) => {
             return Answer::postponed(Postponed::Held(request));
         }
         Ok(spec) => {
@@ -81,11 +82,11 @@ pub fn dispatch_found(
             session.client.last_command.store(command, Ordering::Relaxed);
             let is_queued = session.queue.is_some() && !spec.is(Flags::UNQUEUED);
             let outcome = if is_queued {
-                queue::queue(server, session, spec, &request.args)
+                queue::queue(&server, session, spec, &request.args)
                     .map(|queued| (queued, 0))
                     .map_err(Stop::from)
             } else {
-                run(server, session, spec, &mut request.args, now_ms)
+                run(&server, engine, session, spec, &mut request.args, now_ms)
             };
             let took_ns = watch.lap_ns();
             let outcome = match outcome {
@@ -94,13 +95,13 @@ pub fn dispatch_found(
                 Ok(done) => Ok(done),
             };
             match &outcome {
-                _ if !is_queued => count(server, session, spec, took_ns, outcome.is_err()),
+                _ if !is_queued => count(&server, session, spec, took_ns, outcome.is_err()),
                 // EXEC counts the command when it runs it
                 Ok(_) => {}
                 Err(_) => server.stats.rejected(command),
             }
             if server.slow.is_notable(took_ns) && !is_queued {
-                note_slow(server, session, spec, &request.args, took_ns);
+                note_slow(&server, session, spec, &request.args, took_ns);
             }
             outcome.unwrap_or_else(|error| failed(server, error))
         }
@@ -122,16 +123,16 @@ pub fn dispatch_found(
 }
 
 /// Refuses a request that is unknown, has the wrong number of words, or may not be sent now or by this user.
-fn admit(server: &Server, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
+fn admit(server: View<'_>, session: &Session, found: Lookup, args: &[Bytes]) -> Result<&'static Spec, Error> {
     let spec = match found {
         Lookup::Command(spec) => spec,
-        Lookup::UnknownCommand => return Err(unknown_command(server, args)),
+        Lookup::UnknownCommand => return Err(unknown_command(&server, args)),
         Lookup::UnknownSubcommand(container) => return Err(unknown_subcommand(container, args)),
     };
     if !spec.takes(args.len()) {
         return Err(Error::Arity(Cow::Borrowed(spec.name)));
     }
-    if !spec.is(Flags::NO_AUTH) && login::is_stranger(server, session) {
+    if !spec.is(Flags::NO_AUTH) && login::is_stranger(&server, session) {
         return Err(Error::NoAuth);
     }
     if !spec.is(Flags::ALLOW_BUSY) && server.is_busy() {
@@ -163,7 +164,7 @@ fn admit_listener(session: &Session, spec: &Spec) -> Result<(), Error> {
 
 /// An error may tell of what it found, so it waits like every other reply; not one of the machine, whose trouble may be that
 /// nothing becomes durable.
-fn failed(server: &Server, error: Error) -> (Reply, Seq) {
+fn failed(server: View<'_>, error: Error) -> (Reply, Seq) {
     let reflects = if error.is_of_machine() { 0 } else { server.engine.last_seq() };
     (Reply::Error(error), reflects)
 }
@@ -194,7 +195,7 @@ fn is_http(args: &[Bytes]) -> bool {
 
 /// As in Redis, the error has the name and the first arguments, up to 128 bytes of each. For a command that only Redis
 /// has, it gives the reason.
-fn unknown_command(server: &Server, args: &[Bytes]) -> Error {
+fn unknown_command(server: &Shared, args: &[Bytes]) -> Error {
     let name =
         args.first().map(|name| String::from_utf8_lossy(shown(name, SHOWN_BYTES_MAX))).unwrap_or_default();
     if let Some(refusal) = compatibility::refusal(server.commands, &name) {

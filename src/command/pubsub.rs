@@ -234,7 +234,7 @@ fn publish(call: &mut Call<'_>, shard: bool) -> Result<Plan, Error> {
     check_length(call.arg(1))?;
     let kept = |at| Bytes::copy_from_slice(call.arg(at));
     let publication = Publication { channel: kept(1), payload: kept(2), shard, about: None };
-    let (engine, push, seen) = (&call.server.engine, &call.server.push, call.session.seen);
+    let (engine, push, seen) = (call.server.engine, &call.server.push, call.session.seen);
     let receivers = if engine.is_in_group() {
         let (receivers, push) = (push.channels.receivers(&publication), push.clone());
         engine.say_at_end(move |seq| {
@@ -340,10 +340,10 @@ mod tests {
         harness.expect(&[("PUBLISH news 1", "1"), ("PUBLISH other 1", "0")]);
         assert_eq!(waiting(&listener).0, 0);
         harness.expect(&[("SET k 1", "OK"), ("PUBLISH news 2", "1")]);
-        assert_eq!(waiting(&listener).0, harness.server.engine.last_seq());
+        assert_eq!(waiting(&listener).0, harness.server.engine.reader().last_seq());
         harness.expect(&[("MULTI", "OK"), ("PUBLISH news 3", "QUEUED"), ("INCR k", "QUEUED")]);
         harness.expect(&[("EXEC", "[1, 2]")]);
-        assert_eq!(waiting(&listener).0, harness.server.engine.last_seq());
+        assert_eq!(waiting(&listener).0, harness.server.engine.reader().last_seq());
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
             ("SET k 1", "OK"),
         ]);
         let (seq, message) = waiting(&listener);
-        assert_eq!(seq, harness.server.engine.last_seq());
+        assert_eq!(seq, harness.server.engine.reader().last_seq());
         assert!(message.contains(r"__keyspace@orders__:k\r\n$3\r\nset"), "{message}");
         assert!(message.contains(r"__keyevent@orders__:set\r\n$1\r\nk"), "{message}");
     }

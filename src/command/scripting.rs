@@ -16,8 +16,8 @@ use bytes::Bytes;
 use crate::command::base::run::{Stop, count, run};
 use crate::command::base::table;
 use crate::command::base::table::Lookup;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Server, Session, Spec, permission, reply};
-use crate::engine::Seq;
+use crate::command::base::{Call, Flags, Group, Keys, Plan, Session, Spec, View, control, permission, reply};
+use crate::engine::{Seq, Writer};
 use crate::error::Error;
 use crate::limits::SCRIPT_WRITES_BYTES_MAX;
 use crate::resp::{Protocol, Reply};
@@ -28,7 +28,7 @@ pub static COMMANDS: &[Spec] = &[
         name: "eval",
         syntax: "script numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a Lua script",
-        plan: |call| run_script(call, Named::ByText, Access::Any),
+        plan: |_| control(|call, engine| run_script(call, engine, Named::ByText, Access::Any)),
         ..WRITING
     },
     Spec {
@@ -36,14 +36,14 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a cached Lua script",
         flags: WRITING.flags.union(Flags::BY_DIGEST),
-        plan: |call| run_script(call, Named::BySha, Access::Any),
+        plan: |_| control(|call, engine| run_script(call, engine, Named::BySha, Access::Any)),
         ..WRITING
     },
     Spec {
         name: "eval_ro",
         syntax: "script numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a Lua script that only reads",
-        plan: |call| run_script(call, Named::ByText, Access::ReadOnly),
+        plan: |_| control(|call, engine| run_script(call, engine, Named::ByText, Access::ReadOnly)),
         ..READING
     },
     Spec {
@@ -51,7 +51,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "sha1 numkeys [key [key ...]] [arg [arg ...]]",
         summary: "Runs a cached Lua script that only reads",
         flags: READING.flags.union(Flags::BY_DIGEST),
-        plan: |call| run_script(call, Named::BySha, Access::ReadOnly),
+        plan: |_| control(|call, engine| run_script(call, engine, Named::BySha, Access::ReadOnly)),
         ..READING
     },
     Spec {
@@ -153,6 +153,7 @@ const RUNNING: Flags = Flags::NOSCRIPT
     .union(Flags::SKIP_MONITOR)
     .union(Flags::NO_MANDATORY_KEYS)
     .union(Flags::SCRIPT)
+    .union(Flags::CONTROL)
     .union(Flags::LONG);
 
 const MANAGING: Spec =
@@ -171,7 +172,7 @@ enum Access {
     ReadOnly,
 }
 
-fn run_script(call: &mut Call<'_>, named: Named, access: Access) -> Result<Plan, Error> {
+fn run_script(call: &mut Call<'_>, engine: Writer<'_>, named: Named, access: Access) -> Result<Plan, Error> {
     const SHA_DIGITS: usize = 40;
     if named == Named::BySha && call.arg(1).len() != SHA_DIGITS {
         return Err(no_script());
@@ -186,36 +187,22 @@ fn run_script(call: &mut Call<'_>, named: Named, access: Access) -> Result<Plan,
     if access == Access::ReadOnly && script.declared.is_some() && !script.only_reads() {
         return Err(Error::other("ERR Can not execute a script with write flag using *_ro command."));
     }
-    let mut commands = Commands {
-        server: call.server,
-        session: call.session.for_script(),
-        reads_only: access == Access::ReadOnly || script.only_reads(),
-        now_ms: call.now_ms,
-        reflects: 0,
-    };
-    let outcome = run_alone(&mut commands, &script, &keys, &args, memory_bytes);
+    let (server, now_ms, session) = (call.server, call.now_ms, call.session.for_script());
+    let reads_only = access == Access::ReadOnly || script.only_reads();
+    let outcome = engine.alone(|engine| {
+        engine.allow_writes(Some(SCRIPT_WRITES_BYTES_MAX));
+        let server = server.with(*engine);
+        let mut commands = Commands { server, engine, session, reads_only, now_ms, reflects: 0 };
+        let reply = server.scripts.run(&script, &keys, &args, memory_bytes, &mut commands);
+        // within a transaction, other commands may write after it
+        engine.allow_writes(None);
+        (reply, commands.reflects)
+    });
     // the script's session shares its client with the caller's
     let store = call.session.store;
     call.session.select(store);
-    outcome
-}
-
-fn run_alone(
-    commands: &mut Commands<'_>,
-    script: &Script,
-    keys: &[Bytes],
-    args: &[Bytes],
-    memory_bytes: usize,
-) -> Result<Plan, Error> {
-    let server = commands.server;
-    let (reply, written) = server.engine.alone(|| {
-        server.engine.allow_writes(Some(SCRIPT_WRITES_BYTES_MAX));
-        let reply = server.scripts.run(script, keys, args, memory_bytes, commands);
-        // within a transaction, other commands may write after it
-        server.engine.allow_writes(None);
-        reply
-    })?;
-    Ok(Plan::Reflecting(reply?, commands.reflects.max(written)))
+    let ((reply, read), written) = outcome?;
+    Ok(Plan::Reflecting(reply?, read.max(written)))
 }
 
 fn no_script() -> Error {
@@ -237,7 +224,8 @@ fn keys_and_args(call: &Call<'_>) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
 
 /// The commands of one script.
 struct Commands<'a> {
-    server: &'a Server,
+    server: View<'a>,
+    engine: Writer<'a>,
     session: Session,
     reads_only: bool,
     /// The one time of the whole script.
@@ -287,9 +275,9 @@ impl Host for Commands<'_> {
                 return self.refused(&error);
             }
         };
-        let outcome =
-            run(self.server, &mut self.session, spec, &mut args, self.now_ms).map_err(Stop::into_error);
-        count(self.server, &self.session, spec, 0, outcome.is_err());
+        let outcome = run(&self.server, self.engine, &mut self.session, spec, &mut args, self.now_ms)
+            .map_err(Stop::into_error);
+        count(&self.server, &self.session, spec, 0, outcome.is_err());
         match outcome {
             Ok((reply, reflects)) => {
                 self.reflects = self.reflects.max(reflects);
@@ -385,21 +373,21 @@ mod tests {
     fn a_script_is_one_journal_entry() {
         let mut h = Harness::new();
         h.expect(&[("SET a 1", "OK")]);
-        let before = h.server.engine.last_seq();
+        let before = h.server.engine.reader().last_seq();
         h.expect(&[(
             r#"EVAL "redis.call('INCR', 'a') redis.call('SET', 'b', '1') redis.call('DEL', 'a') return 1" 0"#,
             "1",
         )]);
-        assert_eq!(h.server.engine.last_seq(), before + 1);
+        assert_eq!(h.server.engine.reader().last_seq(), before + 1);
         h.expect(&[
             ("MULTI", "OK"),
             ("SET c 1", "QUEUED"),
             (r#"EVAL "return redis.call('INCR', 'c')" 0"#, "QUEUED"),
             ("EXEC", "[OK, 2]"),
         ]);
-        assert_eq!(h.server.engine.last_seq(), before + 2);
+        assert_eq!(h.server.engine.reader().last_seq(), before + 2);
         h.expect(&[(r#"EVAL "return redis.call('GET', 'c')" 0"#, "\"2\"")]);
-        assert_eq!(h.server.engine.last_seq(), before + 2);
+        assert_eq!(h.server.engine.reader().last_seq(), before + 2);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
 //! Between MULTI and EXEC requests are checked and queued ([`queue`](crate::command::base::queue)). EXEC runs them as one: nobody sees or writes
-//! anything in between, and together they are one journal entry ([`Engine::alone`](crate::engine::Engine::alone)). As
+//! anything in between, and together they are one journal entry ([`Writer::alone`]). As
 //! in Redis, a command that fails while it runs does not stop the others. If the journal refuses their entry, EXEC
 //! fails, and nothing has happened.
 //!
@@ -14,10 +14,10 @@ use indexmap::IndexSet;
 use crate::command::base::queue::{Queue, Standing, Watched, WatchedKeys, discarded_because};
 use crate::command::base::run::{Stop, count, note_slow, run};
 use crate::command::base::{
-    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Session, Spec, permission, reply,
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Session, Spec, control, permission, reply,
 };
 use crate::engine::clock::Stopwatch;
-use crate::engine::{Seq, Watch};
+use crate::engine::{Seq, Watch, Writer};
 use crate::error::Error;
 use crate::limits::REPLY_BYTES_MAX;
 use crate::resp::Reply;
@@ -29,7 +29,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Starts a transaction: commands are queued until EXEC",
         group: Group::Transactions,
         since: "1.2.0",
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
+        flags: TRANSACTING.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         plan: multi,
         ..Spec::DEFAULT
     },
@@ -39,8 +39,12 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Transactions,
         since: "1.2.0",
         complexity: "That of the queued commands",
-        flags: CONTROL.union(Flags::SKIP_SLOWLOG).union(Flags::UNQUEUED).union(Flags::EXECUTES),
-        plan: exec,
+        flags: TRANSACTING
+            .union(Flags::SKIP_SLOWLOG)
+            .union(Flags::UNQUEUED)
+            .union(Flags::EXECUTES)
+            .union(Flags::CONTROL),
+        plan: |_| control(exec),
         ..Spec::DEFAULT
     },
     Spec {
@@ -49,7 +53,7 @@ pub static COMMANDS: &[Spec] = &[
         group: Group::Transactions,
         since: "2.0.0",
         complexity: "O(N) where N is the number of queued commands",
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
+        flags: TRANSACTING.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         plan: discard,
         ..Spec::DEFAULT
     },
@@ -61,7 +65,7 @@ pub static COMMANDS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(1) for every key",
         arity: -2,
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
+        flags: TRANSACTING.union(Flags::FAST).union(Flags::ALLOW_BUSY).union(Flags::UNQUEUED),
         keys: Keys::ALL,
         key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: watch,
@@ -72,13 +76,13 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Forgets all watched keys",
         group: Group::Transactions,
         since: "2.2.0",
-        flags: CONTROL.union(Flags::FAST).union(Flags::ALLOW_BUSY),
+        flags: TRANSACTING.union(Flags::FAST).union(Flags::ALLOW_BUSY),
         plan: unwatch,
         ..Spec::DEFAULT
     },
 ];
 
-const CONTROL: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
+const TRANSACTING: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
 
 fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {
@@ -128,7 +132,7 @@ fn unwatch(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::OK)
 }
 
-fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn exec(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let Some(queue) = call.session.queue.take() else { return Err(Error::other("ERR EXEC without MULTI")) };
     let watched = call.session.unwatch();
     call.session.show_transaction();
@@ -137,10 +141,10 @@ fn exec(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     let Call { server, session, spec, now_ms, .. } = call;
     let blocking = Blocking::new(session);
-    let done = server.engine.alone(|| {
-        let session = &mut *blocking.session;
+    let done = engine.alone(|engine| {
+        let (server, session) = (server.with(*engine), &mut *blocking.session);
         let mut call = Call { server, session, spec, args: Vec::new(), now_ms: *now_ms };
-        run_queued(&mut call, queue, &watched)
+        run_queued(&mut call, engine, queue, &watched)
     });
     drop(blocking);
     let ((reply, read), written) = done.map_err(|error| discarded(error.into()))?;
@@ -167,7 +171,7 @@ impl Drop for Blocking<'_> {
 }
 
 /// Runs what was queued, with the engine to itself. Returns the reply, and the sequence number that it reflects.
-fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Reply, Seq) {
+fn run_queued(call: &mut Call<'_>, engine: Writer<'_>, queue: Queue, watched: &WatchedKeys) -> (Reply, Seq) {
     if is_changed(call, watched) {
         return (Reply::NullArray, 0);
     }
@@ -178,12 +182,13 @@ fn run_queued(call: &mut Call<'_>, queue: Queue, watched: &WatchedKeys) -> (Repl
         let outcome = check_reply(call.session, spec)
             .and_then(|()| permission::check_again(call.server, call.session, spec, &args))
             .and_then(|()| {
-                run(call.server, call.session, spec, &mut args, call.now_ms).map_err(Stop::into_error)
+                run(&call.server, engine, call.session, spec, &mut args, call.now_ms)
+                    .map_err(Stop::into_error)
             });
         let took_ns = watch.lap_ns();
-        count(call.server, call.session, spec, took_ns, outcome.is_err());
+        count(&call.server, call.session, spec, took_ns, outcome.is_err());
         if call.server.slow.is_notable(took_ns) {
-            note_slow(call.server, call.session, spec, &args, took_ns);
+            note_slow(&call.server, call.session, spec, &args, took_ns);
         }
         replies.push(match outcome {
             Ok((reply, seq)) => {
@@ -326,7 +331,7 @@ mod tests {
         let limit = "EXECABORT Transaction discarded because of: the change takes";
         let value = "v".repeat(1_000);
         h.expect(&[(&format!("SET a {value}"), "OK"), ("SET n 1", "OK"), ("WATCH b", "OK")]);
-        let before = (h.server.engine.last_seq(), h.meta("n"));
+        let before = (h.server.engine.reader().last_seq(), h.meta("n"));
         let copies: Vec<String> = (0..5).map(|at| format!("COPY a copy{at}")).collect();
         let mut groups = vec![
             [&["INCR n".to_owned()], &copies[..], &["INCR n".to_owned()]].concat(),
@@ -341,7 +346,7 @@ mod tests {
             group.iter().for_each(|line| h.expect(&[(line, "QUEUED")]));
             let answer = shown(&h.run("EXEC"));
             assert!(answer.contains(limit) && answer.ends_with("make it in parts"), "{answer}");
-            assert_eq!((h.server.engine.last_seq(), h.meta("n")), before);
+            assert_eq!((h.server.engine.reader().last_seq(), h.meta("n")), before);
             h.expect(&[("DBSIZE", "2"), ("EXISTS a b c copy1", "1"), ("GET n", "\"1\"")]);
         }
         let script = r#"EVAL "for i = 1, 5 do redis.pcall('COPY', KEYS[1], 'copy' .. i) end return 1" 1 a"#;
@@ -350,7 +355,7 @@ mod tests {
         h.expect(&[("DBSIZE", "2"), ("WATCH b", "OK")]);
         // what fits goes on, with the next number
         h.expect(&[("MULTI", "OK"), ("INCR n", "QUEUED"), ("COPY a b", "QUEUED"), ("EXEC", "[2, 1]")]);
-        assert_eq!(h.server.engine.last_seq(), before.0 + 1);
+        assert_eq!(h.server.engine.reader().last_seq(), before.0 + 1);
     }
 
     #[test]

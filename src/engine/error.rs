@@ -21,7 +21,7 @@ pub enum Error {
     ReplyTooLong,
     #[error("{0}")]
     Quota(QuotaExceeded),
-    /// A part of a group would write more than it [may](crate::engine::Engine::allow_writes).
+    /// A part of a group would write more than it [may](crate::engine::Writer::allow_writes).
     #[error("more than {limit} bytes would be written")]
     AllowanceExceeded { limit: usize },
     /// The command has an error: it uses a key that it has not declared.

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod error;
 pub mod events;
 mod expiry;
+mod handles;
 pub mod journal;
 mod limits;
 pub mod lmdb;
@@ -39,11 +40,11 @@ use smallvec::SmallVec;
 
 pub use crate::engine::error::{Error, Fault};
 pub use crate::engine::events::Event;
+pub use crate::engine::handles::{Reader, Writer};
 pub use crate::engine::limits::fill::Fill;
 pub use crate::engine::limits::weigh::Weighed;
 pub use crate::engine::recovery::directory::DirectoryError;
 pub use crate::engine::recovery::open::{OpenError, Options};
-pub use crate::engine::transaction::group::is_alone;
 pub use crate::engine::transaction::txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 pub use crate::engine::transaction::watch::{Watch, Watches};
 pub use checkpoint::CheckpointStatus;
@@ -101,166 +102,9 @@ impl Engine {
         }
     }
 
-    /// Runs a command that only reads. Returns its result, and the journal sequence number that the result reflects.
-    pub fn read<R, E: From<Error>>(
-        &self,
-        now_ms: u64,
-        keys: &[Key],
-        run: impl FnOnce(&ReadTxn<'_>) -> Result<R, E>,
-    ) -> Result<(R, Seq), E> {
-        let snapshot;
-        let epoch;
-        let mut resolved = Resolved::default();
-        {
-            let state = self.state.read();
-            epoch = state.epoch;
-            resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
-            // opened under the lock, so that overlay and LMDB show the same instant
-            snapshot = if resolved.missing.is_empty() { None } else { Some(self.snapshot()?) };
-        }
-        if let Some(snapshot) = &snapshot {
-            let on_disk = self.look_on_disk(snapshot, keys, std::mem::take(&mut resolved.missing), 0)?;
-            resolved.declare_missing(keys, &on_disk);
-        }
-        let Resolved { stores, declared, reflects, .. } = resolved;
-        let result = run(&ReadTxn::new(now_ms, stores, keys, declared, self, epoch))?;
-        Ok((result, reflects))
-    }
-
-    /// Runs a command that may write. It takes effect as a whole or, if it fails, not at all. Returns its result, and
-    /// the journal sequence number that the result reflects.
-    ///
-    /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
-    /// it. The result is valid as long as no checkpoint has ended in between, because LMDB changes only then.
-    pub fn write<R, E: From<Error>>(
-        &self,
-        now_ms: u64,
-        keys: &[Key],
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
-    ) -> Result<(R, Seq), E> {
-        Ok(self.run_write(now_ms, keys, None, run)?.ok_or(Error::Misplaced)?)
-    }
-
-    /// Like [`write`](Engine::write), but does nothing slow under the lock. `write` compares uncompressed sizes with
-    /// byte limits, and does all its work under the lock, however long that takes. This function first compresses
-    /// values that a limit would refuse, and does slow work [apart](transaction::apart) from the lock. If that was necessary, it
-    /// returns `None`: nothing has happened, and the caller has to plan and run the command again.
-    pub fn write_weighed<R, E: From<Error>>(
-        &self,
-        now_ms: u64,
-        keys: &[Key],
-        weighed: &mut Weighed,
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
-    ) -> Result<Option<(R, Seq)>, E> {
-        self.run_write(now_ms, keys, Some(weighed), run)
-    }
-
-    fn run_write<R, E: From<Error>>(
-        &self,
-        now_ms: u64,
-        keys: &[Key],
-        mut weighed: Option<&mut Weighed>,
-        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
-    ) -> Result<Option<(R, Seq)>, E> {
-        let may_be_slow = match weighed.as_deref_mut() {
-            Some(weighed) if !transaction::group::is_alone() => match weighed.place {
-                Place::Quick { .. } => false,
-                Place::Apart { .. } => return self.write_apart(now_ms, keys, weighed, run),
-                Place::Locked => true,
-            },
-            // in a group, all others wait anyway
-            _ => true,
-        };
-        let mut run = Some(run);
-        let weighing = weighed.as_deref();
-        let mut attempt =
-            self.try_write(now_ms, keys, &OnDisk::default(), weighing, may_be_slow, &mut run)?;
-        loop {
-            attempt = match attempt {
-                Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
-                Attempt::Missing(missing, epoch) => {
-                    let snapshot = self.snapshot()?;
-                    let on_disk = self.look_on_disk(&snapshot, keys, missing, epoch)?;
-                    self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), may_be_slow, &mut run)?
-                }
-                Attempt::Unfit(unfit) => {
-                    self.weigh(unfit, weighed.as_deref_mut());
-                    return Ok(None);
-                }
-                Attempt::Misplaced => {
-                    if let Some(weighed) = weighed {
-                        weighed.place = Place::Apart { conflicts: 0 };
-                    }
-                    return Ok(None);
-                }
-                Attempt::NoRoom(bytes, claim) => {
-                    self.journal.wait_room(bytes, claim).map_err(Error::from)?;
-                    if let Some(weighed) = weighed {
-                        weighed.place = weighed.place.after_wait();
-                    }
-                    return Ok(None);
-                }
-            };
-        }
-    }
-
-    fn try_write<R, E: From<Error>, F: FnOnce(&mut WriteTxn<'_>) -> Result<R, E>>(
-        &self,
-        now_ms: u64,
-        keys: &[Key],
-        on_disk: &OnDisk<'_>,
-        weighed: Option<&Weighed>,
-        may_be_slow: bool,
-        run: &mut Option<F>,
-    ) -> Result<Attempt<R>, E> {
-        // dropped after the lock is released, because it may be large
-        let mut leftovers = Leftovers::default();
-        let mut state = self.state.write();
-        let mut changes = Changes::new(self.listening.wanted());
-        let (result, reflects) = {
-            let mut resolved = Resolved::default();
-            resolved.look_in_memory(&state, keys, on_disk, Held::Lent)?;
-            if !resolved.missing.is_empty() {
-                return Ok(Attempt::Missing(resolved.missing, state.epoch));
-            }
-            let run = run.take().ok_or(Error::Misplaced)?;
-            let Resolved { declared, reflects, .. } = resolved;
-            let view = View::Locked { state: &state, may_be_slow };
-            let (changes, listening) = (&mut changes, &self.listening);
-            (run(&mut WriteTxn { now_ms, view, keys, declared, changes, listening }), reflects)
-        };
-        if changes.is_misplaced.get() {
-            return Ok(Attempt::Misplaced);
-        }
-        let result = result?;
-        if state.is_bounded
-            && let Some(unfit) = self.fit(&mut state, &mut changes, weighed)?
-        {
-            return Ok(Attempt::Unfit(unfit));
-        }
-        match self.commit(&mut state, &mut changes, &mut leftovers, may_be_slow)? {
-            Committed::Done(seq) => {
-                drop(state);
-                Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
-            }
-            Committed::NoRoom(bytes, claim) => Ok(Attempt::NoRoom(bytes, claim)),
-        }
-    }
-
     /// LMDB as it is now.
     fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
         Ok(self.tables.snapshot()?)
-    }
-
-    /// Puts a record that was found in LMDB into the cache, if LMDB still holds it: the cache's third rule.
-    pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
-        let mut state = self.state.write();
-        if state.epoch == epoch
-            && state.entry(generation, key).is_none()
-            && state.catalog.holding(generation).is_some()
-        {
-            state.cache.put(generation, key, cached);
-        }
     }
 
     fn look_on_disk<'s>(
@@ -350,39 +194,6 @@ impl Engine {
         })?)
     }
 
-    /// The stores as they are now. Hold it only to read from it.
-    pub fn catalog(&self) -> CatalogGuard<'_> {
-        CatalogGuard(self.state.read())
-    }
-
-    /// What a store takes as a value; fails with [`Error::NoStore`].
-    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
-        let state = self.state.read();
-        let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
-        Ok(state.kind(store))
-    }
-
-    /// What a store without a kind of its own takes.
-    pub fn default_kind(&self) -> Kind {
-        self.state.read().default_kind
-    }
-
-    pub fn set_default_kind(&self, kind: Kind) {
-        self.state.write().default_kind = kind;
-    }
-
-    pub fn set_quota(&self, quota: ServerQuota) {
-        self.state.write().set_server_quota(quota);
-    }
-
-    pub fn set_fsync(&self, fsync: Fsync) {
-        self.journal.set_fsync(fsync);
-    }
-
-    pub fn set_compression(&self, compression: Compression) {
-        *self.compression.write() = compression;
-    }
-
     /// Ready once everything up to `seq` is as durable as the policy promises. This is the one rule for replies: no
     /// reply is sent before everything that it reflects is durable.
     pub fn poll_acknowledged(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -467,42 +278,6 @@ impl Engine {
             && self.journal.has_room(bytes, claim)
     }
 
-    /// Begins to watch whether records are written at a key.
-    pub fn watch(&self, key: &Key) -> Watch {
-        self.watches.watch(key)
-    }
-
-    /// The watchers of keys.
-    pub fn watches(&self) -> &Arc<Watches> {
-        &self.watches
-    }
-
-    /// Makes the journal's syncs fail from now on, or succeed again. For tests, on a disk that supports it.
-    pub fn fail_syncs(&self, fail: bool) -> bool {
-        self.journal.fail_syncs(fail)
-    }
-
-    /// The sequence number of the last change.
-    pub fn last_seq(&self) -> Seq {
-        self.journal.last()
-    }
-
-    pub fn status(&self) -> Status {
-        // only sizes are read, so there is no need to wait for a group to end
-        let state = self.state.lock().read();
-        Status {
-            journal: self.journal.status(),
-            checkpoint: self.checkpoint.status(),
-            overlay_bytes: state.overlay_bytes(),
-            cache_bytes: state.cache.bytes(),
-            // a figure that can't be read now is left out here; the error is reported where it matters
-            file: self.tables.file_space().unwrap_or_default(),
-            map_bytes: self.tables.map_bytes(),
-            shortage: self.room.shortage(),
-            expired_records: self.expired.load(Ordering::Relaxed),
-        }
-    }
-
     fn note_overlay_bytes(&self, state: &State) {
         let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
         let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
@@ -511,6 +286,237 @@ impl Engine {
         if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();
         }
+    }
+}
+
+impl<'e> Reader<'e> {
+    /// Runs a command that only reads. Returns its result, and the journal sequence number that the result reflects.
+    pub fn read<R, E: From<Error>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        run: impl FnOnce(&ReadTxn<'_>) -> Result<R, E>,
+    ) -> Result<(R, Seq), E> {
+        let snapshot;
+        let epoch;
+        let mut resolved = Resolved::default();
+        {
+            let state = self.state();
+            epoch = state.epoch;
+            resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
+            // opened under the lock, so that overlay and LMDB show the same instant
+            snapshot = if resolved.missing.is_empty() { None } else { Some(self.engine.snapshot()?) };
+        }
+        if let Some(snapshot) = &snapshot {
+            let on_disk =
+                self.engine.look_on_disk(snapshot, keys, std::mem::take(&mut resolved.missing), 0)?;
+            resolved.declare_missing(keys, &on_disk);
+        }
+        let Resolved { stores, declared, reflects, .. } = resolved;
+        let result = run(&ReadTxn::new(now_ms, stores, keys, declared, *self, epoch))?;
+        Ok((result, reflects))
+    }
+
+    /// Puts a record that was found in LMDB into the cache, if LMDB still holds it: the cache's third rule.
+    pub(super) fn remember(&self, epoch: u64, generation: Generation, key: &[u8], cached: Cached) {
+        let mut state = self.state_mut();
+        if state.epoch == epoch
+            && state.entry(generation, key).is_none()
+            && state.catalog.holding(generation).is_some()
+        {
+            state.cache.put(generation, key, cached);
+        }
+    }
+
+    /// The stores as they are now. Hold it only to read from it.
+    pub fn catalog(&self) -> CatalogGuard<'e> {
+        CatalogGuard(self.state())
+    }
+
+    /// What a store takes as a value; fails with [`Error::NoStore`].
+    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
+        let state = self.state();
+        let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
+        Ok(state.kind(store))
+    }
+
+    /// What a store without a kind of its own takes.
+    pub fn default_kind(&self) -> Kind {
+        self.state().default_kind
+    }
+
+    /// Begins to watch whether records are written at a key.
+    pub fn watch(&self, key: &Key) -> Watch {
+        self.engine.watches.watch(key)
+    }
+
+    /// The watchers of keys.
+    pub fn watches(&self) -> &'e Watches {
+        &self.engine.watches
+    }
+
+    /// The sequence number of the last change.
+    pub fn last_seq(&self) -> Seq {
+        self.engine.journal.last()
+    }
+
+    pub fn status(&self) -> Status {
+        // only sizes are read, so there is no need to wait for a group to end
+        let state = self.engine.state.lock().read();
+        Status {
+            journal: self.engine.journal.status(),
+            checkpoint: self.engine.checkpoint.status(),
+            overlay_bytes: state.overlay_bytes(),
+            cache_bytes: state.cache.bytes(),
+            // a figure that can't be read now is left out here; the error is reported where it matters
+            file: self.engine.tables.file_space().unwrap_or_default(),
+            map_bytes: self.engine.tables.map_bytes(),
+            shortage: self.engine.room.shortage(),
+            expired_records: self.engine.expired.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Runs a command that may write. It takes effect as a whole or, if it fails, not at all. Returns its result, and
+    /// the journal sequence number that the result reflects.
+    ///
+    /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
+    /// it. The result is valid as long as no checkpoint has ended in between, because LMDB changes only then.
+    pub fn write<R, E: From<Error>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<(R, Seq), E> {
+        Ok(self.run_write(now_ms, keys, None, run)?.ok_or(Error::Misplaced)?)
+    }
+
+    /// Like [`write`](Writer::write), but does nothing slow under the lock. `write` compares uncompressed sizes with
+    /// byte limits, and does all its work under the lock, however long that takes. This function first compresses
+    /// values that a limit would refuse, and does slow work [apart](transaction::apart) from the lock. If that was necessary, it
+    /// returns `None`: nothing has happened, and the caller has to plan and run the command again.
+    pub fn write_weighed<R, E: From<Error>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        weighed: &mut Weighed,
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<Option<(R, Seq)>, E> {
+        self.run_write(now_ms, keys, Some(weighed), run)
+    }
+
+    fn run_write<R, E: From<Error>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        mut weighed: Option<&mut Weighed>,
+        run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
+    ) -> Result<Option<(R, Seq)>, E> {
+        let may_be_slow = match weighed.as_deref_mut() {
+            Some(weighed) if !self.is_in_group() => match weighed.place {
+                Place::Quick { .. } => false,
+                Place::Apart { .. } => return self.write_apart(now_ms, keys, weighed, run),
+                Place::Locked => true,
+            },
+            // in a group, all others wait anyway
+            _ => true,
+        };
+        let mut run = Some(run);
+        let weighing = weighed.as_deref();
+        let mut attempt =
+            self.try_write(now_ms, keys, &OnDisk::default(), weighing, may_be_slow, &mut run)?;
+        loop {
+            attempt = match attempt {
+                Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
+                Attempt::Missing(missing, epoch) => {
+                    let snapshot = self.engine.snapshot()?;
+                    let on_disk = self.engine.look_on_disk(&snapshot, keys, missing, epoch)?;
+                    self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), may_be_slow, &mut run)?
+                }
+                Attempt::Unfit(unfit) => {
+                    self.weigh(unfit, weighed.as_deref_mut());
+                    return Ok(None);
+                }
+                Attempt::Misplaced => {
+                    if let Some(weighed) = weighed {
+                        weighed.place = Place::Apart { conflicts: 0 };
+                    }
+                    return Ok(None);
+                }
+                Attempt::NoRoom(bytes, claim) => {
+                    self.engine.journal.wait_room(bytes, claim).map_err(Error::from)?;
+                    if let Some(weighed) = weighed {
+                        weighed.place = weighed.place.after_wait();
+                    }
+                    return Ok(None);
+                }
+            };
+        }
+    }
+
+    fn try_write<R, E: From<Error>, F: FnOnce(&mut WriteTxn<'_>) -> Result<R, E>>(
+        &self,
+        now_ms: u64,
+        keys: &[Key],
+        on_disk: &OnDisk<'_>,
+        weighed: Option<&Weighed>,
+        may_be_slow: bool,
+        run: &mut Option<F>,
+    ) -> Result<Attempt<R>, E> {
+        // dropped after the lock is released, because it may be large
+        let mut leftovers = Leftovers::default();
+        let mut state = self.state_mut();
+        let mut changes = Changes::new(self.engine.listening.wanted());
+        let (result, reflects) = {
+            let mut resolved = Resolved::default();
+            resolved.look_in_memory(&state, keys, on_disk, Held::Lent)?;
+            if !resolved.missing.is_empty() {
+                return Ok(Attempt::Missing(resolved.missing, state.epoch));
+            }
+            let run = run.take().ok_or(Error::Misplaced)?;
+            let Resolved { declared, reflects, .. } = resolved;
+            let view = View::Locked { state: &state, may_be_slow };
+            let (changes, listening) = (&mut changes, &self.engine.listening);
+            (run(&mut WriteTxn { now_ms, view, keys, declared, changes, listening }), reflects)
+        };
+        if changes.is_misplaced.get() {
+            return Ok(Attempt::Misplaced);
+        }
+        let result = result?;
+        if state.is_bounded
+            && let Some(unfit) = self.engine.fit(&mut state, &mut changes, weighed)?
+        {
+            return Ok(Attempt::Unfit(unfit));
+        }
+        match self.engine.commit(&mut state, &mut changes, &mut leftovers, may_be_slow)? {
+            Committed::Done(seq) => {
+                drop(state);
+                Ok(Attempt::Done(result, seq.unwrap_or(reflects)))
+            }
+            Committed::NoRoom(bytes, claim) => Ok(Attempt::NoRoom(bytes, claim)),
+        }
+    }
+
+    pub fn set_default_kind(&self, kind: Kind) {
+        self.state_mut().default_kind = kind;
+    }
+
+    pub fn set_quota(&self, quota: ServerQuota) {
+        self.state_mut().set_server_quota(quota);
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.engine.journal.set_fsync(fsync);
+    }
+
+    pub fn set_compression(&self, compression: Compression) {
+        *self.engine.compression.write() = compression;
+    }
+
+    /// Makes the journal's syncs fail from now on, or succeed again. For tests, on a disk that supports it.
+    pub fn fail_syncs(&self, fail: bool) -> bool {
+        self.engine.journal.fail_syncs(fail)
     }
 }
 

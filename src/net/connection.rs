@@ -105,7 +105,7 @@ pub async fn run<R: AsyncRead + Unpin>(
         tracing::debug!(id = client.id, address = client.address, %error, "connection lost");
     }
     server.clients.remove(client.id);
-    connection.session.detach(&server);
+    connection.session.detach(server.view());
     client.mailbox.close();
 }
 

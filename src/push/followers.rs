@@ -91,7 +91,8 @@ impl Following {
     /// Follows changes from now on at keys that begin with `prefix`. `None` if there are too many followers.
     pub fn begin(engine: &Arc<Engine>, push: &Arc<Push>, store: StoreId, prefix: Bytes) -> Option<Following> {
         // nothing changes while it is held, so each change is either before this or delivered
-        let catalog = engine.catalog();
+        let reader = engine.reader();
+        let catalog = reader.catalog();
         let mut following = push.followers.following.lock();
         if following.len() >= FOLLOWERS_MAX {
             return None;
@@ -101,13 +102,13 @@ impl Following {
             Follower { id, store, prefix, mailbox: Mailbox::default(), too_slow: Signal::default() };
         let follower = Arc::new(follower);
         following.insert(id, follower.clone());
-        engine.listen(Classes::VALUES, Classes::VALUES);
+        reader.listen(Classes::VALUES, Classes::VALUES);
         let label = catalog.get(store).map_or_else(|| store.to_string(), |store| store.label());
         Some(Following {
             engine: engine.clone(),
             push: push.clone(),
             follower,
-            since: engine.last_seq(),
+            since: reader.last_seq(),
             label,
         })
     }
@@ -133,7 +134,7 @@ impl Drop for Following {
         let mut following = self.push.followers.following.lock();
         following.remove(&self.follower.id);
         if following.is_empty() {
-            self.engine.listen(Classes::VALUES, Classes::empty());
+            self.engine.reader().listen(Classes::VALUES, Classes::empty());
         }
     }
 }
@@ -173,7 +174,7 @@ mod tests {
     fn nothing_is_noted_once_the_last_has_gone() {
         let mut harness = Harness::new();
         let (first, second) = (begin(&harness, 0, "").unwrap(), begin(&harness, 0, "").unwrap());
-        assert_eq!(second.since, harness.server.engine.last_seq());
+        assert_eq!(second.since, harness.server.engine.reader().last_seq());
         drop(first);
         harness.expect(&[("SET a 1", "OK")]);
         assert_eq!(told(&second).len(), 1);

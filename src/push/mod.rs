@@ -26,7 +26,7 @@ use parking_lot::RwLock;
 use crate::client::Client;
 use crate::config::{Limit, Settings};
 use crate::engine::events::{Classes, News, Tap};
-use crate::engine::{Engine, Seq, clock};
+use crate::engine::{Reader, Seq, clock};
 use crate::push::channels::{About, Channels, Publication};
 use crate::push::followers::Followers;
 use crate::push::monitors::Monitors;
@@ -48,7 +48,7 @@ pub struct Push {
 
 impl Push {
     /// Applies the settings for pushes.
-    pub fn configure(&self, engine: &Engine, settings: &Settings) {
+    pub fn configure(&self, engine: Reader<'_>, settings: &Settings) {
         *self.post.limit.write() = settings.client_output_buffer_limit.pubsub;
         self.tracking.set_keys_max(&self.post, settings.tracking_table_max_keys);
         let classes = settings.notify_keyspace_events;

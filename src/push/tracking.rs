@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::engine::events::{Classes, News};
-use crate::engine::{Engine, Seq};
+use crate::engine::{Reader, Seq};
 use crate::limits::KEY_BYTES_MAX;
 use crate::push::{Message, Post, is_resp3};
 use crate::resp::Reply;
@@ -94,7 +94,7 @@ impl Tracking {
     }
 
     /// Begins to track, or changes the options. Prefixes are added to the existing ones.
-    pub fn start(&self, engine: &Engine, client: &Arc<Client>, mut options: Options) {
+    pub fn start(&self, engine: Reader<'_>, client: &Arc<Client>, mut options: Options) {
         let mut table = self.table.lock();
         for prefix in &options.prefixes {
             table.prefixes.entry(prefix.clone()).or_default().insert(client.id);
@@ -109,7 +109,7 @@ impl Tracking {
     }
 
     /// Ends tracking, if the client did track.
-    pub fn stop(&self, engine: &Engine, client: &Client) {
+    pub fn stop(&self, engine: Reader<'_>, client: &Client) {
         let mut table = self.table.lock();
         let Some(tracker) = table.clients.remove(&client.id) else { return };
         for prefix in &tracker.options.prefixes {

@@ -7,7 +7,7 @@
 //! within such a test.
 
 #[cfg(not(feature = "model"))]
-pub use std::{hint, sync::atomic, thread, thread_local};
+pub use std::{hint, sync::atomic, thread};
 
 #[cfg(not(feature = "model"))]
 pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};

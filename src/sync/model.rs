@@ -7,7 +7,7 @@ use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 pub use shuttle::sync::{RwLockReadGuard, atomic};
-pub use shuttle::{hint, sync, thread, thread_local};
+pub use shuttle::{hint, sync, thread};
 
 #[derive(Debug, Default)]
 pub struct Mutex<T>(sync::Mutex<T>);

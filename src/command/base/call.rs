@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::command::base::{Server, Session, Spec};
+use crate::command::base::{Session, Spec, View};
+use crate::engine::Writer;
 use crate::error::Error;
 use crate::limits::NAMES_PER_QUESTION;
 use crate::record::number;
@@ -12,7 +13,7 @@ use crate::store::{Key, StoreId, Value};
 
 /// A request that passed the gate.
 pub struct Call<'a> {
-    pub server: &'a Server,
+    pub server: View<'a>,
     pub session: &'a mut Session,
     pub spec: &'static Spec,
     /// The words of the request, name first. Their number fits the arity. They share the connection's read buffer, so
@@ -107,8 +108,9 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The number of the store that a word names: a number, or the name of a store.
-    pub fn store(&self, at: usize) -> Result<StoreId, Error> {
-        self.server.find_store(self.arg(at))
+    /// The number of the store that a word names: a number, or the name of a store, which is made if `auto-create-stores`
+    /// is on.
+    pub fn store(&self, at: usize, engine: Writer<'_>) -> Result<StoreId, Error> {
+        self.server.find_store(self.arg(at), engine)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use crate::client::Client;
-use crate::command::base::Server;
+use crate::command::base::View;
 use crate::push::channels::Kind;
 use crate::push::tracking::Options;
 
@@ -18,7 +18,7 @@ pub fn redirects_to(options: Option<&Options>) -> i64 {
 }
 
 /// What CLIENT INFO shows of a connection, without the end of the line.
-pub fn line(client: &Client, server: &Server, steady_ms: u64) -> String {
+pub fn line(client: &Client, server: View<'_>, steady_ms: u64) -> String {
     let mut line = String::new();
     // writing to memory cannot fail
     let store = server.store_label(client.store());
@@ -32,7 +32,7 @@ pub fn line(client: &Client, server: &Server, steady_ms: u64) -> String {
 pub fn write_line(
     out: &mut String,
     client: &Client,
-    server: &Server,
+    server: View<'_>,
     store: Option<&str>,
     steady_ms: u64,
 ) -> std::fmt::Result {
@@ -87,7 +87,7 @@ pub fn write_line(
 }
 
 /// The field `flags`.
-pub fn letters(client: &Client, server: &Server, tracking: Option<&Options>) -> String {
+pub fn letters(client: &Client, server: View<'_>, tracking: Option<&Options>) -> String {
     let letters: String = [
         ('O', server.push.monitors.has(client.id)),
         ('P', client.is_subscriber()),

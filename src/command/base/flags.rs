@@ -37,6 +37,9 @@ bitflags! {
         const REMOVES = 1 << 20;
         /// Only empties or drops whole stores, so it is accepted as long as any write is.
         const FLUSHES = 1 << 21;
+        /// Controls the engine beyond a transaction: it may make stores, run a group, a checkpoint or a backup, or change
+        /// settings of the engine. Commands without this and without WRITE can only read.
+        const CONTROL = 1 << 22;
         /// Of channels, not keys; also @pubsub.
         const PUBSUB = 1 << 24;
         const SKIP_MONITOR = 1 << 27;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::acl::Account;
 use crate::client::Client;
-use crate::command::base::{Server, Session};
-use crate::engine::clock;
+use crate::command::base::{Server, Session, Shared, View};
+use crate::engine::{Writer, clock};
 use crate::error::Error;
 use crate::push::channels::Kind;
 use crate::store::StoreId;
@@ -19,18 +19,19 @@ pub fn begin(server: &Server, client: Arc<Client>) -> Session {
     let account = server.acl.default_account();
     *client.account.lock() = Some(account.clone());
     let mut session = Session::new(client, account, !server.acl.asks_for_password());
-    enter_first_store(server, &mut session);
+    enter_first_store(server.view(), server.engine.writer(), &mut session);
     session
 }
 
 /// Whether a session has to authenticate before it may do anything.
-pub fn is_stranger(server: &Server, session: &Session) -> bool {
+pub fn is_stranger(server: &Shared, session: &Session) -> bool {
     !session.authenticated && server.acl.asks_for_password()
 }
 
 /// Makes a session that of another user, in that user's first store. If that fails, the session keeps its user.
 pub fn authenticate(
-    server: &Server,
+    server: View<'_>,
+    engine: Writer<'_>,
     session: &mut Session,
     user: &[u8],
     password: &[u8],
@@ -39,7 +40,7 @@ pub fn authenticate(
         server.guesses.note(&session.client.address, user, clock::steady_ms());
         return Err(Error::WrongPass);
     };
-    if let Some(store) = first_store(server, &account)? {
+    if let Some(store) = first_store(server, engine, &account)? {
         session.select(store);
     }
     session.become_user(account, true);
@@ -47,14 +48,14 @@ pub fn authenticate(
 }
 
 /// Resets a session to its beginning (RESET).
-pub fn reset(server: &Server, session: &mut Session) {
+pub fn reset(server: View<'_>, engine: Writer<'_>, session: &mut Session) {
     session.reset(server.acl.default_account(), !server.acl.asks_for_password());
-    enter_first_store(server, session);
+    enter_first_store(server, engine, session);
 }
 
 /// Ends the connections of a user who is gone or has other rules now. The session's own connection ends after its
 /// reply.
-pub fn end_sessions(server: &Server, session: &mut Session, user: &str) {
+pub fn end_sessions(server: &Shared, session: &mut Session, user: &str) {
     if server.clients.kill_user(user, session.client.id) {
         session.become_user(server.acl.default_account(), false);
         session.closing = true;
@@ -63,7 +64,7 @@ pub fn end_sessions(server: &Server, session: &mut Session, user: &str) {
 
 /// Ends the connections of a user whose rules have changed, if they subscribe to channels that the user may no longer
 /// use.
-pub fn end_subscriptions(server: &Server, session: &mut Session, user: &str) {
+pub fn end_subscriptions(server: &Shared, session: &mut Session, user: &str) {
     let Some(account) = server.acl.get(user.as_bytes()) else { return };
     let rules = account.user();
     let deaf = server.push.channels.clients_with(|client, kind, name| {
@@ -79,8 +80,8 @@ pub fn end_subscriptions(server: &Server, session: &mut Session, user: &str) {
     }
 }
 
-fn enter_first_store(server: &Server, session: &mut Session) {
-    match first_store(server, &session.account.clone()) {
+fn enter_first_store(server: View<'_>, engine: Writer<'_>, session: &mut Session) {
+    match first_store(server, engine, &session.account.clone()) {
         Ok(None) => {}
         Ok(Some(store)) => session.select(store),
         // store 0 is not what the client means
@@ -89,7 +90,7 @@ fn enter_first_store(server: &Server, session: &mut Session) {
 }
 
 /// The store that a user begins with (`default-store`), if it has one.
-fn first_store(server: &Server, account: &Account) -> Result<Option<StoreId>, Error> {
+fn first_store(server: View<'_>, engine: Writer<'_>, account: &Account) -> Result<Option<StoreId>, Error> {
     let user = account.user();
-    user.default_store().map(|store| server.find_store(store.as_bytes())).transpose()
+    user.default_store().map(|store| server.find_store(store.as_bytes(), engine)).transpose()
 }

@@ -23,7 +23,10 @@ pub mod table;
 pub use call::Call;
 pub use flags::Flags;
 pub use keys::{KeyUse, KeyUses, Keys};
-pub use plan::{MoreKeys, Plan, Reading, Writing, read, read_key, reply, write, write_also, write_key};
-pub use server::Server;
+pub use plan::{
+    Controlling, MoreKeys, Plan, Reading, Writing, control, read, read_key, reply, write, write_also,
+    write_key,
+};
+pub use server::{Server, Shared, View};
 pub use session::Session;
 pub use spec::{Group, Secrets, Spec};

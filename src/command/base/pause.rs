@@ -7,19 +7,19 @@
 
 use bytes::Bytes;
 
-use crate::command::base::{Flags, Server, Session, Spec};
+use crate::command::base::{Flags, Session, Shared, Spec};
 use crate::engine::clock;
 use crate::script::Declared;
 
 /// Whether a pause delays a request that has passed the gate. A connection that monitors is never delayed.
-pub fn holds_up(server: &Server, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
+pub fn holds_up(server: &Shared, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
     session.may_be_held
         && !session.monitoring
         && server.clients.holds_up(|| has_effect(server, session, spec, args), clock::steady_ms)
 }
 
 /// Whether others may notice that a request ran.
-pub fn has_effect(server: &Server, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
+pub fn has_effect(server: &Shared, session: &Session, spec: &Spec, args: &[Bytes]) -> bool {
     if spec.is(Flags::EXECUTES) {
         session.queue.as_ref().is_some_and(|queue| queue.has_effect())
     } else if spec.is(Flags::SCRIPT) {
@@ -30,7 +30,7 @@ pub fn has_effect(server: &Server, session: &Session, spec: &Spec, args: &[Bytes
 }
 
 /// Whether others may notice that the script of this request ran, according to its text or else to the command.
-fn script_has_effect(server: &Server, spec: &Spec, args: &[Bytes]) -> bool {
+fn script_has_effect(server: &Shared, spec: &Spec, args: &[Bytes]) -> bool {
     let what = args.get(1).map_or(&b""[..], |word| word);
     let declared = if spec.is(Flags::BY_DIGEST) {
         server.scripts.find(what).and_then(|script| script.declared)
@@ -128,7 +128,7 @@ mod tests {
                 assert_eq!(h.is_held(last), is_held, "{lines} while {mode} is paused");
                 h.swap(&mut other);
                 h.expect(&[("CLIENT UNPAUSE", "OK")]);
-                other.detach(&h.server);
+                other.detach(h.server.view());
                 h.server.clients.remove(other.client.id);
             }
         }

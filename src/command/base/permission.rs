@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::acl::{Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight};
 use crate::command::base::queue::Queue;
-use crate::command::base::{Call, Server, Session, Spec, describe, reach};
+use crate::command::base::{Call, Session, Shared, Spec, View, describe, reach};
 use crate::engine::{Fill, clock};
 use crate::error::Error;
 use crate::store::StoreId;
@@ -15,7 +15,7 @@ use crate::store::StoreId;
 /// scripts call it for each of theirs.
 #[inline]
 pub fn check(
-    server: &Server,
+    server: View<'_>,
     session: &Session,
     spec: &'static Spec,
     args: &[Bytes],
@@ -35,7 +35,7 @@ pub fn check(
 /// Like [`check`], when EXEC runs queued commands: rules may have changed since.
 #[inline]
 pub fn check_again(
-    server: &Server,
+    server: View<'_>,
     session: &Session,
     spec: &'static Spec,
     args: &[Bytes],
@@ -48,7 +48,7 @@ pub fn check_again(
 
 /// Like [`check`], for a command that a script of the session's user runs.
 pub fn check_in_script(
-    server: &Server,
+    server: View<'_>,
     session: &Session,
     spec: &'static Spec,
     args: &[Bytes],
@@ -87,14 +87,14 @@ pub fn may_use_store(session: &Session, label: &str) -> bool {
 
 /// Limits that are nearly reached, with the name of the store of each. Limits of stores that the user may not know
 /// about are left out.
-pub fn nearly_full(server: &Server, session: &Session) -> Vec<(Option<String>, Fill)> {
+pub fn nearly_full(server: View<'_>, session: &Session) -> Vec<(Option<String>, Fill)> {
     let fills = server.engine.nearly_full().into_iter();
     let named = fills.map(|fill| (fill.store.map(|id| server.store_label(id)), fill));
     named.filter(|(store, _)| store.as_ref().is_none_or(|label| may_use_store(session, label))).collect()
 }
 
 /// Whether the session's user may read a key of a store, by the store's name, with GET.
-pub fn may_read(server: &Server, session: &Session, store: &str, key: Option<&[u8]>) -> bool {
+pub fn may_read(server: &Shared, session: &Session, store: &str, key: Option<&[u8]>) -> bool {
     if session.account.is_unrestricted() {
         return true;
     }
@@ -110,7 +110,7 @@ pub fn may_read(server: &Server, session: &Session, store: &str, key: Option<&[u
 
 /// Logs that something was refused.
 pub fn log(
-    server: &Server,
+    server: View<'_>,
     session: &Session,
     reason: Reason,
     context: Context,
@@ -130,7 +130,7 @@ pub fn context(session: &Session) -> Context {
 
 /// Why a user may not run a request with a store selected, in the words of ACL DRYRUN; `None` if the user may.
 pub fn dry_run(
-    server: &Server,
+    server: View<'_>,
     account: &Account,
     spec: &'static Spec,
     args: &[Bytes],
@@ -142,7 +142,7 @@ pub fn dry_run(
 }
 
 fn refusal(
-    server: &Server,
+    server: View<'_>,
     session: &Session,
     spec: &'static Spec,
     args: &[Bytes],

@@ -2,7 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::engine::{ReadTxn, Seq, WriteTxn};
+use crate::command::base::Call;
+use crate::engine::{ReadTxn, Seq, WriteTxn, Writer};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Key;
@@ -15,6 +16,9 @@ pub type Reading = dyn FnOnce(&ReadTxn<'_>) -> Result<Reply, Error>;
 /// The closure of a plan that writes.
 pub type Writing = dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>;
 
+/// The closure of a plan that controls the engine.
+pub type Controlling = dyn FnOnce(&mut Call<'_>, Writer<'_>) -> Result<Plan, Error>;
+
 /// What is left to do after the arguments were parsed.
 pub enum Plan {
     /// Nothing.
@@ -25,6 +29,9 @@ pub enum Plan {
     Aside,
     Read(Box<Reading>),
     Write(Box<Writing>, MoreKeys),
+    /// Of a command that is declared with [`CONTROL`](crate::command::Flags::CONTROL). What is left to do afterwards is a
+    /// plan again.
+    Control(Box<Controlling>),
 }
 
 /// A plan that reads the declared keys.
@@ -60,6 +67,13 @@ pub fn write_also(
     run: impl FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error> + 'static,
 ) -> Result<Plan, Error> {
     Ok(Plan::Write(Box::new(run), more))
+}
+
+/// A plan that controls the engine: it makes stores, runs a group, a checkpoint or a backup, or changes settings.
+pub fn control(
+    run: impl FnOnce(&mut Call<'_>, Writer<'_>) -> Result<Plan, Error> + 'static,
+) -> Result<Plan, Error> {
+    Ok(Plan::Control(Box::new(run)))
 }
 
 /// A plan with nothing left to do.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use crate::command::base::table::Lookup;
-use crate::command::base::{Flags, Server, Session, Spec, pause};
+use crate::command::base::{Flags, Session, Shared, Spec, pause};
 use crate::engine::{Claim, Seq, Watch};
 use crate::error::Error;
 use crate::limits::{ASIDE_BYTES, ASIDE_COMMANDS, REQUEST_BYTES_MAX};
@@ -98,7 +98,7 @@ impl Standing {
 
 /// Queues a request that has passed the gate.
 pub fn queue(
-    server: &Server,
+    server: &Shared,
     session: &mut Session,
     spec: &'static Spec,
     args: &[Bytes],

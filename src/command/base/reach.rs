@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::acl;
-use crate::command::base::{Flags, Keys, Server, Spec};
+use crate::command::base::{Flags, Keys, Spec, View};
 use crate::store::StoreId;
 
 /// Which stores a command works on.
@@ -74,7 +74,7 @@ pub enum Channels {
 
 /// What a request does, as access control sees it. The selected store is `None` if it is not known yet.
 pub fn request<'a>(
-    server: &Server,
+    server: View<'_>,
     spec: &'static Spec,
     args: &'a [Bytes],
     selected: Option<StoreId>,
@@ -126,7 +126,7 @@ mod tests {
     fn reached(h: &Harness, line: &str) -> String {
         let args = words(line);
         let Lookup::Command(spec) = h.server.commands.lookup(&args) else { panic!("{line}") };
-        let request = request(&h.server, spec, &args, Some(3));
+        let request = request(h.server.view(), spec, &args, Some(3));
         let mut stores: Vec<String> = request.stores.into_iter().map(|(_, store)| store).collect();
         stores.sort();
         if request.all_stores {

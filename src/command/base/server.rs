@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::client::signal::Signal;
 use crate::command::base::guesses::Guesses;
 use crate::command::base::table::Table;
 use crate::config::{Config, Settings};
-use crate::engine::Engine;
 use crate::engine::transaction::effect::Definition;
+use crate::engine::{Engine, Reader, Writer};
 use crate::error::Error;
 use crate::push::Push;
 use crate::record::number;
@@ -26,10 +27,15 @@ use crate::telemetry::{Slow, Stats};
 /// Applies TLS settings, or returns why they can't be applied.
 pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
 
-/// The server as its commands see it.
+/// A running server: the engine, and what its sessions share. The network and HTTP hold it; commands see a [`View`].
 pub struct Server {
-    pub commands: &'static Table,
     pub engine: Arc<Engine>,
+    shared: Shared,
+}
+
+/// What all sessions share beside the engine.
+pub struct Shared {
+    pub commands: &'static Table,
     pub config: Config,
     pub clients: Clients,
     pub acl: Acl,
@@ -51,6 +57,29 @@ pub struct Server {
     random: AtomicU64,
 }
 
+/// The server as its commands see it: the engine only reads.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub engine: Reader<'a>,
+    shared: &'a Shared,
+}
+
+impl Deref for Server {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Deref for View<'_> {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        self.shared
+    }
+}
+
 impl Server {
     pub fn new(commands: &'static Table, engine: Arc<Engine>, config: Config, steady_ms: u64) -> Server {
         let mut seed = [0; 28];
@@ -64,14 +93,13 @@ impl Server {
         let stats = Stats::new(commands.names());
         stats.track_latency(settings.latency_tracking);
         let push = Arc::new(Push::default());
-        push.configure(&engine, &config.settings());
+        push.configure(engine.reader(), &config.settings());
         engine.set_tap(push.clone());
         let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | 1;
         let version = settings.reported_version.clone();
-        Server {
+        let shared = Shared {
             commands,
             slow: Slow::new(settings.slow_thresholds()),
-            engine,
             config,
             clients: Clients::default(),
             acl,
@@ -85,12 +113,30 @@ impl Server {
             tls_reload: OnceLock::new(),
             shutdown: Signal::default(),
             random: AtomicU64::new(random),
-        }
+        };
+        Server { engine, shared }
+    }
+
+    /// The server as its commands see it.
+    pub fn view(&self) -> View<'_> {
+        self.shared.with(self.engine.reader())
+    }
+
+    /// See [`View::find_store`].
+    pub fn find_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+        self.view().find_store(word, self.engine.writer())
+    }
+}
+
+impl<'a> View<'a> {
+    /// The same with another handle of the engine: that of a group.
+    pub fn with(self, engine: Reader<'a>) -> View<'a> {
+        self.shared.with(engine)
     }
 
     /// The number of the store that a word names: a number, or the name of a store. A missing one is created if
     /// `auto-create-stores` is on.
-    pub fn find_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+    pub fn find_store(self, word: &[u8], engine: Writer<'_>) -> Result<StoreId, Error> {
         match self.known_store(word) {
             Err(Error::NoStore(_)) if self.config.auto_create_stores() => {}
             outcome => return outcome,
@@ -99,15 +145,15 @@ impl Server {
         let definition = Definition { name: Some(name.to_owned()), ..Definition::default() };
         let keys: &[Key] = &[];
         let (id, _) =
-            self.engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
-                Some(store) => Ok(store.id),
-                None => txn.define(None, definition),
+            engine.write(crate::engine::clock::now_ms(), keys, |txn| match txn.store_named(name) {
+                Some(store) => Ok::<_, Error>(store.id),
+                None => Ok(txn.define(None, definition)?),
             })?;
         Ok(id)
     }
 
-    /// Like [`find_store`](Server::find_store), for commands that ask about a store rather than use it: creates none.
-    pub fn known_store(&self, word: &[u8]) -> Result<StoreId, Error> {
+    /// Like [`find_store`](View::find_store), for commands that ask about a store rather than use it: creates none.
+    pub fn known_store(self, word: &[u8]) -> Result<StoreId, Error> {
         let catalog = self.engine.catalog();
         if let Some(number) = number::parse_i64(word) {
             if i32::try_from(number).is_err() {
@@ -123,6 +169,26 @@ impl Server {
         }
         let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
         store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+    }
+
+    /// The name of a store.
+    pub fn store_label(self, id: StoreId) -> String {
+        self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
+    }
+
+    /// The name of the store that a word names; if there is none, the name that it would get.
+    pub fn label_of_named_store(self, word: &[u8]) -> String {
+        match self.known_store(word) {
+            Ok(id) => self.store_label(id),
+            Err(_) => String::from_utf8_lossy(word).into_owned(),
+        }
+    }
+}
+
+impl Shared {
+    /// The view of commands that reach the engine through this handle.
+    pub fn with<'a>(&'a self, engine: Reader<'a>) -> View<'a> {
+        View { engine, shared: self }
     }
 
     /// Reads certificates and keys again; new connections use them. If one is bad, everything stays as it was.
@@ -155,19 +221,6 @@ impl Server {
     /// The full name of a command by its number in the table; `NULL` if there is none.
     pub fn command_name(&self, index: usize) -> &'static str {
         self.commands.by_index(index).map_or("NULL", |spec| spec.name)
-    }
-
-    /// The name of a store.
-    pub fn store_label(&self, id: StoreId) -> String {
-        self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
-    }
-
-    /// The name of the store that a word names; if there is none, the name that it would get.
-    pub fn label_of_named_store(&self, word: &[u8]) -> String {
-        match self.known_store(word) {
-            Ok(id) => self.store_label(id),
-            Err(_) => String::from_utf8_lossy(word).into_owned(),
-        }
     }
 }
 

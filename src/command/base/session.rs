@@ -7,7 +7,7 @@ use crate::acl::Account;
 use crate::client::Client;
 use crate::command::base::caching::Caching;
 use crate::command::base::queue::{Queue, WatchedKeys};
-use crate::command::base::server::Server;
+use crate::command::base::server::View;
 use crate::engine::Seq;
 use crate::push::channels::Subscriptions;
 use crate::resp::Protocol;
@@ -140,10 +140,10 @@ impl Session {
     }
 
     /// Ends everything that the connection is sent without a request.
-    pub fn detach(&mut self, server: &Server) {
+    pub fn detach(&mut self, server: View<'_>) {
         let Session { client, subscriptions, .. } = self;
         server.push.channels.unsubscribe_all(client, subscriptions);
-        server.push.tracking.stop(&server.engine, client);
+        server.push.tracking.stop(server.engine, client);
         server.push.monitors.remove(client.id);
         (self.monitoring, self.caching) = (false, Caching::default());
         self.messages_first = self.client.mailbox.size().0;

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use crate::acl::{DEFAULT_USER, Reason};
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Group, Plan, Secrets, Spec, login, permission, reply};
+use crate::command::base::{Call, Flags, Group, Plan, Secrets, Spec, control, login, permission, reply};
 use crate::command::clients::check_name;
+use crate::engine::Writer;
 use crate::error::Error;
 use crate::limits::DATABASES_MAX;
 use crate::record::number;
@@ -20,9 +21,9 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Authenticates the connection",
         complexity: "O(N), where N is the length of the password",
         arity: -2,
-        flags: ANY_TIME,
+        flags: ANY_TIME.union(Flags::CONTROL),
         secrets: Secrets::From(1),
-        plan: auth,
+        plan: |_| control(auth),
         ..CONNECTION
     },
     Spec {
@@ -40,9 +41,9 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Switches the protocol, authenticates and names the connection, and describes the server",
         since: "6.0.0",
         arity: -1,
-        flags: ANY_TIME,
+        flags: ANY_TIME.union(Flags::CONTROL),
         secrets: Secrets::After(|word| word.eq_ignore_ascii_case(b"auth"), 2),
-        plan: hello,
+        plan: |_| control(hello),
         ..CONNECTION
     },
     Spec {
@@ -70,12 +71,8 @@ pub static COMMANDS: &[Spec] = &[
         name: "reset",
         summary: "Resets the connection to its initial state",
         since: "6.2.0",
-        flags: ANY_TIME.union(Flags::UNQUEUED).union(Flags::WHILE_SUBSCRIBED),
-        plan: |call| {
-            call.session.detach(call.server);
-            login::reset(call.server, call.session);
-            reply(Reply::Simple("RESET"))
-        },
+        flags: ANY_TIME.union(Flags::UNQUEUED).union(Flags::WHILE_SUBSCRIBED).union(Flags::CONTROL),
+        plan: |_| control(reset),
         ..CONNECTION
     },
     Spec {
@@ -83,9 +80,13 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "store",
         summary: "Selects the store of the connection, by number or name",
         arity: 2,
-        flags: Flags::LOADING.union(Flags::STALE).union(Flags::FAST).union(Flags::SELECTS),
+        flags: Flags::LOADING
+            .union(Flags::STALE)
+            .union(Flags::FAST)
+            .union(Flags::SELECTS)
+            .union(Flags::CONTROL),
         stores: Stores::Named { first: 1, last: 1 },
-        plan: select,
+        plan: |_| control(select),
         ..CONNECTION
     },
 ];
@@ -113,7 +114,7 @@ fn ping(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
 }
 
-fn auth(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn auth(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let (user, password) = match call.rest(1) {
         [_] if call.server.acl.default_account().user().nopass => {
             return Err(Error::other(
@@ -125,14 +126,14 @@ fn auth(call: &mut Call<'_>) -> Result<Plan, Error> {
         [user, password] => (user.clone(), password.clone()),
         _ => return Err(Error::Syntax),
     };
-    authenticate(call, &user, &password)?;
+    authenticate(call, engine, &user, &password)?;
     // the store to begin with may have been created a moment ago
     Ok(Plan::Reflecting(Reply::OK, call.server.engine.last_seq()))
 }
 
 /// Logs in, and records the attempt if it fails.
-fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let outcome = login::authenticate(call.server, call.session, user, password);
+fn authenticate(call: &mut Call<'_>, engine: Writer<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
+    let outcome = login::authenticate(call.server, engine, call.session, user, password);
     if outcome == Err(Error::WrongPass) {
         let context = permission::context(call.session);
         let username = Bytes::copy_from_slice(user);
@@ -141,7 +142,7 @@ fn authenticate(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Result<(),
     outcome
 }
 
-fn hello(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn hello(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let protocol = match call.rest(1) {
         [] => None,
         [version, ..] => Some(parse_protocol(version)?),
@@ -162,9 +163,9 @@ fn hello(call: &mut Call<'_>) -> Result<Plan, Error> {
 
     let logs_in = login.is_some();
     if let Some((user, password)) = login {
-        authenticate(call, &user, &password)?;
+        authenticate(call, engine, &user, &password)?;
     }
-    if login::is_stranger(call.server, call.session) {
+    if login::is_stranger(&call.server, call.session) {
         return Err(Error::other(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
@@ -204,8 +205,14 @@ fn greeting(call: &Call<'_>) -> Reply {
     Reply::Map(fields.map(|(name, value)| (Reply::text(name), value)).into())
 }
 
-fn select(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let store = call.store(1)?;
+fn reset(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    call.session.detach(call.server);
+    login::reset(call.server, engine, call.session);
+    reply(Reply::Simple("RESET"))
+}
+
+fn select(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    let store = call.store(1, engine)?;
     call.session.select(store);
     if store < DATABASES_MAX {
         return reply(Reply::OK);

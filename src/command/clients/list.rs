@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use crate::client::Client;
 use crate::command::base::describe::{letters, write_line};
-use crate::command::base::server::Server;
+use crate::command::base::server::View;
 use crate::command::base::{Call, Plan, permission, reply};
 use crate::engine::clock;
 use crate::error::Error;
@@ -157,7 +157,7 @@ impl Test {
         }))
     }
 
-    fn applies(&self, client: &Client, server: &Server, steady_ms: u64) -> bool {
+    fn applies(&self, client: &Client, server: View<'_>, steady_ms: u64) -> bool {
         let seconds_since = |ms: u64| steady_ms.saturating_sub(ms) / 1000;
         // nobody asks for those that have no name
         let is = |name: &str, wanted: &[u8]| !name.is_empty() && name.as_bytes() == wanted;
@@ -286,7 +286,7 @@ impl Filter {
         })
     }
 
-    fn admits(&self, client: &Client, server: &Server, steady_ms: u64) -> bool {
+    fn admits(&self, client: &Client, server: View<'_>, steady_ms: u64) -> bool {
         self.spared != Some(client.id)
             && self
                 .tests
@@ -382,7 +382,7 @@ mod tests {
         let harness = Harness::new();
         let client = Client::new(7, "peer".into(), "here".into(), 10_000);
         client.active_ms.store(12_500, Ordering::Relaxed);
-        write_line(&mut line, &client, &harness.server, None, 15_000).unwrap();
+        write_line(&mut line, &client, harness.server.view(), None, 15_000).unwrap();
         assert!(line.contains(" age=5 idle=2 flags=N ") && line.contains(" cmd=NULL "), "{line}");
         assert!(!line.contains("store="), "not of a store that the reader may not know of: {line}");
     }

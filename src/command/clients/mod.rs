@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::client::Pause;
 use crate::command::base::reach::Stores;
 use crate::command::base::session::Replies;
-use crate::command::base::{Call, Flags, Group, Plan, Spec, reply, table};
-use crate::engine::clock;
+use crate::command::base::{Call, Flags, Group, Plan, Spec, control, reply, table};
+use crate::engine::{Writer, clock};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -139,8 +139,8 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Makes all commands, or only those that write or publish, wait for a number of milliseconds; nothing expires meanwhile",
         since: "3.0.0",
         arity: -3,
-        flags: OTHERS,
-        plan: pause,
+        flags: OTHERS.union(Flags::CONTROL),
+        plan: |_| control(pause),
         ..CLIENT
     },
     Spec {
@@ -205,12 +205,8 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Ends CLIENT PAUSE",
         since: "6.2.0",
         complexity: "O(N), where N is the number of connections that wait",
-        flags: OTHERS,
-        plan: |call| {
-            call.server.clients.unpause();
-            call.server.engine.sweep_from(0);
-            reply(Reply::OK)
-        },
+        flags: OTHERS.union(Flags::CONTROL),
+        plan: |_| control(unpause),
         ..CLIENT
     },
 ];
@@ -269,7 +265,7 @@ fn choose_replies(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::OK)
 }
 
-fn pause(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn pause(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let writes_only = match call.rest(3) {
         [] => false,
         [_] if call.is(3, "write") => true,
@@ -288,7 +284,13 @@ fn pause(call: &mut Call<'_>) -> Result<Plan, Error> {
             .ok_or(Error::other("ERR timeout is out of range"))?,
     };
     let pause = call.server.clients.pause(Pause { until_ms: until_ms as u64, writes_only }, steady_ms);
-    call.server.engine.sweep_from(pause.until_ms);
+    engine.sweep_from(pause.until_ms);
+    reply(Reply::OK)
+}
+
+fn unpause(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    call.server.clients.unpause();
+    engine.sweep_from(0);
     reply(Reply::OK)
 }
 

@@ -15,7 +15,7 @@ use crate::resp::Reply;
 
 pub fn tracking(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (mut options, prefixes) = parse(call)?;
-    let (engine, push) = (&call.server.engine, &call.server.push);
+    let (engine, push) = (call.server.engine, &call.server.push);
     if call.is(2, "off") {
         push.tracking.stop(engine, &call.session.client);
         call.session.caching = Caching::default();
@@ -252,7 +252,7 @@ mod tests {
         let _stays = client(&mut harness, &["CLIENT TRACKING ON", "GET a"]);
         for _ in 0..20 {
             let mut goes = client(&mut harness, &["CLIENT TRACKING ON", "GET a"]);
-            goes.detach(&harness.server);
+            goes.detach(harness.server.view());
         }
         assert!(harness.server.push.tracking.figures().items <= 4);
     }

@@ -401,9 +401,9 @@ mod tests {
             ("GETDEL b", "nil"),
             ("GETEX b EX 10", "nil"),
         ] {
-            let before = h.server.engine.last_seq();
+            let before = h.server.engine.reader().last_seq();
             h.expect(&[(line, answer)]);
-            assert_eq!(h.server.engine.last_seq(), before, "{line}");
+            assert_eq!(h.server.engine.reader().last_seq(), before, "{line}");
         }
         h.expect(&[("EXISTS b c", "0"), ("JSON.GET a $", r#""[{\"n\":1,\"o\":{}}]""#)]);
         // and no notification is sent

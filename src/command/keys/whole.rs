@@ -4,9 +4,9 @@ use smallvec::smallvec;
 
 use crate::command::base::reach::Stores;
 use crate::command::base::{
-    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read, read_key, write, write_also,
+    Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, control, read, read_key, write, write_also,
 };
-use crate::engine::{Event, WriteTxn};
+use crate::engine::{Event, WriteTxn, Writer};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::{Key, Value};
@@ -117,7 +117,7 @@ pub static COMMANDS: &[Spec] = &[
         keys: Keys::TWO,
         stores: Stores::SelectedAndOption { from: 3, option: "db" },
         key_uses: KeyUses::Each(&[KeyUse::READ, KeyUse::OVERWRITE]),
-        plan: copy,
+        plan: |_| control(copy),
         ..Spec::DEFAULT
     },
     Spec {
@@ -129,7 +129,7 @@ pub static COMMANDS: &[Spec] = &[
         flags: Flags::WRITE.union(Flags::FAST),
         keys: Keys::ONE,
         stores: Stores::SelectedAnd(2),
-        plan: move_to_store,
+        plan: |_| control(move_to_store),
         ..Spec::DEFAULT
     },
     Spec {
@@ -187,14 +187,14 @@ fn rename_to_free(call: &mut Call<'_>) -> Result<Plan, Error> {
     })
 }
 
-fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn copy(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let (mut store, mut replace) = (call.session.store, false);
     call.options(3, |at| {
         if call.is(at, "replace") {
             replace = true;
             Ok(0)
         } else if call.is(at, "db") && at + 1 < call.args.len() {
-            store = call.store(at + 1)?;
+            store = call.store(at + 1, engine)?;
             Ok(1)
         } else {
             Err(Error::Syntax)
@@ -217,8 +217,8 @@ fn copy(call: &mut Call<'_>) -> Result<Plan, Error> {
     })
 }
 
-fn move_to_store(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (from, to) = (call.key(1), call.key_in(call.store(2)?, 1));
+fn move_to_store(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    let (from, to) = (call.key(1), call.key_in(call.store(2, engine)?, 1));
     if from == to {
         return Err(same_object());
     }

@@ -3,9 +3,9 @@
 
 use crate::command::base::session::Replies;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Plan, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Spec, control, reply};
 use crate::command::server::lolwut;
-use crate::engine::clock;
+use crate::engine::{Writer, clock};
 use crate::error::Error;
 use crate::resp::Reply;
 
@@ -35,8 +35,8 @@ pub static COMMANDS: &[Spec] = &[
         name: "save",
         summary: "Writes a checkpoint and waits for it; writes are durable without it",
         complexity: "O(N) where N is the number of records that changed since the last checkpoint",
-        flags: ADMIN.union(Flags::NO_MULTI).union(Flags::LONG),
-        plan: save,
+        flags: ADMIN.union(Flags::NO_MULTI).union(Flags::LONG).union(Flags::CONTROL),
+        plan: |_| control(save),
         ..Spec::DEFAULT
     },
     Spec {
@@ -44,15 +44,15 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "[SCHEDULE]",
         summary: "Writes a checkpoint in the background",
         arity: -1,
-        flags: ADMIN,
-        plan: background_save,
+        flags: ADMIN.union(Flags::CONTROL),
+        plan: |_| control(background_save),
         ..Spec::DEFAULT
     },
     Spec {
         name: "bgrewriteaof",
         summary: "Writes a checkpoint in the background, which shortens the journal",
-        flags: ADMIN,
-        plan: rewrite_journal,
+        flags: ADMIN.union(Flags::CONTROL),
+        plan: |_| control(rewrite_journal),
         ..Spec::DEFAULT
     },
     Spec {
@@ -114,23 +114,23 @@ fn last_save(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::Integer((call.server.engine.status().checkpoint.last_ms / 1000) as i64))
 }
 
-fn save(call: &mut Call<'_>) -> Result<Plan, Error> {
-    call.server.engine.checkpoint()?;
+fn save(_: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    engine.checkpoint()?;
     reply(Reply::OK)
 }
 
-fn background_save(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn background_save(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     if call.args.len() > 2 || (call.args.len() == 2 && !call.is(1, "SCHEDULE")) {
         return Err(Error::Syntax);
     }
     // a running checkpoint is no reason to refuse: the next one begins when it is done
     let is_running = call.server.engine.status().checkpoint.running;
-    call.server.engine.request_checkpoint();
+    engine.request_checkpoint();
     reply(Reply::Simple(if is_running { "Background saving scheduled" } else { "Background saving started" }))
 }
 
-fn rewrite_journal(call: &mut Call<'_>) -> Result<Plan, Error> {
-    call.server.engine.request_checkpoint();
+fn rewrite_journal(_: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    engine.request_checkpoint();
     reply(Reply::Simple("Background append only file rewriting started"))
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn saving_is_a_checkpoint() {
         let mut harness = Harness::new();
         harness.expect(&[("SET k 1", "OK"), ("SAVE", "OK"), ("SAVE", "OK")]);
-        assert_eq!(harness.server.engine.status().checkpoint.done, 1);
+        assert_eq!(harness.server.engine.reader().status().checkpoint.done, 1);
         let Reply::Integer(saved) = harness.run("LASTSAVE") else { panic!("not a number") };
         assert!(saved >= (harness.server.started_ms / 1000) as i64);
         harness.expect(&[

@@ -7,9 +7,10 @@ use bytes::Bytes;
 
 use crate::command::base::server::text;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Plan, Secrets, Server, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Secrets, Shared, Spec, control, reply};
 use crate::command::server::info;
 use crate::config::{self, Effect, Room, SETTINGS, Setting, Settings, When};
+use crate::engine::Writer;
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Pattern;
@@ -46,10 +47,10 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "2.0.0",
         complexity: "O(N) where N is the number of settings",
         arity: -4,
-        flags: ADMIN,
+        flags: ADMIN.union(Flags::CONTROL),
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         secrets: Secrets::After(names_a_secret, 1),
-        plan: set,
+        plan: |_| control(set),
         ..Spec::DEFAULT
     },
     Spec {
@@ -117,7 +118,7 @@ enum Target {
     Constant(config::Constant),
 }
 
-fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn set(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let words = call.rest(2);
     if !words.len().is_multiple_of(2) {
         return Err(Error::Syntax);
@@ -147,7 +148,7 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
             }
         }
         for (effect, name) in effects {
-            apply(effect, server, settings).map_err(|why| refused(name, &why))?;
+            apply(effect, &server, engine, settings).map_err(|why| refused(name, &why))?;
         }
         Ok::<(), Error>(())
     })?;
@@ -188,7 +189,7 @@ fn refused(name: &str, why: &str) -> Error {
 }
 
 /// Lets a change take effect. If it can't, nothing has changed, and the error says why.
-fn apply(effect: Effect, server: &Server, settings: &Settings) -> Result<(), String> {
+fn apply(effect: Effect, server: &Shared, engine: Writer<'_>, settings: &Settings) -> Result<(), String> {
     match effect {
         Effect::None => {}
         Effect::Clients => {
@@ -198,13 +199,13 @@ fn apply(effect: Effect, server: &Server, settings: &Settings) -> Result<(), Str
             }
         }
         Effect::Tls => server.reload_tls(settings)?,
-        Effect::Fsync => server.engine.set_fsync(settings.appendfsync),
-        Effect::Compression => server.engine.set_compression(settings.compression),
-        Effect::Quota => server.engine.set_quota(settings.quota()),
-        Effect::DefaultValues => server.engine.set_default_kind(settings.default_values),
+        Effect::Fsync => engine.set_fsync(settings.appendfsync),
+        Effect::Compression => engine.set_compression(settings.compression),
+        Effect::Quota => engine.set_quota(settings.quota()),
+        Effect::DefaultValues => engine.set_default_kind(settings.default_values),
         Effect::Thresholds => server.slow.set_thresholds(settings.slow_thresholds()),
         Effect::Latencies => server.stats.track_latency(settings.latency_tracking),
-        Effect::Push => server.push.configure(&server.engine, settings),
+        Effect::Push => server.push.configure(*engine, settings),
         Effect::NewUsers => server.acl.set_all_channels_by_default(settings.acl_pubsub_default),
         Effect::Password => server.acl.set_default_password(settings.requirepass.as_deref()),
         Effect::LogLevel => log::change_filter(settings.log_filter()),
@@ -217,7 +218,7 @@ fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
     let file = config.file().ok_or(Error::other("ERR The server is running without a config file"))?;
     let settings = config.settings();
     // with an aclfile, ACL SAVE writes them
-    let users = settings.aclfile.is_none().then(|| users(call.server)).transpose();
+    let users = settings.aclfile.is_none().then(|| users(&call.server)).transpose();
     users.and_then(|users| config::rewrite(file, &settings, users.as_deref())).map_err(|why| {
         tracing::warn!(file = %file.display(), why, "CONFIG REWRITE failed");
         Error::other(format!("ERR Rewriting config file: {why}"))
@@ -226,7 +227,7 @@ fn rewrite(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// Each user's name and rules.
-fn users(server: &Server) -> Result<Vec<String>, String> {
+fn users(server: &Shared) -> Result<Vec<String>, String> {
     let lines = server.acl.lines().into_iter().map(|line| {
         let line =
             String::from_utf8(line).map_err(|_| "the rules of a user are not UTF-8; use an aclfile")?;
@@ -323,7 +324,7 @@ mod tests {
             ("AUTH y", "-WRONGPASS invalid username-password pair or user is disabled."),
             ("CONFIG GET compression appendfsync", r#"{"compression": "off", "appendfsync": "no"}"#),
         ]);
-        assert_eq!(harness.server.engine.status().journal.fsync, crate::engine::Fsync::No);
+        assert_eq!(harness.server.engine.reader().status().journal.fsync, crate::engine::Fsync::No);
     }
 
     #[test]

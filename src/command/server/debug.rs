@@ -13,8 +13,9 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Plan, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Spec, control, reply};
 use crate::config::DebugAccess;
+use crate::engine::Writer;
 use crate::engine::scan::Range;
 use crate::error::Error;
 use crate::resp::{Protocol, Reply};
@@ -30,11 +31,12 @@ pub static COMMANDS: &[Spec] = &[Spec {
         .union(Flags::LOADING)
         .union(Flags::STALE)
         .union(Flags::LONG)
+        .union(Flags::CONTROL)
         .union(Flags::DEBUGS),
     // it shows any record
     stores: Stores::All,
     all_keys: Access::READ,
-    plan: debug,
+    plan: |_| control(debug),
     ..Spec::DEFAULT
 }];
 
@@ -69,7 +71,7 @@ const HELP: &[&str] = &[
     "    Says what DEBUG can do.",
 ];
 
-fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn debug(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     if !is_allowed(call) {
         return Err(Error::other(
             "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from \
@@ -83,16 +85,16 @@ fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("digest", 2) => digest_all(call),
         ("digest-value", 2..) => digest_values(call),
         ("error", 3) => Err(Error::other(call.text(2).into_owned())),
-        ("fail-syncs", 3) if call.server.engine.fail_syncs(call.arg(2) != b"0") => reply(Reply::OK),
+        ("fail-syncs", 3) if engine.fail_syncs(call.arg(2) != b"0") => reply(Reply::OK),
         ("log", 3) => {
             tracing::warn!(message = %call.text(2), "DEBUG LOG");
             reply(Reply::OK)
         }
         ("object", 3) => object(call),
         ("protocol", 3) => protocol(call),
-        ("reload", 2..) | ("loadaof", 2) => reload(call),
+        ("reload", 2..) | ("loadaof", 2) => reload(call, engine),
         ("set-active-expire", 3) => {
-            call.server.engine.set_sweeping(call.arg(2) != b"0");
+            engine.set_sweeping(call.arg(2) != b"0");
             reply(Reply::OK)
         }
         ("set-disable-deny-scripts", 3) => {
@@ -133,13 +135,13 @@ fn sleep(call: &Call<'_>) {
     }
 }
 
-fn reload(call: &Call<'_>) -> Result<Plan, Error> {
+fn reload(call: &Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let is_known = |at: usize| ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|option| call.is(at, option));
     if !(2..call.args.len()).all(is_known) {
         return Err(Error::other("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
     }
     if !(2..call.args.len()).any(|at| call.is(at, "NOSAVE")) {
-        call.server.engine.checkpoint()?;
+        engine.checkpoint()?;
     }
     reply(Reply::OK)
 }
@@ -373,7 +375,7 @@ mod tests {
             ("DEBUG RELOAD NOSAVE merge", "OK"),
             ("DEBUG RELOAD now", "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
         ]);
-        assert_eq!(harness.server.engine.status().checkpoint.done, 0);
+        assert_eq!(harness.server.engine.reader().status().checkpoint.done, 0);
         harness.expect(&[
             ("DEBUG RELOAD", "OK"),
             ("GET k", r#""1""#),
@@ -389,7 +391,7 @@ mod tests {
             ),
             ("DEBUG LOG", "-ERR unknown subcommand or wrong number of arguments for 'LOG'. Try DEBUG HELP."),
         ]);
-        assert_eq!(harness.server.engine.status().checkpoint.done, 1);
+        assert_eq!(harness.server.engine.reader().status().checkpoint.done, 1);
         let Reply::Array(lines) = harness.run("DEBUG HELP") else { panic!("not a list") };
         assert_eq!(lines.len(), HELP.len());
     }

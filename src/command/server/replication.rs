@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::command::base::{Call, Flags, Group, Plan, Spec, reply};
-use crate::engine::{Seq, clock, is_alone};
+use crate::engine::{Seq, clock};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -137,7 +137,7 @@ fn wait_durable(call: &mut Call<'_>) -> Result<Plan, Error> {
     let began = clock::monotonic();
     let is_over = || {
         let waited_ms = began.elapsed().as_millis();
-        is_alone()
+        call.server.engine.is_in_group()
             || (timeout_ms != 0 && waited_ms >= u128::from(timeout_ms))
             || call.server.shutdown.is_raised()
             || call.session.client.kill.is_raised()
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn durability_is_waited_for() {
         let mut h = Harness::new();
-        h.server.engine.set_fsync(crate::engine::Fsync::EverySec);
+        h.server.engine.writer().set_fsync(crate::engine::Fsync::EverySec);
         h.expect(&[
             ("SET k 1", "OK"),
             ("WAITAOF 1 0 0", "[1, 0]"),

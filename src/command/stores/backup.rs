@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Plan, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Spec, control, reply};
+use crate::engine::Writer;
 use crate::error::Error;
 use crate::resp::Reply;
 
@@ -17,20 +18,24 @@ pub static COMMANDS: &[Spec] = &[Spec {
     since: "0.1.0",
     complexity: "O(N) where N is the number of records",
     arity: 2,
-    flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::NO_MULTI).union(Flags::LONG),
+    flags: Flags::ADMIN
+        .union(Flags::NOSCRIPT)
+        .union(Flags::NO_MULTI)
+        .union(Flags::LONG)
+        .union(Flags::CONTROL),
     stores: Stores::All,
     all_keys: Access::READ,
-    plan: backup,
+    plan: |_| control(backup),
     ..Spec::DEFAULT
 }];
 
-fn backup(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn backup(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let dir = Path::new(OsStr::from_bytes(call.arg(1)));
     if !dir.is_absolute() {
         return Err(Error::other("ERR the directory of a backup is an absolute path"));
     }
     tracing::info!(dir = %dir.display(), client = call.session.client.id, "BACKUP: begins");
-    let backup = call.server.engine.back_up(dir).map_err(|error| {
+    let backup = engine.back_up(dir).map_err(|error| {
         tracing::error!(dir = %dir.display(), %error, "BACKUP: failed");
         Error::other(format!("ERR the backup failed: {error}"))
     })?;

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
-use crate::command::base::{Call, Flags, Group, Plan, Spec, write, write_also};
+use crate::command::base::{Call, Flags, Group, Plan, Spec, control, write, write_also};
+use crate::engine::Writer;
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Key;
@@ -65,7 +66,7 @@ pub static COMMANDS: &[Spec] = &[
         flags: Flags::WRITE.union(Flags::FAST).union(Flags::DANGEROUS).union(Flags::KEYSPACE),
         stores: Stores::Named { first: 1, last: 2 },
         all_keys: Access::all(),
-        plan: swap,
+        plan: |_| control(swap),
         ..Spec::DEFAULT
     },
 ];
@@ -104,8 +105,8 @@ fn check_flush_options(call: &Call<'_>) -> Result<(), Error> {
     }
 }
 
-fn swap(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let (a, b) = match (call.store(1), call.store(2)) {
+fn swap(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    let (a, b) = match (call.store(1, engine), call.store(2, engine)) {
         (Err(Error::NotInteger), _) => return Err(Error::other("ERR invalid first DB index")),
         (_, Err(Error::NotInteger)) => return Err(Error::other("ERR invalid second DB index")),
         (a, b) => (a?, b?),

@@ -20,10 +20,10 @@ use std::ops::ControlFlow;
 use crate::acl::Access;
 use crate::command::base::reach::Stores;
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Group, Plan, Spec, permission, write};
+use crate::command::base::{Call, Flags, Group, Plan, Spec, control, permission, write};
 use crate::command::keys::scan::{Page, bulk, with_cursor};
 use crate::engine::transaction::effect::Definition;
-use crate::engine::{Status, WriteTxn};
+use crate::engine::{Status, WriteTxn, Writer};
 use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
@@ -132,7 +132,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, default-ttl, retention; none removes a limit",
         arity: -5,
         stores: Stores::THIRD_WORD,
-        plan: set,
+        plan: |_| control(set),
         ..MANAGING
     },
     Spec {
@@ -202,14 +202,14 @@ fn drop_store(call: &mut Call<'_>) -> Result<Plan, Error> {
     })
 }
 
-fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
+fn set(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     let id = call.server.known_store(call.arg(2))?;
     if call.args.len().is_multiple_of(2) {
         return Err(call.arity_error());
     }
     let changes = settings::parse(call.rest(3))?;
     // expired records are no reason to refuse; if they can't be removed now, they count
-    let _ = call.server.engine.make_room(call.now_ms);
+    let _ = engine.make_room(call.now_ms);
     write(move |txn| {
         let store = txn.store(id)?;
         let mut definition = store.definition();
@@ -526,7 +526,7 @@ mod tests {
         let put = |txn: &mut WriteTxn<'_>| {
             keys.iter().try_for_each(|key| txn.put(key, Value::unchecked(large.clone()), Expiry::Never))
         };
-        h.server.engine.write(0, &keys, put).unwrap();
+        h.server.engine.writer().write(0, &keys, put).unwrap();
         match h.run("STORE ENTRIES 0") {
             Reply::Array(parts) => {
                 assert_ne!(shown(&parts[0]), r#""0""#);

@@ -89,7 +89,7 @@ impl Harness {
     pub fn meta(&self, key: &str) -> Option<Meta> {
         let key = Key::new(self.session.store, key.to_owned().into());
         let keys = [key.clone()];
-        self.server.engine.read(clock::now_ms(), &keys, |txn| txn.peek(&key)).unwrap().0
+        self.server.engine.reader().read(clock::now_ms(), &keys, |txn| txn.peek(&key)).unwrap().0
     }
 
     /// Milliseconds that the record at a key has left: -1 if it never expires, -2 if there is none.

@@ -127,7 +127,7 @@ impl Stage {
 
     /// The counters: records and stored bytes of each store.
     fn counted(&self) -> [(u64, u64); STORES] {
-        let catalog = self.engine().catalog();
+        let catalog = self.engine().reader().catalog();
         std::array::from_fn(|store| {
             let usage = catalog.get(store as u32).unwrap().usage;
             (usage.records, usage.stored_bytes)
@@ -311,7 +311,7 @@ impl Pair {
                 assert_eq!(self.unlimited.line(0, &line), Reply::OK);
             }
             Step::Checkpoint => {
-                let _ = self.limited.engine().checkpoint();
+                let _ = self.limited.engine().writer().checkpoint();
                 let taken = self.scale.weigh(&self.records);
                 assert_eq!(self.limited.counted(), taken, "counters are exact behind a checkpoint");
             }

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 use super::lmdb::Tables;
-use super::{DirectoryError, Engine, Fault, OpenError, Seq};
+use super::{DirectoryError, Fault, OpenError, Seq, Writer};
 use crate::engine::backup::check::check_claimed;
 use crate::engine::recovery::directory;
 
@@ -44,10 +44,10 @@ pub enum BackupError {
     Unsound(String),
 }
 
-impl Engine {
+impl Writer<'_> {
     /// Writes a copy of everything into an empty or missing directory. Returns once it is verified and durable.
     pub fn back_up(&self, dir: &Path) -> Result<Backup, BackupError> {
-        let dir = &directory::resolve_outside(dir, &self.dir)?;
+        let dir = &directory::resolve_outside(dir, &self.engine.dir)?;
         let existed = dir.exists();
         let lock = directory::begin(dir)?;
         let outcome = self.write_backup(dir);
@@ -74,8 +74,8 @@ impl Engine {
                 .map_err(|error| BackupError::Copy(OpenError::Tables(lmdb_dir.clone(), error)))
         };
         let copy = open()?;
-        let snapshot = self.snapshot_of_now()?;
-        self.tables.copy(&snapshot, &copy)?;
+        let snapshot = self.engine.snapshot_of_now()?;
+        self.engine.tables.copy(&snapshot, &copy)?;
         drop(snapshot);
         let (file_bytes, through) = (copy.file_bytes(), copy.checkpoint(&copy.snapshot()?)?);
         drop(copy);
@@ -99,14 +99,14 @@ mod tests {
 
     use super::*;
     use crate::engine::backup::check::check;
-    use crate::engine::{Expiry, Options};
+    use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Key, Value};
 
     fn key(name: &str) -> Key {
         Key::new(0, Bytes::copy_from_slice(name.as_bytes()))
     }
 
-    fn put(engine: &Engine, name: &str, value: i64) {
+    fn put(engine: Writer<'_>, name: &str, value: i64) {
         let key = key(name);
         engine
             .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(value), Expiry::Never))
@@ -115,7 +115,7 @@ mod tests {
 
     fn get(engine: &Engine, name: &str) -> Option<i64> {
         let key = key(name);
-        let read = engine.read(1, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0;
+        let read = engine.reader().read(1, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0;
         read.map(|record| std::str::from_utf8(&record.value).unwrap().parse().unwrap())
     }
 
@@ -123,7 +123,7 @@ mod tests {
     fn a_backup_under_load_is_of_one_instant() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path().join("data"))).unwrap();
-        (0..200).for_each(|at| put(&engine, &format!("before:{at}"), at));
+        (0..200).for_each(|at| put(engine.writer(), &format!("before:{at}"), at));
         let stop = AtomicBool::new(false);
         for round in 0..3 {
             let copy = dir.path().join(format!("copy-{round}"));
@@ -133,11 +133,13 @@ mod tests {
                     while !stop.load(Ordering::Relaxed) {
                         count += 1;
                         // more records than one commit of a checkpoint takes, all of the same number
-                        let group = || (0..20).for_each(|at| put(&engine, &format!("pair:{at}"), count));
-                        engine.alone(group).unwrap();
+                        let put_all = |group: Writer<'_>| {
+                            (0..20).for_each(|at| put(group, &format!("pair:{at}"), count));
+                        };
+                        engine.writer().alone(put_all).unwrap();
                     }
                 });
-                let backup = engine.back_up(&copy);
+                let backup = engine.writer().back_up(&copy);
                 stop.store(true, Ordering::Relaxed);
                 backup
             });
@@ -149,7 +151,7 @@ mod tests {
             let pairs: Vec<_> = (0..20).map(|at| get(&copied, &format!("pair:{at}"))).collect();
             assert!(pairs.iter().all(|number| *number == pairs[0]), "{pairs:?}");
             assert!(backup.records >= 200 && backup.through >= 200);
-            put(&copied, "after", 1);
+            put(copied.writer(), "after", 1);
             copied.close().unwrap();
             assert_eq!(get(&engine, "after"), None);
         }
@@ -160,12 +162,12 @@ mod tests {
     fn what_was_dropped_is_not_copied() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path().join("data"))).unwrap();
-        (0..50).for_each(|at| put(&engine, &format!("old:{at}"), at));
-        engine.checkpoint().unwrap();
-        engine.write(1, &[], |txn| txn.flush(0)).unwrap();
-        put(&engine, "new", 1);
+        (0..50).for_each(|at| put(engine.writer(), &format!("old:{at}"), at));
+        engine.writer().checkpoint().unwrap();
+        engine.writer().write(1, &[], |txn| txn.flush(0)).unwrap();
+        put(engine.writer(), "new", 1);
         let copy = dir.path().join("copy");
-        engine.back_up(&copy).unwrap();
+        engine.writer().back_up(&copy).unwrap();
         let report = check(&copy).unwrap();
         assert_eq!((report.garbage_records, report.problem_count), (0, 0));
         assert_eq!(report.stores.iter().map(|store| store.counted.records).sum::<u64>(), 1);
@@ -179,14 +181,14 @@ mod tests {
         let (own, other) = (dir.path().join("data"), dir.path().join("other"));
         fs::create_dir(&other).unwrap();
         fs::write(other.join("thesis.txt"), "x").unwrap();
-        let refused = engine.back_up(&other);
+        let refused = engine.writer().back_up(&other);
         assert!(matches!(refused, Err(BackupError::Directory(DirectoryError::NotEmpty(_)))), "{refused:?}");
         assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&own, &link).unwrap();
         let count = fs::read_dir(&own).unwrap().count();
         for inside in [&own, &link, &own.join("new"), &link.join("a/b"), &own.join("lmdb/new")] {
-            let refused = engine.back_up(inside);
+            let refused = engine.writer().back_up(inside);
             assert!(matches!(refused, Err(BackupError::Directory(DirectoryError::Own(..)))), "{refused:?}");
         }
         assert_eq!(fs::read_dir(&own).unwrap().count(), count, "nothing was made");

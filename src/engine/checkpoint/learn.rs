@@ -154,17 +154,20 @@ mod tests {
 
     fn put(engine: &Engine, store: StoreId, at: usize, value: &str) {
         let (key, value) = (key(store, at), Value::unchecked(Bytes::copy_from_slice(value.as_bytes())));
-        engine.write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, Expiry::Never)).unwrap();
+        engine
+            .writer()
+            .write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, Expiry::Never))
+            .unwrap();
     }
 
     fn get(engine: &Engine, store: StoreId, at: usize) -> Result<Option<Bytes>, crate::engine::Error> {
         let key = key(store, at);
-        let read = engine.read(0, std::slice::from_ref(&key), |txn| txn.get(&key));
+        let read = engine.reader().read(0, std::slice::from_ref(&key), |txn| txn.get(&key));
         read.map(|(record, _)| record.map(|record| record.value))
     }
 
     fn count(engine: &Engine, store: StoreId) -> usize {
-        let generation = engine.catalog().get(store).unwrap().generation;
+        let generation = engine.reader().catalog().get(store).unwrap().generation;
         engine.tables.known_dictionaries(&engine.tables.snapshot().unwrap(), generation).unwrap().count
     }
 
@@ -173,9 +176,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         (0..200).for_each(|at| put(&engine, 0, at, &user(at)));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         assert_eq!((count(&engine, 0), count(&engine, 1)), (1, 0));
-        let usage = engine.catalog().get(0).unwrap().usage;
+        let usage = engine.reader().catalog().get(0).unwrap().usage;
         let without =
             |at| compress(user(at).as_bytes(), &Compression::default(), None).record_bytes(false) + 10;
         let without: usize = (0..200).map(without).sum();
@@ -183,15 +186,15 @@ mod tests {
 
         // the same again is known already; something else is learned, and what names the first one keeps it
         (0..100).for_each(|at| put(&engine, 0, at, &user(at + 1)));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         assert_eq!(count(&engine, 0), 1);
         (0..100).for_each(|at| put(&engine, 0, at, &order(at)));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         assert_eq!(count(&engine, 0), 2);
 
         let elsewhere = tempfile::tempdir().unwrap();
         let backup = elsewhere.path().join("backup");
-        engine.back_up(&backup).unwrap();
+        engine.writer().back_up(&backup).unwrap();
         engine.close().unwrap();
         drop(engine);
         for dir in [dir.path(), &backup] {
@@ -212,14 +215,14 @@ mod tests {
         for store in [0, 1] {
             (0..20).for_each(|at| put(&engine, store, at, &user(at)));
         }
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         let rows = || engine.tables.dictionary_rows(&engine.tables.snapshot().unwrap()).unwrap().count();
         assert_eq!(rows(), 2);
         let snapshot_before = engine.tables.snapshot().unwrap();
-        engine.write(0, &[], |txn| txn.flush(0)).unwrap();
-        engine.checkpoint().unwrap();
+        engine.writer().write(0, &[], |txn| txn.flush(0)).unwrap();
+        engine.writer().checkpoint().unwrap();
         while engine.tables.first_retired(&engine.tables.snapshot().unwrap()).unwrap().is_some() {
-            engine.request_checkpoint();
+            engine.writer().request_checkpoint();
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(rows(), 1);
@@ -240,7 +243,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         (0..20).for_each(|at| put(&engine, 0, at, &user(at)));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         let known = engine.tables.known_dictionaries(&engine.tables.snapshot().unwrap(), 1).unwrap();
         let dictionary = known.newest.unwrap();
         let mut batch = engine.tables.batch().unwrap();
@@ -254,7 +257,7 @@ mod tests {
 
         // and what is written from now on does not depend on it
         (10..30).for_each(|at| put(&engine, 0, at, &user(at)));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         assert_eq!(get(&engine, 0, 12).unwrap().unwrap(), user(12));
         assert_eq!(count(&engine, 0), 2);
         engine.close().unwrap();
@@ -274,7 +277,7 @@ mod tests {
                 .collect();
             put(&engine, 0, at as usize, &format!("\"{noise}\""));
         }
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         assert_eq!(count(&engine, 0), 0);
         engine.close().unwrap();
     }

@@ -28,7 +28,7 @@
 //! Commits that add records do not use LMDB's reserve ([`super::lmdb`]), and become smaller the less other space there
 //! is.
 //!
-//! Runs on a thread of its own, or on the caller's thread for [`Engine::checkpoint`] (SAVE, shutdown).
+//! Runs on a thread of its own, or on the caller's thread for [`Writer::checkpoint`] (SAVE, shutdown).
 
 pub mod learn;
 pub mod press;
@@ -44,7 +44,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
-use super::{Engine, Fault, Seq, clock};
+use super::{Engine, Fault, Seq, Writer, clock};
 use crate::engine::checkpoint::press::{Entered, Press, Pressed};
 use crate::engine::memtable::cache::Cached;
 use crate::engine::memtable::overlay::{Entry, Live, Name, Overlay};
@@ -196,14 +196,25 @@ impl Control {
     }
 }
 
-impl Engine {
+impl Writer<'_> {
     /// Writes everything that has happened so far to LMDB. Returns when it is durable there.
     pub fn checkpoint(&self) -> Result<(), Fault> {
-        if crate::engine::transaction::group::is_alone() {
+        if self.is_in_group() {
             // a checkpoint can't begin in the middle of a group; it follows
             self.request_checkpoint();
             return Ok(());
         }
+        self.engine.checkpoint_now()
+    }
+
+    /// Requests a checkpoint in the background.
+    pub fn request_checkpoint(&self) {
+        self.engine.checkpoint.request();
+    }
+}
+
+impl Engine {
+    pub(super) fn checkpoint_now(&self) -> Result<(), Fault> {
         let now = self.journal.last();
         let _running = self.checkpoint.running.lock();
         self.run_checkpoint()?;
@@ -268,21 +279,16 @@ impl Engine {
         outcome.map(|_| ())
     }
 
-    /// Requests a checkpoint in the background.
-    pub fn request_checkpoint(&self) {
-        self.checkpoint.request();
-    }
-
     /// The thread that writes checkpoints and reclaims flushed generations, until the engine closes.
     pub(super) fn run_checkpoints(&self) {
         priority::stand_back();
         let mut wait = self.checkpoint.interval;
         while self.checkpoint.wait(wait) {
-            let mut well = self.checkpoint().is_ok();
+            let mut well = self.checkpoint_now().is_ok();
             if well && self.journal.is_failed() {
                 // Entries that were appended after this checkpoint had begun are only in the failed journal. By now it
                 // accepts none, so a second checkpoint holds all that there are.
-                well = self.checkpoint().is_ok() && !self.journal.is_failed();
+                well = self.checkpoint_now().is_ok() && !self.journal.is_failed();
             }
             wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
             if let Err(fault) = self.reclaim() {

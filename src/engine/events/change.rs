@@ -109,7 +109,7 @@ mod tests {
     use crate::engine::events::change::*;
     use crate::engine::events::{Classes, News, Tap};
     use crate::engine::transaction::effect::Definition;
-    use crate::engine::{Engine, Error, Expiry, Options, Seq};
+    use crate::engine::{Engine, Error, Expiry, Options, Seq, Writer};
     use crate::store::{Catalog, Key, Value};
 
     /// Follows one store, and records what changes in it.
@@ -161,26 +161,30 @@ mod tests {
         fn following(store: StoreId) -> Scene {
             let dir = tempfile::tempdir().unwrap();
             let engine = Engine::open(Options::new(dir.path())).unwrap();
-            engine.set_sweeping(false);
+            engine.writer().set_sweeping(false);
             let notes = Arc::new(Notes { store, lines: Mutex::default() });
             engine.set_tap(notes.clone());
-            engine.listen(Classes::all(), Classes::VALUES);
+            engine.reader().listen(Classes::all(), Classes::VALUES);
             Scene { engine, notes, _dir: dir }
         }
 
         fn put(&self, key: &Key, value: &str, expiry: Expiry, now_ms: u64) {
+            Scene::put_through(self.engine.writer(), key, value, expiry, now_ms);
+        }
+
+        fn put_through(engine: Writer<'_>, key: &Key, value: &str, expiry: Expiry, now_ms: u64) {
             let value = Value::unchecked(Bytes::copy_from_slice(value.as_bytes()));
-            self.engine.write(now_ms, std::slice::from_ref(key), |txn| txn.put(key, value, expiry)).unwrap();
+            engine.write(now_ms, std::slice::from_ref(key), |txn| txn.put(key, value, expiry)).unwrap();
         }
 
         fn remove(&self, key: &Key, now_ms: u64) -> bool {
-            self.engine.write(now_ms, std::slice::from_ref(key), |txn| txn.remove(key)).unwrap().0
+            self.engine.writer().write(now_ms, std::slice::from_ref(key), |txn| txn.remove(key)).unwrap().0
         }
 
         #[track_caller]
         fn expect(&self, lines: &[&str]) {
             let noted = std::mem::take(&mut *self.notes.lines.lock());
-            let last = self.engine.last_seq();
+            let last = self.engine.reader().last_seq();
             assert!(noted.iter().all(|(seq, _)| *seq <= last), "{noted:?}");
             assert_eq!(noted.iter().map(|(_, line)| &**line).collect::<Vec<_>>(), lines);
         }
@@ -205,7 +209,7 @@ mod tests {
         scene.put(&k, "2", Expiry::At(9), 1);
         assert!(scene.remove(&k, 2) && !scene.remove(&k, 2));
         scene.expect(&["set k - 1", "set k 1 2 until 9", "delete k 2"]);
-        scene.engine.listen(Classes::VALUES, Classes::empty());
+        scene.engine.reader().listen(Classes::VALUES, Classes::empty());
         scene.put(&k, "3", Expiry::Never, 1);
         scene.expect(&[]);
     }
@@ -216,7 +220,7 @@ mod tests {
         let k = key(0, "k");
         let long = format!("\"{}\"", "larder ".repeat(1_000));
         scene.put(&k, &long, Expiry::Never, 1);
-        scene.engine.checkpoint().unwrap();
+        scene.engine.writer().checkpoint().unwrap();
         scene.put(&k, "2", Expiry::Never, 1);
         scene.expect(&["set k - \"lar", "set k \"lar 2"]);
     }
@@ -231,7 +235,7 @@ mod tests {
         scene.notes.lines.lock().clear();
         scene.put(&replaced, "2", Expiry::Never, 10);
         assert!(!scene.remove(&removed, 10));
-        assert_eq!(scene.engine.expire_due(10, 9).unwrap(), 1);
+        assert_eq!(scene.engine.writer().expire_due(10, 9).unwrap(), 1);
         scene.expect(&["expire b 1", "set b - 2", "expire c 1", "expire a 1"]);
         // a deadline in the past removes
         scene.put(&replaced, "3", Expiry::At(5), 10);
@@ -242,14 +246,14 @@ mod tests {
     fn a_transaction_sees_its_own_changes_as_old_values() {
         let scene = Scene::following(0);
         let k = key(0, "k");
-        let twice = scene.engine.write(1, std::slice::from_ref(&k), |txn| {
+        let twice = scene.engine.writer().write(1, std::slice::from_ref(&k), |txn| {
             txn.put(&k, Value::integer(1), Expiry::Never)?;
             txn.put(&k, Value::integer(2), Expiry::Never)?;
             txn.remove(&k)
         });
         assert!(twice.unwrap().0);
         scene.expect(&["set k - 1", "set k 1 2", "delete k 2"]);
-        let failed = scene.engine.write(1, std::slice::from_ref(&k), |txn| {
+        let failed = scene.engine.writer().write(1, std::slice::from_ref(&k), |txn| {
             txn.put(&k, Value::integer(1), Expiry::Never)?;
             Err::<(), _>(Error::Undeclared)
         });
@@ -262,10 +266,11 @@ mod tests {
         let scene = Scene::following(0);
         let (_, seq) = scene
             .engine
-            .alone(|| {
-                scene.put(&key(0, "a"), "1", Expiry::Never, 1);
-                scene.engine.write(1, &[], |txn| txn.flush(0)).unwrap();
-                scene.put(&key(0, "b"), "1", Expiry::Never, 1);
+            .writer()
+            .alone(|group| {
+                Scene::put_through(group, &key(0, "a"), "1", Expiry::Never, 1);
+                group.write(1, &[], |txn| txn.flush(0)).unwrap();
+                Scene::put_through(group, &key(0, "b"), "1", Expiry::Never, 1);
                 assert!(scene.notes.lines.lock().is_empty());
             })
             .unwrap();
@@ -277,14 +282,14 @@ mod tests {
     fn what_happens_to_a_whole_store_is_told() {
         let scene = Scene::following(16);
         let named = |name: &str| Definition { name: Some(name.into()), ..Definition::default() };
-        scene.engine.write(1, &[], |txn| txn.define(None, named("orders"))).unwrap();
-        scene.engine.write(1, &[], |txn| txn.define(Some(16), named("orders"))).unwrap();
-        scene.engine.write(1, &[], |txn| txn.define(Some(16), named("sales"))).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(16, 3, Default::default())).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(3, 16, Default::default())).unwrap();
-        scene.engine.write(1, &[], |txn| txn.swap(16, 16, Default::default())).unwrap();
-        scene.engine.write(1, &[], |txn| txn.flush(16)).unwrap();
-        scene.engine.write(1, &[], |txn| txn.drop_store(16)).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.define(None, named("orders"))).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.define(Some(16), named("orders"))).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.define(Some(16), named("sales"))).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.swap(16, 3, Default::default())).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.swap(3, 16, Default::default())).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.swap(16, 16, Default::default())).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.flush(16)).unwrap();
+        scene.engine.writer().write(1, &[], |txn| txn.drop_store(16)).unwrap();
         scene.expect(&["rename sales", "swap", "swap", "flush", "drop"]);
     }
 }

@@ -28,8 +28,7 @@ use bytes::Bytes;
 use crate::engine::events::change::{Change, What};
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::effect::Effect;
-use crate::engine::transaction::group::is_alone;
-use crate::engine::{Engine, Seq};
+use crate::engine::{Engine, Reader, Seq};
 use crate::store::{Catalog, Key, StoreId};
 
 bitflags! {
@@ -346,34 +345,31 @@ impl Engine {
     pub fn set_tap(&self, tap: Arc<dyn Tap>) {
         let _ = self.listening.tap.set(tap);
     }
+}
 
+impl Reader<'_> {
     /// Sets which of the kinds in `of` are wanted. Other kinds stay as they are.
     pub fn listen(&self, of: Classes, wanted: Classes) {
         let change = |old: u32| Some((old & !of.bits()) | (wanted & of).bits());
-        let _ = self.listening.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        let _ = self.engine.listening.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
     }
 
-    /// Whether this thread runs a group.
-    pub fn is_in_group(&self) -> bool {
-        is_alone()
-    }
-
-    /// Calls a function at the end of the group that this thread runs, in order with the news of its commands. It gets
-    /// the sequence number that it must not overtake.
+    /// Calls a function at the end of the group, in order with the news of its commands. It gets the sequence number that
+    /// it must not overtake.
     pub fn say_at_end(&self, say: impl FnOnce(Seq) + Send + Sync + 'static) {
-        if let Some(group) = &mut self.state.write().group {
+        if let Some(group) = &mut self.state_mut().group {
             group.untold.push(Untold::Said(Box::new(say)));
         }
     }
 
     /// Delivers the news of a transaction that changed nothing.
     pub(super) fn tell_of_reading(&self, news: News) {
-        if is_alone() {
-            if let Some(group) = &mut self.state.write().group {
+        if self.is_in_group() {
+            if let Some(group) = &mut self.state_mut().group {
                 group.untold.push(Untold::News(news));
             }
         } else {
-            self.listening.tell(0, &self.state.read().catalog, &news);
+            self.engine.listening.tell(0, &self.state().catalog, &news);
         }
     }
 }
@@ -384,7 +380,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use crate::engine::events::*;
-    use crate::engine::{Expiry, Options};
+    use crate::engine::{Expiry, Options, Writer};
     use crate::store::Value;
 
     /// Writes down what it is told: sequence numbers, events, changed keys.
@@ -422,16 +418,20 @@ mod tests {
         fn new(wanted: Classes) -> Scene {
             let dir = tempfile::tempdir().unwrap();
             let engine = Engine::open(Options::new(dir.path())).unwrap();
-            engine.set_sweeping(false);
+            engine.writer().set_sweeping(false);
             let notes = Arc::new(Notes::default());
             engine.set_tap(notes.clone());
-            engine.listen(Classes::all(), wanted);
+            engine.reader().listen(Classes::all(), wanted);
             Scene { engine, notes, _dir: dir }
         }
 
         fn put(&self, name: &'static str, expiry: Expiry, now_ms: u64) -> Seq {
+            Scene::put_through(self.engine.writer(), name, expiry, now_ms)
+        }
+
+        fn put_through(engine: Writer<'_>, name: &'static str, expiry: Expiry, now_ms: u64) -> Seq {
             let key = Key { store: 0, name: Bytes::from_static(name.as_bytes()) };
-            let put = self.engine.write(now_ms, std::slice::from_ref(&key), |txn| {
+            let put = engine.write(now_ms, std::slice::from_ref(&key), |txn| {
                 txn.put(&key, Value::integer(1), expiry)?;
                 txn.notify(&key, Event::SET);
                 Ok::<_, crate::engine::Error>(())
@@ -461,13 +461,13 @@ mod tests {
     fn a_transaction_tells_what_it_did_with_the_number_of_its_entry() {
         let scene = Scene::new(SOME);
         let seq = scene.put("k", Expiry::At(1_000), 10);
-        assert_eq!(seq, scene.engine.last_seq());
+        assert_eq!(seq, scene.engine.reader().last_seq());
         scene.expect(seq, &["changed k", "new k", "set k"]);
         let seq = scene.put("k", Expiry::Keep, 20);
         scene.expect(seq, &["changed k", "set k"]);
         let seq = scene.put("k", Expiry::Never, 2_000);
         scene.expect(seq, &["changed k", "expired k", "new k", "set k"]);
-        scene.engine.listen(Classes::all(), Classes::empty());
+        scene.engine.reader().listen(Classes::all(), Classes::empty());
         scene.put("k", Expiry::Never, 2_000);
         scene.expect(0, &[]);
     }
@@ -476,7 +476,7 @@ mod tests {
     fn what_fails_is_not_told() {
         let scene = Scene::new(SOME);
         let key = Key { store: 0, name: Bytes::from_static(b"k") };
-        let failed = scene.engine.write(1, std::slice::from_ref(&key), |txn| {
+        let failed = scene.engine.writer().write(1, std::slice::from_ref(&key), |txn| {
             txn.put(&key, Value::integer(1), Expiry::Never)?;
             txn.notify(&key, Event::SET);
             Err::<(), _>(crate::engine::Error::Undeclared)
@@ -490,8 +490,8 @@ mod tests {
         let scene = Scene::new(SOME);
         scene.put("k", Expiry::At(1_000), 10);
         scene.notes.take();
-        assert_eq!(scene.engine.expire_due(1_000, 9).unwrap(), 1);
-        scene.expect(scene.engine.last_seq(), &["changed k", "expired k"]);
+        assert_eq!(scene.engine.writer().expire_due(1_000, 9).unwrap(), 1);
+        scene.expect(scene.engine.reader().last_seq(), &["changed k", "expired k"]);
     }
 
     #[test]
@@ -499,18 +499,19 @@ mod tests {
         let scene = Scene::new(SOME);
         let (_, seq) = scene
             .engine
-            .alone(|| {
-                scene.put("a", Expiry::Never, 1);
+            .writer()
+            .alone(|group| {
+                Scene::put_through(group, "a", Expiry::Never, 1);
                 let notes = scene.notes.clone();
-                assert!(scene.engine.is_in_group());
-                scene.engine.say_at_end(move |seq| notes.0.lock().push((seq, "said".into())));
-                scene.put("b", Expiry::Never, 1);
+                assert!(group.is_in_group());
+                group.say_at_end(move |seq| notes.0.lock().push((seq, "said".into())));
+                Scene::put_through(group, "b", Expiry::Never, 1);
                 assert!(scene.notes.0.lock().is_empty());
             })
             .unwrap();
-        assert_eq!(seq, scene.engine.last_seq());
+        assert_eq!(seq, scene.engine.reader().last_seq());
         scene.expect(seq, &["changed a", "changed b", "new a", "set a", "said", "new b", "set b"]);
-        assert!(!scene.engine.is_in_group());
+        assert!(!scene.engine.reader().is_in_group());
     }
 
     #[test]

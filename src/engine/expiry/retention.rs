@@ -37,7 +37,7 @@ use bytes::Bytes;
 use crate::engine::clock;
 use crate::engine::clock::Reading;
 use crate::engine::scan::Range;
-use crate::engine::{Engine, Error, Seq};
+use crate::engine::{Error, Seq, Writer};
 use crate::limits::{CLOCK_EARLIEST_MS, CLOCK_SETTINGS_MAX, CLOCK_STEP_FOLLOWED_MS, CLOCK_STEP_PATIENCE_MS};
 use crate::store::{Key, StoreId};
 
@@ -278,10 +278,10 @@ fn rising(bytes: &[u8], is_possible: impl Fn(u64, Seq) -> bool) -> Vec<(u64, Seq
 #[derive(Default)]
 pub(in crate::engine) struct Rounds(HashMap<StoreId, u64>);
 
-impl Engine {
+impl Writer<'_> {
     /// Walks through the stores for which a walk is due.
     pub(in crate::engine) fn retain_in_turn(&self, reading: &Reading, rounds: &mut Rounds) {
-        self.timeline.lock().observe(reading, self.last_seq());
+        self.engine.timeline.lock().observe(reading, self.last_seq());
         let stores: Vec<(StoreId, u64)> = {
             let catalog = self.catalog();
             catalog.iter().filter_map(|store| Some((store.id, store.quota.retention_ms?))).collect()
@@ -310,7 +310,7 @@ impl Engine {
     pub fn retain(&self, now_ms: u64, store: StoreId) -> Result<usize, Error> {
         let retention_ms = self.catalog().get(store).and_then(|store| store.quota.retention_ms);
         let Some(retention_ms) = retention_ms else { return Ok(0) };
-        let through = self.timeline.lock().last_before(retention_ms);
+        let through = self.engine.timeline.lock().last_before(retention_ms);
         if through == 0 {
             return Ok(0);
         }
@@ -325,7 +325,7 @@ impl Engine {
                 }
                 Ok::<_, Error>(ControlFlow::Continue(()))
             })?;
-            if !self.has_room_to_sweep(&old) {
+            if !self.engine.has_room_to_sweep(&old) {
                 // the next walk goes on
                 return Ok(removed);
             }
@@ -341,10 +341,10 @@ impl Engine {
                     Ok::<_, Error>(gone)
                 })?;
                 removed += gone;
-                self.expired.fetch_add(gone as u64, Ordering::Relaxed);
+                self.engine.expired.fetch_add(gone as u64, Ordering::Relaxed);
             }
             match end.more_after {
-                Some(last) if !self.room.closes_within(std::time::Duration::ZERO) => {
+                Some(last) if !self.engine.room.closes_within(std::time::Duration::ZERO) => {
                     from = Bound::Excluded(last)
                 }
                 _ => return Ok(removed),
@@ -360,7 +360,7 @@ mod tests {
 
     use crate::engine::expiry::retention::*;
     use crate::engine::transaction::effect::Definition;
-    use crate::engine::{Expiry, Options};
+    use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Quota, Value};
 
     fn open(dir: &std::path::Path) -> std::sync::Arc<Engine> {
@@ -383,24 +383,24 @@ mod tests {
     fn put(engine: &Engine, at: &Reading, name: &'static str, expiry: Expiry) {
         let key = key(name);
         let put = |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(1), expiry);
-        engine.write(at.now_ms, std::slice::from_ref(&key), put).unwrap();
-        engine.timeline.lock().observe(at, engine.last_seq());
+        engine.writer().write(at.now_ms, std::slice::from_ref(&key), put).unwrap();
+        engine.timeline.lock().observe(at, engine.reader().last_seq());
     }
 
     fn is_there(engine: &Engine, at: &Reading, name: &'static str) -> bool {
         let key = key(name);
-        engine.read(at.now_ms, std::slice::from_ref(&key), |txn| txn.peek(&key)).unwrap().0.is_some()
+        engine.reader().read(at.now_ms, std::slice::from_ref(&key), |txn| txn.peek(&key)).unwrap().0.is_some()
     }
 
     fn set_retention(engine: &Engine, retention_ms: u64) {
         let quota = Quota { retention_ms: Some(retention_ms), ..Quota::default() };
         let definition = Definition { quota, ..Definition::default() };
-        engine.write(BOOT_MS, &[], |txn| txn.define(Some(0), definition)).unwrap();
+        engine.writer().write(BOOT_MS, &[], |txn| txn.define(Some(0), definition)).unwrap();
     }
 
     fn retain(engine: &Engine, at: &Reading) -> usize {
-        engine.timeline.lock().observe(at, engine.last_seq());
-        engine.retain(at.now_ms, 0).unwrap()
+        engine.timeline.lock().observe(at, engine.reader().last_seq());
+        engine.writer().retain(at.now_ms, 0).unwrap()
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = open(dir.path());
         // the sweeper would show the timeline the real clock
-        engine.set_sweeping(false);
+        engine.writer().set_sweeping(false);
         let start = clock::keep();
         let after = |ms: u64| Reading {
             now_ms: start.now_ms + ms,
@@ -429,7 +429,7 @@ mod tests {
         engine.close().unwrap();
         drop(engine);
         engine = open(dir.path());
-        engine.set_sweeping(false);
+        engine.writer().set_sweeping(false);
         assert_eq!(retain(&engine, &after(2 * DAY_MS)), 4);
         for (name, stays) in [("untouched", false), ("persisted", false), ("later", false), ("renewed", true)]
         {

@@ -20,7 +20,7 @@ use crate::engine::journal::Claim;
 use crate::engine::limits::fill::Warned;
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Error, Fault, clock};
+use crate::engine::{Engine, Error, Fault, Writer, clock};
 use crate::store::{Generation, Key};
 
 /// How often the sweeper looks for what is due.
@@ -56,49 +56,21 @@ struct Due {
     position: Position,
 }
 
-impl Engine {
-    /// Whether the sweeper is switched on (`DEBUG SET-ACTIVE-EXPIRE`).
-    pub fn is_sweeping(&self) -> bool {
-        self.sweeping.load(Ordering::Relaxed)
-    }
-
-    /// Whether the sweeper is switched on and does not rest.
-    pub fn may_sweep(&self) -> bool {
-        self.is_sweeping() && self.sweeps_from_ms.load(Ordering::Relaxed) <= clock::steady_ms()
-    }
-
+impl Writer<'_> {
     /// Lets the sweeper rest until a point in time by the steady clock; 0: it goes on at once. What is due is absent
     /// nevertheless.
     pub fn sweep_from(&self, steady_ms: u64) {
-        self.sweeps_from_ms.store(steady_ms, Ordering::Relaxed);
+        self.engine.sweeps_from_ms.store(steady_ms, Ordering::Relaxed);
     }
 
     pub fn set_sweeping(&self, on: bool) {
-        self.sweeping.store(on, Ordering::Relaxed);
-    }
-
-    /// The thread that removes expired records, until the engine closes.
-    pub(in crate::engine) fn run_sweeps(&self) {
-        let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
-        while !self.room.closes_within(EVERY) {
-            let reading = clock::keep();
-            self.watch_limits(&mut warned);
-            self.forget_retired();
-            // others may fill the disk, too
-            self.note_space();
-            if !self.may_sweep() {
-                continue;
-            }
-            // a fault here comes from the journal or from LMDB, and their own threads report it
-            while matches!(self.expire_due(clock::now_ms(), REMOVED_PER_WALK), Ok(REMOVED_PER_WALK..)) {}
-            self.retain_in_turn(&reading, &mut rounds);
-        }
+        self.engine.sweeping.store(on, Ordering::Relaxed);
     }
 
     /// Removes some records that are due, for a command that met a limit, because the sweeper may be a tenth of a
     /// second late. Returns whether there were any.
     pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
-        Ok(self.may_sweep() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
+        Ok(self.engine.may_sweep() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
     }
 
     /// Removes up to `records_max` records that are due. Returns how many.
@@ -107,10 +79,10 @@ impl Engine {
         while removed < records_max {
             let Due { keys, position } = self.due(now_ms, REMOVED_AT_ONCE.min(records_max - removed))?;
             if keys.is_empty() {
-                *self.sweep.lock() = position;
+                *self.engine.sweep.lock() = position;
                 break;
             }
-            if !self.has_room_to_sweep(&keys) {
+            if !self.engine.has_room_to_sweep(&keys) {
                 break;
             }
             let outcome = self.write(now_ms, &keys, |txn| {
@@ -123,26 +95,19 @@ impl Engine {
             // Removals that could not be written are found again later; a record that can't be read is not tried again
             // and again.
             if !outcome.as_ref().is_err_and(Error::is_of_machine) {
-                *self.sweep.lock() = position;
+                *self.engine.sweep.lock() = position;
             }
             let (gone, _) = outcome?;
             removed += gone;
-            self.expired.fetch_add(gone as u64, Ordering::Relaxed);
+            self.engine.expired.fetch_add(gone as u64, Ordering::Relaxed);
         }
         Ok(removed)
-    }
-
-    /// Whether these records may be removed now. If not, a checkpoint makes room.
-    pub(in crate::engine) fn has_room_to_sweep(&self, keys: &[Key]) -> bool {
-        let bytes = keys.iter().map(|key| key.name.len() + REMOVAL_OVERHEAD_BYTES).sum();
-        let is_open = self.room.is_open_for_sweeper(self.overlay_bytes.load(Ordering::Relaxed));
-        is_open && self.journal.has_room(bytes, Claim::Removal)
     }
 
     /// Keys of records that are due, as far as can be told without the lock.
     fn due(&self, now_ms: u64, keys_max: usize) -> Result<Due, Error> {
         let (mut keys, snapshot, epoch) = {
-            let state = self.state.read();
+            let state = self.state();
             let is_due = |generation: Generation, key: &[u8]| {
                 let live = state.entry(generation, key).and_then(|entry| entry.live.as_ref());
                 live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
@@ -160,16 +125,16 @@ impl Engine {
                     );
                 }
             }
-            (keys, self.tables.snapshot()?, state.epoch)
+            (keys, self.engine.tables.snapshot()?, state.epoch)
         };
-        let mut after = self.sweep.lock().swept(epoch);
-        for row in self.tables.due(&snapshot, after.as_deref(), now_ms)? {
+        let mut after = self.engine.sweep.lock().swept(epoch);
+        for row in self.engine.tables.due(&snapshot, after.as_deref(), now_ms)? {
             if keys.len() >= keys_max {
                 break;
             }
             let DeadlineRow { position, generation, key, .. } = row?;
             after = Some(position.to_vec());
-            let state = self.state.read();
+            let state = self.state();
             // what the overlay knows about the key is newer
             if state.entry(generation, key).is_none()
                 && let Some(store) = state.catalog.holding(generation)
@@ -178,6 +143,46 @@ impl Engine {
             }
         }
         Ok(Due { keys, position: Position { epoch, after } })
+    }
+}
+
+impl Engine {
+    /// Whether the sweeper is switched on (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub fn is_sweeping(&self) -> bool {
+        self.sweeping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sweeper is switched on and does not rest.
+    pub fn may_sweep(&self) -> bool {
+        self.is_sweeping() && self.sweeps_from_ms.load(Ordering::Relaxed) <= clock::steady_ms()
+    }
+
+    /// The thread that removes expired records, until the engine closes.
+    pub(in crate::engine) fn run_sweeps(&self) {
+        let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
+        while !self.room.closes_within(EVERY) {
+            let reading = clock::keep();
+            self.watch_limits(&mut warned);
+            self.forget_retired();
+            // others may fill the disk, too
+            self.note_space();
+            if !self.may_sweep() {
+                continue;
+            }
+            // a fault here comes from the journal or from LMDB, and their own threads report it
+            while matches!(
+                self.writer().expire_due(clock::now_ms(), REMOVED_PER_WALK),
+                Ok(REMOVED_PER_WALK..)
+            ) {}
+            self.writer().retain_in_turn(&reading, &mut rounds);
+        }
+    }
+
+    /// Whether these records may be removed now. If not, a checkpoint makes room.
+    pub(in crate::engine) fn has_room_to_sweep(&self, keys: &[Key]) -> bool {
+        let bytes = keys.iter().map(|key| key.name.len() + REMOVAL_OVERHEAD_BYTES).sum();
+        let is_open = self.room.is_open_for_sweeper(self.overlay_bytes.load(Ordering::Relaxed));
+        is_open && self.journal.has_room(bytes, Claim::Removal)
     }
 
     /// Removes records of flushed and dropped stores from the cache, in steps that hold the lock only for moments.

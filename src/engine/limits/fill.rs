@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use crate::engine::Engine;
 use crate::engine::memtable::state::State;
+use crate::engine::{Engine, Reader};
 use crate::store::StoreId;
 use crate::store::quota::is_nearly_full;
 
@@ -27,12 +27,14 @@ pub struct Fill {
     pub max: u64,
 }
 
-impl Engine {
+impl Reader<'_> {
     /// The limits of which at least 80 % are used.
     pub fn nearly_full(&self) -> Vec<Fill> {
-        nearly_full(&self.state.read())
+        nearly_full(&self.state())
     }
+}
 
+impl Engine {
     /// Logs warnings for new ones, and forgets stores that have room again.
     pub(in crate::engine) fn watch_limits(&self, warned: &mut Warned) {
         let fills: Vec<(Fill, String)> = {

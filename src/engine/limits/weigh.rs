@@ -28,7 +28,7 @@ use crate::engine::memtable::state::State;
 use crate::engine::transaction::apart::Place;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::txn::Changes;
-use crate::engine::{Engine, Error, Seq};
+use crate::engine::{Engine, Error, Reader, Seq};
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::Dictionary;
 use crate::record::header;
@@ -291,45 +291,6 @@ impl Engine {
         }
     }
 
-    /// Measures what a limit has to know, without the lock.
-    pub(in crate::engine) fn weigh(&self, unfit: Unfit, weighed: Option<&mut Weighed>) {
-        match unfit {
-            Unfit::Values(values) => {
-                let Some(weighed) = weighed else { return };
-                let mut scale = Scale::new(self);
-                let known = weighed.values.get_or_insert_default();
-                for (generation, value) in values {
-                    let record_bytes = scale.record_bytes(generation, &value);
-                    known.entry(generation).or_default().insert(value, record_bytes);
-                }
-            }
-            Unfit::Memory(scope) => self.weigh_in_memory(scope),
-        }
-    }
-
-    /// Measures some records in memory that count for a limit.
-    fn weigh_in_memory(&self, scope: Scope) {
-        let candidates = {
-            let mut state = self.state.write();
-            state.tighten(scope);
-            state.unweighed(scope)
-        };
-        let mut scale = Scale::new(self);
-        let weighed: Vec<(Candidate, u64)> = candidates
-            .into_iter()
-            .map(|candidate| {
-                let Candidate { generation, key, value, expires, .. } = &candidate;
-                let record_bytes = scale.record_bytes(*generation, value);
-                let stored_bytes = key.len() + record_bytes + header::deadline_bytes(*expires);
-                (candidate, stored_bytes as u64)
-            })
-            .collect();
-        let mut state = self.state.write();
-        for (Candidate { generation, key, version, .. }, stored_bytes) in &weighed {
-            state.settle(*generation, key, *version, *stored_bytes);
-        }
-    }
-
     /// Ends the tight state of stores that have room again.
     pub(in crate::engine) fn loosen(&self) {
         {
@@ -346,6 +307,47 @@ impl Engine {
                 let store = catalog.holding(*generation);
                 store.is_some_and(|store| is_nearly_full(store.usage.stored_bytes, store.quota.max_bytes))
             });
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Measures what a limit has to know, without the lock.
+    pub(in crate::engine) fn weigh(&self, unfit: Unfit, weighed: Option<&mut Weighed>) {
+        match unfit {
+            Unfit::Values(values) => {
+                let Some(weighed) = weighed else { return };
+                let mut scale = Scale::new(self.engine);
+                let known = weighed.values.get_or_insert_default();
+                for (generation, value) in values {
+                    let record_bytes = scale.record_bytes(generation, &value);
+                    known.entry(generation).or_default().insert(value, record_bytes);
+                }
+            }
+            Unfit::Memory(scope) => self.weigh_in_memory(scope),
+        }
+    }
+
+    /// Measures some records in memory that count for a limit.
+    fn weigh_in_memory(&self, scope: Scope) {
+        let candidates = {
+            let mut state = self.state_mut();
+            state.tighten(scope);
+            state.unweighed(scope)
+        };
+        let mut scale = Scale::new(self.engine);
+        let weighed: Vec<(Candidate, u64)> = candidates
+            .into_iter()
+            .map(|candidate| {
+                let Candidate { generation, key, value, expires, .. } = &candidate;
+                let record_bytes = scale.record_bytes(*generation, value);
+                let stored_bytes = key.len() + record_bytes + header::deadline_bytes(*expires);
+                (candidate, stored_bytes as u64)
+            })
+            .collect();
+        let mut state = self.state_mut();
+        for (Candidate { generation, key, version, .. }, stored_bytes) in &weighed {
+            state.settle(*generation, key, *version, *stored_bytes);
         }
     }
 }

@@ -189,12 +189,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options::new(dir.path())).unwrap();
         let named = Definition { name: Some("orders".into()), ..Definition::default() };
-        engine.write(1, &[], |txn| txn.define(None, named)).unwrap();
+        engine.writer().write(1, &[], |txn| txn.define(None, named)).unwrap();
         for at in 0..20 {
             let key = Key::new(0, Bytes::from(format!("key:{at}")));
             let put =
                 |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(at), Expiry::Never);
-            engine.write(1, std::slice::from_ref(&key), put).unwrap();
+            engine.writer().write(1, std::slice::from_ref(&key), put).unwrap();
         }
         engine.close().unwrap();
         drop(engine);

@@ -138,7 +138,7 @@ impl Engine {
         engine.start("checkpoint", Engine::run_checkpoints)?;
         engine.start("sweeper", Engine::run_sweeps)?;
         if overlay_bytes >= options.overlay_bytes_max / 2 {
-            engine.request_checkpoint();
+            engine.checkpoint.request();
         }
         Ok(engine)
     }
@@ -152,7 +152,7 @@ impl Engine {
                 tracing::error!("a thread of the engine had panicked");
             }
         }
-        let checkpoint = self.checkpoint();
+        let checkpoint = self.checkpoint_now();
         self.journal.close()?;
         checkpoint
     }

@@ -152,16 +152,16 @@ mod tests {
     fn put(engine: &Engine, store: StoreId, at: usize, value_bytes: usize, expiry: Expiry) {
         let key = Key::new(store, format!("key:{at}").into());
         let value = Value::unchecked(format!("\"{}\"", "a".repeat(value_bytes)));
-        engine.write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, expiry)).unwrap();
+        engine.writer().write(0, std::slice::from_ref(&key), |txn| txn.put(&key, value, expiry)).unwrap();
     }
 
     fn remove(engine: &Engine, store: StoreId, at: usize) {
         let key = Key::new(store, format!("key:{at}").into());
-        engine.write(0, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
+        engine.writer().write(0, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
     }
 
     fn usages(engine: &Engine) -> Vec<(StoreId, Usage)> {
-        engine.catalog().iter().map(|store| (store.id, store.usage)).collect()
+        engine.reader().catalog().iter().map(|store| (store.id, store.usage)).collect()
     }
 
     #[test]
@@ -171,19 +171,19 @@ mod tests {
         for store in [0, 1, 2] {
             (0..100).for_each(|at| put(&engine, store, at, 200 + at, Expiry::Never));
         }
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         // known to LMDB or not, several times or once, with and without expiry
         for round in 0..3 {
             (50..150).for_each(|at| put(&engine, 0, at, 10 * round, Expiry::At(1 << 40)));
         }
         (140..200).for_each(|at| put(&engine, 0, at, 5, Expiry::Never));
         (0..300).step_by(3).for_each(|at| remove(&engine, 0, at));
-        engine.write(0, &[], |txn| txn.flush(1)).unwrap();
+        engine.writer().write(0, &[], |txn| txn.flush(1)).unwrap();
         (0..30).for_each(|at| put(&engine, 1, at, 40, Expiry::Never));
-        engine.write(0, &[], |txn| txn.swap(0, 2, Default::default())).unwrap();
+        engine.writer().write(0, &[], |txn| txn.swap(0, 2, Default::default())).unwrap();
         (95..105).for_each(|at| put(&engine, 2, at, 1, Expiry::Never));
         let definition = Definition { name: Some("orders".into()), ..Definition::default() };
-        let orders = engine.write(0, &[], |txn| txn.define(None, definition)).unwrap().0;
+        let orders = engine.writer().write(0, &[], |txn| txn.define(None, definition)).unwrap().0;
         (0..20).for_each(|at| put(&engine, orders, at, 7, Expiry::Never));
 
         let before = usages(&engine);
@@ -191,7 +191,7 @@ mod tests {
         drop(engine);
         let engine = open(dir.path());
         assert_eq!(usages(&engine), before);
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         let settled = usages(&engine);
         engine.close().unwrap();
         drop(engine);

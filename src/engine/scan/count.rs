@@ -11,35 +11,37 @@ use std::collections::HashMap;
 
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Error, Fault, Seq};
+use crate::engine::{Error, Fault, Reader, Seq};
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 
 /// A record that is due: its generation, its key and, if it is in memory, its size.
 type Visit<'v> = dyn FnMut(Generation, &[u8], Option<Weight>) -> Result<(), Fault> + 'v;
 
-impl Engine {
+impl Reader<'_> {
     /// The number of records of a store, without those that have expired.
     pub fn count(&self, now_ms: u64, store: StoreId) -> Result<(u64, Seq), Error> {
-        let state = self.state.read();
+        let state = self.state();
         let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
         let mut expired = 0;
         self.visit_expired(&state, now_ms, &mut |generation, _, _| {
             expired += u64::from(generation == store.generation);
             Ok(())
         })?;
-        Ok((store.usage.records.saturating_sub(expired), self.journal.last()))
+        Ok((store.usage.records.saturating_sub(expired), self.engine.journal.last()))
     }
 
     /// What every store holds, without records that have expired.
     pub fn usages(&self, now_ms: u64) -> Result<HashMap<StoreId, Usage>, Error> {
-        let state = self.state.read();
+        let state = self.state();
         let mut expired: HashMap<Generation, Usage> = HashMap::new();
-        let snapshot = self.tables.snapshot()?;
+        let snapshot = self.engine.tables.snapshot()?;
         self.visit_expired(&state, now_ms, &mut |generation, key, weight| {
             let weight = match weight {
                 Some(weight) => Some(weight),
-                None => self.tables.record(&snapshot, generation, key)?.map(|record| record.weight(key)),
+                None => {
+                    self.engine.tables.record(&snapshot, generation, key)?.map(|record| record.weight(key))
+                }
             };
             weight.into_iter().for_each(|weight| expired.entry(generation).or_default().add(weight));
             Ok(())
@@ -57,7 +59,7 @@ impl Engine {
     /// Calls `visit` with every record that is due and still counted. While the sweeper is switched off, there are
     /// none: expired records then count until they are removed.
     fn visit_expired(&self, state: &State, now_ms: u64, visit: &mut Visit<'_>) -> Result<(), Fault> {
-        if !self.is_sweeping() {
+        if !self.engine.is_sweeping() {
             return Ok(());
         }
         let frozen = state.frozen.as_ref().map(|frozen| &frozen.overlay);
@@ -77,9 +79,9 @@ impl Engine {
                 }
             }
         }
-        let snapshot = self.tables.snapshot()?;
-        let swept = self.sweep.lock().swept(state.epoch);
-        for row in self.tables.due(&snapshot, swept.as_deref(), now_ms)? {
+        let snapshot = self.engine.tables.snapshot()?;
+        let swept = self.engine.sweep.lock().swept(state.epoch);
+        for row in self.engine.tables.due(&snapshot, swept.as_deref(), now_ms)? {
             let DeadlineRow { generation, key, .. } = row?;
             if state.entry(generation, key).is_none() {
                 visit(generation, key, None)?;
@@ -95,7 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::engine::scan::count::*;
-    use crate::engine::{Expiry, Options};
+    use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Key, Value};
 
     /// A time that no clock has reached, so that the sweeper has nothing to do.
@@ -107,7 +109,7 @@ mod tests {
             let key = Key::new(store, format!("key:{at:04}").into());
             let expiry = if at % 5 == 0 { Expiry::Never } else { Expiry::At(LATER_MS + at / 2 + 1) };
             let put = |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(1), expiry);
-            engine.write(0, std::slice::from_ref(&key), put).unwrap();
+            engine.writer().write(0, std::slice::from_ref(&key), put).unwrap();
         }
     }
 
@@ -125,7 +127,7 @@ mod tests {
             seen += 1;
             Ok::<_, Error>(std::ops::ControlFlow::Continue(()))
         };
-        engine.scan(now_ms, range, &|_| true, &mut visit).unwrap();
+        engine.reader().scan(now_ms, range, &|_| true, &mut visit).unwrap();
         seen
     }
 
@@ -137,7 +139,7 @@ mod tests {
         for store in [0, 3] {
             fill(&engine, store, 0, 100);
         }
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         // some are renewed, some removed, some new; the sweeper has done a part of its work
         fill(&engine, 0, 160, 200);
         for at in (0..60).step_by(3) {
@@ -146,24 +148,28 @@ mod tests {
                 0 => txn.remove(&key).map(drop),
                 _ => txn.put(&key, Value::integer(2), Expiry::At(LATER_MS + 90)),
             };
-            engine.write(0, std::slice::from_ref(&key), put).unwrap();
+            engine.writer().write(0, std::slice::from_ref(&key), put).unwrap();
         }
-        let last = engine.last_seq();
+        let last = engine.reader().last_seq();
         for now_ms in [0, 1, 2, 20, 49, 50, 90, 91, 99, 1000].map(|ms| LATER_MS + ms) {
-            let usages = engine.usages(now_ms).unwrap();
+            let usages = engine.reader().usages(now_ms).unwrap();
             for store in [0, 3] {
                 let seen = seen(&engine, now_ms, store);
-                assert_eq!(engine.count(now_ms, store).unwrap().0, seen, "store {store} at {now_ms}");
+                assert_eq!(
+                    engine.reader().count(now_ms, store).unwrap().0,
+                    seen,
+                    "store {store} at {now_ms}"
+                );
                 assert_eq!(usages[&store].records, seen, "store {store} at {now_ms}");
             }
-            assert_eq!(engine.last_seq(), last);
+            assert_eq!(engine.reader().last_seq(), last);
         }
-        let usages = engine.usages(LATER_MS + 1000).unwrap();
+        let usages = engine.reader().usages(LATER_MS + 1000).unwrap();
         assert_eq!((usages[&0].expiring, usages[&3].expiring), (0, 0));
         let kept = |store| (usages[&store].plain_bytes, usages[&store].stored_bytes);
-        engine.expire_due(LATER_MS + 1000, usize::MAX).unwrap();
+        engine.writer().expire_due(LATER_MS + 1000, usize::MAX).unwrap();
         for store in [0, 3] {
-            let usage = engine.catalog().get(store).unwrap().usage;
+            let usage = engine.reader().catalog().get(store).unwrap().usage;
             assert_eq!(kept(store), (usage.plain_bytes, usage.stored_bytes), "store {store}");
         }
         engine.close().unwrap();

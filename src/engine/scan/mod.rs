@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
-use super::{Engine, Error, Seq};
+use super::{Error, Reader, Seq};
 use crate::engine::memtable::overlay::{Layer, Name};
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::txn::{Found, Held, Meta, Record};
@@ -72,7 +72,7 @@ pub struct End {
     pub reflects: Seq,
 }
 
-impl Engine {
+impl<'e> Reader<'e> {
     /// Calls `visit` with each record of the range whose key `wants` likes, in key order, until it breaks.
     pub fn scan<E: From<Error>>(
         &self,
@@ -83,7 +83,7 @@ impl Engine {
     ) -> Result<End, E> {
         // LMDB returns an error for keys that are longer than its keys can be
         if range.prefix.len() > KEY_BYTES_MAX {
-            return Ok(End { more_after: None, reflects: self.journal.last() });
+            return Ok(End { more_after: None, reflects: self.engine.journal.last() });
         }
         let from = start(range);
         let copy = self.copy_active(now_ms, range, from)?;
@@ -91,7 +91,7 @@ impl Engine {
         let mut active = copy.active.into_iter().peekable();
         let mut frozen =
             frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
-        let rows = self.tables.records_from(&copy.snapshot, copy.generation, from);
+        let rows = self.engine.tables.records_from(&copy.snapshot, copy.generation, from);
         let mut disk = rows.map_err(Error::from)?.peekable();
 
         let mut last = Bytes::new();
@@ -152,10 +152,10 @@ impl Engine {
     }
 
     /// What a scan needs, taken at one instant.
-    fn copy_active(&self, now_ms: u64, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'_>, Error> {
+    fn copy_active(&self, now_ms: u64, range: Range<'_>, from: Bound<&[u8]>) -> Result<Copy<'e>, Error> {
         #[cfg(test)]
-        tests::between_two_looks(self);
-        let state = self.state.read();
+        tests::between_two_looks(self.engine);
+        let state = self.state();
         if is_ordered(&state, range.store) {
             return self.copy_ordered(&state, now_ms, range, from);
         }
@@ -169,12 +169,12 @@ impl Engine {
     /// The lock is released after every portion, so that writers need not wait for all of them. If they insert as fast
     /// as this function sorts, the portions double until one holds everything that the overlay has room for, so that it
     /// ends in any case.
-    fn order(&self, store: StoreId) -> RwLockReadGuard<'_, State> {
+    fn order(&self, store: StoreId) -> RwLockReadGuard<'e, State> {
         let (mut portion, mut backlog) = (ORDERED_AT_ONCE, usize::MAX);
         loop {
             #[cfg(test)]
-            tests::between_two_looks(self);
-            let mut state = self.state.write();
+            tests::between_two_looks(self.engine);
+            let mut state = self.state_mut();
             let generation = state.catalog.get(store).map(|store| store.generation);
             let layer = generation.and_then(|generation| state.active.layer_mut(generation));
             let rest = layer.map_or(0, |layer| {
@@ -198,7 +198,7 @@ impl Engine {
         now_ms: u64,
         range: Range<'_>,
         from: Bound<&[u8]>,
-    ) -> Result<Copy<'_>, Error> {
+    ) -> Result<Copy<'e>, Error> {
         let store = state.catalog.get(range.store).ok_or(Error::NoStore(range.store))?;
         let layer = state.active.layer(store.generation);
         let keys = layer.into_iter().flat_map(|layer| layer.range(from));
@@ -218,8 +218,8 @@ impl Engine {
                 .map(|(key, entry)| (key.clone(), Found::of_entry(key, entry, Held::own)))
                 .collect(),
             frozen: state.frozen.clone(),
-            snapshot: self.tables.snapshot()?,
-            reflects: self.journal.last(),
+            snapshot: self.engine.tables.snapshot()?,
+            reflects: self.engine.journal.last(),
         })
     }
 }
@@ -284,7 +284,7 @@ fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Name] {
 mod tests {
     use std::cell::RefCell;
 
-    use super::super::{Expiry, Options};
+    use super::super::{Engine, Expiry, Options};
     use super::*;
     use crate::store::{Key, Value};
 
@@ -323,14 +323,14 @@ mod tests {
                         keys.iter()
                             .try_for_each(|key| txn.put(key, Value::integer(1), Expiry::Never).map(|_| ()))
                     };
-                    engine.write(1, &keys, put).unwrap();
+                    engine.writer().write(1, &keys, put).unwrap();
                 }
                 inserted += inserted_at_once;
             })));
             let mut found = 0;
             let range =
                 Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
-            let end = engine.scan(1, range, &|_| true, &mut |_| {
+            let end = engine.reader().scan(1, range, &|_| true, &mut |_| {
                 found += 1;
                 Ok::<_, Error>(ControlFlow::Continue(()))
             });

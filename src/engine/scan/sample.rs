@@ -16,7 +16,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::Bytes;
 
 use crate::engine::scan::Range;
-use crate::engine::{Engine, Error, Seq};
+use crate::engine::{Error, Reader, Seq};
 use crate::store::StoreId;
 
 /// The least and the greatest number of walks from which one is chosen.
@@ -51,13 +51,13 @@ enum Node {
 
 /// One store as its walks see it.
 struct Tree<'e> {
-    engine: &'e Engine,
+    reader: Reader<'e>,
     store: StoreId,
     now_ms: u64,
     nodes: HashMap<Vec<u8>, Node>,
 }
 
-impl Engine {
+impl Reader<'_> {
     /// A random key of a store; each is nearly as likely as any other.
     pub fn random_key(
         &self,
@@ -85,7 +85,7 @@ impl Engine {
         random: &mut dyn FnMut() -> u64,
     ) -> Result<Vec<Sampled>, Error> {
         let records = self.catalog().get(store).map_or(0, |store| store.usage.records);
-        let mut tree = Tree { engine: self, store, now_ms, nodes: HashMap::new() };
+        let mut tree = Tree { reader: *self, store, now_ms, nodes: HashMap::new() };
         let mut samples: Vec<Sampled> = Vec::with_capacity(WALKS_MIN);
         for walks in 1..=WALKS_MAX {
             samples.extend(tree.walk(random)?);
@@ -171,7 +171,7 @@ impl Tree<'_> {
             keys_max: LOOKED_AT,
             absent_free: 0,
         };
-        let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
+        let end = self.reader.scan(self.now_ms, range, &|_| true, &mut |row| {
             found = Some(Bytes::copy_from_slice(row.key()));
             Ok::<_, Error>(ControlFlow::Break(()))
         })?;
@@ -183,7 +183,7 @@ impl Tree<'_> {
         let from = Bound::Unbounded;
         let mut keys = Vec::new();
         let range = Range { store: self.store, prefix, from, keys_max, absent_free: 0 };
-        let end = self.engine.scan(self.now_ms, range, &|_| true, &mut |row| {
+        let end = self.reader.scan(self.now_ms, range, &|_| true, &mut |row| {
             let expires_at_ms = row.meta().and_then(|meta| meta.expires_at_ms);
             keys.push((Bytes::copy_from_slice(row.key()), expires_at_ms));
             Ok::<_, Error>(ControlFlow::Continue(()))
@@ -204,7 +204,7 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use crate::engine::scan::sample::*;
-    use crate::engine::{Expiry, Options};
+    use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Key, Value};
 
     #[test]
@@ -222,11 +222,12 @@ mod tests {
         for (at, name) in keys.iter().enumerate() {
             let key = Key { store: 0, name: name.clone().into() };
             engine
+                .writer()
                 .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(1), Expiry::Never))
                 .unwrap();
             // some in LMDB, some in the overlay
             if at == keys.len() / 2 {
-                engine.checkpoint().unwrap();
+                engine.writer().checkpoint().unwrap();
             }
         }
         let mut state = 1u64;
@@ -240,7 +241,7 @@ mod tests {
         };
         let mut rare = 0;
         for _ in 0..draws {
-            let key = engine.random_key(1, 0, &mut random).unwrap().0.unwrap();
+            let key = engine.reader().random_key(1, 0, &mut random).unwrap().0.unwrap();
             assert!(keys.iter().any(|name| name.as_bytes() == key));
             rare += usize::from(is_rare(&key));
         }

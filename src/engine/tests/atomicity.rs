@@ -38,7 +38,7 @@ fn open_on(dir: &Path, disk: &SimDisk) -> Arc<Engine> {
         ..Options::new(dir)
     });
     let engine = engine.unwrap();
-    engine.set_sweeping(false);
+    engine.writer().set_sweeping(false);
     engine
 }
 
@@ -55,7 +55,7 @@ fn noise(bytes: usize) -> Value {
 /// it takes, which need not be taken back; so stored bytes are only compared with the records there are.
 fn told(engine: &Engine) -> Vec<String> {
     let usages: Vec<(StoreId, crate::store::Usage)> =
-        engine.catalog().iter().map(|store| (store.id, store.usage)).collect();
+        engine.reader().catalog().iter().map(|store| (store.id, store.usage)).collect();
     for (store, usage) in usages {
         let range = scan::Range {
             store,
@@ -70,7 +70,7 @@ fn told(engine: &Engine) -> Vec<String> {
             Ok::<_, Error>(std::ops::ControlFlow::Continue(()))
         };
         // nothing has expired yet
-        engine.scan(0, range, &|_| true, visit).unwrap();
+        engine.reader().scan(0, range, &|_| true, visit).unwrap();
         assert_eq!(usage.records, stored_bytes.len() as u64, "records of store {store}");
         assert_eq!(usage.stored_bytes, stored_bytes.iter().sum::<u64>(), "stored bytes of store {store}");
     }
@@ -129,7 +129,7 @@ enum Act {
 }
 
 impl Act {
-    fn run(&self, engine: &Engine) -> Result<(), Error> {
+    fn run(&self, engine: handles::Writer<'_>) -> Result<(), Error> {
         let named =
             || engine.catalog().iter().filter(|store| store.name.is_some()).map(|store| store.id).last();
         let outcome = match *self {
@@ -228,7 +228,7 @@ fn fill_journal(engine: &Engine, disk: &SimDisk) {
     let key = key(9, 0);
     let fills = |bytes: usize| {
         let put = |txn: &mut WriteTxn<'_>| txn.put(&key, noise(bytes), Expiry::Never);
-        engine.write(NOW_MS, std::slice::from_ref(&key), put).is_ok()
+        engine.writer().write(NOW_MS, std::slice::from_ref(&key), put).is_ok()
     };
     for bytes in [15_000, 1_000, 20, 0] {
         while fills(bytes) {}
@@ -242,7 +242,7 @@ fn fail_journal<'e>(engine: &'e Engine, disk: &SimDisk) -> parking_lot::MutexGua
     loop {
         disk.fail_after(Operation::Sync, 0);
         let put = |txn: &mut WriteTxn<'_>| txn.put(&key, Value::integer(1), Expiry::Never);
-        let seq = engine.write(NOW_MS, std::slice::from_ref(&key), put).map(|(_, seq)| seq);
+        let seq = engine.writer().write(NOW_MS, std::slice::from_ref(&key), put).map(|(_, seq)| seq);
         if seq.is_err() || engine.acknowledge(seq.unwrap()).is_err() {
             return held;
         }
@@ -262,13 +262,13 @@ proptest! {
     ) {
         let (dir, disk) = (tempfile::tempdir().unwrap(), SimDisk::default());
         let engine = open_on(dir.path(), &disk);
-        in_lmdb.iter().for_each(|act| act.run(&engine).unwrap());
-        engine.checkpoint().unwrap();
+        in_lmdb.iter().for_each(|act| act.run(engine.writer()).unwrap());
+        engine.writer().checkpoint().unwrap();
         if let Some(frozen) = frozen {
-            frozen.iter().for_each(|act| act.run(&engine).unwrap());
+            frozen.iter().for_each(|act| act.run(engine.writer()).unwrap());
             engine.freeze(engine.checkpoint.status().through);
         }
-        active.iter().for_each(|act| act.run(&engine).unwrap());
+        active.iter().for_each(|act| act.run(engine.writer()).unwrap());
         let held = match cause {
             Cause::DiskFull => {
                 fill_journal(&engine, &disk);
@@ -279,14 +279,14 @@ proptest! {
         };
         let heard = Arc::new(Heard::default());
         engine.set_tap(heard.clone());
-        engine.listen(Classes::all(), Classes::all());
+        engine.reader().listen(Classes::all(), Classes::all());
         let watches: Vec<Watch> =
-            (0..3).flat_map(|store| (0..8).map(move |name| key(store, name))).map(|key| engine.watch(&key)).collect();
+            (0..3).flat_map(|store| (0..8).map(move |name| key(store, name))).map(|key| engine.reader().watch(&key)).collect();
         let before = told(&engine);
         let run = || {
-            engine.alone(|| {
+            engine.writer().alone(|engine| {
                 for act in &group {
-                    let _ = act.run(&engine);
+                    let _ = act.run(engine);
                 }
                 engine.say_at_end(|_| panic!("a refused group says nothing"));
                 let key = key(9, 1);
@@ -313,10 +313,10 @@ proptest! {
         disk.set_capacity(None);
         let began = clock::monotonic();
         let key = key(9, 2);
-        let last = engine.last_seq();
+        let last = engine.reader().last_seq();
         let seq = loop {
             let put = |txn: &mut WriteTxn<'_>| txn.put(&key, Value::integer(1), Expiry::Never);
-            match engine.write(NOW_MS, std::slice::from_ref(&key), put) {
+            match engine.writer().write(NOW_MS, std::slice::from_ref(&key), put) {
                 Ok((_, seq)) => break seq,
                 Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
             }
@@ -325,7 +325,7 @@ proptest! {
         prop_assert_eq!(seq, last + 1);
         let stores = |engine: &Engine| -> Vec<String> {
             let usage = |store: &crate::store::Store| (store.usage.records, store.usage.plain_bytes);
-            engine.catalog().iter().map(|store| format!("{} {:?}", store.id, usage(store))).collect()
+            engine.reader().catalog().iter().map(|store| format!("{} {:?}", store.id, usage(store))).collect()
         };
         let before = stores(&engine);
         engine.abandon();
@@ -356,31 +356,33 @@ impl Writer {
     fn prepare(engine: &Engine) {
         let quota = Quota { max_bytes: Some(6_000), retention_ms: Some(1_000), ..Quota::default() };
         let definition = Definition { quota, ..Definition::default() };
-        engine.write(NOW_MS, &[], |txn| txn.define(Some(2), definition)).unwrap();
+        engine.writer().write(NOW_MS, &[], |txn| txn.define(Some(2), definition)).unwrap();
         for name in 0..8 {
-            Act::Put(0, name, 100, None).run(engine).unwrap();
-            Act::Put(1, name, 100, Some(50)).run(engine).unwrap();
-            Act::Put(2, name, 700, None).run(engine).unwrap();
+            Act::Put(0, name, 100, None).run(engine.writer()).unwrap();
+            Act::Put(1, name, 100, Some(50)).run(engine.writer()).unwrap();
+            Act::Put(2, name, 700, None).run(engine.writer()).unwrap();
         }
         let start = clock::keep();
         for ms in [0, 10_000] {
             let (wall_ms, steady_ms) = (start.wall_ms + ms, start.steady_ms + ms);
             let later = clock::Reading { now_ms: start.now_ms + ms, wall_ms, steady_ms, ..start };
-            engine.timeline.lock().observe(&later, engine.last_seq());
+            engine.timeline.lock().observe(&later, engine.reader().last_seq());
         }
     }
 
     fn write(self, engine: &Engine) -> Result<(), Error> {
-        let put = |name| Act::Put(0, name, 200, None).run(engine);
+        let engine = engine.writer();
+        let put = |engine: handles::Writer<'_>, name| Act::Put(0, name, 200, None).run(engine);
         match self {
-            Writer::Command => put(1),
+            Writer::Command => put(engine, 1),
             Writer::Group => {
-                let both = engine.alone(|| put(1).and_then(|()| put(9)));
+                let both = engine.alone(|group| put(group, 1).and_then(|()| put(group, 9)));
                 both.and_then(|(both, _)| both)
             }
             Writer::GroupInGroup => {
-                let inner = || engine.alone(|| put(9)).and_then(|(put, _)| put);
-                let all = engine.alone(|| put(1).and_then(|()| inner()));
+                let inner =
+                    |group: handles::Writer<'_>| group.alone(|group| put(group, 9)).and_then(|(put, _)| put);
+                let all = engine.alone(|group| put(group, 1).and_then(|()| inner(group)));
                 all.and_then(|(all, _)| all)
             }
             Writer::Expiry => engine.expire_due(NOW_MS + 100, usize::MAX).and_then(all_or_none),
@@ -451,9 +453,9 @@ fn child_that_panics_half_way() {
     let writer = WRITERS[std::env::var("LARDER_TEST_WRITER").unwrap().parse::<usize>().unwrap()];
     let engine =
         Engine::open(Options { checkpoint_interval: Duration::from_secs(3600), ..options(dir) }).unwrap();
-    engine.set_sweeping(false);
+    engine.writer().set_sweeping(false);
     Writer::prepare(&engine);
-    engine.acknowledge(engine.last_seq()).unwrap();
+    engine.acknowledge(engine.reader().last_seq()).unwrap();
     PANICS.set(true);
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.write(&engine)));
 }
@@ -476,7 +478,8 @@ fn a_panic_half_way_through_a_change_ends_the_process() {
         assert_eq!(child.status.signal(), Some(SIGABRT), "{writer:?}: {child:?}");
         // a start finds all or nothing
         let engine = Engine::open(options(dir.path())).unwrap();
-        let records: Vec<u64> = engine.catalog().iter().map(|store| store.usage.records).take(3).collect();
+        let records: Vec<u64> =
+            engine.reader().catalog().iter().map(|store| store.usage.records).take(3).collect();
         assert!(records == [8, 8, 8], "nobody waited for the change, so it never left memory: {records:?}");
         engine.close().unwrap();
     }
@@ -487,24 +490,25 @@ fn a_panic_half_way_through_a_change_ends_the_process() {
 fn what_is_over_the_allowance_is_refused_before_it_is_applied() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open_on(dir.path(), &SimDisk::default());
-    let put = |name| Act::Put(0, name, 900, None).run(&engine);
     let (_, seq) = engine
-        .alone(|| {
-            engine.allow_writes(Some(2_000));
+        .writer()
+        .alone(|group| {
+            let put = |name| Act::Put(0, name, 900, None).run(group);
+            group.allow_writes(Some(2_000));
             put(0).unwrap();
             put(1).unwrap();
             assert!(matches!(put(2), Err(Error::AllowanceExceeded { limit: 2_000 })));
-            Act::Remove(0, 0).run(&engine).unwrap();
-            engine.allow_writes(None);
+            Act::Remove(0, 0).run(group).unwrap();
+            group.allow_writes(None);
             put(3).unwrap();
-            assert!(!engine.is_group_refused());
+            assert!(!group.is_group_refused());
         })
         .unwrap();
-    assert_eq!(seq, engine.last_seq());
+    assert_eq!(seq, engine.reader().last_seq());
     let names: Vec<bool> = (0..4)
         .map(|name| {
             let key = key(0, name);
-            engine.read(NOW_MS, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0.is_some()
+            engine.reader().read(NOW_MS, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0.is_some()
         })
         .collect();
     assert_eq!(names, [false, true, false, true]);

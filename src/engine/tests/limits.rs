@@ -57,7 +57,7 @@ fn write(
 ) -> Result<(), Error> {
     let mut weighed = Weighed::default();
     for _ in 0..10_000 {
-        if let Some(((), _)) = engine.write_weighed(1, keys, &mut weighed, &run)? {
+        if let Some(((), _)) = engine.writer().write_weighed(1, keys, &mut weighed, &run)? {
             return Ok(());
         }
     }
@@ -75,14 +75,14 @@ fn put_all(engine: &Engine, records: &[(Key, Bytes)]) -> Result<(), Error> {
 
 fn set_quota(engine: &Engine, store: StoreId, quota: Quota) {
     let definition = Definition { quota, ..Definition::default() };
-    engine.write(1, &[], |txn| txn.define(Some(store), definition)).unwrap();
+    engine.writer().write(1, &[], |txn| txn.define(Some(store), definition)).unwrap();
 }
 
 #[test]
 fn what_is_put_while_there_is_no_limit_is_weighed_once_there_is_one_again() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path(), ServerQuota::default());
-    let limit = |max_bytes| engine.set_quota(ServerQuota { max_bytes, ..ServerQuota::default() });
+    let limit = |max_bytes| engine.writer().set_quota(ServerQuota { max_bytes, ..ServerQuota::default() });
     let put = |name| put_all(&engine, &[(key(0, name), value(1000, true))]);
     put(0).unwrap();
     // so close that what lies in memory has to be weighed
@@ -214,13 +214,13 @@ proptest! {
                 }
                 Step::LimitServer(keys, bytes) => {
                     server = ServerQuota { max_stores: None, max_keys: keys.map(u64::from), max_bytes: bytes.map(u64::from) };
-                    engine.set_quota(server);
+                    engine.writer().set_quota(server);
                     None
                 }
                 Step::Checkpoint => {
-                    engine.checkpoint().unwrap();
+                    engine.writer().checkpoint().unwrap();
                     for store in 0..STORES {
-                        let usage = engine.catalog().get(store).unwrap().usage;
+                        let usage = engine.reader().catalog().get(store).unwrap().usage;
                         prop_assert_eq!((usage.records, usage.stored_bytes), model.used(store as usize));
                     }
                     None
@@ -255,8 +255,8 @@ proptest! {
                     }
                 }
             }
-            let total = engine.catalog().total();
-            let used: u64 = engine.catalog().iter().map(|store| store.usage.stored_bytes).sum();
+            let total = engine.reader().catalog().total();
+            let used: u64 = engine.reader().catalog().iter().map(|store| store.usage.stored_bytes).sum();
             prop_assert_eq!((total.records, total.stored_bytes), (model.used_of_server().0, used));
         }
         engine.close().unwrap();
@@ -291,13 +291,13 @@ fn what_fits_with_a_dictionary_is_taken() {
         put_all(&engine, &[(key(0, name), text.into())])
     };
     (0..40).for_each(|name| put(name).unwrap());
-    engine.checkpoint().unwrap();
-    let used = || engine.catalog().get(0).unwrap().usage.stored_bytes;
+    engine.writer().checkpoint().unwrap();
+    let used = || engine.reader().catalog().get(0).unwrap().usage.stored_bytes;
     let (max, records_before) = (2 * used(), 40);
     set_quota(&engine, 0, Quota { max_bytes: Some(max), ..Quota::default() });
     let refused = (records_before..u8::MAX).find(|name| put(*name).is_err()).unwrap();
     assert!((78..=82).contains(&refused), "{refused} records");
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     assert!(used() <= max);
     engine.close().unwrap();
     drop(engine);
@@ -318,9 +318,9 @@ fn many_writers_at_a_limit_never_exceed_it() {
                     let name = thread * 8 + (round % 24) as u8;
                     let outcome = put_all(engine, &[(key(0, name), value(round * 7 % 900, round % 3 != 0))]);
                     assert!(matches!(outcome, Ok(()) | Err(Error::Quota(_))));
-                    assert!(engine.catalog().get(0).unwrap().usage.stored_bytes <= max);
+                    assert!(engine.reader().catalog().get(0).unwrap().usage.stored_bytes <= max);
                     if round % 50 == 0 {
-                        engine.checkpoint().unwrap();
+                        engine.writer().checkpoint().unwrap();
                     }
                 }
             });

@@ -27,7 +27,7 @@ fn too_many_readers_are_told_to_come_back() {
     let engine = open(dir.path());
     let (old, new) = (key(0, "old"), key(0, "new"));
     put(&engine, 1, &old, "1", Expiry::Never);
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     let mut readers = Vec::new();
     let full = loop {
         match engine.tables.snapshot() {
@@ -38,7 +38,10 @@ fn too_many_readers_are_told_to_come_back() {
     };
     let scanned = |engine: &Engine| {
         let range = Range { store: 0, prefix: b"", from: Bound::Unbounded, keys_max: 9, absent_free: 0 };
-        engine.scan(1, range, &|_| true, &mut |_| Ok::<_, Error>(ControlFlow::Continue(()))).map(drop)
+        engine
+            .reader()
+            .scan(1, range, &|_| true, &mut |_| Ok::<_, Error>(ControlFlow::Continue(())))
+            .map(drop)
     };
     let told = scanned(&engine).unwrap_err();
     assert!(full.is_of_readers(), "{full}");
@@ -59,7 +62,7 @@ fn open(dir: &std::path::Path) -> Arc<Engine> {
         ..Options::new(dir)
     });
     let engine = engine.unwrap();
-    engine.set_sweeping(false);
+    engine.writer().set_sweeping(false);
     engine
 }
 
@@ -69,15 +72,15 @@ fn key(store: StoreId, name: &str) -> Key {
 
 fn put(engine: &Engine, now_ms: u64, key: &Key, value: &str, expiry: Expiry) -> Seq {
     let value = Value::unchecked(Bytes::copy_from_slice(value.as_bytes()));
-    engine.write(now_ms, std::slice::from_ref(key), |txn| txn.put(key, value, expiry)).unwrap().1
+    engine.writer().write(now_ms, std::slice::from_ref(key), |txn| txn.put(key, value, expiry)).unwrap().1
 }
 
 fn get(engine: &Engine, now_ms: u64, key: &Key) -> Option<Record> {
-    engine.read(now_ms, std::slice::from_ref(key), |txn| txn.get(key)).unwrap().0
+    engine.reader().read(now_ms, std::slice::from_ref(key), |txn| txn.get(key)).unwrap().0
 }
 
 fn remove(engine: &Engine, now_ms: u64, key: &Key) -> bool {
-    engine.write(now_ms, std::slice::from_ref(key), |txn| txn.remove(key)).unwrap().0
+    engine.writer().write(now_ms, std::slice::from_ref(key), |txn| txn.remove(key)).unwrap().0
 }
 
 fn keys(engine: &Engine, now_ms: u64, store: StoreId, prefix: &str) -> Vec<String> {
@@ -89,7 +92,7 @@ fn keys(engine: &Engine, now_ms: u64, store: StoreId, prefix: &str) -> Vec<Strin
         absent_free: 0,
     };
     let mut keys = Vec::new();
-    let end = engine.scan(now_ms, range, &|_| true, &mut |row| {
+    let end = engine.reader().scan(now_ms, range, &|_| true, &mut |row| {
         keys.push(String::from_utf8(row.key().to_vec()).unwrap());
         assert!(row.record().unwrap().is_some());
         Ok::<_, Error>(ControlFlow::Continue(()))
@@ -99,7 +102,7 @@ fn keys(engine: &Engine, now_ms: u64, store: StoreId, prefix: &str) -> Vec<Strin
 }
 
 fn usage(engine: &Engine, store: StoreId) -> Usage {
-    engine.catalog().get(store).unwrap().usage
+    engine.reader().catalog().get(store).unwrap().usage
 }
 
 #[derive(Debug, Clone)]
@@ -195,7 +198,7 @@ proptest! {
                     let store = StoreId::from(store);
                     let (from, to) = (format!("key:{from}"), format!("key:{to}"));
                     let (a, b) = (key(store, &from), key(store, &to));
-                    let renamed = engine.write(now_ms, &[a.clone(), b.clone()], |txn| {
+                    let renamed = engine.writer().write(now_ms, &[a.clone(), b.clone()], |txn| {
                         let Some(record) = txn.get(&a)? else { return Ok::<_, Error>(false) };
                         txn.remove(&a)?;
                         txn.put(&b, Value::unchecked(record.value), record.expires_at_ms.into())?;
@@ -213,25 +216,25 @@ proptest! {
                 Step::Rename(..) => {}
                 Step::Fail(store, name) => {
                     let key = key(store.into(), &format!("key:{name}"));
-                    let failed = engine.write(now_ms, std::slice::from_ref(&key), |txn| {
+                    let failed = engine.writer().write(now_ms, std::slice::from_ref(&key), |txn| {
                         txn.put(&key, Value::unchecked(Bytes::from_static(b"never")), Expiry::Never)?;
                         Err::<(), _>(Error::Undeclared)
                     });
                     assert!(matches!(failed, Err(Error::Undeclared)));
                 }
                 Step::Flush(store) => {
-                    engine.write(now_ms, &[], |txn| txn.flush(store.into())).unwrap();
+                    engine.writer().write(now_ms, &[], |txn| txn.flush(store.into())).unwrap();
                     model.retain(|(of, _), _| *of != StoreId::from(store));
                 }
                 Step::Swap(a, b) => {
                     let (a, b) = (StoreId::from(a), StoreId::from(b));
-                    engine.write(now_ms, &[], |txn| txn.swap(a, b, Default::default())).unwrap();
+                    engine.writer().write(now_ms, &[], |txn| txn.swap(a, b, Default::default())).unwrap();
                     let swapped = |store| if store == a { b } else if store == b { a } else { store };
                     model = model.into_iter().map(|((store, name), value)| ((swapped(store), name), value)).collect();
                 }
-                Step::Checkpoint => engine.checkpoint().unwrap(),
+                Step::Checkpoint => engine.writer().checkpoint().unwrap(),
                 Step::Expire => {
-                    engine.expire_due(now_ms, usize::MAX).unwrap();
+                    engine.writer().expire_due(now_ms, usize::MAX).unwrap();
                     model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now_ms));
                 }
                 Step::Tick(ms) => now_ms += u64::from(ms),
@@ -274,13 +277,13 @@ fn stored_bytes_are_those_on_disk_after_a_checkpoint() {
         put(&engine, 1, &key(0, &format!("k{at}")), &text, Expiry::Never);
     }
     assert!(usage(&engine, 0).stored_bytes > usage(&engine, 0).plain_bytes, "not compressed yet");
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     let usage_now = usage(&engine, 0);
     assert!(usage_now.ratio() > 5.0, "{usage_now:?}");
     assert_eq!(get(&engine, 1, &key(0, "k7")).unwrap().value, text);
     // overwritten while nothing is frozen: what LMDB holds is subtracted
     put(&engine, 1, &key(0, "k7"), "1", Expiry::Never);
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     let usage_then = usage(&engine, 0);
     assert!(usage_then.stored_bytes < usage_now.stored_bytes);
     engine.close().unwrap();
@@ -297,15 +300,15 @@ fn a_flushed_store_gives_its_space_back_in_the_background() {
     for at in 0..100 {
         put(&engine, 1, &key(3, &format!("k{at}")), "{}", Expiry::At(5_000));
     }
-    engine.checkpoint().unwrap();
-    engine.write(1, &[], |txn| txn.flush(3)).unwrap();
+    engine.writer().checkpoint().unwrap();
+    engine.writer().write(1, &[], |txn| txn.flush(3)).unwrap();
     assert_eq!(usage(&engine, 3), Usage::default());
     assert!(keys(&engine, 1, 3, "").is_empty());
     put(&engine, 1, &key(3, "k1"), "2", Expiry::Never);
-    engine.request_checkpoint();
+    engine.writer().request_checkpoint();
     let reclaimed = (0..500).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-        engine.status().checkpoint.done >= 2 && !engine.is_reclaiming().unwrap()
+        engine.reader().status().checkpoint.done >= 2 && !engine.is_reclaiming().unwrap()
     });
     assert!(reclaimed);
     engine.close().unwrap();
@@ -322,7 +325,7 @@ fn a_scan_stops_where_it_is_told_and_goes_on_there() {
     for (at, name) in expected.iter().enumerate() {
         put(&engine, 1, &key(0, name), "1", Expiry::Never);
         if at % 100 == 50 {
-            engine.checkpoint().unwrap();
+            engine.writer().checkpoint().unwrap();
         }
     }
     put(&engine, 1, &key(0, "usez"), "1", Expiry::Never);
@@ -330,7 +333,7 @@ fn a_scan_stops_where_it_is_told_and_goes_on_there() {
     let mut position;
     loop {
         let range = Range { store: 0, prefix: b"user:", from, keys_max: 7, absent_free: 0 };
-        let end = engine.scan(1, range, &|_| true, &mut |row| {
+        let end = engine.reader().scan(1, range, &|_| true, &mut |row| {
             found.push(String::from_utf8(row.key().to_vec()).unwrap());
             Ok::<_, Error>(ControlFlow::Continue(()))
         });
@@ -341,8 +344,8 @@ fn a_scan_stops_where_it_is_told_and_goes_on_there() {
         from = Bound::Excluded(&position[..]);
     }
     assert_eq!(found, expected);
-    assert!(engine.random_key(1, 0, &mut || 77).unwrap().0.is_some());
-    assert!(engine.random_key(1, 5, &mut || 77).unwrap().0.is_none());
+    assert!(engine.reader().random_key(1, 0, &mut || 77).unwrap().0.is_some());
+    assert!(engine.reader().random_key(1, 5, &mut || 77).unwrap().0.is_none());
     engine.close().unwrap();
 }
 
@@ -357,6 +360,7 @@ fn writers_and_a_checkpointing_engine_agree_on_every_count() {
                 for round in 0..400 {
                     let counter = key(0, &format!("counter:{}", round % 7));
                     engine
+                        .writer()
                         .write(1, std::slice::from_ref(&counter), |txn| {
                             let text = txn.get(&counter)?.map(|record| record.value);
                             let number =
@@ -369,7 +373,7 @@ fn writers_and_a_checkpointing_engine_agree_on_every_count() {
             });
         }
         for _ in 0..20 {
-            engine.checkpoint().unwrap();
+            engine.writer().checkpoint().unwrap();
         }
     });
     let total: u64 = (0..7)
@@ -378,7 +382,7 @@ fn writers_and_a_checkpointing_engine_agree_on_every_count() {
         .sum();
     assert_eq!(total, 3 * 400);
     assert_eq!(usage(&engine, 1).records, 3 * 400);
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     let (zero, one) = (usage(&engine, 0), usage(&engine, 1));
     engine.close().unwrap();
     drop(engine);
@@ -412,7 +416,7 @@ fn a_reader_never_sees_a_value_go_back() {
                 put(&engine, 1, &key(0, &format!("k{}", number % 3)), &number.to_string(), Expiry::Never);
                 // the keys are in LMDB and the cache now and then, not always in the overlay
                 if number % 5 == 0 {
-                    engine.checkpoint().unwrap();
+                    engine.writer().checkpoint().unwrap();
                 }
             }
             done.store(true, Ordering::Relaxed);
@@ -431,17 +435,18 @@ fn what_a_slow_reader_found_does_not_become_the_cache() {
     drop(engine);
     let engine = open(dir.path());
     let (found, _) = engine
+        .reader()
         .read(1, std::slice::from_ref(&key), |txn| {
             // between the look at LMDB and the reading of the value, the record changes and a checkpoint ends
             put(&engine, 1, &key, "2", Expiry::Never);
-            engine.checkpoint().unwrap();
+            engine.writer().checkpoint().unwrap();
             txn.get(&key)
         })
         .unwrap();
     assert_eq!(found.unwrap().value, "1", "the transaction sees one instant");
     assert_eq!(get(&engine, 1, &key).unwrap().value, "2");
-    engine.write(1, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
-    engine.checkpoint().unwrap();
+    engine.writer().write(1, std::slice::from_ref(&key), |txn| txn.remove(&key)).unwrap();
+    engine.writer().checkpoint().unwrap();
     assert_eq!(get(&engine, 1, &key), None);
     engine.close().unwrap();
 }
@@ -462,7 +467,7 @@ fn changing_one_record_often_keeps_the_journal_short() {
         engine.journal.wait_durable(seq).unwrap();
     }
     let began = clock::monotonic();
-    while engine.status().checkpoint.done == 0 {
+    while engine.reader().status().checkpoint.done == 0 {
         assert!(
             began.elapsed() < Duration::from_secs(20),
             "no checkpoint though 2 MB were written to the journal"
@@ -493,7 +498,7 @@ fn a_failed_journal_asks_for_the_checkpoint_that_mends_it() {
             let began = clock::monotonic();
             let write = |value: i64| {
                 let put = |txn: &mut WriteTxn<'_>| txn.put(&k, Value::integer(value), Expiry::Never);
-                let (_, seq) = engine.write(1, std::slice::from_ref(&k), put)?;
+                let (_, seq) = engine.writer().write(1, std::slice::from_ref(&k), put)?;
                 engine.acknowledge(seq)?;
                 engine.journal.wait_durable(seq).map_err(|fault| Error::from(Fault::from(fault)))
             };
@@ -523,7 +528,7 @@ fn room(engine: &Engine, bytes: usize, claim: Claim) -> Result<(), Error> {
         match engine.poll_room(bytes, claim, &mut cx) {
             Poll::Ready(outcome) => return outcome,
             // a second look, which finds what has changed meanwhile
-            Poll::Pending => drop(engine.checkpoint()),
+            Poll::Pending => drop(engine.writer().checkpoint()),
         }
     }
 }
@@ -562,7 +567,7 @@ fn a_journal_at_its_bound_says_so_and_takes_removals() {
     room(&engine, 10, Claim::Removal).unwrap();
     assert!(remove(&engine, 1, &hot));
     drop(held);
-    engine.checkpoint().unwrap();
+    engine.writer().checkpoint().unwrap();
     room(&engine, value.len(), Claim::Ordinary).unwrap();
     engine.close().unwrap();
 }
@@ -587,7 +592,7 @@ fn what_lmdb_has_no_space_for_is_refused_before_it_is_taken() {
             match refusal {
                 None => drop(put(&engine, 1, &name(*at), &value, Expiry::Never)),
                 Some(ref refusal) => {
-                    let status = engine.status();
+                    let status = engine.reader().status();
                     let what = format!("{record_bytes} B, record {at}: {refusal}; {status:?}");
                     assert!(
                         matches!(refusal, Error::NoRoom(NoRoom::File(why)) if why.contains("larger --map-size")),
@@ -595,20 +600,20 @@ fn what_lmdb_has_no_space_for_is_refused_before_it_is_taken() {
                     );
                 }
             }
-            assert_eq!(engine.status().checkpoint.failure, None, "{record_bytes} B, record {at}");
+            assert_eq!(engine.reader().status().checkpoint.failure, None, "{record_bytes} B, record {at}");
             refusal.is_some()
         });
         let records = refused_at.expect("a map has an end");
         assert!(records * record_bytes > 1024 * 1024, "{record_bytes} B: only {records}");
-        engine.checkpoint().unwrap();
-        assert!(engine.status().shortage.is_some());
+        engine.writer().checkpoint().unwrap();
+        assert!(engine.reader().status().shortage.is_some());
         for at in 0..records {
             room(&engine, 10, Claim::Removal).unwrap();
             assert!(remove(&engine, 1, &name(at)), "{record_bytes} B, record {at}");
         }
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         room(&engine, record_bytes + 100, Claim::Ordinary).unwrap();
-        assert_eq!(engine.status().shortage, None, "{record_bytes} B");
+        assert_eq!(engine.reader().status().shortage, None, "{record_bytes} B");
         engine.close().unwrap();
     }
 }

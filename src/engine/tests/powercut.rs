@@ -289,10 +289,10 @@ impl Machine {
             }
             while !power.is_gone() {
                 let pause = (self.random.below(3) == 0).then(|| lull.write());
-                engine.checkpoint().unwrap();
+                engine.writer().checkpoint().unwrap();
                 engine.journal.rest_now();
                 drop(pause); // it comes to rest while writing goes on, or just before
-                engine.request_checkpoint(); // its thread also reclaims what was flushed
+                engine.writer().request_checkpoint(); // its thread also reclaims what was flushed
                 std::thread::yield_now();
             }
         });
@@ -319,18 +319,18 @@ impl Machine {
 
     /// Compares what the engine holds with what happened up to its last entry; gives that one's number.
     fn compare(&self, engine: &Engine) -> Seq {
-        let last = engine.last_seq();
+        let last = engine.reader().last_seq();
         assert!(last >= self.promised, "entries behind {last} are missing, {} was promised", self.promised);
         let mut expected: Model =
             (0..crate::limits::DATABASES).map(|store| (store, BTreeMap::new())).collect();
         for change in self.history.range(..=last).flat_map(|(_, changes)| changes) {
             change.apply(&mut expected);
         }
-        let ids: Vec<StoreId> = engine.catalog().iter().map(|store| store.id).collect();
+        let ids: Vec<StoreId> = engine.reader().catalog().iter().map(|store| store.id).collect();
         let found: Model = ids.iter().map(|store| (*store, records(engine, *store))).collect();
         assert_eq!(found, expected, "after entry {last}");
         for (store, records) in expected {
-            let usage = engine.catalog().get(store).unwrap().usage;
+            let usage = engine.reader().catalog().get(store).unwrap().usage;
             let expiring = records.values().filter(|(_, deadline)| deadline.is_some()).count();
             let plain: usize = records.iter().map(|(name, (value, _))| name.len() + value.len()).sum();
             assert_eq!(
@@ -356,7 +356,7 @@ fn open(dir: &Path, fsync: Fsync, disk: &SimDisk) -> Arc<Engine> {
         ..Options::new(dir)
     });
     let engine = engine.unwrap();
-    engine.set_sweeping(false);
+    engine.writer().set_sweeping(false);
     engine
 }
 
@@ -364,7 +364,7 @@ fn records(engine: &Engine, store: StoreId) -> BTreeMap<String, (String, Option<
     let range = Range { store, prefix: b"", from: Bound::Unbounded, keys_max: usize::MAX, absent_free: 0 };
     let mut records = BTreeMap::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let end = engine.scan(NOW_MS, range, &|_| true, &mut |row| {
+    let end = engine.reader().scan(NOW_MS, range, &|_| true, &mut |row| {
         let record = row.record()?.expect("a scanned record is there");
         records.insert(text(row.key()), (text(&record.value), record.expires_at_ms));
         Ok::<_, Error>(ControlFlow::Continue(()))
@@ -378,39 +378,42 @@ fn change(engine: &Engine, writer: u64, random: &mut SplitMix) -> Option<(Seq, V
     let store = any_store(engine, random);
     let name = format!("key:{}", random.below(KEYS));
     match random.below(100) {
-        0..55 => Some(one(put(engine, store, &name, random)?)),
+        0..55 => Some(one(put(engine.writer(), store, &name, random)?)),
         55..70 => {
             let key = Key::new(store, name.clone().into());
-            let removed = engine.write(NOW_MS, std::slice::from_ref(&key), |txn| txn.remove(&key)).ok()?;
+            let removed =
+                engine.writer().write(NOW_MS, std::slice::from_ref(&key), |txn| txn.remove(&key)).ok()?;
             removed.0.then(|| one((removed.1, Change::Remove(store, name))))
         }
         70..80 => {
             // a transaction of several commands, as EXEC runs it
             let (changes, seq) = engine
-                .alone(|| {
+                .writer()
+                .alone(|group| {
                     let names = (0..3).map(|at| format!("{writer}:{at}"));
-                    names.filter_map(|name| Some(put(engine, store, &name, random)?.1)).collect::<Vec<_>>()
+                    names.filter_map(|name| Some(put(group, store, &name, random)?.1)).collect::<Vec<_>>()
                 })
                 .unwrap();
             (!changes.is_empty()).then_some((seq, changes))
         }
         80..84 => {
-            let (_, seq) = engine.write(NOW_MS, &[], |txn| txn.flush(store)).ok()?;
+            let (_, seq) = engine.writer().write(NOW_MS, &[], |txn| txn.flush(store)).ok()?;
             Some(one((seq, Change::Flush(store))))
         }
         84..88 => {
             let (a, b) = (random.below(NUMBERED) as StoreId, random.below(NUMBERED) as StoreId);
-            let (_, seq) = engine.write(NOW_MS, &[], |txn| txn.swap(a, b, Default::default())).ok()?;
+            let (_, seq) =
+                engine.writer().write(NOW_MS, &[], |txn| txn.swap(a, b, Default::default())).ok()?;
             (a != b).then(|| one((seq, Change::Swap(a, b))))
         }
         88..94 => {
             let definition =
                 Definition { name: Some(format!("named-{}", random.next())), ..Definition::default() };
-            let (id, seq) = engine.write(NOW_MS, &[], |txn| txn.define(None, definition)).unwrap();
+            let (id, seq) = engine.writer().write(NOW_MS, &[], |txn| txn.define(None, definition)).unwrap();
             Some(one((seq, Change::Create(id))))
         }
         _ if store >= crate::limits::DATABASES => {
-            let (_, seq) = engine.write(NOW_MS, &[], |txn| txn.drop_store(store)).ok()?;
+            let (_, seq) = engine.writer().write(NOW_MS, &[], |txn| txn.drop_store(store)).ok()?;
             Some(one((seq, Change::Drop(store))))
         }
         _ => None,
@@ -422,7 +425,7 @@ fn one((seq, change): (Seq, Change)) -> (Seq, Vec<Change>) {
 }
 
 /// Nothing if somebody dropped the store meanwhile.
-fn put(engine: &Engine, store: StoreId, name: &str, random: &mut SplitMix) -> Option<(Seq, Change)> {
+fn put(engine: Writer<'_>, store: StoreId, name: &str, random: &mut SplitMix) -> Option<(Seq, Change)> {
     let key = Key::new(store, name.to_owned().into());
     let size = if random.below(20) == 0 { 5_000 } else { 40 };
     let value = format!(r#"["{}",{}]"#, "text ".repeat(random.below(size)), random.next());
@@ -434,7 +437,7 @@ fn put(engine: &Engine, store: StoreId, name: &str, random: &mut SplitMix) -> Op
 
 /// A numbered store, or one of the named ones.
 fn any_store(engine: &Engine, random: &mut SplitMix) -> StoreId {
-    let catalog = engine.catalog();
+    let catalog = engine.reader().catalog();
     let named: Vec<StoreId> =
         catalog.iter().filter(|store| store.name.is_some()).map(|store| store.id).collect();
     match random.below(NUMBERED + named.len().min(2)) {

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::transaction::txn::{Changes, Held, Stores, View, WriteTxn};
-use crate::engine::{Committed, Engine, Error, OnDisk, Resolved, Seq, Weighed};
+use crate::engine::{Committed, Engine, Error, OnDisk, Resolved, Seq, Weighed, Writer};
 use crate::store::{Generation, Key, Store};
 
 /// After so many conflicts, or waits for room, a command runs under the lock.
@@ -67,7 +67,7 @@ struct Seen {
     followed: SmallVec<[bool; 1]>,
 }
 
-impl Engine {
+impl Writer<'_> {
     /// Runs a command apart from the lock. Returns `None` if the command has to be run again.
     pub(in crate::engine) fn write_apart<R, E: From<Error>>(
         &self,
@@ -76,24 +76,25 @@ impl Engine {
         weighed: &mut Weighed,
         run: impl FnOnce(&mut WriteTxn<'_>) -> Result<R, E>,
     ) -> Result<Option<(R, Seq)>, E> {
-        let mut changes = Changes::new(self.listening.wanted());
+        let mut changes = Changes::new(self.engine.listening.wanted());
         let seen;
         let (result, reflects) = {
             let snapshot;
             let mut resolved = Resolved::default();
             {
-                let state = self.state.read();
+                let state = self.state();
                 resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
-                snapshot = if resolved.missing.is_empty() { None } else { Some(self.snapshot()?) };
-                seen = self.see(&state, keys)?;
+                snapshot = if resolved.missing.is_empty() { None } else { Some(self.engine.snapshot()?) };
+                seen = self.engine.see(&state, keys)?;
             }
             if let Some(snapshot) = &snapshot {
                 let missing = std::mem::take(&mut resolved.missing);
-                let on_disk = self.look_on_disk(snapshot, keys, missing, seen.epoch)?;
+                let on_disk = self.engine.look_on_disk(snapshot, keys, missing, seen.epoch)?;
                 resolved.declare_missing(keys, &on_disk);
             }
             let Resolved { declared, reflects, .. } = resolved;
-            let (view, changes, listening) = (View::Apart(&seen.stores), &mut changes, &self.listening);
+            let (view, changes, listening) =
+                (View::Apart(&seen.stores), &mut changes, &self.engine.listening);
             (run(&mut WriteTxn { now_ms, view, keys, declared, changes, listening }), reflects)
         };
         if changes.is_misplaced.get() {
@@ -103,8 +104,8 @@ impl Engine {
         let result = result?;
         let mut leftovers = Leftovers::default();
         for attempt in 0..=ATTEMPTS_MAX {
-            let mut state = self.state.write();
-            if !self.is_as_seen(&state, keys, &seen, &changes) {
+            let mut state = self.state_mut();
+            if !self.engine.is_as_seen(&state, keys, &seen, &changes) {
                 let conflicts =
                     if let Place::Apart { conflicts } = weighed.place { conflicts + 1 } else { 1 };
                 let is_over = conflicts >= ATTEMPTS_MAX;
@@ -112,27 +113,29 @@ impl Engine {
                 return Ok(None);
             }
             if state.is_bounded
-                && let Some(unfit) = self.fit(&mut state, &mut changes, Some(weighed))?
+                && let Some(unfit) = self.engine.fit(&mut state, &mut changes, Some(weighed))?
             {
                 drop(state);
                 self.weigh(unfit, Some(weighed));
                 return Ok(None);
             }
             let may_wait = attempt == ATTEMPTS_MAX;
-            match self.commit(&mut state, &mut changes, &mut leftovers, may_wait)? {
+            match self.engine.commit(&mut state, &mut changes, &mut leftovers, may_wait)? {
                 Committed::Done(seq) => {
                     drop(state);
                     return Ok(Some((result, seq.unwrap_or(reflects))));
                 }
                 Committed::NoRoom(bytes, claim) => {
                     drop(state);
-                    self.journal.wait_room(bytes, claim).map_err(Error::from)?;
+                    self.engine.journal.wait_room(bytes, claim).map_err(Error::from)?;
                 }
             }
         }
         Ok(None)
     }
+}
 
+impl Engine {
     fn see(&self, state: &State, keys: &[Key]) -> Result<Seen, Error> {
         let mut seen = Seen {
             epoch: state.epoch,
@@ -206,7 +209,7 @@ mod tests {
 
     /// Runs it until it is done, as dispatch does.
     fn write<R>(
-        engine: &Engine,
+        engine: Writer<'_>,
         key: &Key,
         mut run: impl FnMut(&mut WriteTxn<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
@@ -221,20 +224,26 @@ mod tests {
 
     fn put(engine: &Engine, key: &Key, value: &str) {
         let value = Bytes::copy_from_slice(value.as_bytes());
-        write(engine, key, |txn| txn.put(key, Value::unchecked(value.clone()), Expiry::Never)).unwrap();
+        write(engine.writer(), key, |txn| txn.put(key, Value::unchecked(value.clone()), Expiry::Never))
+            .unwrap();
     }
 
     fn get(engine: &Engine, key: &Key) -> String {
-        let record = engine.read(1, std::slice::from_ref(key), |txn| txn.get(key)).unwrap().0.unwrap();
+        let record =
+            engine.reader().read(1, std::slice::from_ref(key), |txn| txn.get(key)).unwrap().0.unwrap();
         String::from_utf8(record.value.to_vec()).unwrap()
     }
 
     /// Appends a letter; says whether that happened while the lock was free.
     fn append(engine: &Engine, key: &Key, beside: &mut dyn FnMut()) -> bool {
+        append_through(engine.writer(), key, beside)
+    }
+
+    fn append_through(engine: Writer<'_>, key: &Key, beside: &mut dyn FnMut()) -> bool {
         let mut was_free = false;
         write(engine, key, |txn| {
             let old = txn.get(key)?.unwrap().value;
-            was_free = engine.state.lock().try_write().is_some();
+            was_free = engine.engine.state.lock().try_write().is_some();
             if was_free {
                 beside();
             }
@@ -251,7 +260,7 @@ mod tests {
         let (_dir, engine) = open(&SimDisk::default());
         let (cold, large, small) = (key("cold"), key("large"), key("small"));
         put(&engine, &cold, &"cold ".repeat(100));
-        engine.checkpoint().unwrap();
+        engine.writer().checkpoint().unwrap();
         put(&engine, &large, &"large ".repeat(10_000));
         put(&engine, &small, "small");
         for (key, was_free) in [(&cold, true), (&large, true), (&small, false), (&cold, false)] {
@@ -261,9 +270,9 @@ mod tests {
         }
         // a group has the engine to itself
         put(&engine, &large, &"large ".repeat(10_000));
-        let (was_free, _) = engine.alone(|| append(&engine, &large, &mut || ())).unwrap();
+        let (was_free, _) = engine.writer().alone(|group| append_through(group, &large, &mut || ())).unwrap();
         assert!(!was_free && get(&engine, &large).ends_with("e +"));
-        let took_time = write(&engine, &small, |txn| {
+        let took_time = write(engine.writer(), &small, |txn| {
             txn.take_time()?;
             Ok(engine.state.lock().try_write().is_some())
         });
@@ -280,10 +289,10 @@ mod tests {
         let letters = |letter| "l".repeat(100_000).replace('l', letter);
         let other = || put(&engine, &large, &letters("o"));
         let flush_and_put = || {
-            engine.write(1, &[], |txn| txn.flush(0)).unwrap();
+            engine.writer().write(1, &[], |txn| txn.flush(0)).unwrap();
             put(&engine, &large, &letters("f"));
         };
-        let checkpoint = || engine.checkpoint().unwrap();
+        let checkpoint = || engine.writer().checkpoint().unwrap();
         let cases: [(Beside<'_>, &str); 3] = [(&other, "o+"), (&flush_and_put, "f+"), (&checkpoint, "l+")];
         for (beside, end) in cases {
             for times in [1, 100] {
@@ -316,7 +325,7 @@ mod tests {
         let (large, heard) = (key("large"), Arc::new(Heard::default()));
         engine.set_tap(heard.clone());
         put(&engine, &large, &"l".repeat(100_000));
-        append(&engine, &large, &mut || engine.listen(Classes::all(), Classes::STRING));
+        append(&engine, &large, &mut || engine.reader().listen(Classes::all(), Classes::STRING));
         assert_eq!(*heard.0.lock(), 1);
         engine.close().unwrap();
     }
@@ -335,7 +344,7 @@ mod tests {
             let held = disk.hold_writes();
             std::thread::scope(|scope| {
                 let writing = scope.spawn(|| {
-                    write(&engine, &large, |txn| {
+                    write(engine.writer(), &large, |txn| {
                         txn.get(&large)?;
                         txn.put(&large, Value::unchecked("v".repeat(300_000)), Expiry::Never)
                     })

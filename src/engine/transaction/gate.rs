@@ -1,24 +1,17 @@
-//! A lock that lets one thread keep all others away for longer than it holds the lock.
+//! A lock that lets somebody keep all others away for longer than the lock is held.
 //!
-//! A thread that acquires the lock checks whether another thread has the state to itself, and if so waits at the gate.
-//! The thread that has it to itself may take the lock; a thread-local flag says so.
+//! A thread that acquires the lock checks whether somebody has the state to himself, and if so waits at the gate. Only
+//! who asks as [`Asker::Alone`] may take the lock then: handles say so that are handed to him and to nobody else.
 
-use std::cell::Cell;
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, thread_local};
-
-thread_local! {
-    static ALONE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread has the state to itself.
-pub fn is_alone() -> bool {
-    ALONE.with(Cell::get)
-}
-
-/// Marks, in the thread and under the lock in the state, whether this thread has the state to itself.
-pub fn set_alone(is_alone: bool) {
-    ALONE.with(|alone| alone.set(is_alone));
+/// Who asks for the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever has it to himself.
+    Alone,
+    /// Anybody else, who waits until nobody has it to himself.
+    Other,
 }
 
 /// A state that says whether a thread has it to itself.
@@ -28,7 +21,7 @@ pub trait Occupied {
 
 pub struct Gated<S> {
     state: RwLock<S>,
-    /// Held by the thread that has the state to itself.
+    /// Held by whoever has the state to himself.
     gate: Mutex<()>,
 }
 
@@ -37,11 +30,20 @@ impl<S: Occupied> Gated<S> {
         Gated { state: RwLock::new(state), gate: Mutex::new(()) }
     }
 
-    /// The state, to read; waits while somebody else is alone.
+    /// The state, to read; waits while somebody is alone.
     pub fn read(&self) -> RwLockReadGuard<'_, S> {
+        self.read_as(Asker::Other)
+    }
+
+    /// The state, to change; waits while somebody is alone.
+    pub fn write(&self) -> RwLockWriteGuard<'_, S> {
+        self.write_as(Asker::Other)
+    }
+
+    pub fn read_as(&self, asker: Asker) -> RwLockReadGuard<'_, S> {
         loop {
             let state = self.state.read();
-            if !state.is_occupied() || is_alone() {
+            if !state.is_occupied() || asker == Asker::Alone {
                 return state;
             }
             drop(state);
@@ -49,11 +51,10 @@ impl<S: Occupied> Gated<S> {
         }
     }
 
-    /// The state, to change; waits while somebody else is alone.
-    pub fn write(&self) -> RwLockWriteGuard<'_, S> {
+    pub fn write_as(&self, asker: Asker) -> RwLockWriteGuard<'_, S> {
         loop {
             let state = self.state.write();
-            if !state.is_occupied() || is_alone() {
+            if !state.is_occupied() || asker == Asker::Alone {
                 return state;
             }
             drop(state);
@@ -61,13 +62,12 @@ impl<S: Occupied> Gated<S> {
         }
     }
 
-    /// Waits until nobody else is alone, and keeps others waiting from when the state says that it is occupied.
+    /// Waits until nobody is alone, and keeps others waiting from when the state says that it is occupied.
     pub fn close(&self) -> MutexGuard<'_, ()> {
         self.gate.lock()
     }
 
-    /// The lock itself, for the thread that has the state to itself, begins or ends to have it, or does not mind that
-    /// another has it.
+    /// The lock itself, for who begins or ends to have the state to himself, or does not mind that another has it.
     pub fn lock(&self) -> &RwLock<S> {
         &self.state
     }
@@ -96,13 +96,11 @@ mod model_tests {
     fn alone(pair: &Gated<Pair>) {
         let _gate = pair.close();
         pair.lock().write().is_occupied = true;
-        set_alone(true);
         for at in 0..2 {
-            pair.write().numbers[at] += 1;
+            pair.write_as(Asker::Alone).numbers[at] += 1;
         }
-        assert!(pair.read().is_occupied);
+        assert!(pair.read_as(Asker::Alone).is_occupied);
         pair.lock().write().is_occupied = false;
-        set_alone(false);
     }
 
     #[test]

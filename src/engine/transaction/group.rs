@@ -1,7 +1,8 @@
 //! Several commands as one: what EXEC and scripts need.
 //!
-//! While a thread runs [`alone`](Engine::alone), no other thread reads or writes, and no checkpoint begins: a thread
-//! that acquires the engine's lock checks whether a group is open, and if so waits until it ends. What the group writes
+//! While somebody runs [`alone`](Writer::alone), nobody else reads or writes, and no checkpoint begins: a thread that
+//! acquires the engine's lock checks whether a group is open, and if so waits until it ends. The group itself reads and
+//! writes through the handle that it was given. What the group writes
 //! goes into memory as usual, so that its own commands see it, and its effects are collected. At the end they become
 //! one journal entry:
 //!
@@ -25,12 +26,10 @@ use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::tests::atomicity;
 use crate::engine::transaction::effect;
 use crate::engine::transaction::effect::Effect;
-pub use crate::engine::transaction::gate::is_alone;
-use crate::engine::transaction::gate::set_alone;
 use crate::engine::transaction::undo::Undo;
 use crate::engine::transaction::watch::Noted;
 use crate::engine::transaction::whole;
-use crate::engine::{Engine, Error, Fault, Seq};
+use crate::engine::{Engine, Error, Fault, Reader, Seq, Writer};
 
 /// What is going to be one journal entry.
 pub struct Group {
@@ -72,7 +71,7 @@ impl Group {
     }
 }
 
-/// The group that this thread runs. If it is dropped without having been closed, a command has panicked, and everything
+/// An open group. If it is dropped without having been closed, a command has panicked, and everything
 /// is undone.
 struct Open<'e>(&'e Engine);
 
@@ -90,7 +89,6 @@ impl<'e> Open<'e> {
             noted: Vec::new(),
         };
         state.group = Some(Box::new(group));
-        set_alone(true);
         Open(engine)
     }
 
@@ -140,7 +138,6 @@ impl<'e> Open<'e> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        set_alone(false);
         let mut leftovers = Leftovers::default();
         let mut state = self.0.state.lock().write();
         if let Some(mut group) = state.group.take() {
@@ -151,36 +148,40 @@ impl Drop for Open<'_> {
     }
 }
 
-impl Engine {
-    /// Sets how many more bytes the group of this thread may write; `None` means as many as an entry can hold. A
-    /// command that would write more is refused, and the group continues.
+impl Reader<'_> {
+    /// Whether the group will be refused as a whole.
+    pub fn is_group_refused(&self) -> bool {
+        self.state().group.as_ref().is_some_and(|group| group.refusal.is_some())
+    }
+}
+
+impl Writer<'_> {
+    /// Sets how many more bytes the group may write; `None` means as many as an entry can hold. A command that would
+    /// write more is refused, and the group continues.
     pub fn allow_writes(&self, bytes_max: Option<usize>) {
-        if let Some(group) = &mut self.state.write().group {
+        if let Some(group) = &mut self.state_mut().group {
             group.allowance = bytes_max.map(|bytes| (bytes, bytes));
         }
     }
 
-    /// Whether the group of this thread will be refused as a whole.
-    pub fn is_group_refused(&self) -> bool {
-        self.state.read().group.as_ref().is_some_and(|group| group.refusal.is_some())
-    }
-
-    /// Runs several commands as one. Returns their result, and the journal sequence number of what they wrote, or 0 if
-    /// they wrote nothing.
+    /// Runs several commands as one, through the handle that `run` gets. Returns their result, and the journal sequence
+    /// number of what they wrote, or 0 if they wrote nothing.
     ///
     /// Fails if the journal refuses their entry, or if the entry would be too large. Then nothing has happened: what
-    /// was written is undone before anyone else sees it. A call within another such call is part of the outer one.
-    pub fn alone<R>(&self, run: impl FnOnce() -> R) -> Result<(R, Seq), Error> {
-        if is_alone() {
-            return Ok((run(), 0));
+    /// was written is undone before anyone else sees it. A call through the handle of a group is part of that group.
+    pub fn alone<R>(self, run: impl FnOnce(Writer<'_>) -> R) -> Result<(R, Seq), Error> {
+        if self.is_in_group() {
+            return Ok((run(self), 0));
         }
-        let _gate = self.state.close();
-        let open = Open::new(self);
-        let result = run();
+        let _gate = self.engine.state.close();
+        let open = Open::new(self.engine);
+        let result = run(self.engine.writer_in_group());
         let seq = open.close()?;
         Ok((result, seq))
     }
+}
 
+impl Engine {
     fn take_back(&self, state: &mut State, group: &mut Group) {
         let nothing = Undo::new(state);
         state.take_back(std::mem::replace(&mut group.undo, nothing));
@@ -217,7 +218,7 @@ mod tests {
         Engine::open(Options { checkpoint_interval: Duration::from_secs(3600), ..Options::new(dir) }).unwrap()
     }
 
-    fn put(engine: &Engine, value: i64) -> Seq {
+    fn put(engine: Writer<'_>, value: i64) -> Seq {
         let key = key();
         let put = engine
             .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(value), Expiry::Never));
@@ -226,7 +227,7 @@ mod tests {
 
     fn get(engine: &Engine) -> Bytes {
         let key = key();
-        engine.read(1, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0.unwrap().value
+        engine.reader().read(1, std::slice::from_ref(&key), |txn| txn.get(&key)).unwrap().0.unwrap().value
     }
 
     fn key() -> Key {
@@ -238,7 +239,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 if engine.state.lock().try_write_for(patience).is_some() {
-                    put(engine, value);
+                    put(engine.writer(), value);
                 }
             });
         });
@@ -249,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         BETWEEN.set(Some(Box::new(|engine| write_if_possible(engine, 2, Duration::ZERO))));
-        let (seq_inside, seq) = engine.alone(|| put(&engine, 1)).unwrap();
+        let (seq_inside, seq) = engine.writer().alone(|group| put(group, 1)).unwrap();
         assert!(BETWEEN.take().is_none(), "it was called");
         assert_eq!(seq, seq_inside, "the entry has the number that its records bear");
         let before = get(&engine);
@@ -265,9 +266,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = engine.alone(|| panic!("on purpose"));
+            let _ = engine.writer().alone(|_| panic!("on purpose"));
         }));
-        assert!(panicked.is_err() && !is_alone());
+        assert!(panicked.is_err());
         write_if_possible(&engine, 3, Duration::from_secs(60));
         assert_eq!(get(&engine), "3");
         engine.close().unwrap();

@@ -19,7 +19,7 @@ use crate::engine::memtable::overlay::Entry;
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::effect::{Definition, Effect};
 use crate::engine::transaction::watch::Noted;
-use crate::engine::{Engine, Error, Fault, Seq};
+use crate::engine::{Error, Fault, Reader, Seq};
 use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
@@ -277,7 +277,7 @@ pub struct ReadTxn<'t> {
     stores: SmallVec<[(StoreId, Generation); 1]>,
     keys: &'t [Key],
     declared: DeclaredKeys<'t>,
-    engine: &'t Engine,
+    reader: Reader<'t>,
     /// The epoch in which LMDB was read.
     epoch: u64,
     /// Bytes that were decompressed for this reply.
@@ -295,11 +295,11 @@ impl<'t> ReadTxn<'t> {
         stores: SmallVec<[(StoreId, Generation); 1]>,
         keys: &'t [Key],
         declared: DeclaredKeys<'t>,
-        engine: &'t Engine,
+        reader: Reader<'t>,
         epoch: u64,
     ) -> ReadTxn<'t> {
         let (decompressed_bytes, decompressed) = (Cell::new(0), RefCell::default());
-        ReadTxn { now_ms, stores, keys, declared, engine, epoch, decompressed_bytes, decompressed }
+        ReadTxn { now_ms, stores, keys, declared, reader, epoch, decompressed_bytes, decompressed }
     }
 
     /// The first declared key.
@@ -330,7 +330,7 @@ impl<'t> ReadTxn<'t> {
             if plain_bytes >= KEPT_VALUE_BYTES && self.declared.keys.len() > 1 {
                 self.decompressed.borrow_mut().insert(place, record.clone());
             }
-            self.engine.remember(
+            self.reader.remember(
                 self.epoch,
                 declared.generation,
                 &key.name,
@@ -367,7 +367,7 @@ impl<'t> ReadTxn<'t> {
 
     /// Tells listeners which of the declared keys have no record.
     pub fn tell_misses(&self) {
-        let wanted = self.engine.listening.wanted();
+        let wanted = self.reader.engine.listening.wanted();
         if !wanted.contains(Classes::KEY_MISS) {
             return;
         }
@@ -378,7 +378,7 @@ impl<'t> ReadTxn<'t> {
                 news.note(&Key { store: *store, name: (*name).clone() }, Event::KEY_MISS);
             }
         }
-        self.engine.tell_of_reading(news);
+        self.reader.tell_of_reading(news);
     }
 
     /// How many of the declared keys have a record, and how many have none.

@@ -121,7 +121,13 @@ pub async fn events(ask: Ask) -> Answer {
             talk.enter(&store, Entry::Existing)?;
             let (server, session) = (&talk.server, &talk.session);
             if let Some(get) = server.commands.find(b"get") {
-                permission::check(server, session, get, &[Bytes::from_static(b"GET")], Context::TopLevel)?;
+                permission::check(
+                    server.view(),
+                    session,
+                    get,
+                    &[Bytes::from_static(b"GET")],
+                    Context::TopLevel,
+                )?;
             }
             Following::begin(&server.engine, &server.push, session.store, prefix).ok_or_else(|| {
                 let detail = "there are too many streams of events; end some, or try again later";
@@ -545,7 +551,7 @@ mod tests {
         let api = Api::new();
         let mut resp = session(&api.server);
         api.server.config.update(|settings| settings.client_output_buffer_limit.pubsub.hard_bytes = 1_000);
-        api.server.push.configure(&api.server.engine, &api.server.config.settings());
+        api.server.push.configure(api.server.engine.reader(), &api.server.config.settings());
         let mut reading = Reading::of(&api, EVENTS, &[]).await;
         for n in 0..20 {
             run(&api, &mut resp, &format!("SET a {n}"));

@@ -467,7 +467,7 @@ mod tests {
         write(std::iter::once("MSET".to_owned()).chain((0..deleted + 10).flat_map(pairs)).collect());
         for checkpointed in [false, true] {
             if checkpointed {
-                api.server.engine.checkpoint().unwrap();
+                api.server.engine.writer().checkpoint().unwrap();
             }
             // around what is deleted, three records stay in front and seven behind
             write(

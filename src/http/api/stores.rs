@@ -308,7 +308,7 @@ pub async fn usage(ask: Ask) -> Answer {
 }
 
 fn nearly_reached(talk: &Talk) -> Vec<Value> {
-    let fills = permission::nearly_full(&talk.server, &talk.session).into_iter();
+    let fills = permission::nearly_full(talk.server.view(), &talk.session).into_iter();
     let told = fills.map(
         |(store, fill)| json!({"store": store, "limit": fill.setting, "used": fill.used, "max": fill.max}),
     );

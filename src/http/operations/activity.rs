@@ -9,7 +9,8 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
-use crate::command::{Flags, Keys, Server, Spec};
+use crate::command::base::Shared;
+use crate::command::{Flags, Keys, Spec};
 use crate::engine::clock;
 use crate::http::openapi::route::{self, Route};
 use crate::http::openapi::schema::{Schema, any, array, boolean, integer, map, number, object, text};
@@ -131,8 +132,8 @@ pub async fn stats(ask: Ask) -> Answer {
             Ok(json!({
                 "at_ms": clock::now_ms(),
                 "figures": metrics::as_json(&sample),
-                "reads": durations(sample.server, Flags::READONLY),
-                "writes": durations(sample.server, Flags::WRITE),
+                "reads": durations(&sample.server, Flags::READONLY),
+                "writes": durations(&sample.server, Flags::WRITE),
                 "responses": sample.stats().responses().buckets().collect::<Vec<_>>(),
             }))
         })
@@ -142,7 +143,7 @@ pub async fn stats(ask: Ask) -> Answer {
 
 /// The durations of commands on keys: pairs of a bound in nanoseconds, and the number of commands that took at most
 /// that long and longer than the bound before.
-fn durations(server: &Server, flag: Flags) -> Vec<(u64, u64)> {
+fn durations(server: &Shared, flag: Flags) -> Vec<(u64, u64)> {
     let mut all = BTreeMap::new();
     for (name, histogram) in server.stats.all_durations() {
         let is_meant = |spec: &&Spec| spec.is(flag) && !matches!(spec.keys, Keys::None);

@@ -36,7 +36,7 @@ pub async fn alive() -> Response {
 
 /// Readiness: reads and writes work. Load balancers and orchestrators ask for it before they send clients.
 pub async fn ready(State(app): State<App>) -> Response {
-    let status = app.server.engine.status();
+    let status = app.server.engine.reader().status();
     let troubles = [
         (app.server.shutdown.is_raised(), "stopping"),
         (status.journal.failure.is_some(), "the journal has failed"),

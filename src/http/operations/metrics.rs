@@ -49,8 +49,14 @@ async fn metrics_without_engine(app: App, request: Request) -> Answer {
         let peer = request.extensions().get::<Peer>().copied();
         let session = door::enter(&app.server, request.headers(), peer)?;
         let info = app.server.commands.find(b"info").ok_or(Error::Busy)?;
-        permission::check(&app.server, &session, info, &words([b"INFO"]), permission::context(&session))?;
-        Ok::<String, Problem>(rendered(&Sample::new(&app.server, &session), false))
+        permission::check(
+            app.server.view(),
+            &session,
+            info,
+            &words([b"INFO"]),
+            permission::context(&session),
+        )?;
+        Ok::<String, Problem>(rendered(&Sample::new(app.server.view(), &session), false))
     });
     // a user whose first store has to be looked up in the engine has to wait
     match tokio::time::timeout(PATIENCE, entering).await {
@@ -69,7 +75,7 @@ fn told(metrics: String) -> Response {
 /// INFO. There is no section of this name, so the command itself reads nothing.
 pub fn sample(talk: &mut Talk) -> Result<Sample<'_>, Problem> {
     talk.command(words([b"INFO", b"metrics"]))?;
-    Ok(Sample::new(&talk.server, &talk.session))
+    Ok(Sample::new(talk.server.view(), &talk.session))
 }
 
 /// The figures of the whole server, by the names that Prometheus knows them by.

@@ -180,13 +180,13 @@ impl Talk {
 
     /// Selects a store, by number or name.
     pub fn enter(&mut self, store: &[u8], entry: Entry) -> Result<(), Problem> {
-        let label = self.server.label_of_named_store(store);
+        let label = self.server.view().label_of_named_store(store);
         if !permission::may_use_store(&self.session, &label) {
             // refuses, and logs it
             self.command(words([b"SELECT", store]))?;
         }
         let id = match entry {
-            Entry::Existing => self.server.known_store(store)?,
+            Entry::Existing => self.server.view().known_store(store)?,
             Entry::Creating => self.server.find_store(store)?,
         };
         self.session.select(id);
@@ -195,7 +195,7 @@ impl Talk {
 
     /// Whether the caller may read a key of the store that it is in.
     pub fn may_read(&self, key: &[u8]) -> bool {
-        let store = self.server.store_label(self.session.store);
+        let store = self.server.view().store_label(self.session.store);
         permission::may_read(&self.server, &self.session, &store, Some(key))
     }
 

@@ -8,7 +8,7 @@ pub mod sections;
 
 use std::fmt::{Display, Write};
 
-use crate::command::base::{Call, Flags, Plan, Server, Session, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Session, Spec, View, reply};
 use crate::command::server::info::figure::{Part, Rows, Section, Value};
 use crate::command::server::info::sample::Sample;
 use crate::command::server::info::sections::{SECTIONS, figures};
@@ -40,7 +40,7 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// CONFIG RESETSTAT.
-pub fn reset(server: &Server, reader: &Session) {
+pub fn reset(server: View<'_>, reader: &Session) {
     let sample = Sample::new(server, reader);
     let resetting = figures().filter(|figure| figure.resets);
     let counts = resetting.filter_map(|figure| match (figure.field?, (figure.read)(&sample)) {

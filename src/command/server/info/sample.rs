@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::client::Client;
-use crate::command::base::{Server, Session, permission};
+use crate::command::base::{Session, View, permission};
 use crate::config::Settings;
 use crate::engine::{Status, clock};
 use crate::script::CacheStatus;
@@ -14,7 +14,7 @@ use crate::telemetry::process::{self, Cpu, Memory};
 
 /// What several figures need is looked up once, when the first of them is read.
 pub struct Sample<'a> {
-    pub server: &'a Server,
+    pub server: View<'a>,
     /// The session that reads the figures.
     pub reader: &'a Session,
     settings: OnceCell<Settings>,
@@ -34,7 +34,7 @@ pub struct Totals {
 }
 
 impl<'a> Sample<'a> {
-    pub fn new(server: &'a Server, reader: &'a Session) -> Sample<'a> {
+    pub fn new(server: View<'a>, reader: &'a Session) -> Sample<'a> {
         Sample {
             server,
             reader,

@@ -17,7 +17,7 @@ static SOUND: LazyLock<(Vec<u8>, tempfile::TempDir)> = LazyLock::new(|| {
         let key = Key::new(0, format!("{}{at}", "k".repeat(at * 3)).into());
         let value = Value::unchecked(format!("\"{}\"", "v".repeat(at * 40)));
         let put = |txn: &mut larder::engine::WriteTxn<'_>| txn.put(&key, value, Expiry::Never);
-        engine.write(1, std::slice::from_ref(&key), put).expect("a write");
+        engine.writer().write(1, std::slice::from_ref(&key), put).expect("a write");
     }
     engine.close().expect("an end");
     let file = fs::read(folder.path().join("data/lmdb").join(DATA_FILE)).expect("the file");

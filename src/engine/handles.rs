@@ -1,0 +1,66 @@
+//! The handles through which commands reach the engine.
+//!
+//! | handle | what it can do | who gets it |
+//! |---|---|---|
+//! | [`Reader`] | read transactions, scans, counts, the catalog, figures, watches | every command |
+//! | [`Writer`] | all of that, and writes, groups, checkpoints, backups, settings | what is declared to change something |
+//!
+//! A handle also says whether it belongs to a [group](crate::engine::transaction::group). The handle that a group hands
+//! out passes the gate at which all others wait, and can't outlive the group. Nothing depends on the thread.
+
+use std::ops::Deref;
+
+use crate::engine::Engine;
+use crate::engine::memtable::state::State;
+use crate::engine::transaction::gate::Asker;
+use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+/// Reads. It can't write, and it leads to nothing that can.
+#[derive(Clone, Copy)]
+pub struct Reader<'e> {
+    pub(in crate::engine) engine: &'e Engine,
+    asker: Asker,
+}
+
+/// Reads and writes.
+#[derive(Clone, Copy)]
+pub struct Writer<'e>(Reader<'e>);
+
+impl Engine {
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { engine: self, asker: Asker::Other }
+    }
+
+    pub fn writer(&self) -> Writer<'_> {
+        Writer(self.reader())
+    }
+
+    /// For the one who runs a group.
+    pub(in crate::engine) fn writer_in_group(&self) -> Writer<'_> {
+        Writer(Reader { engine: self, asker: Asker::Alone })
+    }
+}
+
+impl<'e> Reader<'e> {
+    /// Whether it belongs to a group.
+    pub fn is_in_group(self) -> bool {
+        self.asker == Asker::Alone
+    }
+
+    pub(in crate::engine) fn state(self) -> RwLockReadGuard<'e, State> {
+        self.engine.state.read_as(self.asker)
+    }
+
+    /// The state, for changes that no reader sees: of the cache, or of what is known about sizes and order.
+    pub(in crate::engine) fn state_mut(self) -> RwLockWriteGuard<'e, State> {
+        self.engine.state.write_as(self.asker)
+    }
+}
+
+impl<'e> Deref for Writer<'e> {
+    type Target = Reader<'e>;
+
+    fn deref(&self) -> &Reader<'e> {
+        &self.0
+    }
+}
