@@ -1,6 +1,6 @@
 # `just check` while you work, `just test` before you merge.
 
-# Format, lints and unit tests: needs nothing but cargo.
+# Format, lints and unit tests: needs nothing but cargo, and takes a minute or two once the dependencies are built.
 check:
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings

@@ -1,4 +1,4 @@
-//! Larder and a redis-server of the same machine, side by side: `cargo bench --bench against_redis [-- PART …]`.
+//! Larder and a redis-server of the same machine, side by side: `cargo bench --profile dist --bench against_redis [-- PART …]`.
 //!
 //! Both run at the same durability, on the same disk, under the same load (`redis-benchmark`, 50 clients), in turns: one
 //! round is Larder, then Redis. What is printed is the median of the rounds, and the median of the rounds' ratios.
@@ -20,8 +20,9 @@ fn main() {
     let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wants = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     println!(
-        "rounds: {ROUNDS}, medians; cores: {}",
-        std::thread::available_parallelism().map_or(0, |n| n.get())
+        "rounds: {ROUNDS}, medians; cores: {}; profile: {}",
+        std::thread::available_parallelism().map_or(0, |n| n.get()),
+        profile()
     );
     if wants("always") {
         throughput("always");
@@ -38,6 +39,11 @@ fn main() {
     if wants("sustained") {
         sustained();
     }
+}
+
+/// The profile that the server was built with. Packages are built with `dist`; `release` is quicker to build, and slower.
+fn profile() -> &'static str {
+    env!("CARGO_BIN_EXE_larder").rsplit('/').nth(1).unwrap_or("?")
 }
 
 /// SET, GET and INCR with a pipeline of 1 and 16.
@@ -225,9 +231,7 @@ fn small_value() -> String {
 
 /// A number that looks random and is the same at every run.
 fn scramble(at: usize) -> u64 {
-    let mut z = (at as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z ^ (z >> 27)
+    xxhash_rust::xxh3::xxh3_64(&at.to_be_bytes())
 }
 
 fn value_166(at: usize) -> String {

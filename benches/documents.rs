@@ -1,4 +1,4 @@
-//! A part of a document against the whole of it: `cargo bench --bench documents`.
+//! A part of a document against the whole of it: `cargo bench --profile dist --bench documents`.
 //!
 //! Documents of 1 KB, 10 KB and 1 MB, on a Larder at `everysec`; the load is `redis-benchmark` with 50 clients, medians of
 //! three rounds. The parts that are read and changed stand at the end of their documents, where they are found last.
@@ -25,7 +25,8 @@ const KEY: &str = "doc:__rand_int__";
 
 fn main() {
     println!(
-        "everysec, 50 clients, requests per second\n\n| load | 1 KB | 10 KB | 1 MB |\n|---|---|---|---|"
+        "everysec, 50 clients, requests per second, profile {}\n\n| load | 1 KB | 10 KB | 1 MB |\n|---|---|---|---|",
+        env!("CARGO_BIN_EXE_larder").rsplit('/').nth(1).unwrap_or("?")
     );
     let sizes = [(1 << 10, 1_000, 100_000), (10 << 10, 1_000, 50_000), (1 << 20, 20, 1_000)];
     let columns: Vec<Vec<f64>> =

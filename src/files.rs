@@ -1,4 +1,6 @@
-//! Files of the operator that the server itself writes: the settings file and the file of users.
+//! Files that are written as a whole or not at all, whatever happens meanwhile.
+//!
+//! The journal goes through a disk of its own (`engine::journal::disk`), which tests can cut the power of.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,8 +35,24 @@ fn replace_by(
     // after a rename there is nothing to remove; before it, the temporary file is useless
     let _ = fs::remove_file(&beside);
     outcome?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(folder_of(&path))
+}
+
+/// Gives a new file or folder, which is complete, its name. After a power cut, all of it is there or nothing.
+pub fn publish(unfinished: &Path, path: &Path) -> io::Result<()> {
+    File::open(unfinished)?.sync_all()?;
+    fs::rename(unfinished, path)?;
+    sync_folder(folder_of(path))
+}
+
+/// Makes durable what was created, renamed or removed in a folder.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// The folder that a path is in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn write(beside: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {

@@ -58,6 +58,8 @@ pub mod document;
 pub mod engine;
 pub mod error;
 mod files;
+#[cfg(test)]
+mod generated;
 pub mod http;
 pub mod limits;
 mod listen;
@@ -65,6 +67,7 @@ mod listen;
 mod model;
 pub mod net;
 pub mod push;
+mod random;
 pub mod record;
 pub mod resp;
 pub mod script;

@@ -56,6 +56,12 @@ impl Run {
         String::from_utf8_lossy(&stderr).into_owned()
     }
 
+    /// Waits for a line of the log, which has a thread of its own.
+    fn wait_for_log(&self, text: &str) {
+        let is_there = wait_for(|| self.log().contains(text).then_some(()));
+        assert!(is_there.is_some(), "'{text}' is not in: {}", self.log());
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -97,10 +103,9 @@ fn variables_of_a_service_called_larder_are_no_settings() {
         client.ask("CONFIG GET timeout"),
         Reply::Array(vec![Reply::bulk("timeout"), Reply::bulk("7")])
     );
-    let log = run.log();
-    contains(&log, "enableServiceLinks");
-    contains(&log, "LARDER_PORT_6379_TCP_ADDR");
-    contains(&log, "are no settings: LARDER_IMAGE");
+    run.wait_for_log("enableServiceLinks");
+    run.wait_for_log("LARDER_PORT_6379_TCP_ADDR");
+    run.wait_for_log("are no settings: LARDER_IMAGE");
 }
 
 #[test]
@@ -149,10 +154,9 @@ fn a_configuration_file_of_redis_is_read() {
         assert_eq!(told, Reply::Array(vec![Reply::bulk(name), Reply::bulk(value)]));
     }
     assert!(run.path("data/larder").exists());
-    let log = run.log();
-    contains(&log, "do nothing here: pidfile logfile dbfilename hash-max-listpack-entries");
-    contains(&log, "save 3600 1 300 100 (it is '')");
-    contains(&log, "maxmemory-policy allkeys-lru (it is 'noeviction')");
+    run.wait_for_log("do nothing here: pidfile logfile dbfilename hash-max-listpack-entries");
+    run.wait_for_log("save 3600 1 300 100 (it is '')");
+    run.wait_for_log("maxmemory-policy allkeys-lru (it is 'noeviction')");
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn http_has_addresses_of_its_own() {
     run.serve(port, &words, &[]);
     assert!(is_open("127.0.0.2", port) && is_open("127.0.0.1", http_port));
     assert!(!is_open("127.0.0.2", http_port), "loopback alone, whatever bind says");
-    contains(&run.log(), "192.0.2.1");
+    run.wait_for_log("192.0.2.1");
     drop(run);
 
     let mut run = Run::new();

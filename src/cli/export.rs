@@ -3,7 +3,7 @@
 //! An endpoint gets the records in chunks. Acknowledged records are then deleted from the store, one by one and only if
 //! the value is still the one that was delivered (DELEX with its digest); with `--keep`, nothing is deleted.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use super::transfer::source::Records;
 use super::transfer::{Found, Record, Refusals, delimited, lines};
 use super::{connect_to_store, server_arguments};
 use crate::engine::clock;
+use crate::files;
 use crate::limits::TRANSFER_BYTES;
 use crate::record::digest::digest;
 
@@ -271,7 +272,8 @@ impl Done {
 /// A file that appears under its name only when it is whole, or standard output.
 struct Output {
     to: BufWriter<Box<dyn Write>>,
-    file: Option<(File, PathBuf, PathBuf)>,
+    /// Its name until it is whole, and its name then.
+    file: Option<(PathBuf, PathBuf)>,
 }
 
 impl Output {
@@ -283,10 +285,9 @@ impl Output {
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".part");
         let unfinished = PathBuf::from(unfinished);
-        let opened = File::create(&unfinished).and_then(|file| Ok((file.try_clone()?, file)));
-        let (copy, file) =
-            opened.map_err(|error| format!("{} can't be written: {error}", unfinished.display()))?;
-        Ok(Output { to: BufWriter::new(Box::new(copy)), file: Some((file, unfinished, path.to_owned())) })
+        let file = File::create(&unfinished)
+            .map_err(|error| format!("{} can't be written: {error}", unfinished.display()))?;
+        Ok(Output { to: BufWriter::new(Box::new(file)), file: Some((unfinished, path.to_owned())) })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -295,7 +296,7 @@ impl Output {
 
     fn finish(mut self) -> Result<(), String> {
         let flushed = self.to.flush().and_then(|()| match &self.file {
-            Some((file, unfinished, path)) => file.sync_all().and_then(|()| fs::rename(unfinished, path)),
+            Some((unfinished, path)) => files::publish(unfinished, path),
             None => Ok(()),
         });
         flushed.map_err(|error| format!("the output can't be written: {error}"))

@@ -13,24 +13,10 @@ pub fn nearest_setting(name: &str) -> Option<&'static str> {
     SETTINGS
         .iter()
         .flat_map(Setting::names)
-        .map(|known| (distance(name, known), known))
+        .map(|known| (strsim::levenshtein(name, known), known))
         .filter(|(distance, _)| *distance <= distance_max)
         .min()
         .map(|(_, name)| name)
-}
-
-/// Levenshtein's distance: how many bytes have to be changed, added or removed.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -49,21 +49,11 @@ Sizes have units, such as `64mb`; `mb` means 1,048,576 bytes.
 ";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_reference_of_settings_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SETTINGS.md");
-        let made = settings_markdown();
-        if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {
-            std::fs::write(path, &made).expect(path);
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == made,
-            "docs/SETTINGS.md is not what the declarations say; run LARDER_UPDATE_DOCS=1 cargo test up_to_date"
-        );
+        crate::generated::check_up_to_date("SETTINGS.md", &settings_markdown());
     }
 }

@@ -2,10 +2,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// SplitMix64: small, and good enough to choose commands.
-pub struct Random {
-    state: u64,
-}
+/// Good enough to choose commands.
+pub struct Random(fastrand::Rng);
 
 impl Random {
     /// Seeded by `LARDER_TEST_SEED`, else by chance. Prints the seed, so that a failure can be repeated.
@@ -15,30 +13,26 @@ impl Random {
             Err(_) => RandomState::new().build_hasher().finish(),
         };
         println!("LARDER_TEST_SEED={seed} repeats this run");
-        Random { state: seed }
+        Random::new(seed)
     }
 
     /// Seeded by the caller, who prints the seed that this one comes from.
     pub fn new(seed: u64) -> Random {
-        Random { state: seed }
+        Random(fastrand::Rng::with_seed(seed))
     }
 
     /// What the next numbers come from: a [`Random::new`] of it gives the same.
     pub fn next_seed(&self) -> u64 {
-        self.state
+        self.0.get_seed()
     }
 
     pub fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     /// A number from 0 up to but not including `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
+        self.0.usize(..bound)
     }
 
     /// True once in `times`.

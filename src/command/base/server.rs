@@ -17,6 +17,7 @@ use crate::engine::transaction::effect::Definition;
 use crate::engine::{Engine, Reader, Writer};
 use crate::error::Error;
 use crate::push::Push;
+use crate::random::SplitMix;
 use crate::record::number;
 use crate::script::Scripts;
 use crate::store::catalog::check_name;
@@ -198,11 +199,7 @@ impl Shared {
 
     /// A random number that nobody can guess from outside, good enough to choose a key.
     pub fn random(&self) -> u64 {
-        // splitmix64 over a counter with a random start
-        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        SplitMix(self.random.fetch_add(SplitMix::STEP, Ordering::Relaxed)).next()
     }
 
     /// Whether a script has run so long that others are answered with BUSY.

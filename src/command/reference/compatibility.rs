@@ -192,16 +192,7 @@ mod tests {
 
     #[test]
     fn the_table_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMPATIBILITY.md");
-        let made = compatibility_markdown(&COMMANDS);
-        if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {
-            std::fs::write(path, &made).expect(path);
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == made,
-            "docs/COMPATIBILITY.md is not what the declarations say; run LARDER_UPDATE_DOCS=1 cargo test compatibility"
-        );
+        crate::generated::check_up_to_date("COMPATIBILITY.md", &compatibility_markdown(&COMMANDS));
     }
 
     #[test]

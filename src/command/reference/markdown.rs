@@ -61,16 +61,7 @@ mod tests {
 
     #[test]
     fn the_reference_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COMMANDS.md");
-        let made = commands_markdown(&COMMANDS);
-        if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {
-            std::fs::write(path, &made).expect(path);
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == made,
-            "docs/COMMANDS.md is not what the declarations say; run LARDER_UPDATE_DOCS=1 cargo test reference"
-        );
+        crate::generated::check_up_to_date("COMMANDS.md", &commands_markdown(&COMMANDS));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, WithoutTls};
 use super::pages;
 use super::reader::Reader;
 use super::tables::Tables;
+use crate::files;
 use crate::limits::LMDB_READERS_MAX;
 
 /// The format of tables and keys: with checksums of the rows of small tables. Formats 1 (without dictionaries) and 2 are
@@ -87,12 +88,7 @@ impl Tables {
             .and_then(|()| fs::DirBuilder::new().mode(0o700).create(&unfinished))
             .map_err(heed::Error::Io)?;
         drop(Tables::open(&unfinished, map_bytes)?);
-        let sync = |dir: &Path| File::open(dir)?.sync_all();
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        sync(&unfinished)
-            .and_then(|()| fs::rename(&unfinished, dir))
-            .and_then(|()| sync(parent))
-            .map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
+        files::publish(&unfinished, dir).map_err(|error| OpenError::Lmdb(heed::Error::Io(error)))
     }
 
     /// Opens the environment in an existing directory, with a map of at most `map_bytes`.

@@ -8,9 +8,11 @@
 //! | `journal/` | the journal's segments |
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+
+use crate::files;
 
 /// The format of the directory that this version writes.
 const FORMAT: u32 = 1;
@@ -59,7 +61,7 @@ pub fn claim(dir: &Path) -> Result<Lock, DirectoryError> {
     create_durably(&journal).map_err(failed)?;
     // earlier versions created it readable by everybody
     fs::set_permissions(&journal, fs::Permissions::from_mode(PRIVATE)).map_err(failed)?;
-    sync(dir).map_err(failed)?;
+    files::sync_folder(dir).map_err(failed)?;
     Ok(lock)
 }
 
@@ -78,9 +80,8 @@ pub fn begin(dir: &Path) -> Result<Lock, DirectoryError> {
 
 /// Makes the directory a data directory.
 pub fn finish(dir: &Path) -> Result<(), DirectoryError> {
-    sync(dir)
+    files::sync_folder(dir)
         .and_then(|()| write_mark(dir))
-        .and_then(|()| sync(dir))
         .map_err(|error| DirectoryError::Io(dir.to_owned(), error))
 }
 
@@ -95,7 +96,7 @@ fn create_durably(dir: &Path) -> io::Result<()> {
         io::ErrorKind::AlreadyExists => in_the_way(dir),
         _ => error,
     })?;
-    sync(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+    files::sync_folder(files::folder_of(dir))
 }
 
 /// What there is in place of a directory.
@@ -132,10 +133,6 @@ pub fn resolve_outside(dir: &Path, own: &Path) -> Result<PathBuf, DirectoryError
         return Err(DirectoryError::Own(dir.to_owned(), own.to_owned()));
     }
     Ok(there)
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Checks that there is a data directory, and locks it; makes nothing.
@@ -191,10 +188,9 @@ fn write_mark(dir: &Path) -> io::Result<()> {
     if dir.join("larder").exists() {
         return Ok(());
     }
-    let mut file = File::create(dir.join("larder.new"))?;
-    writeln!(file, "{MARK}{FORMAT}")?;
-    file.sync_all()?;
-    fs::rename(dir.join("larder.new"), dir.join("larder"))
+    let unfinished = dir.join("larder.new");
+    fs::write(&unfinished, format!("{MARK}{FORMAT}\n"))?;
+    files::publish(&unfinished, &dir.join("larder"))
 }
 
 #[cfg(test)]

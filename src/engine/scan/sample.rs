@@ -230,15 +230,8 @@ mod tests {
                 engine.writer().checkpoint().unwrap();
             }
         }
-        let mut state = 1u64;
-        let mut random = || {
-            // splitmix64
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
+        let mut generator = crate::random::SplitMix(1);
+        let mut random = || generator.next();
         let mut rare = 0;
         for _ in 0..draws {
             let key = engine.reader().random_key(1, 0, &mut random).unwrap().0.unwrap();

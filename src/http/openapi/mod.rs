@@ -83,16 +83,7 @@ mod tests {
 
     #[test]
     fn the_description_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
-        let made = format!("{:#}\n", document(routes()));
-        if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {
-            std::fs::write(path, &made).expect(path);
-        }
-        let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            kept == made,
-            "docs/openapi.json is not what the declarations say; run LARDER_UPDATE_DOCS=1 cargo test up_to_date"
-        );
+        crate::generated::check_up_to_date("openapi.json", &format!("{:#}\n", document(routes())));
     }
 
     /// Generated clients name their functions after operations.

@@ -14,6 +14,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::files;
+
 /// A file system, as far as the journal uses one. Changes of names are durable after `sync_dir`.
 pub trait Disk: Debug + Send + Sync {
     /// Makes the directory, durably, if it is missing.
@@ -106,7 +108,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        files::sync_folder(dir)
     }
 
     fn space(&self, dir: &Path) -> Option<Space> {
