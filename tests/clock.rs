@@ -3,60 +3,33 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use support::{Connection, Server, wait_for};
-use tempfile::TempDir;
+use support::{Connection, Preloaded, Server, wait_for};
 
 const DAY_S: i64 = 24 * 60 * 60;
 const YEAR_S: i64 = 365 * DAY_S;
 /// Long enough for a sweeper to look at the clock and at records many times.
 const A_MOMENT: Duration = Duration::from_millis(1_500);
 
-/// What is needed to have a process see a wrong wall clock.
-struct Clock {
-    folder: TempDir,
-}
+/// A wall clock that is wrong for servers.
+struct Clock(Preloaded);
 
 impl Clock {
     fn new() -> Clock {
-        let clock = Clock { folder: TempDir::new().unwrap() };
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/set_clock.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(clock.library())
-            .arg(source)
-            .status();
-        assert!(built.unwrap().success(), "{source} can't be compiled");
+        let clock = Clock(Preloaded::new("set_clock.c", "WRONG_CLOCK"));
         clock.set(0);
         clock
     }
 
-    fn library(&self) -> PathBuf {
-        self.folder.path().join("set_clock.so")
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("wrong")
-    }
-
     /// The wall clock is off by so many seconds from now on.
     fn set(&self, wrong_s: i64) {
-        let draft = self.folder.path().join("draft");
-        std::fs::write(&draft, wrong_s.to_string()).unwrap();
-        std::fs::rename(draft, self.file()).unwrap();
+        self.0.set(&wrong_s.to_string());
     }
 
     fn server(&self, flags: &[&str]) -> Server {
-        let launcher = vec![
-            "env".to_owned(),
-            format!("LD_PRELOAD={}", self.library().display()),
-            format!("WRONG_CLOCK={}", self.file().display()),
-        ];
-        Server::larder_by(launcher, flags)
+        self.0.server(flags)
     }
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{Connection, Random, Reply, Server, SmallDisk, wait_for};
+use support::{Connection, Random, Reply, Server, SmallDisk, Syncs, wait_for};
 
 /// A client that remembers what was acknowledged.
 struct Writer {
@@ -177,14 +177,15 @@ fn a_disk_that_is_full_from_the_start_is_waited_for() {
 
 #[test]
 fn a_failing_sync_acknowledges_nothing_and_is_survived() {
-    let mut server = Server::larder(&["--enable-debug-command", "local", "--checkpoint-interval", "1"]);
+    let syncs = Syncs::new();
+    let mut server = syncs.server(&["--checkpoint-interval", "1"]);
     let mut writer = Writer::new();
     writer.write_some(&server, 50, 1_000);
-    assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 1"), Reply::ok());
+    syncs.fail();
     let refusal = writer.write(&server, 1_000).unwrap_err();
     assert_contains(&refusal, "MISCONF the journal failed");
-    assert_contains(&refusal, "told to fail by DEBUG");
-    assert_contains(&info(&server, "journal_failure"), "told to fail by DEBUG");
+    assert_contains(&refusal, Syncs::FAILURE);
+    assert_contains(&info(&server, "journal_failure"), Syncs::FAILURE);
     assert_eq!(info(&server, "aof_last_write_status"), "err");
     wait_for(|| server.log().contains("look after the disk").then_some(())).expect("the log tells");
     for _ in 0..20 {
@@ -192,11 +193,11 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
         writer.verify(&server);
     }
     // a checkpoint made durable what the journal could not, but the journal can't go on yet
-    wait_for(|| info(&server, "checkpoint_failure").contains("told to fail").then_some(()))
+    wait_for(|| info(&server, "checkpoint_failure").contains(Syncs::FAILURE).then_some(()))
         .expect("INFO tells");
     assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
     writer.verify(&server);
-    assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 0"), Reply::ok());
+    syncs.succeed();
     writer.write_until_taken(&server);
     assert_eq!(info(&server, "journal_failure"), "");
     writer.write_some(&server, 50, 1_000);
@@ -206,13 +207,14 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
 /// Of a pipeline, too, nothing is acknowledged: it gets one error, and an end.
 #[test]
 fn a_failing_sync_acknowledges_nothing_of_a_pipeline() {
-    let server = Server::larder(&["--enable-debug-command", "local", "--checkpoint-interval", "3600"]);
+    let syncs = Syncs::new();
+    let server = syncs.server(&["--checkpoint-interval", "3600"]);
     let pipeline = |at: usize| support::request(&["SET", &format!("key:{at}"), "1"]);
     let pipeline: Vec<u8> = (0..16).flat_map(pipeline).collect();
     let mut connection = server.connect();
     connection.send(&pipeline);
     (0..16).for_each(|at| assert_eq!(connection.read(), Reply::ok(), "reply {at}"));
-    assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 1"), Reply::ok());
+    syncs.fail();
     connection.send(&pipeline);
     assert_contains(&connection.read().text(), "MISCONF the journal failed");
     assert_eq!(connection.read_to_close(), b"");
@@ -226,11 +228,13 @@ fn a_failing_sync_acknowledges_nothing_of_a_pipeline() {
 
 #[test]
 fn a_failing_sync_is_followed_by_a_kill() {
-    let mut server = Server::larder(&["--enable-debug-command", "local", "--checkpoint-interval", "3600"]);
+    let syncs = Syncs::new();
+    let mut server = syncs.server(&["--checkpoint-interval", "3600"]);
     let mut writer = Writer::new();
     writer.write_some(&server, 50, 1_000);
-    assert_eq!(server.connect().ask("DEBUG FAIL-SYNCS 1"), Reply::ok());
+    syncs.fail();
     assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
+    syncs.succeed();
     writer.survive_a_kill(&mut server);
 }
 

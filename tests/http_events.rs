@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use serde_json::{Value, json};
-use support::{Server, connect_http, installed, larder_with_http, redis_cli, run, run_with_input, wait_for};
+use support::{
+    Server, Syncs, connect_http, installed, larder_with_http, redis_cli, run, run_with_input, wait_for,
+};
 
 /// A server with an HTTP port.
 struct Scene {
@@ -134,10 +136,12 @@ fn what_was_told_survives_a_crash_and_what_followed_is_lost_to_the_stream() {
 
 #[test]
 fn what_does_not_become_durable_is_not_told() {
-    let scene = Scene::start(&["--enable-debug-command", "yes"]);
+    let syncs = Syncs::new();
+    let (server, http_port) = syncs.server_with_http(&[]);
+    let scene = Scene { server, http_port };
     let mut reading = scene.events("0", "");
     assert_eq!(reading.kind().unwrap(), "open");
-    scene.redis(&["DEBUG", "FAIL-SYNCS", "1"]);
+    syncs.fail();
     let refused = scene.redis(&["SET", "a", "1"]);
     assert!(refused.contains("MISCONF"), "{refused}");
     let (data, _) = reading.next().unwrap();

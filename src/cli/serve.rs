@@ -9,8 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::notify;
 use crate::command::{COMMANDS, Server, acl};
-use crate::config::{self, Config, DebugAccess, Loaded, Room, Settings};
-use crate::engine::journal::{FailingDisk, RealDisk};
+use crate::config::{self, Config, Loaded, Room, Settings};
 use crate::engine::{Engine, Options, clock};
 use crate::http;
 use crate::net;
@@ -100,10 +99,6 @@ fn engine_options(settings: &Settings) -> Options {
         cache_bytes_max: settings.cache_memory,
         checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
         map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),
-        disk: match settings.enable_debug_command {
-            DebugAccess::No => Arc::new(RealDisk),
-            DebugAccess::Local | DebugAccess::Yes => Arc::new(FailingDisk::default()),
-        },
         ..Options::new(settings.dir.clone())
     }
 }

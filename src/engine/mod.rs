@@ -513,11 +513,6 @@ impl Writer<'_> {
     pub fn set_compression(&self, compression: Compression) {
         *self.engine.compression.write() = compression;
     }
-
-    /// Makes the journal's syncs fail from now on, or succeed again. For tests, on a disk that supports it.
-    pub fn fail_syncs(&self, fail: bool) -> bool {
-        self.engine.journal.fail_syncs(fail)
-    }
 }
 
 /// Prefetches the memory of a value, as far as a reply of ordinary size needs it.

@@ -7,8 +7,13 @@ use super::{PATIENCE, Server, free_port};
 
 /// A Larder with an HTTP port, and that port.
 pub fn larder_with_http(flags: &[&str]) -> (Server, u16) {
+    larder_with_http_by(Vec::new(), flags)
+}
+
+/// The same, run by something else.
+pub fn larder_with_http_by(launcher: Vec<String>, flags: &[&str]) -> (Server, u16) {
     let port = free_port();
-    (Server::larder(&[&["--http-port", &port.to_string()], flags].concat()), port)
+    (Server::larder_by(launcher, &[&["--http-port", &port.to_string()], flags].concat()), port)
 }
 
 /// A connection to a port of this machine.

@@ -9,6 +9,7 @@
 
 mod disk;
 mod http;
+mod preload;
 mod random;
 mod server;
 mod tools;
@@ -18,6 +19,7 @@ pub mod script;
 
 pub use disk::SmallDisk;
 pub use http::{connect_http, exchange, larder_with_http};
+pub use preload::{Preloaded, Syncs};
 pub use random::Random;
 pub use server::{Kind, Server, free_port, larder, wait_for};
 pub use tools::{

@@ -48,8 +48,6 @@ const HELP: &[&str] = &[
     "    Returns a digest of each value.",
     "ERROR <string>",
     "    Returns an error with this text.",
-    "FAIL-SYNCS <0|1>",
-    "    Has the journal's syncs fail, as on a broken disk, or no more.",
     "LOADAOF",
     "    Writes a checkpoint.",
     "LOG <message>",
@@ -85,7 +83,6 @@ fn debug(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
         ("digest", 2) => digest_all(call),
         ("digest-value", 2..) => digest_values(call),
         ("error", 3) => Err(Error::other(call.text(2).into_owned())),
-        ("fail-syncs", 3) if engine.fail_syncs(call.arg(2) != b"0") => reply(Reply::OK),
         ("log", 3) => {
             tracing::warn!(message = %call.text(2), "DEBUG LOG");
             reply(Reply::OK)

@@ -109,7 +109,6 @@ pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, settle};
-pub use crate::engine::journal::disk::failing::FailingDisk;
 pub use crate::engine::journal::recovery::inspect::{Inspection, SegmentReport, inspect};
 use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
 use crate::sync::Mutex;
@@ -407,11 +406,6 @@ impl Journal {
     /// few writes. Does nothing to a journal that has not failed.
     pub fn restart(&self, after: Seq) -> Result<(), Fault> {
         self.core.restart(after)
-    }
-
-    /// Has syncs fail from now on, or no more, if the [disk](FailingDisk) can.
-    pub fn fail_syncs(&self, fail: bool) -> bool {
-        self.core.options.disk.fail_syncs(fail)
     }
 
     /// Calls `listener` whenever the journal fails, and now if it has failed already. It is called on the thread that

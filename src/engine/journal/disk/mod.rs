@@ -3,7 +3,6 @@
 //! The traits let a test use a disk that fails, fills up or loses power at a chosen place. They know nothing about
 //! segments. Called from the journal's threads, and for writes to the page cache from any thread that waits for one.
 
-pub mod failing;
 #[cfg(test)]
 pub mod sim;
 
@@ -34,10 +33,6 @@ pub trait Disk: Debug + Send + Sync {
     /// The size of the volume that a directory is on, and the free bytes of it; `None` if that is not known.
     fn space(&self, _dir: &Path) -> Option<Space> {
         None
-    }
-    /// Makes syncs of files fail from now on, or succeed again. Returns false if this disk does not support it.
-    fn fail_syncs(&self, _fail: bool) -> bool {
-        false
     }
 }
 
