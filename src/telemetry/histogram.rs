@@ -98,9 +98,14 @@ impl Histogram {
     /// these are all.
     fn powers_of_two(&self) -> Vec<(u32, u64)> {
         const FIRST_BITS: u32 = 10;
-        let counts: Vec<u64> = self.counts().collect();
-        let end = |bits: u32| if bits == BITS_MAX { BUCKETS } else { bucket(1 << bits) };
-        (FIRST_BITS..=BITS_MAX).map(|bits| (bits, counts[..end(bits)].iter().sum())).collect()
+        let (mut counts, mut at, mut below) = (self.counts(), 0, 0);
+        let powers = (FIRST_BITS..=BITS_MAX).map(|bits| {
+            let end = if bits == BITS_MAX { BUCKETS } else { bucket(1 << bits) };
+            below += counts.by_ref().take(end - at).sum::<u64>();
+            at = end;
+            (bits, below)
+        });
+        powers.collect()
     }
 
     /// The longest duration of each bucket that has any, in nanoseconds, and how many it has.

@@ -113,14 +113,15 @@ fn rendered(sample: &Sample<'_>, has_engine: bool) -> String {
 }
 
 fn write_family(out: &mut String, sample: Option<&Sample<'_>>, family: &dyn Rows) {
-    let columns = family.columns();
-    let is_shown = columns.iter().any(|(_, metric)| metric.is_some());
-    let rows = sample.filter(|_| is_shown).map(|sample| family.rows(sample)).unwrap_or_default();
-    for (at, (_, metric)) in columns.iter().enumerate() {
-        let Some(metric) = metric else { continue };
+    let metrics = family.metrics();
+    // reading a family without metrics would be in vain
+    let sample = sample.filter(|_| !metrics.is_empty());
+    let rows = sample.map(|sample| family.metrics_of_rows(sample)).unwrap_or_default();
+    for (at, metric) in metrics.iter().enumerate() {
         write_head(out, metric);
         for (name, values) in &rows {
-            write_value(out, metric, &format!("{}=\"{}\"", family.label(), escaped(name)), &values[at]);
+            let label = format!("{}=\"{}\"", family.label(), escaped(name));
+            write_value(out, metric, &label, &values[at].1);
         }
     }
 }
@@ -171,7 +172,7 @@ mod tests {
         let metrics = parts.flat_map(|part| match part {
             Part::Fixed(_) => Vec::new(),
             Part::Figures(figures) => figures.iter().filter_map(|figure| figure.metric).collect(),
-            Part::Family(family) => family.columns().into_iter().filter_map(|(_, metric)| metric).collect(),
+            Part::Family(family) => family.metrics(),
         });
         metrics.collect()
     }

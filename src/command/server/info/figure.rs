@@ -198,11 +198,13 @@ pub trait Rows: Sync {
 
     fn label(&self) -> &'static str;
 
-    /// Field and metric of each column.
-    fn columns(&self) -> Vec<(Option<&'static str>, Option<Metric>)>;
+    fn metrics(&self) -> Vec<Metric>;
 
-    /// The name of each row, and the values of all columns.
-    fn rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<Value>)>;
+    /// The name of each row, and its fields of INFO.
+    fn fields_of_rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<(&'static str, Value)>)>;
+
+    /// The name of each row, and its value of each metric.
+    fn metrics_of_rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<(Metric, Value)>)>;
 }
 
 impl<T> Rows for Family<T> {
@@ -214,12 +216,30 @@ impl<T> Rows for Family<T> {
         self.label
     }
 
-    fn columns(&self) -> Vec<(Option<&'static str>, Option<Metric>)> {
-        self.columns.iter().map(|column| (column.field, column.metric)).collect()
+    fn metrics(&self) -> Vec<Metric> {
+        self.columns.iter().filter_map(|column| column.metric).collect()
     }
 
-    fn rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<Value>)> {
-        let read = |thing: &T| self.columns.iter().map(|column| (column.read)(thing)).collect();
+    fn fields_of_rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<(&'static str, Value)>)> {
+        self.read(sample, |column| column.field)
+    }
+
+    fn metrics_of_rows(&self, sample: &Sample<'_>) -> Vec<(String, Vec<(Metric, Value)>)> {
+        self.read(sample, |column| column.metric)
+    }
+}
+
+impl<T> Family<T> {
+    /// Reads the columns that have what is shown of them.
+    fn read<S>(
+        &self,
+        sample: &Sample<'_>,
+        shown: impl Fn(&Figure<ReadRow<T>>) -> Option<S>,
+    ) -> Vec<(String, Vec<(S, Value)>)> {
+        let read = |thing: &T| {
+            let columns = self.columns.iter();
+            columns.filter_map(|column| Some((shown(column)?, (column.read)(thing)))).collect()
+        };
         (self.rows)(sample).into_iter().map(|(name, thing)| (name, read(&thing))).collect()
     }
 }

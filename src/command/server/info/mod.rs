@@ -77,11 +77,10 @@ fn add(text: &mut String, field: &str, value: impl Display) {
 }
 
 fn add_family(text: &mut String, sample: &Sample<'_>, family: &dyn Rows) {
-    let columns = family.columns();
-    for (name, values) in family.rows(sample) {
-        let shown = columns.iter().zip(values).filter_map(|((field, _), value)| match (*field)? {
-            "" => Some(value.to_string()),
-            field => Some(format!("{field}={value}")),
+    for (name, fields) in family.fields_of_rows(sample) {
+        let shown = fields.iter().map(|(field, value)| match *field {
+            "" => value.to_string(),
+            field => format!("{field}={value}"),
         });
         let line = shown.collect::<Vec<_>>().join(",");
         add(text, &format!("{}{}", family.prefix(), plain(&name)), line);

@@ -463,23 +463,24 @@ static ERRORS: Family<u64> = Family {
 
 /// How long calls of a command took.
 struct Latency {
-    /// As `latency-tracking-info-percentiles` asks for them.
-    percentiles: String,
     durations: Arc<Histogram>,
+    /// Which percentiles INFO shows.
+    percentiles: Arc<str>,
 }
 
 static LATENCIES: Family<Latency> = Family {
     prefix: "latency_percentiles_usec_",
     label: "command",
     rows: |s| {
+        let percentiles: Arc<str> = s.settings().latency_percentiles.as_str().into();
         let latency = |durations: &Arc<Histogram>| Latency {
-            percentiles: percentiles(durations, &s.settings().latency_percentiles),
             durations: durations.clone(),
+            percentiles: percentiles.clone(),
         };
         named(s.stats().all_durations().map(|(name, durations)| (name, latency(durations))))
     },
     columns: &[
-        column("", |latency: &Latency| latency.percentiles.as_str().into()),
+        column("", |latency: &Latency| percentiles(&latency.durations, &latency.percentiles).into()),
         column("", |latency: &Latency| Distribution(latency.durations.distribution()))
             .histogram("larder_command_duration_seconds", "How long calls of a command took"),
     ],
