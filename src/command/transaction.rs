@@ -234,10 +234,9 @@ fn is_changed(call: &Call<'_>, watched: &WatchedKeys) -> bool {
 
 fn standings(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Standing>, Seq), Error> {
     let engine = &call.server.engine;
-    let born: Vec<Seq> = {
-        let catalog = engine.catalog();
+    let born: Vec<Seq> = engine.with_catalog(|catalog| {
         keys.iter().map(|key| catalog.get(key.store).map_or(0, |store| store.born)).collect()
-    };
+    });
     engine.read(call.now_ms, keys, |txn| {
         let version = |key| Ok::<Seq, Error>(txn.peek(key)?.map_or(0, |record| record.version));
         let both = keys.iter().zip(born);

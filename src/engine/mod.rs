@@ -49,6 +49,7 @@ pub use crate::engine::transaction::txn::{Expiry, Meta, ReadTxn, Record, WriteTx
 pub use crate::engine::transaction::watch::{Watch, Watches};
 pub use checkpoint::CheckpointStatus;
 pub use journal::{Claim, Fsync, Seq};
+pub use lmdb::FileSpace;
 
 use crate::engine::error::NoRoom;
 use crate::engine::limits::weigh::Unfit;
@@ -59,7 +60,7 @@ use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::gate::Gated;
 use crate::engine::transaction::txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
 use crate::record::compress::Compression;
-use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, StoreId};
+use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, Store, StoreId};
 use journal::Journal;
 use lmdb::{Snapshot, Tables};
 
@@ -328,9 +329,21 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// The stores as they are now. Hold it only to read from it.
-    pub fn catalog(&self) -> CatalogGuard<'e> {
-        CatalogGuard(self.state())
+    /// Looks at the stores as they are now. The engine's lock is held meanwhile, so `look` must not ask the engine for
+    /// anything.
+    pub fn with_catalog<R>(self, look: impl FnOnce(&Catalog) -> R) -> R {
+        look(&self.state().catalog)
+    }
+
+    /// The store of a number.
+    pub fn store(self, id: StoreId) -> Option<Store> {
+        self.with_catalog(|catalog| catalog.get(id).cloned())
+    }
+
+    /// A copy of all stores.
+    #[cfg(test)]
+    pub fn catalog(self) -> Catalog {
+        self.with_catalog(Catalog::clone)
     }
 
     /// What a store takes as a value; fails with [`Error::NoStore`].
@@ -627,17 +640,6 @@ impl<'t> Resolved<'t> {
     }
 }
 
-/// Read access to the stores.
-pub struct CatalogGuard<'a>(crate::sync::RwLockReadGuard<'a, State>);
-
-impl std::ops::Deref for CatalogGuard<'_> {
-    type Target = Catalog;
-
-    fn deref(&self) -> &Catalog {
-        &self.0.catalog
-    }
-}
-
 /// How the engine is doing, for INFO and the like.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -645,7 +647,7 @@ pub struct Status {
     pub checkpoint: CheckpointStatus,
     pub overlay_bytes: usize,
     pub cache_bytes: u64,
-    pub file: lmdb::FileSpace,
+    pub file: FileSpace,
     pub map_bytes: u64,
     /// Why LMDB's file has no space for more, if a write was refused for that.
     pub shortage: Option<String>,

@@ -19,7 +19,7 @@ use crate::engine::events::change::Change;
 use crate::engine::{Engine, Seq, clock};
 use crate::limits::FOLLOWERS_MAX;
 use crate::push::{Post, Push};
-use crate::store::StoreId;
+use crate::store::{Store, StoreId};
 
 /// All followers.
 #[derive(Default)]
@@ -90,27 +90,23 @@ impl Follower {
 impl Following {
     /// Follows changes from now on at keys that begin with `prefix`. `None` if there are too many followers.
     pub fn begin(engine: &Arc<Engine>, push: &Arc<Push>, store: StoreId, prefix: Bytes) -> Option<Following> {
-        // nothing changes while it is held, so each change is either before this or delivered
         let reader = engine.reader();
-        let catalog = reader.catalog();
-        let mut following = push.followers.following.lock();
-        if following.len() >= FOLLOWERS_MAX {
-            return None;
-        }
-        let id = following.last_key_value().map_or(0, |(last, _)| last + 1);
-        let follower =
-            Follower { id, store, prefix, mailbox: Mailbox::default(), too_slow: Signal::default() };
-        let follower = Arc::new(follower);
-        following.insert(id, follower.clone());
-        reader.listen(Classes::VALUES, Classes::VALUES);
-        let label = catalog.get(store).map_or_else(|| store.to_string(), |store| store.label());
-        Some(Following {
-            engine: engine.clone(),
-            push: push.clone(),
-            follower,
-            since: reader.last_seq(),
-            label,
-        })
+        // nothing changes meanwhile, so each change is either before this or delivered
+        let (follower, since, label) = reader.with_catalog(|catalog| {
+            let mut following = push.followers.following.lock();
+            if following.len() >= FOLLOWERS_MAX {
+                return None;
+            }
+            let id = following.last_key_value().map_or(0, |(last, _)| last + 1);
+            let follower =
+                Follower { id, store, prefix, mailbox: Mailbox::default(), too_slow: Signal::default() };
+            let follower = Arc::new(follower);
+            following.insert(id, follower.clone());
+            reader.listen(Classes::VALUES, Classes::VALUES);
+            let label = catalog.get(store).map_or_else(|| store.to_string(), Store::label);
+            Some((follower, reader.last_seq(), label))
+        })?;
+        Some(Following { engine: engine.clone(), push: push.clone(), follower, since, label })
     }
 
     /// Ready once there is something to [take](Self::take). Only for one task.

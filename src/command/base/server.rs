@@ -22,7 +22,7 @@ use crate::record::number;
 use crate::script::Scripts;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
-use crate::store::{Key, StoreId};
+use crate::store::{Key, Store, StoreId};
 use crate::telemetry::{Slow, Stats};
 
 /// Applies TLS settings, or returns why they can't be applied.
@@ -155,26 +155,28 @@ impl<'a> View<'a> {
 
     /// Like [`find_store`](View::find_store), for commands that ask about a store rather than use it: creates none.
     pub fn known_store(self, word: &[u8]) -> Result<StoreId, Error> {
-        let catalog = self.engine.catalog();
         if let Some(number) = number::parse_i64(word) {
             if i32::try_from(number).is_err() {
                 return Err(Error::other(
                     "ERR value is out of range, value must between -2147483648 and 2147483647",
                 ));
             }
-            let store = StoreId::try_from(number).ok().and_then(|id| catalog.get(id));
-            return store.map(|store| store.id).ok_or(Error::NoStoreNumber);
+            let store = StoreId::try_from(number)
+                .ok()
+                .filter(|id| self.engine.with_catalog(|catalog| catalog.get(*id).is_some()));
+            return store.ok_or(Error::NoStoreNumber);
         }
         if word.strip_prefix(b"-").unwrap_or(word).iter().all(u8::is_ascii_digit) {
             return Err(Error::NotInteger);
         }
-        let store = std::str::from_utf8(word).ok().and_then(|name| catalog.named(name));
-        store.map(|store| store.id).ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+        let named = |name| self.engine.with_catalog(|catalog| catalog.named(name).map(|store| store.id));
+        let store = std::str::from_utf8(word).ok().and_then(named);
+        store.ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
     }
 
     /// The name of a store.
     pub fn store_label(self, id: StoreId) -> String {
-        self.engine.catalog().get(id).map_or_else(|| id.to_string(), |store| store.label())
+        self.engine.with_catalog(|catalog| catalog.get(id).map_or_else(|| id.to_string(), Store::label))
     }
 
     /// The name of the store that a word names; if there is none, the name that it would get.

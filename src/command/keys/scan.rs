@@ -148,7 +148,7 @@ impl Page {
         visit: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(u64, Seq), Error> {
         let (engine, cursors) = (&call.server.engine, &call.server.cursors);
-        let generation = engine.catalog().get(store).map(|store| store.generation);
+        let generation = engine.with_catalog(|catalog| catalog.get(store).map(|store| store.generation));
         let generation = generation.ok_or_else(|| Error::NoStore(store.to_string()))?;
         let sight = permission::sight(call, store, access);
         let prefix = narrower(&self.pattern, &sight);

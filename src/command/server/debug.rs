@@ -146,7 +146,7 @@ fn reload(call: &Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
 /// A digest that is the same for servers with the same contents.
 fn digest_all(call: &Call<'_>) -> Result<Plan, Error> {
     let engine = &call.server.engine;
-    let stores: Vec<_> = engine.catalog().iter().map(|store| store.id).collect();
+    let stores: Vec<_> = engine.with_catalog(|catalog| catalog.iter().map(|store| store.id).collect());
     let (mut all, mut reflects) = (0, 0);
     for store in stores {
         let range =

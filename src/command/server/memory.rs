@@ -132,10 +132,10 @@ fn purge(_: &mut Call<'_>) -> Result<Plan, Error> {
 fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (server, engine) = (call.server, &call.server.engine);
     let (status, memory) = (engine.status(), process::memory());
-    let catalog = engine.catalog();
-    let usable = catalog.iter().filter(|store| permission::may_use_store(call.session, &store.label()));
-    let keys: u64 = usable.map(|store| store.usage.records).sum();
-    drop(catalog);
+    let keys: u64 = engine.with_catalog(|catalog| {
+        let usable = catalog.iter().filter(|store| permission::may_use_store(call.session, &store.label()));
+        usable.map(|store| store.usage.records).sum()
+    });
     let peak = server.stats.note_memory(memory.allocated);
     let startup = server.stats.startup_bytes;
     let dataset = status.overlay_bytes as u64 + status.cache_bytes;

@@ -61,8 +61,7 @@ pub fn links(call: &mut Call<'_>) -> Result<Plan, Error> {
     let id = call.server.known_store(call.arg(2))?;
     let clients = connections(call, |client| client.store() == id);
     let engine = &call.server.engine;
-    let catalog = engine.catalog();
-    let store = catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
+    let store = engine.store(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
     let texts = |names: Vec<String>| Reply::Array(names.into_iter().map(Reply::text).collect());
     let lines = vec![
         (Reply::text("workflows"), texts(store.links.iter().cloned().collect())),

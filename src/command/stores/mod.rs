@@ -230,13 +230,14 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
     let engine = &call.server.engine;
     let default_kind = engine.default_kind();
     let usages = engine.usages(call.now_ms)?;
-    let catalog = engine.catalog();
     let used = |store: &Store| usages.get(&store.id).copied().unwrap_or_default();
-    let shown = catalog
-        .iter()
-        .filter(|store| used(store).records > 0 || store.definition() != Definition::default())
-        .filter(|store| permission::may_use_store(call.session, &store.label()));
-    let stores = shown.map(|store| Reply::Map(description(store, &used(store), default_kind))).collect();
+    let stores = engine.with_catalog(|catalog| {
+        let shown = catalog
+            .iter()
+            .filter(|store| used(store).records > 0 || store.definition() != Definition::default())
+            .filter(|store| permission::may_use_store(call.session, &store.label()));
+        shown.map(|store| Reply::Map(description(store, &used(store), default_kind))).collect()
+    });
     Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
 }
 
@@ -249,10 +250,9 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     let engine = &call.server.engine;
     let default_kind = engine.default_kind();
     let usages = engine.usages(call.now_ms)?;
-    let catalog = engine.catalog();
-    let store = catalog.get(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
+    let store = engine.store(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
     let usage = usages.get(&id).copied().unwrap_or_default();
-    let mut lines = description(store, &usage, default_kind);
+    let mut lines = description(&store, &usage, default_kind);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
     let Status { file, journal, .. } = engine.status();

@@ -282,10 +282,9 @@ impl Writer<'_> {
     /// Walks through the stores for which a walk is due.
     pub(in crate::engine) fn retain_in_turn(&self, reading: &Reading, rounds: &mut Rounds) {
         self.engine.timeline.lock().observe(reading, self.last_seq());
-        let stores: Vec<(StoreId, u64)> = {
-            let catalog = self.catalog();
+        let stores: Vec<(StoreId, u64)> = self.with_catalog(|catalog| {
             catalog.iter().filter_map(|store| Some((store.id, store.quota.retention_ms?))).collect()
-        };
+        });
         let steady_ms = reading.steady_ms;
         rounds.0.retain(|id, _| stores.iter().any(|(store, _)| store == id));
         for (store, retention_ms) in stores {
@@ -308,7 +307,7 @@ impl Writer<'_> {
 
     /// Removes the records of a store that have not changed for as long as its retention; says how many.
     pub fn retain(&self, now_ms: u64, store: StoreId) -> Result<usize, Error> {
-        let retention_ms = self.catalog().get(store).and_then(|store| store.quota.retention_ms);
+        let retention_ms = self.with_catalog(|catalog| catalog.get(store)?.quota.retention_ms);
         let Some(retention_ms) = retention_ms else { return Ok(0) };
         let through = self.engine.timeline.lock().last_before(retention_ms);
         if through == 0 {

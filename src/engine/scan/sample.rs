@@ -84,7 +84,7 @@ impl Reader<'_> {
         store: StoreId,
         random: &mut dyn FnMut() -> u64,
     ) -> Result<Vec<Sampled>, Error> {
-        let records = self.catalog().get(store).map_or(0, |store| store.usage.records);
+        let records = self.with_catalog(|catalog| catalog.get(store).map_or(0, |store| store.usage.records));
         let mut tree = Tree { reader: *self, store, now_ms, nodes: HashMap::new() };
         let mut samples: Vec<Sampled> = Vec::with_capacity(WALKS_MIN);
         for walks in 1..=WALKS_MAX {

@@ -93,8 +93,9 @@ impl<'a> Sample<'a> {
 
     /// The stores of which `wanted` is true, without those that the reader may not know of.
     pub fn stores(&self, wanted: impl Fn(&Store) -> bool) -> Vec<Store> {
-        let catalog = self.server.engine.catalog();
-        let all = catalog.iter().filter(|store| wanted(store));
-        all.filter(|store| permission::may_use_store(self.reader, &store.label())).cloned().collect()
+        self.server.engine.with_catalog(|catalog| {
+            let all = catalog.iter().filter(|store| wanted(store));
+            all.filter(|store| permission::may_use_store(self.reader, &store.label())).cloned().collect()
+        })
     }
 }
