@@ -240,10 +240,10 @@ pub const LMDB_RESERVE_BYTES_MIN: u64 = 256 * 1024;
 pub const LMDB_RESERVE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The most space that a change takes in LMDB, as a multiple of its size in memory: a record that is a little longer
 /// than half a page has a page of its own.
-pub const LMDB_BYTES_PER_OVERLAY: u64 = 2;
+pub const LMDB_BYTES_PER_MEMTABLE: u64 = 2;
 /// How many times `memtable-memory` the journal may grow before the latest checkpoint has ended. Beyond that, writers
 /// wait or, while checkpoints fail, are refused.
-pub const JOURNAL_BYTES_PER_OVERLAY: u64 = 16;
+pub const JOURNAL_BYTES_PER_MEMTABLE: u64 = 16;
 /// A segment of the journal is at most this fraction of its volume, but not less than this size.
 pub const JOURNAL_SEGMENTS_PER_VOLUME: u64 = 32;
 pub const JOURNAL_SEGMENT_BYTES_MIN: u64 = 1024 * 1024;

@@ -95,7 +95,7 @@ fn engine_options(settings: &Settings) -> Options {
         default_kind: settings.default_values,
         quota: settings.quota(),
         compression: settings.compression,
-        overlay_bytes_max: settings.memtable_memory as usize,
+        memtable_bytes_max: settings.memtable_memory as usize,
         cache_bytes_max: settings.cache_memory,
         checkpoint_interval: Duration::from_secs(settings.checkpoint_interval_s),
         map_bytes: (settings.map_size > 0).then_some(settings.map_size as usize),

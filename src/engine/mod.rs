@@ -1,10 +1,10 @@
 //! The engine: transactions on records that are durable when they are acknowledged.
 //!
 //! ```text
-//!  write ──▶ transaction under one short lock ──▶ overlay (memory, ordered on demand) ──▶ checkpoint ──▶ LMDB
+//!  write ──▶ transaction under one short lock ──▶ memtable (memory, ordered on demand) ──▶ checkpoint ──▶ LMDB
 //!                        │                                                                  (background)
 //!                        └──▶ journal entry ──▶ syncer ──▶ acknowledged
-//!  read  ──▶ overlay, frozen overlay, LMDB
+//!  read  ──▶ memtable, frozen memtable, LMDB
 //! ```
 //!
 //! Everything here is synchronous. It runs on the caller's thread, except for the journal's sync thread and two threads
@@ -81,7 +81,7 @@ pub struct Engine {
     /// The sequence number of the last change at points in time, for retention.
     timeline: Mutex<expiry::retention::Timeline>,
     expired: AtomicU64,
-    overlay_bytes: AtomicUsize,
+    memtable_bytes: AtomicUsize,
     noting_space: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The data directory.
@@ -168,7 +168,7 @@ impl Engine {
             for (generation, key, stored_bytes) in settled {
                 state.settle(generation, &key, seq, stored_bytes);
             }
-            self.note_overlay_bytes(state);
+            self.note_memtable_bytes(state);
         });
         Ok(Committed::Done(Some(seq)))
     }
@@ -222,11 +222,11 @@ impl Engine {
         self.journal.settle();
     }
 
-    /// Ready once journal and overlay have room for a write of so many bytes with this claim. Fails if there is no room
+    /// Ready once journal and memtable have room for a write of so many bytes with this claim. Fails if there is no room
     /// and none can be made.
     pub fn poll_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self.journal.poll_room(bytes, claim, cx) {
-            Poll::Ready(Ok(())) => self.poll_overlay_room(bytes, claim, cx),
+            Poll::Ready(Ok(())) => self.poll_memtable_room(bytes, claim, cx),
             // a checkpoint frees the space of the journal, as long as checkpoints succeed
             Poll::Ready(Err(journal::Fault::DiskFull(why)))
                 if self.checkpoint.is_behind(self.journal.last()) =>
@@ -241,20 +241,25 @@ impl Engine {
         }
     }
 
-    fn poll_overlay_room(&self, bytes: usize, claim: Claim, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let overlay_bytes = || self.overlay_bytes.load(Ordering::Acquire);
-        let lacks_space = || claim == Claim::Ordinary && !self.room.has_space(overlay_bytes(), bytes);
+    fn poll_memtable_room(
+        &self,
+        bytes: usize,
+        claim: Claim,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let memtable_bytes = || self.memtable_bytes.load(Ordering::Acquire);
+        let lacks_space = || claim == Claim::Ordinary && !self.room.has_space(memtable_bytes(), bytes);
         if lacks_space() {
             self.note_space();
         }
         let lacks_space = lacks_space();
-        if lacks_space && overlay_bytes() == 0 {
+        if lacks_space && memtable_bytes() == 0 {
             // there is nothing that a checkpoint could compress or replace to make space
             let why = self.tables.shortage().unwrap_or_else(|fault| fault).to_string();
             self.room.note_shortage(bytes, &why);
             return Poll::Ready(Err(Error::NoRoom(NoRoom::File(why))));
         }
-        let room = self.room.poll(bytes, claim, cx, overlay_bytes);
+        let room = self.room.poll(bytes, claim, cx, memtable_bytes);
         if lacks_space {
             // what is in memory counts with its plain size: once it is in LMDB, one knows better
             self.checkpoint.request();
@@ -275,14 +280,14 @@ impl Engine {
     /// Whether there is room for writes of so many bytes now.
     pub fn has_room(&self, bytes: usize) -> bool {
         let claim = Claim::Ordinary;
-        self.room.is_open(self.overlay_bytes.load(Ordering::Acquire), bytes, claim)
+        self.room.is_open(self.memtable_bytes.load(Ordering::Acquire), bytes, claim)
             && self.journal.has_room(bytes, claim)
     }
 
-    fn note_overlay_bytes(&self, state: &State) {
+    fn note_memtable_bytes(&self, state: &State) {
         let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
         let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
-        self.overlay_bytes.store(state.overlay_bytes(), Ordering::Release);
+        self.memtable_bytes.store(state.memtable_bytes(), Ordering::Release);
         self.room.note_journal_bytes(journal_bytes);
         if due >= self.room.checkpoint_at() && state.frozen.is_none() {
             self.checkpoint.request();
@@ -305,7 +310,7 @@ impl<'e> Reader<'e> {
             let state = self.state();
             epoch = state.epoch;
             resolved.look_in_memory(&state, keys, &OnDisk::default(), Held::own)?;
-            // opened under the lock, so that overlay and LMDB show the same instant
+            // opened under the lock, so that memtable and LMDB show the same instant
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.engine.snapshot()?) };
         }
         if let Some(snapshot) = &snapshot {
@@ -379,7 +384,7 @@ impl<'e> Reader<'e> {
         Status {
             journal: self.engine.journal.status(),
             checkpoint: self.engine.checkpoint.status(),
-            overlay_bytes: state.overlay_bytes(),
+            memtable_bytes: state.memtable_bytes(),
             cache_bytes: state.cache.bytes(),
             // a figure that can't be read now is left out here; the error is reported where it matters
             file: self.engine.tables.file_space().unwrap_or_default(),
@@ -394,7 +399,7 @@ impl Writer<'_> {
     /// Runs a command that may write. It takes effect as a whole or, if it fails, not at all. Returns its result, and
     /// the journal sequence number that the result reflects.
     ///
-    /// Keys that the overlay doesn't know are looked up in LMDB without the lock, so that no page fault happens under
+    /// Keys that the memtable doesn't know are looked up in LMDB without the lock, so that no page fault happens under
     /// it. The result is valid as long as no checkpoint has ended in between, because LMDB changes only then.
     pub fn write<R, E: From<Error>>(
         &self,
@@ -585,7 +590,7 @@ struct Resolved<'t> {
 }
 
 impl<'t> Resolved<'t> {
-    /// Resolves the keys that the overlay, the cache, or `on_disk` (if it is still valid) know, and records the others
+    /// Resolves the keys that the memtable, the cache, or `on_disk` (if it is still valid) know, and records the others
     /// as missing.
     fn look_in_memory<'s>(
         &mut self,
@@ -645,7 +650,7 @@ impl<'t> Resolved<'t> {
 pub struct Status {
     pub journal: journal::Status,
     pub checkpoint: CheckpointStatus,
-    pub overlay_bytes: usize,
+    pub memtable_bytes: usize,
     pub cache_bytes: u64,
     pub file: FileSpace,
     pub map_bytes: u64,

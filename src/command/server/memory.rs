@@ -107,7 +107,7 @@ fn doctor(call: &mut Call<'_>) -> Result<Plan, Error> {
     let status = call.server.engine.status();
     let mut report = format!(
         "Records are kept on disk. Memory holds {} bytes of changes that are not in LMDB yet and {} bytes of decompressed values.",
-        status.overlay_bytes, status.cache_bytes
+        status.memtable_bytes, status.cache_bytes
     );
     if let Some(failure) = &status.checkpoint.failure {
         report.push_str(&format!(
@@ -138,7 +138,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
     });
     let peak = server.stats.note_memory(memory.allocated);
     let startup = server.stats.startup_bytes;
-    let dataset = status.overlay_bytes as u64 + status.cache_bytes;
+    let dataset = status.memtable_bytes as u64 + status.cache_bytes;
     let buffers = server.clients.all().iter().map(|client| client.buffer_bytes() as u64).sum();
     let bytes = |count: u64| Reply::Integer(count as i64);
     let share = |part: u64, whole: u64| Reply::Double(part as f64 / whole.max(1) as f64);
@@ -168,7 +168,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("rss-overhead.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.resident))),
         ("fragmentation", share(memory.rss_anonymous, memory.allocated)),
         ("fragmentation.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.allocated))),
-        ("overlay.bytes", bytes(status.overlay_bytes as u64)),
+        ("overlay.bytes", bytes(status.memtable_bytes as u64)),
         ("cache.bytes", bytes(status.cache_bytes)),
         ("lmdb.file-bytes", bytes(status.file.pages)),
         ("lmdb.map-bytes", bytes(status.map_bytes)),

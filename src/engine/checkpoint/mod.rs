@@ -7,19 +7,19 @@
 //!                        └──── in commits of bounded size ◀──────┘ fails: stays frozen, is tried again
 //! ```
 //!
-//! The frozen overlay goes to LMDB in several commits, so that one never holds more dirty pages than
+//! The frozen memtable goes to LMDB in several commits, so that one never holds more dirty pages than
 //! [`RECORDS_PER_COMMIT`] records make. This is safe because
 //! 1. the journal is durable through the checkpoint's end before the first commit, so LMDB is never ahead of it;
 //! 2. the journal position, the stores and the flushed generations change only with the last commit: after a crash in
 //!    between, all entries are replayed, and an entry says what a record *is*, so replaying over a newer state ends in
 //!    the same;
 //! 3. a store's usage changes in the commit that changes its records, so it always counts what is there;
-//! 4. readers ask the frozen overlay before LMDB until the last commit is done.
+//! 4. readers ask the frozen memtable before LMDB until the last commit is done.
 //!
 //! # When space runs short
 //!
 //! Records of stores that have been flushed or dropped since are no longer written. After a checkpoint has failed, the
-//! next attempt goes further: it first removes from LMDB what has been removed since, also after the overlay was
+//! next attempt goes further: it first removes from LMDB what has been removed since, also after the memtable was
 //! frozen, and it leaves out records that have changed again. A client that removes records thus frees space for what
 //! still has to be written. Both are safe for the same reason as several commits are: the journal is durable through
 //! everything that was taken into account, so after a crash those entries are replayed. But LMDB shows one instant only
@@ -47,8 +47,8 @@ use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
 use super::{Engine, Fault, Seq, Writer, clock};
 use crate::engine::checkpoint::press::{Entered, Press, Pressed};
 use crate::engine::memtable::cache::Cached;
-use crate::engine::memtable::overlay::{Entry, Live, Name, Overlay};
 use crate::engine::memtable::state::State;
+use crate::engine::memtable::table::{Entry, Live, Memtable, Name};
 use crate::engine::transaction::effect::Definition;
 use crate::engine::transaction::whole;
 use crate::store::usage::Weight;
@@ -87,8 +87,8 @@ pub(super) fn commit_overhead_bytes(page_bytes: u64) -> u64 {
 
 /// What a checkpoint writes: the state between the last one and `through`.
 pub struct Frozen {
-    pub overlay: Overlay,
-    /// How much of the overlay's estimated size is in LMDB already, and thus room for new changes.
+    pub memtable: Memtable,
+    /// How much of the memtable's estimated size is in LMDB already, and thus room for new changes.
     written_bytes: AtomicUsize,
     through: Seq,
     stores: Vec<(StoreId, Generation, Definition)>,
@@ -100,7 +100,7 @@ pub struct Frozen {
 impl Frozen {
     /// An estimate of the memory that is still unwritten.
     pub fn unwritten_bytes(&self) -> usize {
-        self.overlay.bytes().saturating_sub(self.written_bytes.load(Ordering::Relaxed))
+        self.memtable.bytes().saturating_sub(self.written_bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -326,7 +326,7 @@ impl Engine {
             return None;
         }
         let frozen = Arc::new(Frozen {
-            overlay: std::mem::take(&mut state.active),
+            memtable: std::mem::take(&mut state.active),
             written_bytes: AtomicUsize::new(0),
             through,
             stores: state
@@ -350,14 +350,14 @@ impl Engine {
             self.anticipate_removals(frozen)?;
         }
         let mut entries = Vec::new();
-        for (generation, layer) in frozen.overlay.layers() {
+        for (generation, layer) in frozen.memtable.layers() {
             let unwritten = |entry: &&Entry| !entry.live.as_ref().is_some_and(Live::is_written);
             entries.extend(layer.sorted().iter().filter_map(|key| {
                 let entry = layer.get(key).filter(unwritten)?;
                 Some((generation, &key[..], entry))
             }));
         }
-        let all = frozen.overlay.layers().iter().map(|(_, layer)| layer.sorted().len()).sum::<usize>();
+        let all = frozen.memtable.layers().iter().map(|(_, layer)| layer.sorted().len()).sum::<usize>();
         self.leave_out(&mut entries, is_short)?;
         if entries.is_empty() {
             // stores changed, or were flushed
@@ -383,11 +383,11 @@ impl Engine {
                 bytes = 0;
                 // waiting writers continue after each commit, not after the whole checkpoint
                 let done = all - (entries.len() - written);
-                let written_bytes = frozen.overlay.bytes() as u128 * done as u128 / all.max(1) as u128;
+                let written_bytes = frozen.memtable.bytes() as u128 * done as u128 / all.max(1) as u128;
                 // writers must not see room in memory before they see what it took in LMDB
                 self.note_space();
                 frozen.written_bytes.store(written_bytes as usize, Ordering::Release);
-                self.note_overlay_bytes(&self.state.read());
+                self.note_memtable_bytes(&self.state.read());
                 self.room.wake();
             }
             if threads.into_iter().any(|thread| thread.join().is_err()) {
@@ -426,8 +426,8 @@ impl Engine {
         let (mut removed, through) = {
             let state = self.state.read();
             let mut removed: Vec<(Generation, Name)> = Vec::new();
-            for overlay in [&frozen.overlay, &state.active] {
-                for (generation, layer) in overlay.layers() {
+            for memtable in [&frozen.memtable, &state.active] {
+                for (generation, layer) in memtable.layers() {
                     let gone = layer.iter().filter(|(key, entry)| {
                         entry.live.is_none()
                             && state.entry(generation, key).is_some_and(|newest| newest.live.is_none())
@@ -522,7 +522,7 @@ impl Engine {
         let journal_bytes = self.journal.bytes();
         let is_urgent = move || {
             let journal_bytes = self.journal.bytes().saturating_sub(journal_bytes);
-            self.room.is_short(self.overlay_bytes.load(Ordering::Relaxed), journal_bytes)
+            self.room.is_short(self.memtable_bytes.load(Ordering::Relaxed), journal_bytes)
         };
         let also_pressed = pressed.clone();
         Ok([
@@ -566,7 +566,7 @@ impl Engine {
         self.tables.commit(batch)
     }
 
-    /// Counts written records with their compressed size, and puts them into the cache before the overlay that hides
+    /// Counts written records with their compressed size, and puts them into the cache before the memtable that hides
     /// them is dropped: the cache's second rule. Neither is done for records that have changed meanwhile.
     fn settle_commit(&self, commit: &[Pressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 64;
@@ -576,14 +576,14 @@ impl Engine {
         }
     }
 
-    /// LMDB has everything now: drops the frozen overlay.
+    /// LMDB has everything now: drops the frozen memtable.
     fn finish(&self) {
         let mut state = self.state.write();
         let frozen = whole::change(|| {
             state.epoch += 1;
             state.frozen.take()
         });
-        self.note_overlay_bytes(&state);
+        self.note_memtable_bytes(&state);
         drop(state);
         drop(frozen);
     }

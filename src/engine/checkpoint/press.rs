@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::checkpoint::learn::Dictionaries;
 use crate::engine::checkpoint::priority;
 use crate::engine::lmdb::record_key;
-use crate::engine::memtable::overlay::Entry;
+use crate::engine::memtable::table::Entry;
 use crate::record::compress::{Compression, compress};
 use crate::record::header;
 use crate::store::Generation;
@@ -26,7 +26,7 @@ const BYTES_PER_PORTION: usize = 256 * 1024;
 /// How often the helper looks whether it is needed.
 const LOOK_AFTER: Duration = Duration::from_millis(10);
 
-/// An entry of the frozen overlay, in the order of LMDB.
+/// An entry of the frozen memtable, in the order of LMDB.
 pub type Entered<'a> = (Generation, &'a [u8], &'a Entry);
 
 /// A change, ready for LMDB.
@@ -146,7 +146,7 @@ mod tests {
     use bytes::Bytes;
 
     use crate::engine::checkpoint::press::*;
-    use crate::engine::memtable::overlay::Live;
+    use crate::engine::memtable::table::Live;
 
     fn entry(value: Vec<u8>) -> Entry {
         Entry { version: 1, live: Some(Live::new(Bytes::from(value), None)) }

@@ -1,12 +1,12 @@
 //! Expiry: removes what is due, without anyone reading it.
 //!
 //! A record is absent from the instant of its expiry on, whatever the sweeper does ([`crate::engine::transaction::txn`] sees to that). The
-//! sweeper frees its space and updates the counters. It finds candidates in the overlays' deadlines and in LMDB's
+//! sweeper frees its space and updates the counters. It finds candidates in the memtables' deadlines and in LMDB's
 //! index. LMDB's index is only as new as the last checkpoint, so a row may belong to a record that has changed since.
 //! Every candidate is therefore checked again, under the lock, before it is removed, and a walk remembers how far it
 //! got in LMDB until the next checkpoint has removed the rows.
 //!
-//! Runs on its own thread, in bounded steps. When very many records are due at once, it waits for room in the overlay
+//! Runs on its own thread, in bounded steps. When very many records are due at once, it waits for room in the memtable
 //! and the journal as every writer does, and leaves a part of the room to clients: records that it has not removed yet
 //! are absent anyway.
 
@@ -35,7 +35,7 @@ const REMOVED_PER_WALK: usize = 8_192;
 /// The number of cached records that are looked at in one critical section.
 const CACHED_AT_ONCE: usize = 1_024;
 
-/// How far the walk through LMDB's index got: records that are due up to there have been removed, or an overlay knows
+/// How far the walk through LMDB's index got: records that are due up to there have been removed, or a memtable knows
 /// their keys.
 #[derive(Default)]
 pub struct Position {
@@ -113,9 +113,9 @@ impl Writer<'_> {
                 live.and_then(|live| live.expires_at_ms).is_some_and(|deadline| deadline <= now_ms)
             };
             let mut keys = Vec::new();
-            let frozen = state.frozen.as_ref().map(|frozen| &frozen.overlay);
-            for overlay in [Some(&state.active), frozen].into_iter().flatten() {
-                for (generation, layer) in overlay.layers() {
+            let frozen = state.frozen.as_ref().map(|frozen| &frozen.memtable);
+            for memtable in [Some(&state.active), frozen].into_iter().flatten() {
+                for (generation, layer) in memtable.layers() {
                     let Some(store) = state.catalog.holding(generation) else { continue };
                     let due = layer.due(now_ms).filter(|(_, key)| is_due(generation, key));
                     let room = keys_max - keys.len();
@@ -135,7 +135,7 @@ impl Writer<'_> {
             let DeadlineRow { position, generation, key, .. } = row?;
             after = Some(position.to_vec());
             let state = self.state();
-            // what the overlay knows about the key is newer
+            // what the memtable knows about the key is newer
             if state.entry(generation, key).is_none()
                 && let Some(store) = state.catalog.holding(generation)
             {
@@ -181,7 +181,7 @@ impl Engine {
     /// Whether these records may be removed now. If not, a checkpoint makes room.
     pub(in crate::engine) fn has_room_to_sweep(&self, keys: &[Key]) -> bool {
         let bytes = keys.iter().map(|key| key.name.len() + REMOVAL_OVERHEAD_BYTES).sum();
-        let is_open = self.room.is_open_for_sweeper(self.overlay_bytes.load(Ordering::Relaxed));
+        let is_open = self.room.is_open_for_sweeper(self.memtable_bytes.load(Ordering::Relaxed));
         is_open && self.journal.has_room(bytes, Claim::Removal)
     }
 

@@ -1,4 +1,4 @@
-//! Back-pressure: the overlay and the journal are bounded, and writers wait for a checkpoint instead of growing them.
+//! Back-pressure: the memtable and the journal are bounded, and writers wait for a checkpoint instead of growing them.
 //!
 //! A write is accepted only if LMDB has space for it together with everything that is still in memory. A full disk
 //! therefore refuses new writes, and a checkpoint of the accepted ones succeeds.
@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use crate::engine::error::{Error, NoRoom};
 use crate::engine::journal::Claim;
-use crate::limits::{JOURNAL_BYTES_PER_OVERLAY, LMDB_BYTES_PER_OVERLAY};
+use crate::limits::{JOURNAL_BYTES_PER_MEMTABLE, LMDB_BYTES_PER_MEMTABLE};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
 pub struct Room {
-    overlay_bytes_max: usize,
+    memtable_bytes_max: usize,
     /// The journal is so long that it takes no more before a checkpoint has ended.
     is_journal_full: AtomicBool,
     /// Bytes that checkpoints may still add to LMDB.
@@ -39,14 +39,14 @@ struct Shortage {
 }
 
 /// The most space that changes in memory take in LMDB.
-fn space_for(overlay_bytes: usize) -> u64 {
-    (overlay_bytes as u64).saturating_mul(LMDB_BYTES_PER_OVERLAY)
+fn space_for(memtable_bytes: usize) -> u64 {
+    (memtable_bytes as u64).saturating_mul(LMDB_BYTES_PER_MEMTABLE)
 }
 
 impl Room {
-    pub fn new(overlay_bytes_max: usize) -> Room {
+    pub fn new(memtable_bytes_max: usize) -> Room {
         Room {
-            overlay_bytes_max,
+            memtable_bytes_max,
             is_journal_full: AtomicBool::new(false),
             space_bytes: AtomicU64::new(u64::MAX),
             shortage: Mutex::new(None),
@@ -58,26 +58,26 @@ impl Room {
         }
     }
 
-    /// A checkpoint begins when the active overlay has this size, so that as much again fits while it runs; or when the
+    /// A checkpoint begins when the active memtable has this size, so that as much again fits while it runs; or when the
     /// journal has grown by this much, so that frequent changes of few records make neither the journal nor its replay
     /// long.
     pub fn checkpoint_at(&self) -> usize {
-        self.overlay_bytes_max / 2
+        self.memtable_bytes_max / 2
     }
 
-    /// Whether a checkpoint that is being written should hurry: the overlay is nearly full, or the journal has grown so
+    /// Whether a checkpoint that is being written should hurry: the memtable is nearly full, or the journal has grown so
     /// much meanwhile that a restart would replay for a second or more.
-    pub fn is_short(&self, overlay_bytes: usize, journal_bytes: u64) -> bool {
-        let journal_bytes_max = self.overlay_bytes_max.saturating_mul(2) as u64;
-        overlay_bytes >= self.overlay_bytes_max / 4 * 3 || journal_bytes >= journal_bytes_max
+    pub fn is_short(&self, memtable_bytes: usize, journal_bytes: u64) -> bool {
+        let journal_bytes_max = self.memtable_bytes_max.saturating_mul(2) as u64;
+        memtable_bytes >= self.memtable_bytes_max / 4 * 3 || journal_bytes >= journal_bytes_max
     }
 
     fn journal_bytes_max(&self) -> u64 {
-        (self.overlay_bytes_max as u64).saturating_mul(JOURNAL_BYTES_PER_OVERLAY)
+        (self.memtable_bytes_max as u64).saturating_mul(JOURNAL_BYTES_PER_MEMTABLE)
     }
 
     /// Records how much the journal has grown since the last checkpoint began. Frequent changes of few records don't
-    /// fill the overlay, but their journal entries have to be kept, and replayed at a start.
+    /// fill the memtable, but their journal entries have to be kept, and replayed at a start.
     pub fn note_journal_bytes(&self, journal_bytes: u64) {
         let is_full = journal_bytes >= self.journal_bytes_max();
         if self.is_journal_full.load(Ordering::Relaxed) != is_full {
@@ -96,8 +96,8 @@ impl Room {
     }
 
     /// Whether LMDB has space for what is in memory and an entry of so many bytes.
-    pub fn has_space(&self, overlay_bytes: usize, bytes: usize) -> bool {
-        space_for(overlay_bytes.saturating_add(bytes)) <= self.space_bytes.load(Ordering::Relaxed)
+    pub fn has_space(&self, memtable_bytes: usize, bytes: usize) -> bool {
+        space_for(memtable_bytes.saturating_add(bytes)) <= self.space_bytes.load(Ordering::Relaxed)
     }
 
     /// Records that an entry of so many bytes was refused for lack of space.
@@ -118,14 +118,14 @@ impl Room {
     }
 
     /// Whether there is room for such an entry of so many bytes.
-    pub fn is_open(&self, overlay_bytes: usize, bytes: usize, claim: Claim) -> bool {
+    pub fn is_open(&self, memtable_bytes: usize, bytes: usize, claim: Claim) -> bool {
         match claim {
             Claim::Ordinary => {
-                overlay_bytes < self.overlay_bytes_max
+                memtable_bytes < self.memtable_bytes_max
                     && !self.is_journal_full.load(Ordering::Relaxed)
-                    && self.has_space(overlay_bytes, bytes)
+                    && self.has_space(memtable_bytes, bytes)
             }
-            Claim::Removal => overlay_bytes < self.overlay_bytes_max / 4 * 5,
+            Claim::Removal => memtable_bytes < self.memtable_bytes_max / 4 * 5,
             // it takes nothing
             Claim::Flush => true,
         }
@@ -133,11 +133,11 @@ impl Room {
 
     /// Whether there is room for removals by the sweeper. Otherwise it removes later, and clients write meanwhile. Only
     /// while checkpoints fail may it use the room that is kept for removals.
-    pub fn is_open_for_sweeper(&self, overlay_bytes: usize) -> bool {
+    pub fn is_open_for_sweeper(&self, memtable_bytes: usize) -> bool {
         if self.stuck.load(Ordering::Acquire) {
-            self.is_open(overlay_bytes, 0, Claim::Removal)
+            self.is_open(memtable_bytes, 0, Claim::Removal)
         } else {
-            overlay_bytes < self.overlay_bytes_max / 4 * 3 && !self.is_journal_full.load(Ordering::Relaxed)
+            memtable_bytes < self.memtable_bytes_max / 4 * 3 && !self.is_journal_full.load(Ordering::Relaxed)
         }
     }
 
@@ -147,9 +147,9 @@ impl Room {
         bytes: usize,
         claim: Claim,
         cx: &mut Context<'_>,
-        overlay_bytes: impl Fn() -> usize,
+        memtable_bytes: impl Fn() -> usize,
     ) -> Poll<Result<(), Error>> {
-        if self.is_open(overlay_bytes(), bytes, claim) {
+        if self.is_open(memtable_bytes(), bytes, claim) {
             return Poll::Ready(Ok(()));
         }
         if self.stuck.load(Ordering::Acquire) {
@@ -157,16 +157,16 @@ impl Room {
             if claim == Claim::Ordinary && self.is_journal_full.load(Ordering::Relaxed) {
                 return Poll::Ready(Err(Error::NoRoom(NoRoom::Journal {
                     bytes_max: self.journal_bytes_max(),
-                    times: JOURNAL_BYTES_PER_OVERLAY,
+                    times: JOURNAL_BYTES_PER_MEMTABLE,
                     failure,
                 })));
             }
-            let takes_removals = self.is_open(overlay_bytes(), bytes, Claim::Removal);
+            let takes_removals = self.is_open(memtable_bytes(), bytes, Claim::Removal);
             return Poll::Ready(Err(Error::NoRoom(NoRoom::Memory { failure, takes_removals })));
         }
         self.waiting.lock().push(cx.waker().clone());
         // a checkpoint may have ended before the waker was registered
-        if self.is_open(overlay_bytes(), bytes, claim) || self.stuck.load(Ordering::Acquire) {
+        if self.is_open(memtable_bytes(), bytes, claim) || self.stuck.load(Ordering::Acquire) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -235,18 +235,18 @@ mod model_tests {
     fn who_waits_for_room_goes_on_when_a_checkpoint_ends() {
         for well in [true, false] {
             crate::model::check(2_000, move || {
-                let (room, overlay_bytes) = (Arc::new(Room::new(100)), Arc::new(AtomicUsize::new(100)));
+                let (room, memtable_bytes) = (Arc::new(Room::new(100)), Arc::new(AtomicUsize::new(100)));
                 let writers = [Claim::Ordinary, Claim::Ordinary].map(|claim| {
-                    let (room, overlay_bytes) = (room.clone(), overlay_bytes.clone());
+                    let (room, memtable_bytes) = (room.clone(), memtable_bytes.clone());
                     thread::spawn(move || {
-                        let bytes = || overlay_bytes.load(Ordering::Relaxed);
+                        let bytes = || memtable_bytes.load(Ordering::Relaxed);
                         block_on(poll_fn(|cx| room.poll(0, claim, cx, bytes))).is_ok()
                     })
                 });
                 let watcher = {
-                    let (room, overlay_bytes) = (room.clone(), overlay_bytes.clone());
+                    let (room, memtable_bytes) = (room.clone(), memtable_bytes.clone());
                     thread::spawn(move || {
-                        let is_there = || overlay_bytes.load(Ordering::Relaxed) == 0;
+                        let is_there = || memtable_bytes.load(Ordering::Relaxed) == 0;
                         let refusal = || Error::NoRoom(NoRoom::File("stuck".into()));
                         block_on(poll_fn(|cx| match is_there() {
                             true => Poll::Ready(Ok(())),
@@ -257,9 +257,9 @@ mod model_tests {
                 };
                 if well {
                     // commit by commit
-                    overlay_bytes.store(50, Ordering::Relaxed);
+                    memtable_bytes.store(50, Ordering::Relaxed);
                     room.wake();
-                    overlay_bytes.store(0, Ordering::Relaxed);
+                    memtable_bytes.store(0, Ordering::Relaxed);
                 }
                 room.checkpoint_ended((!well).then(|| "on purpose".to_owned()));
                 let outcomes = writers.into_iter().chain([watcher]).map(|thread| thread.join().unwrap());

@@ -23,8 +23,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use crate::engine::limits::quota::{Excess, Scope, judge};
-use crate::engine::memtable::overlay::Entry;
 use crate::engine::memtable::state::State;
+use crate::engine::memtable::table::Entry;
 use crate::engine::transaction::apart::Place;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::transaction::txn::Changes;
@@ -110,7 +110,7 @@ impl State {
         let mut layers: Vec<Generation> = match scope {
             Scope::Store(generation) => vec![generation],
             Scope::Server => {
-                let frozen = self.frozen.as_ref().map(|frozen| frozen.overlay.layers());
+                let frozen = self.frozen.as_ref().map(|frozen| frozen.memtable.layers());
                 let layers = self.active.layers().into_iter().chain(frozen.into_iter().flatten());
                 layers.map(|(generation, _)| generation).collect()
             }
@@ -129,8 +129,8 @@ impl State {
     /// Keys in memory whose records have not been measured.
     fn unsettled(&self, generation: Generation) -> Vec<Bytes> {
         let mut keys = Vec::new();
-        for overlay in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.overlay)] {
-            let layer = overlay.and_then(|overlay| overlay.layer(generation));
+        for memtable in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.memtable)] {
+            let layer = memtable.and_then(|memtable| memtable.layer(generation));
             let entries = layer.into_iter().flat_map(|layer| layer.iter());
             let unsettled =
                 entries.filter(|(_, entry)| entry.live.as_ref().is_some_and(|live| live.settled().is_none()));

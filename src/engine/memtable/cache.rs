@@ -1,11 +1,11 @@
 //! A cache of records that are in LMDB, in decompressed form.
 //!
-//! The cache holds only records that are in LMDB and in neither overlay, exactly as LMDB holds them. A hit therefore
+//! The cache holds only records that are in LMDB and in neither memtable, exactly as LMDB holds them. A hit therefore
 //! needs no look into LMDB. This takes three rules, which [`crate::engine::Engine`] keeps:
-//! 1. The overlays are asked first, under the same lock, because newer changes are there.
-//! 2. Before a checkpoint drops its overlay, it puts what it wrote into the cache, and removes from the cache what it
+//! 1. The memtables are asked first, under the same lock, because newer changes are there.
+//! 2. Before a checkpoint drops its memtable, it puts what it wrote into the cache, and removes from the cache what it
 //!    removed.
-//! 3. A record that a reader found in LMDB goes into the cache only if no checkpoint has ended meanwhile and no overlay
+//! 3. A record that a reader found in LMDB goes into the cache only if no checkpoint has ended meanwhile and no memtable
 //!    knows the key: then LMDB still holds the same, and will until a checkpoint writes that key, which is rule 2.
 //!
 //! Flushing and dropping need no rule, because the new generation has other keys. The records of the old generation are
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use indexmap::{Equivalent, IndexMap};
 
 use crate::engine::Seq;
-use crate::engine::memtable::overlay::Name;
+use crate::engine::memtable::table::Name;
 use crate::engine::transaction::txn::Record;
 use crate::store::Generation;
 

@@ -12,7 +12,7 @@ use crate::engine::Seq;
 use crate::engine::checkpoint::Frozen;
 use crate::engine::limits::weigh::Tight;
 use crate::engine::memtable::cache::RecordCache;
-use crate::engine::memtable::overlay::{Entry, Live, Name, Overlay};
+use crate::engine::memtable::table::{Entry, Live, Memtable, Name};
 use crate::engine::transaction::effect::{Definition, Effect};
 use crate::engine::transaction::group::Group;
 use crate::engine::transaction::undo::Step;
@@ -23,10 +23,10 @@ use crate::store::{Catalog, Generation, Kind, ServerQuota, Store, StoreId, Usage
 pub struct State {
     pub catalog: Catalog,
     /// Changes since the last checkpoint began.
-    pub active: Overlay,
+    pub active: Memtable,
     /// Changes that a checkpoint is writing to LMDB.
     pub frozen: Option<Arc<Frozen>>,
-    /// A bounded cache of records that are in LMDB but in neither overlay.
+    /// A bounded cache of records that are in LMDB but in neither memtable.
     pub cache: RecordCache,
     /// Whether a generation was retired since the cache was last searched for records of retired generations.
     pub cache_holds_retired: bool,
@@ -55,7 +55,7 @@ const LARGE_VALUE_BYTES: usize = 64 * 1024;
 /// Large values that a change replaced; dropped outside the lock.
 #[derive(Default)]
 pub struct Leftovers {
-    layers: Vec<crate::engine::memtable::overlay::Layer>,
+    layers: Vec<crate::engine::memtable::table::Layer>,
     entries: Vec<Entry>,
     group: Option<Box<Group>>,
 }
@@ -76,7 +76,7 @@ impl State {
     pub fn new(default_kind: Kind, cache: RecordCache) -> State {
         State {
             catalog: Catalog::default(),
-            active: Overlay::default(),
+            active: Memtable::default(),
             frozen: None,
             cache,
             cache_holds_retired: false,
@@ -102,7 +102,7 @@ impl State {
     pub fn entry(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
         self.active
             .get(generation, key)
-            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)))
+            .or_else(|| self.frozen.as_ref().and_then(|frozen| frozen.memtable.get(generation, key)))
     }
 
     /// The value of a record that is in memory.
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// An estimate of the memory that changes take which are not in LMDB yet.
-    pub fn overlay_bytes(&self) -> usize {
+    pub fn memtable_bytes(&self) -> usize {
         self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
     }
 
@@ -195,7 +195,7 @@ impl State {
         let before = self.active.insert(generation, key, entry);
         if before.is_none()
             && let Some(frozen) = &self.frozen
-            && let Some(Entry { live: Some(live), .. }) = frozen.overlay.get(generation, key)
+            && let Some(Entry { live: Some(live), .. }) = frozen.memtable.get(generation, key)
         {
             live.outdate();
         }
@@ -271,7 +271,7 @@ impl State {
         let State { active, frozen, catalog, .. } = self;
         let entry = active
             .get(generation, key)
-            .or_else(|| frozen.as_ref().and_then(|frozen| frozen.overlay.get(generation, key)));
+            .or_else(|| frozen.as_ref().and_then(|frozen| frozen.memtable.get(generation, key)));
         let Some(Entry { version: current, live: Some(live) }) = entry else { return };
         if *current == version {
             let before = live.weight(key).stored_bytes;

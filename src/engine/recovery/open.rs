@@ -37,7 +37,7 @@ pub struct Options {
     pub quota: ServerQuota,
     pub compression: Compression,
     /// Memory for changes that are not in LMDB yet. Writers wait when it is used up.
-    pub overlay_bytes_max: usize,
+    pub memtable_bytes_max: usize,
     /// Memory for decompressed values.
     pub cache_bytes_max: u64,
     /// A checkpoint runs at least this often, if anything changed.
@@ -62,7 +62,7 @@ impl Options {
             default_kind: Kind::Json,
             quota: ServerQuota::default(),
             compression: Compression::default(),
-            overlay_bytes_max: limits::MEMTABLE_BYTES as usize,
+            memtable_bytes_max: limits::MEMTABLE_BYTES as usize,
             cache_bytes_max: limits::CACHE_BYTES,
             checkpoint_interval: Duration::from_secs(limits::CHECKPOINT_INTERVAL_S),
             journal_segment_bytes: 16 * 1024 * 1024,
@@ -106,7 +106,7 @@ impl Engine {
         // before the journal uses the rest of the disk
         tables.keep_reserve()?;
         let (state, journal, through) = recover(&tables, &options)?;
-        let (overlay_bytes, watches) = (state.overlay_bytes(), state.watches.clone());
+        let (memtable_bytes, watches) = (state.memtable_bytes(), state.watches.clone());
         let timeline = read_timeline(&tables, journal.last())?;
         let control = Control::new(options.checkpoint_interval, through, clock::now_ms());
         let checkpoint = Arc::new(control);
@@ -121,14 +121,14 @@ impl Engine {
             watches,
             listening: crate::engine::events::Listening::default(),
             compression: RwLock::new(options.compression),
-            room: Room::new(options.overlay_bytes_max),
+            room: Room::new(options.memtable_bytes_max),
             checkpoint,
             sweep: Mutex::new(sweep::Position::default()),
             sweeping: AtomicBool::new(true),
             sweeps_from_ms: AtomicU64::new(0),
             timeline: Mutex::new(timeline),
             expired: AtomicU64::new(0),
-            overlay_bytes: AtomicUsize::new(overlay_bytes),
+            memtable_bytes: AtomicUsize::new(memtable_bytes),
             noting_space: Mutex::default(),
             threads: Mutex::new(Vec::new()),
             dir: options.dir,
@@ -137,7 +137,7 @@ impl Engine {
         engine.note_space();
         engine.start("checkpoint", Engine::run_checkpoints)?;
         engine.start("sweeper", Engine::run_sweeps)?;
-        if overlay_bytes >= options.overlay_bytes_max / 2 {
+        if memtable_bytes >= options.memtable_bytes_max / 2 {
             engine.checkpoint.request();
         }
         Ok(engine)
@@ -279,7 +279,7 @@ fn first_generation(id: StoreId) -> Generation {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if !self.threads.lock().is_empty() && self.overlay_bytes.load(Ordering::Relaxed) > 0 {
+        if !self.threads.lock().is_empty() && self.memtable_bytes.load(Ordering::Relaxed) > 0 {
             tracing::warn!("the engine was not closed; what is in its journal is replayed at the next start");
         }
     }

@@ -9,8 +9,8 @@ use std::thread;
 
 use crate::engine::journal;
 use crate::engine::lmdb::Tables;
-use crate::engine::memtable::overlay::{Entry, Layer, Name};
 use crate::engine::memtable::state::{Leftovers, State};
+use crate::engine::memtable::table::{Entry, Layer, Name};
 use crate::engine::recovery::open::OpenError;
 use crate::engine::transaction::effect::Effect;
 use crate::engine::{Fault, Seq};

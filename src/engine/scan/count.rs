@@ -2,10 +2,10 @@
 //!
 //! The counters of a store follow every write. A record that has expired stays in them until the sweeper has removed
 //! it, although nobody can read it any more. Therefore a store holds what its counters say, minus the records that are
-//! due. Those are found where the sweeper finds them: in the deadlines of the overlays and in LMDB's index. The cost is
+//! due. Those are found where the sweeper finds them: in the deadlines of the memtables and in LMDB's index. The cost is
 //! a walk over the records that have expired and were not swept yet, which are few as long as the sweeper can write.
 //!
-//! The engine's lock is held for reading meanwhile, so that counters, overlays and LMDB show the same instant.
+//! The engine's lock is held for reading meanwhile, so that counters, memtables and LMDB show the same instant.
 
 use std::collections::HashMap;
 
@@ -62,14 +62,14 @@ impl Reader<'_> {
         if !self.engine.is_sweeping() {
             return Ok(());
         }
-        let frozen = state.frozen.as_ref().map(|frozen| &frozen.overlay);
+        let frozen = state.frozen.as_ref().map(|frozen| &frozen.memtable);
         for (generation, layer) in state.active.layers() {
             for (_, key) in layer.due(now_ms) {
                 let live = layer.get(key).and_then(|entry| entry.live.as_ref());
                 live.map_or(Ok(()), |live| visit(generation, key, Some(live.weight(key))))?;
             }
         }
-        for (generation, layer) in frozen.into_iter().flat_map(|overlay| overlay.layers()) {
+        for (generation, layer) in frozen.into_iter().flat_map(|memtable| memtable.layers()) {
             for (_, key) in layer.due(now_ms) {
                 // a newer entry takes precedence
                 if state.active.get(generation, key).is_none()

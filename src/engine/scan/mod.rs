@@ -1,8 +1,8 @@
 //! Keys in order: what KEYS, SCAN, RANDOMKEY ([`crate::engine::scan::sample`]) and pages of entries read.
 //!
-//! A scan sees one instant: under the lock it copies what the active overlay knows of its range, takes the frozen
-//! overlay (which no longer changes) and opens a snapshot of LMDB. The three are merged afterwards, without the lock.
-//! What an overlay says about a key takes precedence over LMDB.
+//! A scan sees one instant: under the lock it copies what the active memtable knows of its range, takes the frozen
+//! memtable (which no longer changes) and opens a snapshot of LMDB. The three are merged afterwards, without the lock.
+//! What a memtable says about a key takes precedence over LMDB.
 
 pub mod count;
 pub mod sample;
@@ -15,8 +15,8 @@ use bytes::Bytes;
 use super::checkpoint::Frozen;
 use super::lmdb::Snapshot;
 use super::{Error, Reader, Seq};
-use crate::engine::memtable::overlay::{Layer, Name};
 use crate::engine::memtable::state::State;
+use crate::engine::memtable::table::{Layer, Name};
 use crate::engine::transaction::txn::{Found, Held, Meta, Record};
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::{Generation, StoreId};
@@ -87,7 +87,7 @@ impl<'e> Reader<'e> {
         }
         let from = start(range);
         let copy = self.copy_active(now_ms, range, from)?;
-        let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.overlay.layer(copy.generation));
+        let frozen_layer = copy.frozen.as_deref().and_then(|frozen| frozen.memtable.layer(copy.generation));
         let mut active = copy.active.into_iter().peekable();
         let mut frozen =
             frozen_layer.map(|layer| sorted_from(layer, from)).unwrap_or_default().iter().peekable();
@@ -167,7 +167,7 @@ impl<'e> Reader<'e> {
     /// Sorts the new keys of a store, and keeps the lock so that no key is added afterwards.
     ///
     /// The lock is released after every portion, so that writers need not wait for all of them. If they insert as fast
-    /// as this function sorts, the portions double until one holds everything that the overlay has room for, so that it
+    /// as this function sorts, the portions double until one holds everything that the memtable has room for, so that it
     /// ends in any case.
     fn order(&self, store: StoreId) -> RwLockReadGuard<'e, State> {
         let (mut portion, mut backlog) = (ORDERED_AT_ONCE, usize::MAX);

@@ -225,7 +225,7 @@ mod tests {
                 .writer()
                 .write(1, std::slice::from_ref(&key), |txn| txn.put(&key, Value::integer(1), Expiry::Never))
                 .unwrap();
-            // some in LMDB, some in the overlay
+            // some in LMDB, some in the memtable
             if at == keys.len() / 2 {
                 engine.writer().checkpoint().unwrap();
             }

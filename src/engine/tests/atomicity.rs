@@ -87,7 +87,11 @@ fn told(engine: &Engine) -> Vec<String> {
             let total = state.catalog.total();
             (total.records, total.named)
         }),
-        format!("overlay {} noted {}", state.overlay_bytes(), engine.overlay_bytes.load(Ordering::Relaxed)),
+        format!(
+            "memtable {} noted {}",
+            state.memtable_bytes(),
+            engine.memtable_bytes.load(Ordering::Relaxed)
+        ),
     ];
     for store in state.catalog.iter() {
         let named = store.name.as_deref().and_then(|name| state.catalog.named(name)).map(|store| store.id);
@@ -97,7 +101,7 @@ fn told(engine: &Engine) -> Vec<String> {
         told.push(format!("{store:?} named {named:?} holding {holding:?}"));
     }
     told.extend(state.active.told());
-    told.extend(state.frozen.iter().flat_map(|frozen| frozen.overlay.told()));
+    told.extend(state.frozen.iter().flat_map(|frozen| frozen.memtable.told()));
     told
 }
 

@@ -414,7 +414,7 @@ fn a_reader_never_sees_a_value_go_back() {
         scope.spawn(|| {
             for number in 1..=1_500u64 {
                 put(&engine, 1, &key(0, &format!("k{}", number % 3)), &number.to_string(), Expiry::Never);
-                // the keys are in LMDB and the cache now and then, not always in the overlay
+                // the keys are in LMDB and the cache now and then, not always in the memtable
                 if number % 5 == 0 {
                     engine.writer().checkpoint().unwrap();
                 }
@@ -458,7 +458,7 @@ fn changing_one_record_often_keeps_the_journal_short() {
         checkpoint_interval: Duration::from_secs(3600),
         default_kind: Kind::Any,
         journal_segment_bytes: 64 * 1024,
-        overlay_bytes_max: 512 * 1024,
+        memtable_bytes_max: 512 * 1024,
         ..Options::new(dir.path())
     });
     let engine = engine.unwrap();
@@ -535,20 +535,20 @@ fn room(engine: &Engine, bytes: usize, claim: Claim) -> Result<(), Error> {
 
 #[test]
 fn a_journal_at_its_bound_says_so_and_takes_removals() {
-    const OVERLAY_BYTES: usize = 64 * 1024;
+    const MEMTABLE_BYTES: usize = 64 * 1024;
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
         default_kind: Kind::Any,
         journal_segment_bytes: 256 * 1024,
-        overlay_bytes_max: OVERLAY_BYTES,
+        memtable_bytes_max: MEMTABLE_BYTES,
         ..Options::new(dir.path())
     });
     let engine = engine.unwrap();
     let (hot, value) = (key(0, "hot"), "v".repeat(1_000));
     let held = engine.checkpoint.hold();
     engine.room.checkpoint_ended(Some("on purpose".into())); // as it is after a checkpoint that failed
-    let most = OVERLAY_BYTES * crate::limits::JOURNAL_BYTES_PER_OVERLAY as usize / value.len();
+    let most = MEMTABLE_BYTES * crate::limits::JOURNAL_BYTES_PER_MEMTABLE as usize / value.len();
     let refusal = (0..2 * most).find_map(|_| {
         let refusal = room(&engine, value.len(), Claim::Ordinary).err();
         if refusal.is_none() {
@@ -561,8 +561,8 @@ fn a_journal_at_its_bound_says_so_and_takes_removals() {
         assert!(refusal.contains(said), "{refusal}");
     }
     assert!(
-        engine.overlay_bytes.load(Ordering::Relaxed) < OVERLAY_BYTES / 2,
-        "it is not the overlay that is full"
+        engine.memtable_bytes.load(Ordering::Relaxed) < MEMTABLE_BYTES / 2,
+        "it is not the memtable that is full"
     );
     room(&engine, 10, Claim::Removal).unwrap();
     assert!(remove(&engine, 1, &hot));

@@ -60,7 +60,7 @@ impl Place {
 /// What a command saw in memory.
 struct Seen {
     epoch: u64,
-    /// For each declared key its generation and, if an overlay knew it, the version of its last change.
+    /// For each declared key its generation and, if a memtable knew it, the version of its last change.
     keys: SmallVec<[(Generation, Option<Seq>); 1]>,
     stores: Stores,
     /// Whether somebody followed each of the stores.

@@ -185,7 +185,7 @@ impl Engine {
     fn take_back(&self, state: &mut State, group: &mut Group) {
         let nothing = Undo::new(state);
         state.take_back(std::mem::replace(&mut group.undo, nothing));
-        self.note_overlay_bytes(state);
+        self.note_memtable_bytes(state);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::engine::events::change::{Old, What};
 use crate::engine::events::{Classes, Event, Listening, News, kept};
 use crate::engine::lmdb::DiskRecord;
 use crate::engine::memtable::cache::Cached;
-use crate::engine::memtable::overlay::Entry;
 use crate::engine::memtable::state::State;
+use crate::engine::memtable::table::Entry;
 use crate::engine::transaction::effect::{Definition, Effect};
 use crate::engine::transaction::watch::Noted;
 use crate::engine::{Error, Fault, Reader, Seq};
@@ -100,7 +100,7 @@ pub(in crate::engine) enum Found<'t> {
 }
 
 impl<'t> Found<'t> {
-    /// What an entry of the overlay says.
+    /// What an entry of the memtable says.
     pub(in crate::engine) fn of_entry<'s>(
         key: &[u8],
         entry: &'s Entry,
@@ -851,7 +851,7 @@ impl<'t> WriteTxn<'t> {
         }
     }
 
-    /// The record at a key, as this transaction left it, or from the overlay, or from LMDB.
+    /// The record at a key, as this transaction left it, or from the memtable, or from LMDB.
     fn found(&self, generation: Generation, name: &Bytes) -> Result<Found<'t>, Error> {
         match self.changes.last(generation, name) {
             Some(Effect::Put { value, expires_at_ms, .. }) => {

@@ -8,8 +8,8 @@
 //! into the cache, and keys that wait to be measured.
 
 use crate::engine::Seq;
-use crate::engine::memtable::overlay::{Entry, Layer, Name};
 use crate::engine::memtable::state::State;
+use crate::engine::memtable::table::{Entry, Layer, Name};
 use crate::store::usage::Weight;
 use crate::store::{Generation, Store, StoreId};
 
@@ -22,9 +22,9 @@ pub struct Undo {
 
 /// What one change replaced.
 pub enum Step {
-    /// What the active overlay knew of a key, and the size of the record that was there, in memory or in LMDB.
+    /// What the active memtable knew of a key, and the size of the record that was there, in memory or in LMDB.
     Record { generation: Generation, key: Name, before: Option<Entry>, replaced: Option<Weight> },
-    /// A store as it was before it was flushed or dropped, and what the active overlay knew of its contents.
+    /// A store as it was before it was flushed or dropped, and what the active memtable knew of its contents.
     Retire { store: Box<Store>, layer: Option<Layer> },
     /// The sequence numbers that had given two stores their contents before they were swapped.
     Swap { stores: [StoreId; 2], born: [Seq; 2] },
@@ -103,7 +103,7 @@ impl State {
         });
         if was_new
             && let Some(frozen) = &self.frozen
-            && let Some(Entry { live: Some(live), .. }) = frozen.overlay.get(generation, key)
+            && let Some(Entry { live: Some(live), .. }) = frozen.memtable.get(generation, key)
         {
             live.renew();
         }

@@ -2,7 +2,7 @@
 //!
 //! A record that changes gets another version, so a watcher compares versions. A key without a record has no version,
 //! and a record that was written and removed in between would go unnoticed: LMDB keeps nothing of removed records, and
-//! the overlay only until the next checkpoint. Such keys are therefore registered here as long as they are watched, and
+//! the memtable only until the next checkpoint. Such keys are therefore registered here as long as they are watched, and
 //! each record that is written there is counted.
 //!
 //! Stores are identified by their numbers, not by their contents. A record that comes to a key by SWAPDB counts as

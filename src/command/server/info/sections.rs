@@ -171,7 +171,7 @@ static MEMORY: &[Figure<Read>] = &[
     figure("rss_anonymous", |s| s.memory().rss_anonymous.into())
         .gauge("larder_memory_anonymous_bytes", "Resident memory without files"),
     figure("rss_file_backed", |s| s.memory().rss.saturating_sub(s.memory().rss_anonymous).into()),
-    figure("overlay_bytes", |s| s.engine().overlay_bytes.into())
+    figure("overlay_bytes", |s| s.engine().memtable_bytes.into())
         .gauge("larder_overlay_bytes", "Changes in memory that no checkpoint holds yet"),
     figure("cache_bytes", |s| s.engine().cache_bytes.into())
         .gauge("larder_cache_bytes", "Decompressed records in memory"),
@@ -381,7 +381,7 @@ fn peak(s: &Sample<'_>) -> u64 {
 }
 
 fn dataset(s: &Sample<'_>) -> u64 {
-    s.engine().overlay_bytes as u64 + s.engine().cache_bytes
+    s.engine().memtable_bytes as u64 + s.engine().cache_bytes
 }
 
 /// What was allocated since the start.

@@ -223,12 +223,12 @@ fn copy_bytes(key: &Name) -> usize {
 
 /// The changes of all stores, by generation.
 #[derive(Debug, Default)]
-pub struct Overlay {
+pub struct Memtable {
     layers: Hashed<Generation, Layer>,
     bytes: usize,
 }
 
-impl Overlay {
+impl Memtable {
     pub fn get(&self, generation: Generation, key: &[u8]) -> Option<&Entry> {
         self.layers.get(&generation)?.get(key)
     }
@@ -248,7 +248,7 @@ impl Overlay {
         layers
     }
 
-    /// Replaces what the overlay knew of the key. Returns the replaced entry.
+    /// Replaces what the memtable knew of the key. Returns the replaced entry.
     pub fn insert(&mut self, generation: Generation, key: &[u8], entry: Entry) -> Option<Entry> {
         let layer = self.layers.entry(generation).or_default();
         self.bytes -= layer.bytes;
@@ -257,7 +257,7 @@ impl Overlay {
         before
     }
 
-    /// Undoes an [`insert`](Overlay::insert), given what it returned. Returns what it had inserted.
+    /// Undoes an [`insert`](Memtable::insert), given what it returned. Returns what it had inserted.
     pub fn take_back(&mut self, generation: Generation, key: &[u8], before: Option<Entry>) -> Option<Entry> {
         if let Some(before) = before {
             return self.insert(generation, key, before);
@@ -272,7 +272,7 @@ impl Overlay {
         inserted
     }
 
-    /// Undoes a [`remove_layer`](Overlay::remove_layer).
+    /// Undoes a [`remove_layer`](Memtable::remove_layer).
     pub fn restore_layer(&mut self, generation: Generation, layer: Layer) {
         self.bytes += layer.bytes;
         self.layers.insert(generation, layer);
@@ -313,7 +313,7 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::memtable::overlay::*;
+    use crate::engine::memtable::table::*;
 
     fn live(value: &'static str, expires_at_ms: Option<u64>) -> Entry {
         Entry { version: 1, live: Some(Live::new(Bytes::from_static(value.as_bytes()), expires_at_ms)) }
@@ -321,12 +321,12 @@ mod tests {
 
     #[test]
     fn keys_come_in_order_once_ordered() {
-        let mut overlay = Overlay::default();
+        let mut memtable = Memtable::default();
         for key in ["b", "c", "a"] {
-            overlay.insert(1, key.as_bytes(), live("1", None));
+            memtable.insert(1, key.as_bytes(), live("1", None));
         }
-        overlay.insert(1, b"b", Entry { version: 2, live: None });
-        let layer = overlay.layer_mut(1).expect("layer");
+        memtable.insert(1, b"b", Entry { version: 2, live: None });
+        let layer = memtable.layer_mut(1).expect("layer");
         assert_eq!(layer.unordered(), 3);
         layer.order(2);
         assert_eq!(layer.unordered(), 1);
@@ -339,9 +339,9 @@ mod tests {
 
     #[test]
     fn inserts_that_are_taken_back_leave_nothing() {
-        let mut overlay = Overlay::default();
-        overlay.insert(1, b"kept", live("1", Some(10)));
-        let bytes = overlay.bytes();
+        let mut memtable = Memtable::default();
+        memtable.insert(1, b"kept", live("1", Some(10)));
+        let bytes = memtable.bytes();
         let changes = [
             (1, "kept", live("22", Some(20))),
             (1, "new", live("1", Some(30))),
@@ -351,16 +351,16 @@ mod tests {
         ];
         let mut taken = Vec::new();
         for (generation, key, entry) in changes {
-            taken.push((generation, key, overlay.insert(generation, key.as_bytes(), entry)));
-            if let Some(layer) = overlay.layer_mut(1).filter(|_| key == "ordered") {
+            taken.push((generation, key, memtable.insert(generation, key.as_bytes(), entry)));
+            if let Some(layer) = memtable.layer_mut(1).filter(|_| key == "ordered") {
                 layer.order(1);
             }
         }
         for (generation, key, before) in taken.into_iter().rev() {
-            assert!(overlay.take_back(generation, key.as_bytes(), before).is_some());
+            assert!(memtable.take_back(generation, key.as_bytes(), before).is_some());
         }
-        assert_eq!((overlay.bytes(), overlay.layers().len()), (bytes, 1));
-        let layer = overlay.layer_mut(1).expect("layer");
+        assert_eq!((memtable.bytes(), memtable.layers().len()), (bytes, 1));
+        let layer = memtable.layer_mut(1).expect("layer");
         assert_eq!((layer.due(u64::MAX).count(), layer.unordered()), (1, 1));
         layer.order(9);
         assert_eq!(layer.range(Bound::Unbounded).count(), 1);
@@ -368,16 +368,16 @@ mod tests {
 
     #[test]
     fn deadlines_follow_their_records() {
-        let mut overlay = Overlay::default();
-        overlay.insert(1, b"a", live("1", Some(10)));
-        overlay.insert(1, b"b", live("1", Some(20)));
-        overlay.insert(1, b"a", live("1", Some(30)));
-        assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 1);
-        overlay.insert(1, b"b", Entry { version: 2, live: None });
-        assert_eq!(overlay.layer(1).expect("layer").due(25).count(), 0);
-        overlay.remove_layer(1);
-        assert!(overlay.layer(1).is_none());
-        assert_eq!(overlay.bytes(), 0);
+        let mut memtable = Memtable::default();
+        memtable.insert(1, b"a", live("1", Some(10)));
+        memtable.insert(1, b"b", live("1", Some(20)));
+        memtable.insert(1, b"a", live("1", Some(30)));
+        assert_eq!(memtable.layer(1).expect("layer").due(25).count(), 1);
+        memtable.insert(1, b"b", Entry { version: 2, live: None });
+        assert_eq!(memtable.layer(1).expect("layer").due(25).count(), 0);
+        memtable.remove_layer(1);
+        assert!(memtable.layer(1).is_none());
+        assert_eq!(memtable.bytes(), 0);
     }
 
     #[test]
@@ -385,18 +385,18 @@ mod tests {
         let cases: [(usize, Option<u64>, usize); 4] =
             [(32, None, 0), (32, Some(1), 0), (1_000, None, 3), (1_000, Some(1), 4)];
         for (key_bytes, expires_at_ms, copies) in cases {
-            let (mut overlay, key) = (Overlay::default(), vec![b'k'; key_bytes]);
-            overlay.insert(1, &key, live("1", expires_at_ms));
-            let bytes = overlay.bytes();
+            let (mut memtable, key) = (Memtable::default(), vec![b'k'; key_bytes]);
+            memtable.insert(1, &key, live("1", expires_at_ms));
+            let bytes = memtable.bytes();
             assert!(
                 (copies * key_bytes..copies * (key_bytes + 32) + 256).contains(&bytes),
                 "{key_bytes}, {expires_at_ms:?}: {bytes}"
             );
             // replaced, renewed and removed it is counted the same way
-            overlay.insert(1, &key, live("2", Some(7)));
-            overlay.insert(1, &key, live("3", Some(9)));
-            overlay.insert(1, &key, live("3", expires_at_ms));
-            assert_eq!(overlay.bytes(), bytes, "{key_bytes}, {expires_at_ms:?}");
+            memtable.insert(1, &key, live("2", Some(7)));
+            memtable.insert(1, &key, live("3", Some(9)));
+            memtable.insert(1, &key, live("3", expires_at_ms));
+            assert_eq!(memtable.bytes(), bytes, "{key_bytes}, {expires_at_ms:?}");
         }
     }
 }
