@@ -209,8 +209,8 @@ maxclients = 99
         let mut settings = Settings::default();
         set(&mut settings, "memtable-memory", "64mb");
         set(&mut settings, "port", "7000");
-        let file = "# first\nport = 7000\n\n# memory\nMemtable-Memory = \"64mb\" # enough\ntimeout = 0\n";
-        let renamed = file.replace("Memtable-Memory", "memtable-memory");
+        let file = "# first\nport = 7000\n\n# memory\nOverlay-Memory = \"64mb\" # enough\ntimeout = 0\n";
+        let renamed = file.replace("Overlay-Memory", "memtable-memory");
         assert_eq!(updated(file, &settings, None).unwrap(), renamed);
         let both = format!("overlay-memory = \"32mb\"\n{renamed}");
         assert_eq!(updated(&both, &settings, None).unwrap(), renamed);
