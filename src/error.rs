@@ -149,7 +149,7 @@ impl From<Fault> for Error {
             fault if fault.is_of_readers() => Error::Crowded(
                 "too many commands read from the disk at once, and LMDB has no place for another".to_owned(),
             ),
-            Fault::Lmdb(_) => Error::Disk(fault.to_string()),
+            Fault::Lmdb(_) | Fault::Cold => Error::Disk(fault.to_string()),
         }
     }
 }

@@ -71,6 +71,9 @@ pub enum Fault {
     /// Something on disk is not what was written there.
     #[error("{0}")]
     Damaged(String),
+    /// What was looked for is not in memory, and the caller does not wait for the disk.
+    #[error("the record is only on disk")]
+    Cold,
 }
 
 impl Fault {
@@ -78,7 +81,7 @@ impl Fault {
         match self {
             Fault::Lmdb(_) => true,
             Fault::Journal(fault) => !matches!(fault, journal::Fault::TooLarge { .. }),
-            Fault::Damaged(_) => false,
+            Fault::Damaged(_) | Fault::Cold => false,
         }
     }
 

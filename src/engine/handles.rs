@@ -11,6 +11,7 @@
 use std::ops::Deref;
 
 use crate::engine::Engine;
+use crate::engine::lmdb::residence::Wait;
 use crate::engine::memtable::state::State;
 use crate::engine::transaction::gate::Asker;
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
@@ -20,6 +21,7 @@ use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 pub struct Reader<'e> {
     pub(in crate::engine) engine: &'e Engine,
     asker: Asker,
+    pub(in crate::engine) wait: Wait,
 }
 
 /// Reads and writes.
@@ -28,7 +30,7 @@ pub struct Writer<'e>(Reader<'e>);
 
 impl Engine {
     pub fn reader(&self) -> Reader<'_> {
-        Reader { engine: self, asker: Asker::Other }
+        Reader { engine: self, asker: Asker::Other, wait: Wait::ForDisk }
     }
 
     pub fn writer(&self) -> Writer<'_> {
@@ -37,11 +39,16 @@ impl Engine {
 
     /// For the one who runs a group.
     pub(in crate::engine) fn writer_in_group(&self) -> Writer<'_> {
-        Writer(Reader { engine: self, asker: Asker::Alone })
+        Writer(Reader { engine: self, asker: Asker::Alone, wait: Wait::ForDisk })
     }
 }
 
 impl<'e> Reader<'e> {
+    /// The same, for a thread that must not wait: what needs the disk fails with [`Fault::Cold`](crate::engine::Fault).
+    pub fn without_disk(self) -> Reader<'e> {
+        Reader { wait: Wait::No, ..self }
+    }
+
     /// Whether it belongs to a group.
     pub fn is_in_group(self) -> bool {
         self.asker == Asker::Alone
@@ -54,6 +61,13 @@ impl<'e> Reader<'e> {
     /// The state, for changes that no reader sees: of the cache, or of what is known about sizes and order.
     pub(in crate::engine) fn state_mut(self) -> RwLockWriteGuard<'e, State> {
         self.engine.state.write_as(self.asker)
+    }
+}
+
+impl<'e> Writer<'e> {
+    /// The same, for a thread that must not wait.
+    pub fn without_disk(self) -> Writer<'e> {
+        Writer(self.0.without_disk())
     }
 }
 

@@ -62,6 +62,7 @@ use crate::engine::transaction::txn::{Changes, Declared, DeclaredKeys, Found, He
 use crate::record::compress::Compression;
 use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, Store, StoreId};
 use journal::Journal;
+use lmdb::residence::Wait;
 use lmdb::{Snapshot, Tables};
 
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
@@ -103,6 +104,25 @@ impl Engine {
         }
     }
 
+    /// Asks the system for the pages of records that are neither in memory nor in its page cache, so that it reads them at
+    /// the same time. Does not wait for that.
+    pub fn fetch_cold<'k>(&self, store: StoreId, keys: impl Iterator<Item = &'k Bytes>) {
+        let mut wanted: Vec<&[u8]> = Vec::new();
+        let (generation, snapshot) = {
+            let state = self.state.read();
+            let Some(generation) = state.catalog.get(store).map(|store| store.generation) else { return };
+            let is_on_disk = |key: &&Bytes| {
+                state.entry(generation, key).is_none() && state.cache.get(generation, key).is_none()
+            };
+            wanted.extend(keys.filter(is_on_disk).map(|key| &key[..]));
+            (generation, self.tables.snapshot())
+        };
+        // nothing depends on this, so an error is left to who looks the record up
+        let Ok(snapshot) = snapshot else { return };
+        wanted.sort_unstable();
+        self.tables.fetch_records(&snapshot, wanted.into_iter().map(|key| (generation, key)));
+    }
+
     /// LMDB as it is now.
     fn snapshot(&self) -> Result<Snapshot<'_>, Error> {
         Ok(self.tables.snapshot()?)
@@ -114,14 +134,34 @@ impl Engine {
         keys: &[Key],
         missing: Missing,
         epoch: u64,
+        wait: Wait,
     ) -> Result<OnDisk<'s>, Error> {
-        let mut found = Vec::with_capacity(missing.len());
-        for (at, generation) in missing {
+        let look = |at: usize, generation, wait| {
             // LMDB returns an error for a key that is longer than its keys can be
             let is_possible = !keys[at].is_too_long();
-            let record =
-                if is_possible { self.tables.record(snapshot, generation, &keys[at].name)? } else { None };
-            found.push((at, generation, Found::of_disk(record)));
+            let record = is_possible.then(|| self.tables.record(snapshot, generation, &keys[at].name, wait));
+            Ok::<_, Fault>((at, generation, Found::of_disk(record.transpose()?.flatten())))
+        };
+        let mut found = Vec::with_capacity(missing.len());
+        if wait == Wait::No || missing.len() == 1 {
+            for (at, generation) in missing {
+                found.push(look(at, generation, wait)?);
+            }
+            return Ok(OnDisk { found, epoch });
+        }
+        // what is not in memory is looked up in a second round, when the system has been asked for all of it
+        let mut cold = Missing::new();
+        for (at, generation) in missing {
+            match look(at, generation, Wait::No) {
+                Err(Fault::Cold) => cold.push((at, generation)),
+                looked => found.push(looked?),
+            }
+        }
+        if !cold.is_empty() {
+            for (at, generation) in cold {
+                found.push(look(at, generation, Wait::ForDisk)?);
+            }
+            found.sort_unstable_by_key(|(at, ..)| *at);
         }
         Ok(OnDisk { found, epoch })
     }
@@ -314,8 +354,13 @@ impl<'e> Reader<'e> {
             snapshot = if resolved.missing.is_empty() { None } else { Some(self.engine.snapshot()?) };
         }
         if let Some(snapshot) = &snapshot {
-            let on_disk =
-                self.engine.look_on_disk(snapshot, keys, std::mem::take(&mut resolved.missing), 0)?;
+            let on_disk = self.engine.look_on_disk(
+                snapshot,
+                keys,
+                std::mem::take(&mut resolved.missing),
+                0,
+                self.wait,
+            )?;
             resolved.declare_missing(keys, &on_disk);
         }
         let Resolved { stores, declared, reflects, .. } = resolved;
@@ -449,7 +494,7 @@ impl Writer<'_> {
                 Attempt::Done(result, reflects) => return Ok(Some((result, reflects))),
                 Attempt::Missing(missing, epoch) => {
                     let snapshot = self.engine.snapshot()?;
-                    let on_disk = self.engine.look_on_disk(&snapshot, keys, missing, epoch)?;
+                    let on_disk = self.engine.look_on_disk(&snapshot, keys, missing, epoch, self.wait)?;
                     self.try_write(now_ms, keys, &on_disk, weighed.as_deref(), may_be_slow, &mut run)?
                 }
                 Attempt::Unfit(unfit) => {

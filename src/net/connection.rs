@@ -328,11 +328,15 @@ impl<R: AsyncRead + Unpin> Connection<R> {
 
     /// Prefetches the records of all parsed requests in parallel, before each request would wait for its own.
     fn warm_up(&self) {
-        let keys = self.requests.iter().filter_map(|(found, request)| match found {
+        self.server.engine.warm_up(self.session.store, self.keys_ahead());
+    }
+
+    /// The first key of each parsed request.
+    fn keys_ahead(&self) -> impl Iterator<Item = &Bytes> {
+        self.requests.iter().filter_map(|(found, request)| match found {
             Lookup::Command(spec) => request.args.get(spec.keys.positions(&request.args).next()?),
             Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => None,
-        });
-        self.server.engine.warm_up(self.session.store, keys);
+        })
     }
 
     /// Runs the taken requests one after another, up to the first that may have to wait for something.
@@ -410,6 +414,10 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             Some(spec) => match self.run_here(spec, found, request).await? {
                 Answer { postponed: Some(Postponed::Aside(request)), .. } => {
                     self.wait_for_script(spec).await?;
+                    if !self.requests.is_empty() {
+                        // if this one waits for the disk, the next ones are likely to
+                        self.server.engine.fetch_cold(self.session.store, self.keys_ahead());
+                    }
                     self.run_aside(found, request, false).await
                 }
                 answer => Ok(answer),

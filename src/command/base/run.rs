@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::command::base::{Call, Flags, Plan, Session, Shared, Spec};
-use crate::engine::{Seq, Weighed, Writer};
+use crate::engine::{self, Seq, Weighed, Writer};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Key;
@@ -22,9 +22,18 @@ pub enum Stop {
     Refused(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Stop {
-        Stop::Refused(error.into())
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+impl From<engine::Error> for Stop {
+    fn from(error: engine::Error) -> Stop {
+        match error {
+            engine::Error::Fault(engine::Fault::Cold) => Stop::Aside,
+            error => Stop::Refused(error.into()),
+        }
     }
 }
 
@@ -90,6 +99,7 @@ fn carry_out(
     let (server, spec, now_ms, client_id) = (call.server, call.spec, call.now_ms, call.session.client.id);
     let goes_through_values = spec.goes_through_values();
     let may_block = call.session.may_block;
+    let engine = if may_block { engine } else { engine.without_disk() };
     let spent = &Cell::new(call.session.reply_bytes);
     let named = keys.len();
     let mut weighed = Weighed::default();

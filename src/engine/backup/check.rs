@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use crate::engine::lmdb;
+use crate::engine::lmdb::residence::Wait;
 use crate::engine::lmdb::{DeadlineRow, JOURNAL, RecordRow, Snapshot, Tables, deadline_key};
 use crate::engine::recovery::directory;
 use crate::engine::{Fault, OpenError, Seq, journal};
@@ -204,7 +205,7 @@ fn check_deadlines(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report
                 continue;
             }
         };
-        let record = tables.record(snapshot, generation, key)?;
+        let record = tables.record(snapshot, generation, key, Wait::ForDisk)?;
         let indexed = record.and_then(|record| record.view.expires_at_ms);
         let fits = indexed.is_some_and(|of_record| {
             deadline_key(of_record, generation, key) == deadline_key(deadline, generation, key)

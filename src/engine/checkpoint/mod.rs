@@ -57,6 +57,8 @@ use crate::store::{Generation, StoreId, Usage};
 /// The most records that one commit writes. A random record makes a page or two of 4 KB dirty, and writers that wait
 /// for room wait for a commit. Tests have few records but need several commits.
 const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
+/// Pages of so many records are read from the disk at the same time.
+const RECORDS_FETCHED: usize = 256;
 /// The most bytes of records that one commit writes, not counting its last portion.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
 /// So many portions are compressed ahead of what is written: about one commit.
@@ -535,7 +537,11 @@ impl Engine {
     fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages = Usages::default();
-        for Pressed { generation, key, entry, record } in commit {
+        for (at, Pressed { generation, key, entry, record }) in commit.iter().enumerate() {
+            if at.is_multiple_of(RECORDS_FETCHED) {
+                let next = commit[at..].iter().take(RECORDS_FETCHED);
+                batch.fetch_records(next.map(|pressed| (pressed.generation, pressed.key)));
+            }
             let (replaced, added) = match &entry.live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
                 Some(live) => {

@@ -6,10 +6,11 @@ use std::ops::Bound;
 use heed::{PutFlags, RwTxn};
 
 use super::env::{Snapshot, Table};
-use super::reader::{Reader, Rows};
+use super::reader::Rows;
 use super::tables::Tables;
 use super::vet::{Change, Vetted};
 use crate::engine::Fault;
+use crate::store::Generation;
 
 /// Changes of tables that become durable together. If the batch is dropped without a commit, none of them happens.
 pub struct WriteBatch<'e> {
@@ -17,7 +18,7 @@ pub struct WriteBatch<'e> {
     /// The committed state when the batch began. Meanwhile, every page that LMDB reads in its file is of this state;
     /// pages that it has changed are in memory.
     before: Snapshot<'e>,
-    reader: &'e Reader,
+    tables: &'e Tables,
     vetted: Vetted,
 }
 
@@ -26,17 +27,23 @@ impl<'e> WriteBatch<'e> {
         // in this order: nobody else commits between the two
         let txn = tables.env.write_txn()?;
         let before = tables.env.read_txn()?;
-        Ok(WriteBatch { txn, before, reader: &tables.reader, vetted: Vetted::default() })
+        Ok(WriteBatch { txn, before, tables, vetted: Vetted::default() })
     }
 
     pub(super) fn get(&mut self, table: &Table, key: &[u8]) -> Result<Option<&[u8]>, Fault> {
-        self.reader.vet(&self.before, table.name, key, Change::None, &mut self.vetted)?;
+        self.tables.reader.vet(&self.before, table.name, key, Change::None, &mut self.vetted)?;
         Ok(table.rows.get(&self.txn, key)?)
     }
 
     pub(super) fn put(&mut self, table: &Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        self.reader.vet(&self.before, table.name, key, Change::Put(value.len()), &mut self.vetted)?;
+        self.tables.reader.vet(&self.before, table.name, key, Change::Put(value.len()), &mut self.vetted)?;
         Ok(table.rows.put(&mut self.txn, key, value)?)
+    }
+
+    /// Asks the system for the pages of records that will be changed, which are in ascending order, so that it reads them
+    /// at the same time.
+    pub fn fetch_records<'k>(&self, records: impl Iterator<Item = (Generation, &'k [u8])>) {
+        self.tables.fetch_records(&self.before, records);
     }
 
     /// Appends a row after all others, to a table that the caller has made itself, so nothing is verified.
@@ -45,7 +52,7 @@ impl<'e> WriteBatch<'e> {
     }
 
     pub(super) fn delete(&mut self, table: &Table, key: &[u8]) -> Result<(), Fault> {
-        self.reader.vet(&self.before, table.name, key, Change::Removal, &mut self.vetted)?;
+        self.tables.reader.vet(&self.before, table.name, key, Change::Removal, &mut self.vetted)?;
         table.rows.delete(&mut self.txn, key)?;
         Ok(())
     }
@@ -53,8 +60,8 @@ impl<'e> WriteBatch<'e> {
     /// Removes all rows of a table.
     pub(super) fn clear(&mut self, table: &Table) -> Result<(), Fault> {
         // each row, because all of their pages are freed
-        for row in self.reader.rows(&self.before, table.name, Bound::Unbounded, None)? {
-            self.reader.vet(&self.before, table.name, row?.0, Change::Removal, &mut self.vetted)?;
+        for row in self.tables.reader.rows(&self.before, table.name, Bound::Unbounded, None)? {
+            self.tables.reader.vet(&self.before, table.name, row?.0, Change::Removal, &mut self.vetted)?;
         }
         Ok(table.rows.clear(&mut self.txn)?)
     }
@@ -66,7 +73,7 @@ impl<'e> WriteBatch<'e> {
         from: Bound<&[u8]>,
         end: Option<&[u8]>,
     ) -> Result<Rows<'_>, Fault> {
-        self.reader.rows(&self.before, table.name, from, end)
+        self.tables.reader.rows(&self.before, table.name, from, end)
     }
 
     pub(super) fn commit(self) -> Result<(), Fault> {

@@ -17,6 +17,7 @@ use super::pages::{BRANCH, HEADER_BYTES, LEAF, NODE_HEADER_BYTES, OVERFLOW, u16_
 use super::{DATA_FILE, Tables, WriteBatch, record_key};
 use crate::engine::Fault;
 use crate::engine::journal::disk::sim::SplitMix;
+use crate::engine::lmdb::residence::Wait;
 use crate::engine::transaction::effect::Definition;
 use crate::record::compress::Encoded;
 use crate::record::header;
@@ -233,7 +234,7 @@ fn expect_nothing_wrong(tables: &Tables, content: &Content) {
     let snapshot = tables.snapshot().unwrap();
     for at in 0..KEYS + 60 {
         let key = key(at);
-        let read = tables.record(&snapshot, LIVE, &key);
+        let read = tables.record(&snapshot, LIVE, &key, Wait::ForDisk);
         match read.and_then(|record| record.map(|record| record.value(LIVE, &key)).transpose()) {
             Ok(value) => {
                 assert!(

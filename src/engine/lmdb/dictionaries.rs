@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use super::batch::WriteBatch;
 use super::env::Snapshot;
+use super::residence::Wait;
 use super::{TableKey, Tables, record_key};
 use crate::engine::Fault;
 use crate::record::Damage;
@@ -34,7 +35,7 @@ impl Tables {
     ) -> Result<Result<Dictionary<'t>, Damage>, Fault> {
         let key = dictionary_key(generation, id);
         // a missing dictionary is damage, whatever the reason
-        Ok(match self.reader.get(txn, DICTIONARIES, &key, |_, _| true)? {
+        Ok(match self.reader.get(txn, DICTIONARIES, &key, |_, _| true, Wait::ForDisk)? {
             Some(row) => Dictionary::parse(id, &key, row),
             None => Err(Damage::UnknownDictionary(id)),
         })

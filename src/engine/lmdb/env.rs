@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use heed::types::Bytes as Raw;
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, WithoutTls};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithoutTls};
 
 use super::pages;
 use super::reader::Reader;
@@ -184,6 +184,8 @@ fn open_env(dir: &Path, map_bytes: Option<usize>) -> Result<Env<WithoutTls>, Ope
     loop {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(map_bytes).max_dbs(8).max_readers(LMDB_READERS_MAX as u32);
+        // SAFETY: this flag says how the system is to read the file, and nothing else; see `residence`.
+        unsafe { options.flags(EnvFlags::NO_READ_AHEAD) };
         // SAFETY: "the underlying file is [not] subsequently modified, in or out of process": the data directory is
         // locked against a second server before this is called, and nothing in this process writes the file but LMDB; the
         // engine changes its length behind the last page, which nobody reads.

@@ -21,6 +21,7 @@ mod dictionaries;
 mod env;
 pub mod pages;
 mod reader;
+pub mod residence;
 mod seals;
 mod space;
 mod tables;

@@ -36,6 +36,7 @@ use super::pages::{
     BIG_DATA, BRANCH, DEPTH_MAX, HEADER_BYTES, LEAF, NO_PAGE, NODE_HEADER_BYTES, OVERFLOW, TREE_BYTES, Tree,
     u16_at, u32_at, u64_at,
 };
+use super::residence::Wait;
 use crate::engine::Fault;
 use crate::limits::CHECKED_BYTES_MAX;
 
@@ -44,6 +45,14 @@ pub type IsSound = fn(&[u8], &[u8]) -> bool;
 
 /// A key and its value.
 type Row<'t> = (&'t [u8], &'t [u8]);
+
+/// The level of leaves; that of a tree's root is the tree's depth.
+const LEAF_LEVEL: u16 = 1;
+/// The most leaves that a scan asks for ahead: a quarter of a megabyte.
+const LEAVES_AHEAD_MAX: usize = 64;
+
+/// The number of a leaf, and the bound below which its keys are.
+pub(super) type LeafOf<'t> = (u64, Option<&'t [u8]>);
 
 /// Trees of so many levels need no heap allocation: enough for terabytes.
 pub(super) type Frames<'t> = SmallVec<[Frame<'t>; 8]>;
@@ -131,20 +140,21 @@ impl Reader {
         table: &str,
         key: &[u8],
         is_sound: IsSound,
+        wait: Wait,
     ) -> Result<Option<&'t [u8]>, Fault> {
-        let Some(way) = self.way(snapshot, table, key)? else { return Ok(None) };
+        let Some(way) = self.way(snapshot, table, key, wait)? else { return Ok(None) };
         let Some(frame) = way.frames.last() else { return Ok(None) };
         if way.is_found {
-            return self.value(snapshot, frame.page, frame.at).map(Some);
+            return self.value(snapshot, frame.page, frame.at, wait).map(Some);
         }
-        self.verify_edges(snapshot, &way.frames, key)?;
+        self.verify_edges(snapshot, &way.frames, key, wait)?;
         for at in [frame.at.checked_sub(1), Some(frame.at).filter(|at| *at < frame.page.nodes)] {
             let Some(at) = at else { continue };
             let (neighbour, bytes) = (frame.page.key(at), frame.page.value_bytes(at));
             if bytes > CHECKED_BYTES_MAX {
                 continue;
             }
-            if !is_sound(neighbour, self.value(snapshot, frame.page, at)?) {
+            if !is_sound(neighbour, self.value(snapshot, frame.page, at, wait)?) {
                 let what = format_args!(
                     "holds a damaged row beside the one looked for, '{}'",
                     neighbour.escape_ascii()
@@ -173,10 +183,12 @@ impl Reader {
             frames: Frames::new(),
             end: end.map(SmallVec::from_slice),
             previous: None,
+            ahead: 0,
+            fetched: 0,
         };
-        let Some(way) = self.way(snapshot, table, start)? else { return Ok(rows) };
+        let Some(way) = self.way(snapshot, table, start, Wait::ForDisk)? else { return Ok(rows) };
         if !way.is_found {
-            self.verify_edges(snapshot, &way.frames, start)?;
+            self.verify_edges(snapshot, &way.frames, start, Wait::ForDisk)?;
         }
         rows.frames = way.frames;
         if let Some(leaf) = rows.frames.last_mut()
@@ -194,6 +206,34 @@ impl Reader {
         snapshot: &'t Snapshot<'_>,
         table: &str,
         key: &[u8],
+        wait: Wait,
+    ) -> Result<Option<Way<'t>>, Fault> {
+        self.way_to(snapshot, table, key, wait, LEAF_LEVEL)
+    }
+
+    /// The leaf on which a key is or would be; `None` if the tree has no branches. The leaf itself is not touched.
+    pub(super) fn leaf_of<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        table: &str,
+        key: &[u8],
+    ) -> Result<Option<LeafOf<'t>>, Fault> {
+        let way = self.way_to(snapshot, table, key, Wait::ForDisk, LEAF_LEVEL + 1)?;
+        let frame = way.as_ref().and_then(|way| way.frames.last());
+        Ok(frame.map(|frame| {
+            let (number, _, end) = frame.child();
+            (number, end)
+        }))
+    }
+
+    /// The way down to a level; leaves have level 1.
+    fn way_to<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        table: &str,
+        key: &[u8],
+        wait: Wait,
+        level: u16,
     ) -> Result<Option<Way<'t>>, Fault> {
         let row = self.list.get(snapshot, table.as_bytes())?;
         let tree = row.filter(|row| row.len() == TREE_BYTES).map(Tree::decode);
@@ -206,8 +246,12 @@ impl Reader {
         }
         let mut way = Way { frames: Frames::new(), is_found: false };
         let mut next = (tree.root, None, None);
-        for depth in (1..=tree.depth).rev() {
+        for depth in (level..=tree.depth).rev() {
             let (number, begin, end) = next;
+            // the few pages above these are always in memory
+            if wait == Wait::No && depth <= LEAF_LEVEL + 1 {
+                self.approach(number, 1, wait)?;
+            }
             let mut frame = self.frame(snapshot, number, depth == 1, begin, end)?;
             let page = frame.page;
             let first = usize::from(!page.is_leaf);
@@ -255,18 +299,24 @@ impl Reader {
     }
 
     /// If a search ended at the edge of a page, checks that the key is not beyond the keys of the next page.
-    fn verify_edges(&self, snapshot: &Snapshot<'_>, frames: &[Frame<'_>], key: &[u8]) -> Result<(), Fault> {
+    fn verify_edges(
+        &self,
+        snapshot: &Snapshot<'_>,
+        frames: &[Frame<'_>],
+        key: &[u8],
+        wait: Wait,
+    ) -> Result<(), Fault> {
         let Some(leaf) = frames.last() else { return Ok(()) };
         let misled =
             |page: Page<'_>| Err(damaged(page.number, "holds keys that the way to it does not lead to"));
         if leaf.at == 0
-            && let Some(before) = self.beside(snapshot, frames, false)?
+            && let Some(before) = self.beside(snapshot, frames, false, wait)?
             && before.key(before.nodes - 1) >= key
         {
             return misled(before);
         }
         if leaf.at == leaf.page.nodes
-            && let Some(behind) = self.beside(snapshot, frames, true)?
+            && let Some(behind) = self.beside(snapshot, frames, true, wait)?
             && behind.key(0) <= key
         {
             return misled(behind);
@@ -280,6 +330,7 @@ impl Reader {
         snapshot: &'t Snapshot<'_>,
         frames: &[Frame<'_>],
         behind: bool,
+        wait: Wait,
     ) -> Result<Option<Page<'t>>, Fault> {
         let (Some((_, branches)), depth) = (frames.split_last(), frames.len()) else { return Ok(None) };
         let turn = branches.iter().enumerate().rev().find_map(|(level, frame)| {
@@ -288,6 +339,7 @@ impl Reader {
         });
         let Some((level, mut number)) = turn else { return Ok(None) };
         for level in level + 1..depth {
+            self.approach(number, 1, wait)?;
             let page = self.page(snapshot, number, level + 1 == depth)?;
             if page.is_leaf {
                 return Ok(Some(page));
@@ -303,12 +355,14 @@ impl Reader {
         snapshot: &'t Snapshot<'_>,
         page: Page<'t>,
         at: usize,
+        wait: Wait,
     ) -> Result<&'t [u8], Fault> {
         let (data, bytes) = (page.data(at), page.value_bytes(at));
         if !page.is_long(at) {
             return Ok(data);
         }
         let number = u64_at(data, 0);
+        self.approach(number, (HEADER_BYTES + bytes).div_ceil(self.page_bytes), wait)?;
         let header = self.bytes(snapshot, number, HEADER_BYTES)?;
         let pages = u64::from(u32_at(header, 12));
         let room = pages.saturating_mul(self.page_bytes as u64).saturating_sub(HEADER_BYTES as u64);
@@ -332,13 +386,18 @@ impl Reader {
                 format_args!("is not in the file, or {bytes} bytes from it on are not"),
             ));
         }
-        let start = self.base.wrapping_add(number as usize * self.page_bytes);
+        let start = self.address(number);
         // SAFETY: the pages are in the file, which LMDB has mapped from `base` on; it never shrinks, and the map is as long
         // as the file may become. "[The values] are valid until the end of the transaction": the reference lives no longer
         // than a borrow of the snapshot, and LMDB writes no page that a snapshot can reach. A damaged number can lead to
         // a page that nobody reaches, which a checkpoint may be writing meanwhile, through the file: then what is read is
         // verified like any other bytes.
         Ok(unsafe { std::slice::from_raw_parts(start, bytes) })
+    }
+
+    /// Where a page is, if it is in the file.
+    pub(super) fn address(&self, number: u64) -> *const u8 {
+        self.base.wrapping_add((number as usize).wrapping_mul(self.page_bytes))
     }
 
     fn is_in_file(&self, number: u64) -> bool {
@@ -465,6 +524,10 @@ pub struct Rows<'t> {
     frames: Frames<'t>,
     end: Option<SmallVec<[u8; 64]>>,
     previous: Option<&'t [u8]>,
+    /// How many leaves the system is asked for at once: twice as many each time.
+    ahead: usize,
+    /// How many of the next leaves it was asked for.
+    fetched: usize,
 }
 
 impl<'t> Rows<'t> {
@@ -487,7 +550,7 @@ impl<'t> Rows<'t> {
                     return Ok(None);
                 }
                 self.previous = Some(key);
-                return Ok(Some((key, self.reader.value(self.snapshot, page, at)?)));
+                return Ok(Some((key, self.reader.value(self.snapshot, page, at, Wait::ForDisk)?)));
             }
             self.next_leaf()?;
         }
@@ -507,10 +570,35 @@ impl<'t> Rows<'t> {
         while let Some(above) = self.frames.last().filter(|_| self.frames.len() < depth) {
             let (number, begin, end) = above.child();
             let is_leaf = self.frames.len() + 1 == depth;
+            if is_leaf {
+                self.fetch_ahead();
+            }
             let frame = self.reader.frame(self.snapshot, number, is_leaf, begin, end)?;
             self.frames.push(frame);
         }
         Ok(())
+    }
+}
+
+impl Rows<'_> {
+    /// Asks the system for the leaves that follow, as long as their parent is the same.
+    fn fetch_ahead(&mut self) {
+        self.fetched = self.fetched.saturating_sub(1);
+        if self.fetched > self.ahead / 2 {
+            return;
+        }
+        let Some(above) = self.frames.last() else { return };
+        self.ahead = (self.ahead * 2).clamp(1, LEAVES_AHEAD_MAX);
+        if self.ahead == 1 {
+            // most scans end soon
+            return;
+        }
+        let asked = (above.at + self.fetched..above.page.nodes).take(self.ahead);
+        self.fetched += asked.len();
+        let numbers: SmallVec<[u64; LEAVES_AHEAD_MAX]> = asked.map(|at| above.page.child(at)).collect();
+        for run in numbers.chunk_by(|before, next| before.wrapping_add(1) == *next) {
+            self.reader.fetch(run[0], run.len());
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::batch::WriteBatch;
 use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table};
 use super::reader::IsSound;
+use super::residence::Wait;
 use super::tables::Tables;
 use crate::engine::Fault;
 
@@ -95,7 +96,7 @@ impl Tables {
             Sealed::Retired => |key, row| Sealed::Retired.opened(key, row).is_some(),
             Sealed::Meta => |key, row| Sealed::Meta.opened(key, row).is_some(),
         };
-        let row = self.reader.get(snapshot, table.name(), key, is_sound)?;
+        let row = self.reader.get(snapshot, table.name(), key, is_sound, Wait::ForDisk)?;
         row.map(|row| self.unseal(table, key, row)).transpose()
     }
 

@@ -10,6 +10,7 @@ use heed::{Env, WithoutTls};
 use super::batch::WriteBatch;
 use super::env::{Snapshot, Table};
 use super::reader::Reader;
+use super::residence::Wait;
 use super::seals::Sealed;
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
 use crate::engine::transaction::effect::Definition;
@@ -162,9 +163,10 @@ impl Tables {
         txn: &'t Snapshot<'_>,
         generation: Generation,
         key: &[u8],
+        wait: Wait,
     ) -> Result<Option<DiskRecord<'t>>, Fault> {
         let table_key = record_key(generation, key);
-        match self.reader.get(txn, RECORDS, &table_key, is_sound_record)? {
+        match self.reader.get(txn, RECORDS, &table_key, is_sound_record, wait)? {
             Some(bytes) => {
                 let record = self.disk_record(txn, &table_key, bytes)?;
                 // with a damaged deadline the record would be absent, and nobody would read its value
@@ -175,6 +177,17 @@ impl Tables {
             }
             None => Ok(None),
         }
+    }
+
+    /// Asks the system for the pages on which some records are or would be, in ascending order, so that it reads them at
+    /// the same time.
+    pub fn fetch_records<'k>(
+        &self,
+        txn: &Snapshot<'_>,
+        records: impl Iterator<Item = (Generation, &'k [u8])>,
+    ) {
+        let keys: Vec<_> = records.map(|(generation, key)| record_key(generation, key)).collect();
+        self.reader.fetch_leaves(txn, RECORDS, keys.iter().map(|key| &key[..]));
     }
 
     fn disk_record<'t>(
@@ -294,7 +307,13 @@ impl Tables {
         generation: Generation,
         key: &[u8],
     ) -> Result<bool, Fault> {
-        let row = self.reader.get(txn, DEADLINES, &deadline_key(deadline, generation, key), |_, _| true)?;
+        let row = self.reader.get(
+            txn,
+            DEADLINES,
+            &deadline_key(deadline, generation, key),
+            |_, _| true,
+            Wait::ForDisk,
+        )?;
         Ok(row.is_some())
     }
 

@@ -26,6 +26,7 @@ use smallvec::SmallVec;
 use super::env::Snapshot;
 use super::pages::{HEADER_BYTES, NODE_HEADER_BYTES, OVERFLOW, u16_at, u32_at, u64_at};
 use super::reader::{Frames, Page, Reader, damaged};
+use super::residence::Wait;
 use crate::engine::Fault;
 
 type Numbers = HashSet<u64, foldhash::fast::RandomState>;
@@ -62,7 +63,7 @@ impl Reader {
         change: Change,
         vetted: &mut Vetted,
     ) -> Result<(), Fault> {
-        let Some(way) = self.way(snapshot, table, key)? else { return Ok(()) };
+        let Some(way) = self.way(snapshot, table, key, Wait::ForDisk)? else { return Ok(()) };
         way.frames.iter().try_for_each(|frame| vetted.page(frame.page))?;
         let Some(leaf) = way.frames.last().filter(|_| way.is_found && change != Change::None) else {
             return Ok(());
@@ -81,7 +82,7 @@ impl Reader {
 
     /// A long value: LMDB frees all pages that it claims, so it must not claim one too many.
     fn vet_long(&self, snapshot: &Snapshot<'_>, page: Page<'_>, at: usize) -> Result<(), Fault> {
-        self.value(snapshot, page, at)?;
+        self.value(snapshot, page, at, Wait::ForDisk)?;
         let (number, bytes) = (u64_at(page.data(at), 0), page.value_bytes(at));
         let header = self.bytes(snapshot, number, HEADER_BYTES)?;
         let pages = (HEADER_BYTES + bytes).div_ceil(self.page_bytes);
@@ -254,7 +255,7 @@ impl super::Tables {
     #[allow(clippy::unwrap_used)]
     pub fn record_pages(&self) -> Vec<u64> {
         let snapshot = self.snapshot().unwrap();
-        let way = self.reader.way(&snapshot, self.records.name, b"").unwrap();
+        let way = self.reader.way(&snapshot, self.records.name, b"", Wait::ForDisk).unwrap();
         let mut level: Vec<Page<'_>> =
             way.iter().filter_map(|way| way.frames.first()).map(|root| root.page).collect();
         let mut pages = level.clone();

@@ -9,6 +9,7 @@ use std::thread;
 
 use crate::engine::journal;
 use crate::engine::lmdb::Tables;
+use crate::engine::lmdb::residence::Wait;
 use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::memtable::table::{Entry, Layer, Name};
 use crate::engine::recovery::open::OpenError;
@@ -122,7 +123,7 @@ fn weigh_share(
     share.sort_unstable_by_key(|(key, _)| *key);
     let (mut before, mut after) = (Usage::default(), Usage::default());
     for (key, entry) in share.iter() {
-        if let Some(record) = tables.record(&snapshot, generation, key)? {
+        if let Some(record) = tables.record(&snapshot, generation, key, Wait::ForDisk)? {
             before.add(record.weight(key));
         }
         if let Some(live) = &entry.live {

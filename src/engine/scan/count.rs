@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use crate::engine::lmdb::DeadlineRow;
+use crate::engine::lmdb::residence::Wait;
 use crate::engine::memtable::state::State;
 use crate::engine::{Error, Fault, Reader, Seq};
 use crate::store::usage::Weight;
@@ -39,9 +40,11 @@ impl Reader<'_> {
         self.visit_expired(&state, now_ms, &mut |generation, key, weight| {
             let weight = match weight {
                 Some(weight) => Some(weight),
-                None => {
-                    self.engine.tables.record(&snapshot, generation, key)?.map(|record| record.weight(key))
-                }
+                None => self
+                    .engine
+                    .tables
+                    .record(&snapshot, generation, key, Wait::ForDisk)?
+                    .map(|record| record.weight(key)),
             };
             weight.into_iter().for_each(|weight| expired.entry(generation).or_default().add(weight));
             Ok(())

@@ -4,6 +4,8 @@
 #[cfg(test)]
 pub mod atomicity;
 #[cfg(test)]
+pub mod cold;
+#[cfg(test)]
 pub mod limits;
 #[cfg(test)]
 pub mod powercut;

@@ -89,7 +89,7 @@ impl Writer<'_> {
             }
             if let Some(snapshot) = &snapshot {
                 let missing = std::mem::take(&mut resolved.missing);
-                let on_disk = self.engine.look_on_disk(snapshot, keys, missing, seen.epoch)?;
+                let on_disk = self.engine.look_on_disk(snapshot, keys, missing, seen.epoch, self.wait)?;
                 resolved.declare_missing(keys, &on_disk);
             }
             let Resolved { declared, reflects, .. } = resolved;

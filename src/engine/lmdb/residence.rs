@@ -1,0 +1,96 @@
+//! Which pages of the map are in memory, and asking the system for others.
+//!
+//! The map is opened without read-ahead, because a look-up needs one page and not those beside it. Three things follow:
+//! * A thread that serves many connections must not touch a page that is only on disk, because the page fault would stop
+//!   them all. It asks first, and hands the command to a thread that may [wait](Wait).
+//! * Several look-ups first ask the system for all of their pages, which it then reads at the same time.
+//! * A scan asks for the pages that follow ([`Rows`](super::reader::Rows)), more and more of them the longer it goes on.
+
+use super::env::Snapshot;
+use super::reader::Reader;
+use crate::engine::Fault;
+
+/// What to do about a page that is not in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Read it from the disk.
+    ForDisk,
+    /// Ask the system to read it, and fail with [`Fault::Cold`].
+    No,
+}
+
+/// Of a longer value, only so many pages at its beginning are looked at.
+const PAGES_ASKED: usize = 256;
+/// Bytes for which the system is asked at once.
+const BYTES_FETCHED_MAX: usize = 16 << 20;
+/// After so many leaves in memory, [`Reader::fetch_leaves`] takes it that all are.
+const RESIDENT_ENOUGH: usize = 16;
+
+impl Reader {
+    /// Fails if pages are not in memory and the caller does not wait for them. If it waits and there are several of them,
+    /// they are read at once, not one by one.
+    pub(super) fn approach(&self, number: u64, pages: usize, wait: Wait) -> Result<(), Fault> {
+        if (wait == Wait::ForDisk && pages == 1) || self.are_resident(number, pages) {
+            return Ok(());
+        }
+        self.fetch(number, pages);
+        if wait == Wait::No { Err(Fault::Cold) } else { Ok(()) }
+    }
+
+    /// Asks the system for the leaves on which keys are or would be, which are in ascending order, so that it reads them
+    /// at the same time. Does nothing about pages that it can't make sense of; who reads them is told.
+    pub(super) fn fetch_leaves<'k>(
+        &self,
+        snapshot: &Snapshot<'_>,
+        table: &str,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) {
+        let (mut resident, mut end): (_, Option<&[u8]>) = (0, Some(&[]));
+        for key in keys {
+            // several keys may be on one leaf
+            if end.is_none_or(|end| key < end) {
+                continue;
+            }
+            let Ok(Some((number, end_of_leaf))) = self.leaf_of(snapshot, table, key) else { return };
+            end = end_of_leaf;
+            if self.are_resident(number, 1) {
+                resident += 1;
+                if resident == RESIDENT_ENOUGH {
+                    return;
+                }
+            } else {
+                resident = 0;
+                self.fetch(number, 1);
+            }
+        }
+    }
+
+    /// Whether pages are in memory; true if the system does not say.
+    fn are_resident(&self, number: u64, pages: usize) -> bool {
+        let (address, bytes) = self.range(number, pages.min(PAGES_ASKED));
+        let mut residence = [0_u8; PAGES_ASKED + 1];
+        // SAFETY: mincore reads no memory at the address, whatever it is, and writes a byte for each page of the system: not
+        // more than there are pages of LMDB, which are not smaller, and one for a range that does not begin with one.
+        let asked = unsafe { libc::mincore(address.cast(), bytes, residence.as_mut_ptr().cast()) };
+        asked != 0 || residence[..bytes.div_ceil(system_page_bytes())].iter().all(|page| page & 1 == 1)
+    }
+
+    /// Asks the system to read pages, and does not wait for that.
+    pub(super) fn fetch(&self, number: u64, pages: usize) {
+        let (address, bytes) = self.range(number, pages);
+        // SAFETY: MADV_WILLNEED changes nothing in memory: it starts to read the part of the file that is mapped there.
+        // An address that is not mapped is refused.
+        unsafe { libc::madvise(address.cast(), bytes.min(BYTES_FETCHED_MAX), libc::MADV_WILLNEED) };
+    }
+
+    /// Where pages are in the map, from the beginning of a page of the system on.
+    fn range(&self, number: u64, pages: usize) -> (*mut u8, usize) {
+        let start = self.address(number);
+        let before = start.addr() % system_page_bytes();
+        (start.wrapping_sub(before).cast_mut(), before + pages.saturating_mul(self.page_bytes))
+    }
+}
+
+fn system_page_bytes() -> usize {
+    rustix::param::page_size()
+}
