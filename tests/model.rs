@@ -546,7 +546,7 @@ impl Run {
 
     /// All pages of a scan; between them other records change.
     fn scan(&mut self) {
-        self.settle_all();
+        self.finish();
         let prefix = *self.random.pick(&["", "user:", "user:1", "ключ:", "nothing"]);
         let pattern = format!("{prefix}*");
         let count = (1 + self.random.below(20)).to_string();
@@ -577,7 +577,7 @@ impl Run {
     }
 
     fn list_keys(&mut self) {
-        self.settle_all();
+        self.finish();
         let prefix = *self.random.pick(&["", "user:", "ключ:1", "nothing"]);
         let reply = self.call(&["KEYS", &format!("{prefix}*")]);
         let listed: BTreeSet<String> = reply.elements().iter().map(Reply::text).collect();
@@ -586,7 +586,7 @@ impl Run {
     }
 
     fn count_keys(&mut self) {
-        self.settle_all();
+        self.finish();
         if self.server.kind() == Kind::Redis {
             // Redis counts what has expired until it comes across it
             self.call(&["SCAN", "0", "COUNT", "10000"]);
@@ -596,7 +596,7 @@ impl Run {
     }
 
     fn random_key(&mut self) {
-        self.settle_all();
+        self.finish();
         let reply = self.call(&["RANDOMKEY"]);
         match self.model[self.selected].is_empty() {
             true => assert_eq!(reply, Reply::NullBulk),
@@ -652,7 +652,7 @@ impl Run {
         self.model[index].get_mut(key)
     }
 
-    fn settle_all(&mut self) {
+    fn finish(&mut self) {
         let keys: Vec<String> = self.model[self.selected].keys().cloned().collect();
         for key in keys {
             self.record(&key);

@@ -48,7 +48,7 @@ pub struct Incident {
 
 /// An incident, and how often it happened.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct LogEntry {
     pub id: u64,
     pub count: u64,
     pub incident: Incident,
@@ -73,7 +73,7 @@ pub struct Log {
 #[derive(Default)]
 struct Entries {
     /// The latest first.
-    latest: VecDeque<Entry>,
+    latest: VecDeque<LogEntry>,
     next_id: u64,
 }
 
@@ -86,7 +86,7 @@ impl Log {
         }
         self.counts[incident.reason as usize].fetch_add(1, Ordering::Relaxed);
         let mut entries = self.entries.lock();
-        let is_same = |entry: &Entry| {
+        let is_same = |entry: &LogEntry| {
             let other = &entry.incident;
             other.reason == incident.reason
                 && other.context == incident.context
@@ -96,11 +96,11 @@ impl Log {
         };
         let same = entries.latest.iter().take(GROUPING_ENTRIES).position(is_same);
         let entry = match same.and_then(|at| entries.latest.remove(at)) {
-            Some(entry) => Entry { count: entry.count + 1, incident, updated: now, ..entry },
+            Some(entry) => LogEntry { count: entry.count + 1, incident, updated: now, ..entry },
             None => {
                 let id = entries.next_id;
                 entries.next_id += 1;
-                Entry { id, count: 1, incident, created: now, updated: now }
+                LogEntry { id, count: 1, incident, created: now, updated: now }
             }
         };
         entries.latest.push_front(entry);
@@ -113,7 +113,7 @@ impl Log {
     }
 
     /// The latest entries, the last one first.
-    pub fn latest(&self, count: usize) -> Vec<Entry> {
+    pub fn latest(&self, count: usize) -> Vec<LogEntry> {
         self.entries.lock().latest.iter().take(count).cloned().collect()
     }
 

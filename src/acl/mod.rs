@@ -26,7 +26,7 @@ mod user;
 mod vocabulary;
 
 pub use accounts::{Account, Acl, DEFAULT_USER};
-pub use log::{Context, Entry, Incident, Log, Moment};
+pub use log::{Context, Incident, Log, LogEntry, Moment};
 pub use password::PasswordHash;
 pub use rule_error::RuleError;
 pub use selector::{Access, Denied, Reason, Request, Selector, has_spaces};

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::acl::{
-    Access, DEFAULT_USER, Entry, Reason, RuleError, Selector, User, file, has_spaces, join_selectors,
+    Access, DEFAULT_USER, LogEntry, Reason, RuleError, Selector, User, file, has_spaces, join_selectors,
 };
 use crate::command::base::reach::Stores;
 use crate::command::base::table::{Lookup, help};
@@ -307,7 +307,7 @@ fn tell_log(call: &mut Call<'_>) -> Result<Plan, Error> {
     reply(Reply::Array(entries.into_iter().map(|entry| described(entry, clock::steady_ms())).collect()))
 }
 
-fn described(entry: Entry, steady_ms: u64) -> Reply {
+fn described(entry: LogEntry, steady_ms: u64) -> Reply {
     let reason = match entry.incident.reason {
         Reason::Command => "command",
         Reason::Key => "key",

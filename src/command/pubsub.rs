@@ -11,7 +11,7 @@ use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Plan, Session, Spec, permission, reply};
 use crate::error::Error;
 use crate::limits::CHANNEL_BYTES_MAX;
-use crate::push::channels::{Kind, Publication};
+use crate::push::channels::{Publication, SubscriptionKind};
 use crate::resp::Reply;
 use crate::store::Pattern;
 
@@ -21,7 +21,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "channel [channel ...]",
         channels: Channels::All,
         summary: "Subscribes the connection to channels",
-        plan: |call| subscribe(call, "subscribe", Kind::Channel),
+        plan: |call| subscribe(call, "subscribe", SubscriptionKind::Channel),
         ..SUBSCRIBE
     },
     Spec {
@@ -29,7 +29,7 @@ pub static COMMANDS: &[Spec] = &[
         syntax: "pattern [pattern ...]",
         channels: Channels::Patterns,
         summary: "Subscribes the connection to the channels that match patterns",
-        plan: |call| subscribe(call, "psubscribe", Kind::Pattern),
+        plan: |call| subscribe(call, "psubscribe", SubscriptionKind::Pattern),
         ..SUBSCRIBE
     },
     Spec {
@@ -39,21 +39,21 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Subscribes the connection to shard channels; this server is the only shard",
         since: "7.0.0",
         key_uses: KeyUses::Each(&[KeyUse::NOT_KEY]),
-        plan: |call| subscribe(call, "ssubscribe", Kind::Shard),
+        plan: |call| subscribe(call, "ssubscribe", SubscriptionKind::Shard),
         ..SUBSCRIBE
     },
     Spec {
         name: "unsubscribe",
         syntax: "[channel [channel ...]]",
         summary: "Ends subscriptions to channels; without arguments, all of them",
-        plan: |call| unsubscribe(call, "unsubscribe", Kind::Channel),
+        plan: |call| unsubscribe(call, "unsubscribe", SubscriptionKind::Channel),
         ..UNSUBSCRIBE
     },
     Spec {
         name: "punsubscribe",
         syntax: "[pattern [pattern ...]]",
         summary: "Ends subscriptions to patterns; without arguments, all of them",
-        plan: |call| unsubscribe(call, "punsubscribe", Kind::Pattern),
+        plan: |call| unsubscribe(call, "punsubscribe", SubscriptionKind::Pattern),
         ..UNSUBSCRIBE
     },
     Spec {
@@ -62,7 +62,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "Ends subscriptions to shard channels; without arguments, all of them",
         since: "7.0.0",
         key_uses: KeyUses::Each(&[KeyUse::NOT_KEY]),
-        plan: |call| unsubscribe(call, "sunsubscribe", Kind::Shard),
+        plan: |call| unsubscribe(call, "sunsubscribe", SubscriptionKind::Shard),
         ..UNSUBSCRIBE
     },
     Spec {
@@ -130,7 +130,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the channels that have subscribers",
         complexity: "O(N) where N is the number of channels",
         arity: -2,
-        plan: |call| channels(call, Kind::Channel),
+        plan: |call| channels(call, SubscriptionKind::Channel),
         ..SUBCOMMAND
     },
     Spec {
@@ -138,7 +138,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the number of patterns that are subscribed to",
         complexity: "O(1)",
         arity: 2,
-        plan: |call| reply(Reply::Integer(call.server.push.channels.count(Kind::Pattern) as i64)),
+        plan: |call| reply(Reply::Integer(call.server.push.channels.count(SubscriptionKind::Pattern) as i64)),
         ..SUBCOMMAND
     },
     Spec {
@@ -146,7 +146,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "[channel [channel ...]]",
         summary: "Returns the number of subscribers of channels",
         arity: -2,
-        plan: |call| subscribers(call, Kind::Channel),
+        plan: |call| subscribers(call, SubscriptionKind::Channel),
         ..SUBCOMMAND
     },
     Spec {
@@ -156,7 +156,7 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N) where N is the number of channels",
         arity: -2,
-        plan: |call| channels(call, Kind::Shard),
+        plan: |call| channels(call, SubscriptionKind::Shard),
         ..SUBCOMMAND
     },
     Spec {
@@ -165,7 +165,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Returns the number of subscribers of shard channels",
         since: "7.0.0",
         arity: -2,
-        plan: |call| subscribers(call, Kind::Shard),
+        plan: |call| subscribers(call, SubscriptionKind::Shard),
         ..SUBCOMMAND
     },
     Spec {
@@ -191,7 +191,7 @@ fn check_length(name: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-fn subscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<Plan, Error> {
+fn subscribe(call: &mut Call<'_>, event: &'static str, kind: SubscriptionKind) -> Result<Plan, Error> {
     call.rest(1).iter().try_for_each(|name| check_length(name))?;
     let Call { server, session, args, .. } = call;
     let Session { client, subscriptions, .. } = &mut **session;
@@ -205,7 +205,7 @@ fn subscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<Pla
     reply(Reply::Sequence(confirmations))
 }
 
-fn unsubscribe(call: &mut Call<'_>, event: &'static str, kind: Kind) -> Result<Plan, Error> {
+fn unsubscribe(call: &mut Call<'_>, event: &'static str, kind: SubscriptionKind) -> Result<Plan, Error> {
     let Call { server, session, args, .. } = call;
     let Session { client, subscriptions, .. } = &mut **session;
     let names: Vec<Bytes> = match &args[1..] {
@@ -247,7 +247,7 @@ fn publish(call: &mut Call<'_>, shard: bool) -> Result<Plan, Error> {
     reply(Reply::Integer(receivers as i64))
 }
 
-fn channels(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {
+fn channels(call: &mut Call<'_>, kind: SubscriptionKind) -> Result<Plan, Error> {
     let pattern = match call.rest(2) {
         [] => None,
         [pattern] => Some(Pattern::new(pattern)?),
@@ -263,7 +263,7 @@ fn channels(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {
     reply(Reply::Array(usable.map(Reply::Bulk).collect()))
 }
 
-fn subscribers(call: &mut Call<'_>, kind: Kind) -> Result<Plan, Error> {
+fn subscribers(call: &mut Call<'_>, kind: SubscriptionKind) -> Result<Plan, Error> {
     let counted = |name: &Bytes| {
         let count = call.server.push.channels.subscribers_of(kind, name);
         [Reply::Bulk(name.clone()), Reply::Integer(count as i64)]

@@ -248,7 +248,7 @@ fn standings(call: &Call<'_>, keys: &[Key]) -> Result<(Vec<Standing>, Seq), Erro
 mod tests {
     use crate::command::tests::harness::{Harness, session, shown};
     use crate::engine::Options;
-    use crate::store::Kind;
+    use crate::store::ValueKind;
 
     #[test]
     fn queued_commands_run_as_one() {
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_too_large_for_one_entry_has_not_happened() {
         let mut h = Harness::with(|options| Options {
-            default_kind: Kind::Any,
+            default_kind: ValueKind::Any,
             journal_entry_bytes_max: 4_000,
             ..options
         });

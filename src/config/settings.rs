@@ -11,7 +11,7 @@ use crate::engine::Fsync;
 use crate::engine::events::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
-use crate::store::Kind;
+use crate::store::ValueKind;
 
 settings! {
     dir: PathBuf = PathBuf::from("./larder-data") => {
@@ -190,7 +190,7 @@ settings! {
         help: "Numbered stores",
     }
 
-    default_values: Kind = Kind::Json => {
+    default_values: ValueKind = ValueKind::Json => {
         name: "default-values",
         value: "json|any",
         form: OneOf(KINDS),
@@ -503,7 +503,7 @@ pub enum DebugAccess {
 // in Redis's order, which its error shows
 const FSYNCS: &[(&str, Fsync)] =
     &[("everysec", Fsync::EverySec), ("always", Fsync::Always), ("no", Fsync::No)];
-const KINDS: &[(&str, Kind)] = &[("json", Kind::Json), ("any", Kind::Any)];
+const KINDS: &[(&str, ValueKind)] = &[("json", ValueKind::Json), ("any", ValueKind::Any)];
 const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
     &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
 const CHANNEL_DEFAULTS: &[(&str, bool)] = &[("allchannels", true), ("resetchannels", false)];

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::number;
-use super::scan::{self, Entries, Kind};
+use super::scan::{self, Entries, JsonType};
 
 /// The rule for comparing numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +25,23 @@ pub fn equal(a: &[u8], b: &[u8], numbers: Numbers) -> bool {
         return false;
     }
     match kind {
-        Kind::Null => true,
-        Kind::Boolean => a.first() == b.first(),
-        Kind::Number => {
+        JsonType::Null => true,
+        JsonType::Boolean => a.first() == b.first(),
+        JsonType::Number => {
             let (a, b) = (scan::value(a, 0), scan::value(b, 0));
             if numbers == Numbers::ByValue { number::equal(a, b) } else { number::same(a, b) }
         }
-        Kind::String => strings_equal(scan::value(a, 0), scan::value(b, 0)),
-        Kind::Array => arrays_equal(a, b, numbers),
-        Kind::Object => objects_equal(a, b, numbers),
+        JsonType::String => strings_equal(scan::value(a, 0), scan::value(b, 0)),
+        JsonType::Array => arrays_equal(a, b, numbers),
+        JsonType::Object => objects_equal(a, b, numbers),
     }
 }
 
 /// How two numbers or two strings compare; `None` for anything else. Strings compare by code points.
 pub fn order(a: &[u8], b: &[u8]) -> Option<Ordering> {
     match (scan::kind(a, 0), scan::kind(b, 0)) {
-        (Kind::Number, Kind::Number) => number::order(scan::value(a, 0), scan::value(b, 0)),
-        (Kind::String, Kind::String) => {
+        (JsonType::Number, JsonType::Number) => number::order(scan::value(a, 0), scan::value(b, 0)),
+        (JsonType::String, JsonType::String) => {
             Some(scan::unescaped(scan::value(a, 0)).cmp(&scan::unescaped(scan::value(b, 0))))
         }
         _ => None,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::edit::TooLong;
-use super::scan::{self, Entries, Kind};
+use super::scan::{self, Entries, JsonType};
 
 /// The text between the parts of a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,10 +31,10 @@ impl Layout {
             compact(value, out);
             return Ok(());
         }
-        let mut list = self.list(if kind == Kind::Array { b"[]" } else { b"{}" }, level, out);
+        let mut list = self.list(if kind == JsonType::Array { b"[]" } else { b"{}" }, level, out);
         for entry in Entries::of(text, start) {
             list.entry()?;
-            if kind == Kind::Object {
+            if kind == JsonType::Object {
                 list.key(&text[entry.key]);
             }
             self.write(text, entry.value, level + 1, list.out)?;

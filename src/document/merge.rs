@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use super::edit::{Edits, TooLong};
 use super::path::Node;
-use super::scan::{self, Entries, Kind};
+use super::scan::{self, Entries, JsonType};
 
 /// The text of `target` after `patch`; both are values without whitespace around them.
 ///
 /// Recurses as deep as the patch nests.
 pub fn merged(target: &[u8], patch: &[u8], bytes_max: usize) -> Result<Vec<u8>, TooLong> {
-    if scan::kind(patch, 0) != Kind::Object {
+    if scan::kind(patch, 0) != JsonType::Object {
         return Ok(patch.to_vec());
     }
-    let target = if scan::kind(target, 0) == Kind::Object { target } else { b"{}" };
+    let target = if scan::kind(target, 0) == JsonType::Object { target } else { b"{}" };
     let mut members = HashMap::new();
     for entry in Entries::of(target, 0) {
         members.entry(scan::unescaped(&target[entry.key])).or_insert((entry.slot, entry.value));
@@ -31,7 +31,7 @@ pub fn merged(target: &[u8], patch: &[u8], bytes_max: usize) -> Result<Vec<u8>, 
             continue;
         }
         let value = scan::value(patch, *value);
-        let is_null = scan::kind(value, 0) == Kind::Null;
+        let is_null = scan::kind(value, 0) == JsonType::Null;
         match members.get(&name) {
             Some((slot, _)) if is_null => doomed.push(*slot),
             None if is_null => {}

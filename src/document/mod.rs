@@ -25,4 +25,4 @@ pub use edit::Edits;
 pub use layout::Layout;
 pub use number::Number;
 pub use path::{Node, Path, PathError, TooMuchWork, Work};
-pub use scan::{Entries, Kind};
+pub use scan::{Entries, JsonType};

@@ -13,7 +13,7 @@ use memchr::memchr2;
 
 /// The kind of a value, according to its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonType {
     Null,
     Boolean,
     Number,
@@ -22,21 +22,21 @@ pub enum Kind {
     Object,
 }
 
-impl Kind {
+impl JsonType {
     pub fn is_container(self) -> bool {
-        matches!(self, Kind::Array | Kind::Object)
+        matches!(self, JsonType::Array | JsonType::Object)
     }
 }
 
 /// What the value at a position is.
-pub fn kind(text: &[u8], start: usize) -> Kind {
+pub fn kind(text: &[u8], start: usize) -> JsonType {
     match text.get(start) {
-        Some(b'{') => Kind::Object,
-        Some(b'[') => Kind::Array,
-        Some(b'"') => Kind::String,
-        Some(b't' | b'f') => Kind::Boolean,
-        Some(b'-' | b'0'..=b'9') => Kind::Number,
-        _ => Kind::Null,
+        Some(b'{') => JsonType::Object,
+        Some(b'[') => JsonType::Array,
+        Some(b'"') => JsonType::String,
+        Some(b't' | b'f') => JsonType::Boolean,
+        Some(b'-' | b'0'..=b'9') => JsonType::Number,
+        _ => JsonType::Null,
     }
 }
 
@@ -145,7 +145,7 @@ pub fn nesting(value: &[u8]) -> usize {
 
 /// A member of an object or an element of an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Member {
     /// Where it begins: with its key, or with its value in an array.
     pub slot: usize,
     /// The quoted key; empty in an array.
@@ -169,7 +169,7 @@ impl<'t> Entries<'t> {
     pub fn of(text: &'t [u8], start: usize) -> Entries<'t> {
         let kind = kind(text, start);
         let at = if kind.is_container() { start + 1 } else { text.len() };
-        Entries { text, at, is_object: kind == Kind::Object, has_unread_value: false, is_first: true }
+        Entries { text, at, is_object: kind == JsonType::Object, has_unread_value: false, is_first: true }
     }
 
     /// Behind the last value that was passed over: where the text between two entries begins.
@@ -203,9 +203,9 @@ impl<'t> Entries<'t> {
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Entry;
+    type Item = Member;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<Member> {
         self.pass();
         let mut slot = skip_space(self.text, self.at);
         if !self.is_first {
@@ -226,7 +226,7 @@ impl Iterator for Entries<'_> {
             value = skip_space(self.text, colon + 1);
         }
         (self.at, self.has_unread_value) = (value, true);
-        Some(Entry { slot, key, value })
+        Some(Member { slot, key, value })
     }
 }
 

@@ -13,7 +13,7 @@ use std::ops::Deref;
 use crate::engine::Engine;
 use crate::engine::lmdb::residence::Wait;
 use crate::engine::memtable::state::State;
-use crate::engine::transaction::gate::Asker;
+use crate::engine::transaction::group_lock::Asker;
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Reads. It can't write, and it leads to nothing that can.

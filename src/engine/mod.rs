@@ -57,17 +57,17 @@ use crate::engine::memtable::cache::Cached;
 use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::transaction::apart::Place;
 use crate::engine::transaction::effect::Effect;
-use crate::engine::transaction::gate::Gated;
+use crate::engine::transaction::group_lock::GroupLock;
 use crate::engine::transaction::txn::{Changes, Declared, DeclaredKeys, Found, Held, View};
 use crate::record::compress::Compression;
-use crate::store::{Catalog, Generation, Key, Kind, ServerQuota, Store, StoreId};
+use crate::store::{Catalog, Generation, Key, ServerQuota, Store, StoreId, ValueKind};
 use journal::Journal;
 use lmdb::residence::Wait;
 use lmdb::{Snapshot, Tables};
 
 /// The engine. Cheap to share as an `Arc`; [`close`](Engine::close) ends it in order.
 pub struct Engine {
-    state: Gated<State>,
+    state: GroupLock<State>,
     tables: Tables,
     journal: Arc<Journal>,
     watches: Arc<Watches>,
@@ -194,7 +194,7 @@ impl Engine {
                 taken => taken?,
             },
         };
-        let settled = changes.take_settled();
+        let stored_sizes = changes.take_stored_sizes();
         let mut news = std::mem::take(&mut changes.news);
         news.add_changes(&state.catalog, &changes.effects);
         transaction::whole::change(|| {
@@ -205,8 +205,8 @@ impl Engine {
                 state.apply(seq, effect, replaced, leftovers);
             }
             changes.swapped.drain(..).for_each(|noted| state.note_for_watchers(noted));
-            for (generation, key, stored_bytes) in settled {
-                state.settle(generation, &key, seq, stored_bytes);
+            for (generation, key, stored_bytes) in stored_sizes {
+                state.note_stored_bytes(generation, &key, seq, stored_bytes);
             }
             self.note_memtable_bytes(state);
         });
@@ -241,7 +241,7 @@ impl Engine {
         self.journal.poll_acknowledged(seq, cx).map_err(Error::from)
     }
 
-    /// The same, for a caller that will soon call [`settle`](Engine::settle) on behalf of many that wait like this.
+    /// The same, for a caller that will soon call [`sync_gathered`](Engine::sync_gathered) on behalf of many that wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.journal.poll_gathered(seq, cx).map_err(Error::from)
     }
@@ -251,15 +251,15 @@ impl Engine {
         self.journal.acknowledge(seq).map_err(Error::from)
     }
 
-    /// Whether [`settle`](Engine::settle) would sync.
+    /// Whether [`sync_gathered`](Engine::sync_gathered) would sync.
     pub fn is_sync_due(&self) -> bool {
         self.journal.is_sync_due()
     }
 
     /// Makes everything so far as durable as the policy promises, for all callers that wait with
     /// [`poll_gathered`](Engine::poll_gathered). Takes as long as a short sync.
-    pub fn settle(&self) {
-        self.journal.settle();
+    pub fn sync_gathered(&self) {
+        self.journal.sync_gathered();
     }
 
     /// Ready once journal and memtable have room for a write of so many bytes with this claim. Fails if there is no room
@@ -397,14 +397,14 @@ impl<'e> Reader<'e> {
     }
 
     /// What a store takes as a value; fails with [`Error::NoStore`].
-    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
+    pub fn kind(&self, store: StoreId) -> Result<ValueKind, Error> {
         let state = self.state();
         let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
         Ok(state.kind(store))
     }
 
     /// What a store without a kind of its own takes.
-    pub fn default_kind(&self) -> Kind {
+    pub fn default_kind(&self) -> ValueKind {
         self.state().default_kind
     }
 
@@ -561,7 +561,7 @@ impl Writer<'_> {
         }
     }
 
-    pub fn set_default_kind(&self, kind: Kind) {
+    pub fn set_default_kind(&self, kind: ValueKind) {
         self.state_mut().default_kind = kind;
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::outbox::{Asked, KEPT_BYTES, Outbox, Outlet, Settled, emptied};
+use super::outbox::{Asked, Delivery, KEPT_BYTES, Outbox, Outlet, emptied};
 use super::round::Round;
 use crate::client::Client;
 use crate::command::base::login;
@@ -208,7 +208,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 break;
             }
         }
-        self.settle_delivery().await?;
+        self.await_delivery().await?;
         // if they were refused, the reason still has to be sent
         self.flush().await?;
         self.writer.shutdown().await
@@ -229,7 +229,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             received = within(patience, read) => received?,
             () = client.mailbox.filled() => return Ok(true),
             () = self.writer.returned(), if self.is_delivering => {
-                self.settle_delivery().await?;
+                self.await_delivery().await?;
                 return Ok(true);
             }
         };
@@ -595,7 +595,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         if self.output.is_empty() {
             return Ok(());
         }
-        self.settle_delivery().await?;
+        self.await_delivery().await?;
         let answered = std::mem::take(&mut self.answered);
         if let Writer::Plain(outbox) = &self.writer
             && answered >= DELIVERED_FROM
@@ -623,15 +623,15 @@ impl<R: AsyncRead + Unpin> Connection<R> {
     }
 
     /// Waits until the replies that went before have left.
-    async fn settle_delivery(&mut self) -> io::Result<()> {
+    async fn await_delivery(&mut self) -> io::Result<()> {
         let Writer::Plain(outbox) = &self.writer else { return Ok(()) };
         if !std::mem::take(&mut self.is_delivering) {
             return Ok(());
         }
-        match outbox.settled().await {
-            Settled::Sent => {}
-            Settled::Unsent(rest) => drop(self.send(rest.into()).await?),
-            Settled::Refused(error) => self.refuse_replies(error),
+        match outbox.delivered().await {
+            Delivery::Sent => {}
+            Delivery::Unsent(rest) => drop(self.send(rest.into()).await?),
+            Delivery::Refused(error) => self.refuse_replies(error),
         }
         Ok(())
     }
@@ -775,14 +775,13 @@ mod tests {
         let server = server.clone();
         let delivery = Arc::new(Delivery::default());
         let round = Arc::new(Round::new(delivery, server.scripts.turnstile.slot()));
-        let (settled, engine) = (round.clone(), server.engine.clone());
+        let (ending, engine) = (round.clone(), server.engine.clone());
         let peer =
             Peer { address: String::new(), local_address: String::new(), unix: false, file_descriptor: -1 };
         let task = tokio::spawn(async move {
-            let settling =
-                tokio::spawn(
-                    async move { settled.settle_all(|| engine.is_sync_due(), || engine.settle()).await },
-                );
+            let settling = tokio::spawn(async move {
+                ending.finish(|| engine.is_sync_due(), || engine.sync_gathered()).await
+            });
             run(server, round, reader, Link::Sealed(Box::new(writer)), peer).await;
             settling.abort();
         });

@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use shuttle::future::block_on;
 
 use super::delivery::Delivery;
-use super::outbox::{Asked, Outbox, Outlet, Settled};
+use super::outbox::{Asked, Delivery, Outbox, Outlet};
 use super::round::Round;
 use crate::client::Client;
 use crate::engine::journal::{Claim, Fault, Journal, JournalError, Options, Seq};
@@ -94,10 +94,10 @@ impl Side {
             let (mut replies, reflects) = self.change(name)?;
             peer.outbox.hand_in(&mut replies, reflects, Asked::default());
             self.round.hand_over(peer.outbox.clone());
-            match peer.outbox.settled().await {
-                Settled::Sent => {}
-                Settled::Unsent(rest) => peer.outbox.send(&rest).await.unwrap(),
-                Settled::Refused(error) => return Err(error),
+            match peer.outbox.delivered().await {
+                Delivery::Sent => {}
+                Delivery::Unsent(rest) => peer.outbox.send(&rest).await.unwrap(),
+                Delivery::Refused(error) => return Err(error),
             }
         }
         Ok(())
@@ -131,7 +131,7 @@ fn serve(fails_after: Option<usize>) {
     };
     let peers = [peer(&side.disk, 100), peer(&side.disk, 3), peer(&side.disk, 100)];
     let outcomes = block_on(async {
-        let settling = side.round.settle_all(|| journal.is_sync_due(), || journal.settle());
+        let settling = side.round.finish(|| journal.is_sync_due(), || journal.sync_gathered());
         let served = async {
             tokio::join!(
                 side.answer(&peers[0], "a"),

@@ -4,7 +4,7 @@
 //!            hand_in                    deliver: acknowledged, and all sent
 //!   empty ─────────────▶ under way ───────────────────────────────────────────▶ empty
 //!     ▲                      │ not acknowledged, or not all of it taken at once
-//!     │     settled          ▼
+//!     │    delivered         ▼
 //!     └────────────────── returned
 //! ```
 //!
@@ -95,7 +95,7 @@ pub struct Outbox {
     client: Arc<Client>,
     batch: Mutex<Batch>,
     /// Notified when the connection's task waits for the batch, or gets replies back.
-    settled: Notify,
+    done: Notify,
 }
 
 #[derive(Default)]
@@ -126,7 +126,7 @@ enum State {
 }
 
 /// The result of a batch.
-pub enum Settled {
+pub enum Delivery {
     Sent,
     /// The rest is still to be sent.
     Unsent(BytesMut),
@@ -136,7 +136,7 @@ pub enum Settled {
 
 impl Outbox {
     pub fn new(outlet: Outlet, client: Arc<Client>) -> Outbox {
-        Outbox { outlet, client, batch: Mutex::default(), settled: Notify::new() }
+        Outbox { outlet, client, batch: Mutex::default(), done: Notify::new() }
     }
 
     /// Sends from the connection's own task, waiting for the client. Nothing may be under way.
@@ -215,40 +215,40 @@ impl Outbox {
         batch.state = if is_done { State::Empty } else { State::Returned(acknowledged) };
         batch.bytes = bytes;
         if std::mem::take(&mut batch.is_awaited) || !is_done {
-            self.settled.notify_one();
+            self.done.notify_one();
         }
         sent
     }
 
     /// Waits until nothing is under way. Returned replies then belong to the caller.
-    pub async fn settled(&self) -> Settled {
+    pub async fn delivered(&self) -> Delivery {
         loop {
-            if let Some(settled) = self.look() {
-                return settled;
+            if let Some(delivery) = self.look() {
+                return delivery;
             }
-            self.settled.notified().await;
+            self.done.notified().await;
         }
     }
 
-    /// Waits until something was returned; [`settled`](Outbox::settled) gets it.
+    /// Waits until something was returned; [`delivered`](Outbox::delivered) gets it.
     pub async fn returned(&self) {
         while !matches!(self.batch.lock().state, State::Returned(_)) {
-            self.settled.notified().await;
+            self.done.notified().await;
         }
     }
 
-    fn look(&self) -> Option<Settled> {
+    fn look(&self) -> Option<Delivery> {
         let mut batch = self.batch.lock();
         match std::mem::take(&mut batch.state) {
-            State::Empty => Some(Settled::Sent),
+            State::Empty => Some(Delivery::Sent),
             State::UnderWay => {
                 (batch.state, batch.is_awaited) = (State::UnderWay, true);
                 None
             }
-            State::Returned(Ok(())) => Some(Settled::Unsent(std::mem::take(&mut batch.bytes))),
+            State::Returned(Ok(())) => Some(Delivery::Unsent(std::mem::take(&mut batch.bytes))),
             State::Returned(Err(error)) => {
                 batch.bytes.clear();
-                Some(Settled::Refused(error))
+                Some(Delivery::Refused(error))
             }
         }
     }
@@ -295,7 +295,7 @@ mod tests {
             outbox.hand_in(&mut replies, reflects, Asked::default());
             assert!(replies.is_empty());
             assert_eq!((outbox.reflects(), outbox.deliver(Ok(()))), (reflects, 5));
-            assert!(matches!(outbox.settled().await, Settled::Sent));
+            assert!(matches!(outbox.delivered().await, Delivery::Sent));
             let mut read = [0; 5];
             peer.read_exact(&mut read).unwrap();
             assert_eq!(read, reply.as_bytes());
@@ -312,7 +312,7 @@ mod tests {
         outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Err(Error::Storage("no".into()))), 0);
         outbox.returned().await;
-        assert!(matches!(outbox.settled().await, Settled::Refused(Error::Storage(why)) if why == "no"));
+        assert!(matches!(outbox.delivered().await, Delivery::Refused(Error::Storage(why)) if why == "no"));
         // and does not come back with the next batch
         outbox.hand_in(&mut BytesMut::from("+2\r\n"), 8, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 4);
@@ -330,7 +330,7 @@ mod tests {
         let sent = outbox.deliver(Ok(()));
         assert!((1..all.len()).contains(&sent));
         outbox.returned().await;
-        let Settled::Unsent(rest) = outbox.settled().await else { panic!("nothing came back") };
+        let Delivery::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
         assert_eq!(rest.len(), all.len() - sent);
         let reader = std::thread::spawn(move || {
             let mut read = vec![0; 4_000_000];
@@ -338,7 +338,7 @@ mod tests {
         });
         outbox.send(&rest).await.unwrap();
         assert!(reader.join().unwrap().unwrap() == all);
-        assert!(matches!(outbox.settled().await, Settled::Sent));
+        assert!(matches!(outbox.delivered().await, Delivery::Sent));
     }
 
     #[tokio::test]
@@ -349,7 +349,7 @@ mod tests {
             outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
             let delivering = outbox.clone();
             let delivery = std::thread::spawn(move || delivering.deliver(Ok(())));
-            assert!(matches!(outbox.settled().await, Settled::Sent));
+            assert!(matches!(outbox.delivered().await, Delivery::Sent));
             delivery.join().unwrap();
         }
     }
@@ -361,7 +361,7 @@ mod tests {
         drop(peer);
         outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 0);
-        let Settled::Unsent(rest) = outbox.settled().await else { panic!("nothing came back") };
+        let Delivery::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
         assert!(outbox.send(&rest).await.is_err());
     }
 }

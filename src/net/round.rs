@@ -45,9 +45,9 @@ impl Round {
     }
 
     /// Ends one round after the other, for ever. The first connection of a round wakes this task, which then runs after
-    /// every task that is ready already. `settle` makes durable what a round did, and `is_sync_due` says whether it
+    /// every task that is ready already. `sync` makes durable what a round did, and `is_sync_due` says whether it
     /// would sync for that.
-    pub async fn settle_all(&self, is_sync_due: impl Fn() -> bool, settle: impl Fn()) {
+    pub async fn finish(&self, is_sync_due: impl Fn() -> bool, sync: impl Fn()) {
         let mut served = 0;
         loop {
             self.joined.notified().await;
@@ -58,7 +58,7 @@ impl Round {
             self.gather(&is_sync_due).await;
             served = self.count.load(Ordering::Relaxed);
             // the journal has failed then, and waiters get the error; this thread's later rounds still need this task
-            if catch_unwind(AssertUnwindSafe(&settle)).is_err() {
+            if catch_unwind(AssertUnwindSafe(&sync)).is_err() {
                 tracing::error!("settling a round panicked");
             }
             self.ended.notify_waiters();

@@ -147,9 +147,9 @@ async fn serve(
 ) {
     let _over = EndOnDrop(&delivery);
     let round = Arc::new(Round::new(delivery.clone(), server.scripts.turnstile.slot()));
-    let (settled, engine) = (round.clone(), server.engine.clone());
+    let (ending, engine) = (round.clone(), server.engine.clone());
     let settling =
-        tokio::spawn(async move { settled.settle_all(|| engine.is_sync_due(), || engine.settle()).await });
+        tokio::spawn(async move { ending.finish(|| engine.is_sync_due(), || engine.sync_gathered()).await });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -21,15 +21,16 @@ use crate::store::Pattern;
 
 /// The three kinds of subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SubscriptionKind {
     Channel,
     Pattern,
     /// A channel of the shard; this server is the only one.
     Shard,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::Channel, Kind::Pattern, Kind::Shard];
+impl SubscriptionKind {
+    pub const ALL: [SubscriptionKind; 3] =
+        [SubscriptionKind::Channel, SubscriptionKind::Pattern, SubscriptionKind::Shard];
 }
 
 /// What one connection subscribes to, by kind.
@@ -44,8 +45,8 @@ const SUBSCRIPTION_BYTES: usize = 256;
 /// The most memory that a compiled pattern takes for each of its bytes.
 const COMPILED_BYTES: usize = 40;
 
-fn bytes_of(kind: Kind, name: &[u8]) -> usize {
-    let per_byte = if kind == Kind::Pattern { COMPILED_BYTES } else { 1 };
+fn bytes_of(kind: SubscriptionKind, name: &[u8]) -> usize {
+    let per_byte = if kind == SubscriptionKind::Pattern { COMPILED_BYTES } else { 1 };
     SUBSCRIPTION_BYTES + name.len() * per_byte
 }
 
@@ -54,7 +55,7 @@ impl Subscriptions {
         self.names.iter().any(|names| !names.is_empty())
     }
 
-    pub fn of(&self, kind: Kind) -> &BTreeSet<Bytes> {
+    pub fn of(&self, kind: SubscriptionKind) -> &BTreeSet<Bytes> {
         &self.names[kind as usize]
     }
 
@@ -64,10 +65,12 @@ impl Subscriptions {
     }
 
     /// The count in a confirmation: channels and patterns together, shard channels by themselves.
-    pub fn counted_with(&self, kind: Kind) -> usize {
+    pub fn counted_with(&self, kind: SubscriptionKind) -> usize {
         match kind {
-            Kind::Channel | Kind::Pattern => self.of(Kind::Channel).len() + self.of(Kind::Pattern).len(),
-            Kind::Shard => self.of(Kind::Shard).len(),
+            SubscriptionKind::Channel | SubscriptionKind::Pattern => {
+                self.of(SubscriptionKind::Channel).len() + self.of(SubscriptionKind::Pattern).len()
+            }
+            SubscriptionKind::Shard => self.of(SubscriptionKind::Shard).len(),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Channels {
         &self,
         client: &Arc<Client>,
         own: &mut Subscriptions,
-        kind: Kind,
+        kind: SubscriptionKind,
         name: Bytes,
     ) -> Result<(), Error> {
         let mut subscribers = self.subscribers.lock();
@@ -128,7 +131,13 @@ impl Channels {
     }
 
     /// False: the client did not subscribe to it.
-    pub fn unsubscribe(&self, client: &Client, own: &mut Subscriptions, kind: Kind, name: &[u8]) -> bool {
+    pub fn unsubscribe(
+        &self,
+        client: &Client,
+        own: &mut Subscriptions,
+        kind: SubscriptionKind,
+        name: &[u8],
+    ) -> bool {
         if !own.names[kind as usize].remove(name) {
             return false;
         }
@@ -142,7 +151,7 @@ impl Channels {
 
     /// Ends all subscriptions of a client.
     pub fn unsubscribe_all(&self, client: &Client, own: &mut Subscriptions) {
-        for kind in Kind::ALL {
+        for kind in SubscriptionKind::ALL {
             for name in own.of(kind).clone() {
                 self.unsubscribe(client, own, kind, &name);
             }
@@ -175,11 +184,12 @@ impl Channels {
     }
 
     /// Clients with a subscription like this.
-    pub fn clients_with(&self, is_like: impl Fn(&Client, Kind, &[u8]) -> bool) -> Receivers {
+    pub fn clients_with(&self, is_like: impl Fn(&Client, SubscriptionKind, &[u8]) -> bool) -> Receivers {
         let subscribers = self.subscribers.lock();
-        let channels = subscribers.channels.iter().map(|(name, of)| (Kind::Channel, name, of));
-        let patterns = subscribers.patterns.iter().map(|(name, (_, of))| (Kind::Pattern, name, of));
-        let shards = subscribers.shards.iter().map(|(name, of)| (Kind::Shard, name, of));
+        let channels = subscribers.channels.iter().map(|(name, of)| (SubscriptionKind::Channel, name, of));
+        let patterns =
+            subscribers.patterns.iter().map(|(name, (_, of))| (SubscriptionKind::Pattern, name, of));
+        let shards = subscribers.shards.iter().map(|(name, of)| (SubscriptionKind::Shard, name, of));
         let all = channels.chain(patterns).chain(shards).flat_map(|(kind, name, receivers)| {
             receivers.iter().map(move |(id, client)| (kind, name, id, client))
         });
@@ -189,35 +199,41 @@ impl Channels {
     }
 
     /// How many subscribe to a channel, or to a shard channel.
-    pub fn subscribers_of(&self, kind: Kind, name: &[u8]) -> usize {
+    pub fn subscribers_of(&self, kind: SubscriptionKind, name: &[u8]) -> usize {
         let subscribers = self.subscribers.lock();
         match kind {
-            Kind::Channel => subscribers.channels.get(name).map_or(0, staying),
-            Kind::Pattern => subscribers.patterns.get(name).map_or(0, |(_, receivers)| staying(receivers)),
-            Kind::Shard => subscribers.shards.get(name).map_or(0, staying),
+            SubscriptionKind::Channel => subscribers.channels.get(name).map_or(0, staying),
+            SubscriptionKind::Pattern => {
+                subscribers.patterns.get(name).map_or(0, |(_, receivers)| staying(receivers))
+            }
+            SubscriptionKind::Shard => subscribers.shards.get(name).map_or(0, staying),
         }
     }
 
     /// The names of a kind that have subscribers and match.
-    pub fn active(&self, kind: Kind, matching: Option<&Pattern>) -> Vec<Bytes> {
+    pub fn active(&self, kind: SubscriptionKind, matching: Option<&Pattern>) -> Vec<Bytes> {
         let subscribers = self.subscribers.lock();
         let matches = |name: &&Bytes| matching.is_none_or(|pattern| pattern.matches(name));
         match kind {
-            Kind::Channel => active_of(&subscribers.channels, staying).filter(matches).cloned().collect(),
-            Kind::Pattern => {
+            SubscriptionKind::Channel => {
+                active_of(&subscribers.channels, staying).filter(matches).cloned().collect()
+            }
+            SubscriptionKind::Pattern => {
                 active_of(&subscribers.patterns, |(_, of)| staying(of)).filter(matches).cloned().collect()
             }
-            Kind::Shard => active_of(&subscribers.shards, staying).filter(matches).cloned().collect(),
+            SubscriptionKind::Shard => {
+                active_of(&subscribers.shards, staying).filter(matches).cloned().collect()
+            }
         }
     }
 
     /// How many names of a kind have subscribers.
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: SubscriptionKind) -> usize {
         let subscribers = self.subscribers.lock();
         match kind {
-            Kind::Channel => active_of(&subscribers.channels, staying).count(),
-            Kind::Pattern => active_of(&subscribers.patterns, |(_, of)| staying(of)).count(),
-            Kind::Shard => active_of(&subscribers.shards, staying).count(),
+            SubscriptionKind::Channel => active_of(&subscribers.channels, staying).count(),
+            SubscriptionKind::Pattern => active_of(&subscribers.patterns, |(_, of)| staying(of)).count(),
+            SubscriptionKind::Shard => active_of(&subscribers.shards, staying).count(),
         }
     }
 }
@@ -239,34 +255,34 @@ where
 }
 
 impl Subscribers {
-    fn of(&mut self, kind: Kind, name: &Bytes) -> Result<&mut Receivers, Error> {
+    fn of(&mut self, kind: SubscriptionKind, name: &Bytes) -> Result<&mut Receivers, Error> {
         Ok(match kind {
-            Kind::Channel => self.channels.entry(name.clone()).or_default(),
-            Kind::Pattern => match self.patterns.entry(name.clone()) {
+            SubscriptionKind::Channel => self.channels.entry(name.clone()).or_default(),
+            SubscriptionKind::Pattern => match self.patterns.entry(name.clone()) {
                 Entry::Occupied(known) => &mut known.into_mut().1,
                 Entry::Vacant(new) => &mut new.insert((Pattern::new(name)?, Receivers::new())).1,
             },
-            Kind::Shard => self.shards.entry(name.clone()).or_default(),
+            SubscriptionKind::Shard => self.shards.entry(name.clone()).or_default(),
         })
     }
 
-    fn remove(&mut self, kind: Kind, name: &[u8], id: u64) {
+    fn remove(&mut self, kind: SubscriptionKind, name: &[u8], id: u64) {
         let is_last = |receivers: &mut Receivers| {
             receivers.remove(&id);
             receivers.is_empty()
         };
         match kind {
-            Kind::Channel => {
+            SubscriptionKind::Channel => {
                 if self.channels.get_mut(name).is_some_and(is_last) {
                     self.channels.remove(name);
                 }
             }
-            Kind::Pattern => {
+            SubscriptionKind::Pattern => {
                 if self.patterns.get_mut(name).is_some_and(|(_, receivers)| is_last(receivers)) {
                     self.patterns.remove(name);
                 }
             }
-            Kind::Shard => {
+            SubscriptionKind::Shard => {
                 if self.shards.get_mut(name).is_some_and(is_last) {
                     self.shards.remove(name);
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Generation, Kind, Quota, StoreId, Usage};
+use super::{Generation, Quota, StoreId, Usage, ValueKind};
 use crate::limits::{DATABASES_MAX, STORE_NAME_BYTES_MAX};
 use crate::text;
 
@@ -14,7 +14,7 @@ pub struct Store {
     /// None for a numbered store.
     pub name: Option<Arc<str>>,
     /// None: what `default-values` says.
-    pub kind: Option<Kind>,
+    pub kind: Option<ValueKind>,
     pub quota: Quota,
     /// Workflows that use the store, whether they are connected or not.
     pub links: Arc<BTreeSet<String>>,

@@ -13,7 +13,7 @@ pub use key::{Key, StoreId};
 pub use pattern::Pattern;
 pub use quota::{Quota, ServerQuota};
 pub use usage::Usage;
-pub use value::{Kind, Value};
+pub use value::{Value, ValueKind};
 
 /// A store's contents between two flushes. Flushing a store moves it to a new generation; the records of the old one
 /// are unreachable at once, and their space is reclaimed later. Below 2^48.

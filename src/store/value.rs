@@ -8,24 +8,26 @@ use crate::record::json::{self, NotJson};
 /// The kind of values that a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ValueKind {
     /// Any JSON text.
     Json,
     /// Any bytes.
     Any,
 }
 
-impl Kind {
+impl ValueKind {
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Json => "json",
-            Kind::Any => "any",
+            ValueKind::Json => "json",
+            ValueKind::Any => "any",
         }
     }
 
     /// `json` or `any`, in any case.
-    pub fn parse(text: &[u8]) -> Option<Kind> {
-        [Kind::Json, Kind::Any].into_iter().find(|kind| text.eq_ignore_ascii_case(kind.as_str().as_bytes()))
+    pub fn parse(text: &[u8]) -> Option<ValueKind> {
+        [ValueKind::Json, ValueKind::Any]
+            .into_iter()
+            .find(|kind| text.eq_ignore_ascii_case(kind.as_str().as_bytes()))
     }
 }
 
@@ -66,9 +68,9 @@ impl Value {
     }
 
     /// Checks the value for a store of `kind`, if that is needed and not done yet.
-    pub fn admit(self, kind: Kind) -> Result<Value, NotJson> {
+    pub fn admit(self, kind: ValueKind) -> Result<Value, NotJson> {
         match kind {
-            Kind::Json if !self.is_json => Value::json(self.bytes),
+            ValueKind::Json if !self.is_json => Value::json(self.bytes),
             _ => Ok(self),
         }
     }

@@ -22,7 +22,7 @@ pub struct Thresholds {
 
 /// A slow command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct SlowCommand {
     pub id: u64,
     /// When it was done, in seconds since 1970.
     pub at_s: u64,
@@ -75,7 +75,7 @@ pub struct Slow {
 #[derive(Debug, Default)]
 struct Log {
     /// Latest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<SlowCommand>,
     next_id: u64,
 }
 
@@ -113,7 +113,7 @@ impl Slow {
         let (took_us, took_ms) = (done.took_ns / 1_000, done.took_ns / 1_000_000);
         if done.is_logged && u64::try_from(thresholds.slow_us).is_ok_and(|slow_us| took_us >= slow_us) {
             let mut log = self.log.lock();
-            let entry = Entry {
+            let entry = SlowCommand {
                 id: log.next_id,
                 at_s,
                 took_us,
@@ -131,7 +131,7 @@ impl Slow {
     }
 
     /// Up to so many entries, latest first.
-    pub fn entries(&self, entries_max: usize) -> Vec<Entry> {
+    pub fn entries(&self, entries_max: usize) -> Vec<SlowCommand> {
         self.log.lock().entries.iter().take(entries_max).cloned().collect()
     }
 

@@ -7,7 +7,7 @@ use larder::command::{COMMANDS, Server, Session, dispatch};
 use larder::config::Config;
 use larder::engine::{Engine, Fsync, Options, clock};
 use larder::resp::{Protocol, Request};
-use larder::store::Kind;
+use larder::store::ValueKind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -23,7 +23,7 @@ const NOT_SENT: &[&str] = &["shutdown", "backup"];
 #[test]
 fn arguments() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { fsync: Fsync::No, default_kind: Kind::Any, ..Options::new(folder.path()) };
+    let options = Options { fsync: Fsync::No, default_kind: ValueKind::Any, ..Options::new(folder.path()) };
     let engine = Engine::open(options).unwrap();
     let server = Server::new(&COMMANDS, engine, Config::default(), clock::now_ms());
     fuzz("arguments", &vec(request(), 1..8), |requests| {

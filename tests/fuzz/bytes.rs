@@ -6,7 +6,7 @@ use larder::engine::transaction::effect::{Definition, Effect};
 use larder::record::dictionary::Dictionary;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
-use larder::store::{Kind, Pattern, Quota};
+use larder::store::{Pattern, Quota, ValueKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -209,7 +209,7 @@ fn journal_entries() {
     let (key, value) = (Bytes::from_static(b"key"), Bytes::from_static(b"[1,2,3]"));
     let definition = Definition {
         name: Some("orders".into()),
-        kind: Some(Kind::Any),
+        kind: Some(ValueKind::Any),
         quota: Quota { max_keys: Some(7), retention_ms: Some(1_000), ..Quota::default() },
         links: ["nightly import".to_owned()].into(),
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::Client;
 use crate::command::base::View;
-use crate::push::channels::Kind;
+use crate::push::channels::SubscriptionKind;
 use crate::push::tracking::Options;
 
 /// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
@@ -40,7 +40,7 @@ pub fn write_line(
     let query_bytes = client.query_buffer.load(Ordering::Relaxed);
     let (messages, message_bytes) = client.mailbox.size();
     let output_bytes = client.output_buffer.load(Ordering::Relaxed) + message_bytes;
-    let subscriptions = |kind: Kind| client.subscriptions[kind as usize].load(Ordering::Relaxed);
+    let subscriptions = |kind: SubscriptionKind| client.subscriptions[kind as usize].load(Ordering::Relaxed);
     let (redirect, letters) = server
         .push
         .tracking
@@ -60,9 +60,9 @@ pub fn write_line(
         seconds_since(client.active_ms.load(Ordering::Relaxed)),
         letters,
         client.store(),
-        subscriptions(Kind::Channel),
-        subscriptions(Kind::Pattern),
-        subscriptions(Kind::Shard),
+        subscriptions(SubscriptionKind::Channel),
+        subscriptions(SubscriptionKind::Pattern),
+        subscriptions(SubscriptionKind::Shard),
         client.queued.load(Ordering::Relaxed),
         client.watched.load(Ordering::Relaxed),
         client.query_room.load(Ordering::Relaxed),

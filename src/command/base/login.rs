@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::command::base::{Server, Session, Shared, View};
 use crate::engine::{Writer, clock};
 use crate::error::Error;
-use crate::push::channels::Kind;
+use crate::push::channels::SubscriptionKind;
 use crate::store::StoreId;
 
 /// No store has this number. It is selected if the store to begin with doesn't exist. Commands that need a store then
@@ -69,7 +69,7 @@ pub fn end_subscriptions(server: &Shared, session: &mut Session, user: &str) {
     let rules = account.user();
     let deaf = server.push.channels.clients_with(|client, kind, name| {
         let is_theirs = client.is_of(user);
-        is_theirs && !rules.may_use_channel(name, kind == Kind::Pattern)
+        is_theirs && !rules.may_use_channel(name, kind == SubscriptionKind::Pattern)
     });
     for client in deaf.values() {
         if client.id == session.client.id {

@@ -8,7 +8,7 @@ use crate::command::json::{
     Change, JSON_SHRINK, JSON_WRITE, answered, change, check_depth, count, no_such_path_or, path,
     path_or_root, too_long, values,
 };
-use crate::document::{Edits, Entries, Kind, Node, Path, scan};
+use crate::document::{Edits, Entries, JsonType, Node, Path, scan};
 use crate::error::Error;
 use crate::limits::REPLY_BYTES_MAX;
 use crate::resp::Reply;
@@ -125,7 +125,7 @@ fn each_array(
     mut operation: impl FnMut(&mut Edits<'_>, &Node, usize) -> Result<Reply, Error>,
 ) -> Result<Reply, Error> {
     let answers = change.each(|text, edits, node| {
-        if scan::kind(text, node.start) != Kind::Array {
+        if scan::kind(text, node.start) != JsonType::Array {
             return Ok(None);
         }
         operation(edits, node, Entries::of(text, node.start).count()).map(Some)

@@ -9,7 +9,7 @@ use crate::command::json;
 use crate::command::json::{
     JSON_READ, count, document, find, look, no_such_path, path, path_or_root, too_long,
 };
-use crate::document::{Entries, Kind, Layout, Node, Number, Path, Work, layout, scan};
+use crate::document::{Entries, JsonType, Layout, Node, Number, Path, Work, layout, scan};
 use crate::error::Error;
 use crate::limits::{LAYOUT_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::resp::{Protocol, Reply};
@@ -82,23 +82,23 @@ impl Format {
     pub fn reply(self, text: &Bytes, start: usize, room: &mut usize) -> Result<Reply, Error> {
         let value = scan::value(text, start);
         let kind = scan::kind(text, start);
-        let is_expanded = self == Format::Expand && matches!(kind, Kind::Array | Kind::Object);
+        let is_expanded = self == Format::Expand && matches!(kind, JsonType::Array | JsonType::Object);
         let bytes = size_of::<Reply>() + if is_expanded { 0 } else { value.len() };
         *room = room.checked_sub(bytes).ok_or(Error::ReplyTooLong)?;
         let mut expand = |entry: usize| self.reply(text, entry, room);
         Ok(match kind {
             _ if self == Format::Text => Reply::Bulk(layout::compacted(text, start)),
-            Kind::Null => Reply::Null,
-            Kind::Boolean => Reply::Boolean(value == b"true"),
-            Kind::Number => number(value),
+            JsonType::Null => Reply::Null,
+            JsonType::Boolean => Reply::Boolean(value == b"true"),
+            JsonType::Number => number(value),
             _ if self == Format::Expand1 => Reply::Bulk(layout::compacted(text, start)),
-            Kind::String => Reply::text(scan::unescaped(value)),
-            Kind::Array => {
+            JsonType::String => Reply::text(scan::unescaped(value)),
+            JsonType::Array => {
                 let elements = Entries::of(text, start).map(|entry| expand(entry.value));
                 Reply::Array(elements.collect::<Result<_, Error>>()?)
             }
-            Kind::Object => {
-                let member = |entry: crate::document::scan::Entry| {
+            JsonType::Object => {
+                let member = |entry: crate::document::scan::Member| {
                     Ok((Reply::text(scan::unescaped(&text[entry.key])), expand(entry.value)?))
                 };
                 Reply::Map(Entries::of(text, start).map(member).collect::<Result<_, Error>>()?)
@@ -276,15 +276,15 @@ fn resp(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn in_resp(text: &[u8], start: usize) -> Reply {
     let value = scan::value(text, start);
     match scan::kind(text, start) {
-        Kind::Null => Reply::Null,
-        Kind::Boolean => Reply::Simple(if value == b"true" { "true" } else { "false" }),
-        Kind::Number => number(value),
-        Kind::String => Reply::text(scan::unescaped(value)),
-        Kind::Array => {
+        JsonType::Null => Reply::Null,
+        JsonType::Boolean => Reply::Simple(if value == b"true" { "true" } else { "false" }),
+        JsonType::Number => number(value),
+        JsonType::String => Reply::text(scan::unescaped(value)),
+        JsonType::Array => {
             let elements = Entries::of(text, start).map(|entry| in_resp(text, entry.value));
             Reply::Array(std::iter::once(Reply::Simple("[")).chain(elements).collect())
         }
-        Kind::Object => {
+        JsonType::Object => {
             let members = Entries::of(text, start).flat_map(|entry| {
                 [Reply::text(scan::unescaped(&text[entry.key])), in_resp(text, entry.value)]
             });

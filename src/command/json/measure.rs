@@ -10,7 +10,7 @@ use crate::command::json::{
     wrong_type,
 };
 use crate::document::compare::{self, Numbers};
-use crate::document::{Entries, Kind, Node, Number, Path, scan};
+use crate::document::{Entries, JsonType, Node, Number, Path, scan};
 use crate::error::Error;
 use crate::resp::{Protocol, Reply};
 
@@ -73,7 +73,7 @@ pub static COMMANDS: &[Spec] = &[
 
 /// What is measured, and how.
 struct Measure {
-    kind: Kind,
+    kind: JsonType,
     of: fn(&[u8], usize) -> Reply,
     /// The reply to a legacy path that finds nothing.
     no_path: fn() -> Result<Reply, Error>,
@@ -84,23 +84,23 @@ struct Measure {
 }
 
 const ARRAYS: Measure = Measure {
-    kind: Kind::Array,
+    kind: JsonType::Array,
     of: |text, start| count(Entries::of(text, start).count()),
     no_path: || Err(no_such_path()),
     other_type: || no_such_path_or("not an array"),
     no_key: no_such_document,
 };
 const OBJECTS: Measure = Measure {
-    kind: Kind::Object,
+    kind: JsonType::Object,
     of: |text, start| count(Entries::of(text, start).count()),
     no_path: || Ok(Reply::Null),
     other_type: || wrong_type("object"),
     no_key: || no_such_path_or("not an object"),
 };
 const KEYS: Measure = Measure {
-    kind: Kind::Object,
+    kind: JsonType::Object,
     of: |text, start| {
-        let key = |entry: scan::Entry| Reply::text(scan::unescaped(&text[entry.key]));
+        let key = |entry: scan::Member| Reply::text(scan::unescaped(&text[entry.key]));
         Reply::Array(Entries::of(text, start).map(key).collect())
     },
     no_path: || Ok(Reply::Null),
@@ -108,7 +108,7 @@ const KEYS: Measure = Measure {
     no_key: no_such_document,
 };
 const STRINGS: Measure = Measure {
-    kind: Kind::String,
+    kind: JsonType::String,
     of: |text, start| count(scan::unescaped(scan::value(text, start)).len()),
     no_path: || Err(no_such_path()),
     other_type: || wrong_type("string"),
@@ -148,15 +148,15 @@ fn type_of(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn type_name(text: &[u8], start: usize) -> &'static str {
     match scan::kind(text, start) {
-        Kind::Null => "null",
-        Kind::Boolean => "boolean",
-        Kind::Number => match Number::parse(scan::value(text, start)) {
+        JsonType::Null => "null",
+        JsonType::Boolean => "boolean",
+        JsonType::Number => match Number::parse(scan::value(text, start)) {
             Some(number) if number.is_integer() => "integer",
             _ => "number",
         },
-        Kind::String => "string",
-        Kind::Array => "array",
-        Kind::Object => "object",
+        JsonType::String => "string",
+        JsonType::Array => "array",
+        JsonType::Object => "object",
     }
 }
 
@@ -169,7 +169,7 @@ fn arrindex(call: &mut Call<'_>) -> Result<Plan, Error> {
     let (start, stop) = (bound(4)?, bound(5)?);
     look(call, path, Err(no_such_path()), move |text, path, nodes| {
         let index = |node: &Node| {
-            let is_array = scan::kind(text, node.start) == Kind::Array;
+            let is_array = scan::kind(text, node.start) == JsonType::Array;
             is_array.then(|| Reply::Integer(index_of(text, node.start, &wanted, start, stop)))
         };
         answer_of_first(path, &nodes, index)

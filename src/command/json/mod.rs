@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::limits::{JSON_DEPTH_MAX, PATH_BYTES_MAX};
 use crate::record::json;
 use crate::resp::Reply;
-use crate::store::{Key, Kind, Value};
+use crate::store::{Key, Value, ValueKind};
 
 /// What every declaration of the family begins with.
 pub const JSON_READ: Spec = Spec {
@@ -70,9 +70,9 @@ pub fn values(call: &Call<'_>, from: usize) -> Result<Vec<Bytes>, Error> {
 }
 
 /// The text of a record; None if there is none. In a store of any bytes, a value may be no JSON.
-pub fn document(record: Option<Record>, kind: Kind) -> Result<Option<Bytes>, Error> {
+pub fn document(record: Option<Record>, kind: ValueKind) -> Result<Option<Bytes>, Error> {
     let Some(record) = record else { return Ok(None) };
-    if kind == Kind::Any && json::check(&record.value).is_err() {
+    if kind == ValueKind::Any && json::check(&record.value).is_err() {
         return Err(Error::other("Existing key has wrong Redis type"));
     }
     Ok(Some(record.value))

@@ -6,7 +6,7 @@ use crate::command::json::{
     too_long, wrong_type,
 };
 use crate::document::number::{Operation, Refusal};
-use crate::document::{Kind, Number, Path, scan};
+use crate::document::{JsonType, Number, Path, scan};
 use crate::error::Error;
 use crate::record::json;
 use crate::resp::{Protocol, Reply};
@@ -67,7 +67,7 @@ fn calculate(call: &mut Call<'_>, operation: Operation) -> Result<Plan, Error> {
     let is_resp3 = call.session.protocol == Protocol::Resp3;
     change(call, path, move |change, path| {
         let results = change.each(|text, edits, node| {
-            if scan::kind(text, node.start) != Kind::Number {
+            if scan::kind(text, node.start) != JsonType::Number {
                 return Ok(None);
             }
             let old = Number::parse(scan::value(text, node.start)).ok_or_else(not_a_number)?;
@@ -114,7 +114,7 @@ fn strappend(call: &mut Call<'_>) -> Result<Plan, Error> {
     let tail = json_string(call, if has_path { 3 } else { 2 });
     change(call, path, move |change, path| {
         let lengths = change.each(|text, edits, node| {
-            if scan::kind(text, node.start) != Kind::String {
+            if scan::kind(text, node.start) != JsonType::String {
                 return Ok(None);
             }
             let tail = tail.as_ref().map_err(Clone::clone)?;
@@ -134,14 +134,14 @@ fn json_string(call: &Call<'_>, at: usize) -> Result<Vec<u8>, Error> {
     let text = call.arg(at);
     json::check(text)?;
     let value = scan::trimmed(text);
-    if scan::kind(value, 0) == Kind::String { Ok(value.to_vec()) } else { Err(wrong_type("string")) }
+    if scan::kind(value, 0) == JsonType::String { Ok(value.to_vec()) } else { Err(wrong_type("string")) }
 }
 
 fn toggle(call: &mut Call<'_>) -> Result<Plan, Error> {
     change(call, path(call, 2)?, |change: &mut Change<'_>, path| {
         let is_legacy = path.is_legacy();
         let toggled = change.each(|text, edits, node| {
-            if scan::kind(text, node.start) != Kind::Boolean {
+            if scan::kind(text, node.start) != JsonType::Boolean {
                 return Ok(None);
             }
             let (now, word) =

@@ -7,7 +7,7 @@ use crate::command::json::{
     Change, JSON_SHRINK, JSON_WRITE, change, check_depth, count, document, find, no_such_path, path,
     path_or_root, put, remove, take_time_for, too_long, value,
 };
-use crate::document::{Edits, Entries, Kind, Node, Number, Path, Work, edit, merge, path::Last, scan};
+use crate::document::{Edits, Entries, JsonType, Node, Number, Path, Work, edit, merge, path::Last, scan};
 use crate::engine::WriteTxn;
 use crate::error::Error;
 use crate::limits::DOCUMENT_WRITES_BYTES_MAX;
@@ -225,7 +225,7 @@ fn add(
     let (parent, last) = path.split_last().ok_or_else(not_static)?;
     let Last::Name(name) = last else { return Err(Error::other("ERR array index out of range")) };
     let parents = find(&parent, text, work)?;
-    let Some(object) = parents.first().filter(|node| scan::kind(text, node.start) == Kind::Object) else {
+    let Some(object) = parents.first().filter(|node| scan::kind(text, node.start) == JsonType::Object) else {
         return Ok(false);
     };
     check_depth(object.depth + 1, value)?;
@@ -325,9 +325,9 @@ fn clear(call: &mut Call<'_>) -> Result<Plan, Error> {
 fn emptied(text: &[u8], node: &Node) -> Option<&'static str> {
     let has_entries = || Entries::of(text, node.start).next().is_some();
     match scan::kind(text, node.start) {
-        Kind::Array => has_entries().then_some("[]"),
-        Kind::Object => has_entries().then_some("{}"),
-        Kind::Number => {
+        JsonType::Array => has_entries().then_some("[]"),
+        JsonType::Object => has_entries().then_some("{}"),
+        JsonType::Number => {
             let is_zero = Number::parse(scan::value(text, node.start)).is_some_and(Number::is_zero);
             (!is_zero).then_some("0")
         }

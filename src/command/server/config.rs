@@ -244,7 +244,7 @@ fn reset_statistics(call: &mut Call<'_>) -> Result<Plan, Error> {
 #[cfg(test)]
 mod tests {
     use crate::command::tests::harness::{Harness, shown};
-    use crate::store::Kind;
+    use crate::store::ValueKind;
 
     #[test]
     fn settings_are_found_by_name_and_pattern() {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn changes_take_effect_at_once() {
         let mut harness = Harness::new();
-        harness.server.config.update(|settings| settings.default_values = Kind::Any);
+        harness.server.config.update(|settings| settings.default_values = ValueKind::Any);
         harness.expect(&[
             ("SET k {not", "OK"),
             ("CONFIG SET default-values json appendfsync no requirepass x compression off", "OK"),

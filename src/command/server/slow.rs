@@ -5,7 +5,7 @@ use crate::command::base::{Call, Flags, Plan, Spec, reply};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
-use crate::telemetry::slow::Entry;
+use crate::telemetry::slow::SlowCommand;
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "slowlog",
@@ -87,7 +87,7 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// The entry with the name of its command alone: the other words may be keys and values.
-fn without_words(mut entry: Entry) -> Entry {
+fn without_words(mut entry: SlowCommand) -> SlowCommand {
     let hidden = entry.words.len().saturating_sub(1);
     if hidden > 0 {
         entry.words.truncate(1);
@@ -96,7 +96,7 @@ fn without_words(mut entry: Entry) -> Entry {
     entry
 }
 
-fn shown(entry: Entry) -> Reply {
+fn shown(entry: SlowCommand) -> Reply {
     Reply::Array(vec![
         Reply::Integer(entry.id as i64),
         Reply::Integer(entry.at_s as i64),

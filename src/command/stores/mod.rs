@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
 use crate::store::catalog::check_name;
-use crate::store::{Kind, Store, Usage};
+use crate::store::{Store, Usage, ValueKind};
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "store",
@@ -214,7 +214,7 @@ fn set(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
         let store = txn.store(id)?;
         let mut definition = store.definition();
         settings::apply(&changes, &mut definition);
-        let becomes_json = txn.kind(id)? == Kind::Any && txn.kind_of(&definition) == Kind::Json;
+        let becomes_json = txn.kind(id)? == ValueKind::Any && txn.kind_of(&definition) == ValueKind::Json;
         if becomes_json && store.usage.records > 0 {
             let (label, records) = (store.label(), store.usage.records);
             return Err(Error::other(format!(
@@ -267,7 +267,7 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// The description of a store. Its name is what SELECT takes: for a numbered store the number.
-fn description(store: &Store, usage: &Usage, default_kind: Kind) -> Vec<(Reply, Reply)> {
+fn description(store: &Store, usage: &Usage, default_kind: ValueKind) -> Vec<(Reply, Reply)> {
     let count = |number: u64| Reply::Integer(number as i64);
     let lines = [
         ("number", count(store.id.into())),

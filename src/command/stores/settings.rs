@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::limits::STORE_LIFETIME_MS_MAX;
 use crate::record::number;
 use crate::resp::Reply;
-use crate::store::Kind;
+use crate::store::ValueKind;
 
 /// A setting, and how to change it.
 struct Setting {
@@ -25,7 +25,7 @@ static SETTINGS: &[Setting] = &[
         takes: "json, any, or none for what default-values says",
         set: |definition, text| {
             let is_none = text.eq_ignore_ascii_case("none");
-            definition.kind = if is_none { None } else { Some(Kind::parse(text.as_bytes())?) };
+            definition.kind = if is_none { None } else { Some(ValueKind::parse(text.as_bytes())?) };
             Some(())
         },
     },
@@ -142,7 +142,7 @@ mod tests {
         let words: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
         let changes = parse(&words).map_err(|error| error.to_string())?;
         let mut definition = Definition {
-            kind: Some(Kind::Any),
+            kind: Some(ValueKind::Any),
             quota: Quota {
                 max_keys: Some(1),
                 max_bytes: Some(1),
@@ -168,7 +168,7 @@ mod tests {
         let gone = quota("max-keys 0 max-bytes none default-ttl 0 retention NONE");
         assert_eq!(gone, Quota::default());
         assert_eq!(set("values none").unwrap().kind, None);
-        assert_eq!(set("values JSON").unwrap().kind, Some(Kind::Json));
+        assert_eq!(set("values JSON").unwrap().kind, Some(ValueKind::Json));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::limits::ASIDE_BYTES;
 use crate::record::digest::digest;
 use crate::record::lcs::{Lcs, Match, lcs};
 use crate::resp::Reply;
-use crate::store::{Kind, Value};
+use crate::store::{Value, ValueKind};
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -279,10 +279,10 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
         let end =
             offset.checked_add(patch.len()).filter(|end| *end <= bytes_max).ok_or(Error::ValueTooLong)?;
         let old = txn.get(key)?.map_or(Bytes::new(), |record| record.value);
-        if offset > old.len() && txn.kind(key.store)? == Kind::Json {
+        if offset > old.len() && txn.kind(key.store)? == ValueKind::Json {
             // the gap would be filled with zeros, and a zero byte is no JSON, so it is refused before they are
             // allocated
-            Value::unchecked([&old[..], b"\0"].concat()).admit(Kind::Json)?;
+            Value::unchecked([&old[..], b"\0"].concat()).admit(ValueKind::Json)?;
         }
         let length = old.len().max(end);
         let mut value = Vec::with_capacity(length);

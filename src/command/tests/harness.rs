@@ -10,7 +10,7 @@ use crate::command::{COMMANDS, Postponed, dispatch};
 use crate::config::Config;
 use crate::engine::{Engine, Meta, Options, clock};
 use crate::resp::{Parser, Protocol, Reply, Request, RequestLimits, encode};
-use crate::store::{Key, Kind};
+use crate::store::{Key, ValueKind};
 
 /// A session with a server on a directory of its own, both gone when it is dropped.
 pub struct Harness {
@@ -23,15 +23,15 @@ impl Harness {
     /// With stores that take any bytes.
     #[expect(clippy::new_without_default, reason = "the kind of values is a choice")]
     pub fn new() -> Harness {
-        Harness::of(Kind::Any)
+        Harness::of(ValueKind::Any)
     }
 
     /// With stores that take JSON.
     pub fn json() -> Harness {
-        Harness::of(Kind::Json)
+        Harness::of(ValueKind::Json)
     }
 
-    fn of(kind: Kind) -> Harness {
+    fn of(kind: ValueKind) -> Harness {
         Harness::with(|options| Options { default_kind: kind, ..options })
     }
 

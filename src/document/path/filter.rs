@@ -6,7 +6,7 @@ use super::ast::{Comparison, Filter, Pattern, Query, Scope, Term};
 use super::pattern;
 use super::select::{Node, TooMuchWork, Work, select};
 use crate::document::compare::{self, Numbers};
-use crate::document::scan::{self, Entries, Kind};
+use crate::document::scan::{self, Entries, JsonType};
 use crate::limits::PATTERN_BYTES_MAX;
 
 /// Whether the filter holds for a node.
@@ -82,7 +82,7 @@ impl<'e> Evaluation<'e> {
     fn string(&mut self, term: &Term) -> Result<Option<String>, TooMuchWork> {
         let value = self.value(term)?;
         self.spend_on(&value)?;
-        let quoted = value.filter(|text| scan::kind(text, 0) == Kind::String);
+        let quoted = value.filter(|text| scan::kind(text, 0) == JsonType::String);
         Ok(quoted.map(|text| scan::unescaped(scan::value(&text, 0)).into_owned()))
     }
 
@@ -125,8 +125,8 @@ impl<'e> Evaluation<'e> {
 /// Characters of a string, entries of a container.
 fn length(text: &[u8]) -> Option<usize> {
     match scan::kind(text, 0) {
-        Kind::String => Some(scan::unescaped(scan::value(text, 0)).chars().count()),
-        Kind::Array | Kind::Object => Some(Entries::of(text, 0).count()),
+        JsonType::String => Some(scan::unescaped(scan::value(text, 0)).chars().count()),
+        JsonType::Array | JsonType::Object => Some(Entries::of(text, 0).count()),
         _ => None,
     }
 }
@@ -140,7 +140,7 @@ fn compares(left: Option<&[u8]>, comparison: Comparison, right: Option<&[u8]>) -
     let order = || left.zip(right).and_then(|(left, right)| compare::order(left, right));
     let is_element = || {
         left.zip(right).is_some_and(|(left, right)| {
-            scan::kind(right, 0) == Kind::Array
+            scan::kind(right, 0) == JsonType::Array
                 && Entries::of(right, 0)
                     .any(|entry| compare::equal(left, &right[entry.value..], Numbers::ByValue))
         })

@@ -9,7 +9,7 @@
 use super::ast::{Query, Segment, Selector};
 use super::filter;
 use crate::document::compare::is_key;
-use crate::document::scan::{self, Entries, Entry, Kind};
+use crate::document::scan::{self, Entries, JsonType, Member};
 use crate::limits::{PATH_REPEATED_NODES_MAX, PATH_WORK_BYTES, PATH_WORK_PER_BYTE};
 
 /// A value that was found.
@@ -32,7 +32,7 @@ impl Node {
         Node { start, slot: start, parent: None, depth: 0 }
     }
 
-    fn child(&self, entry: &Entry) -> Node {
+    fn child(&self, entry: &Member) -> Node {
         Node { start: entry.value, slot: entry.slot, parent: Some(self.start), depth: self.depth + 1 }
     }
 }
@@ -106,7 +106,7 @@ impl Found<'_> {
         node: &Node,
         entries: &mut Entries<'_>,
     ) -> Result<(), TooMuchWork> {
-        let is_array = scan::kind(self.text, node.start) == Kind::Array;
+        let is_array = scan::kind(self.text, node.start) == JsonType::Array;
         match selector {
             Selector::Wildcard => entries.try_for_each(|entry| self.push(node, &entry)),
             Selector::Name(name) => {
@@ -142,7 +142,7 @@ impl Found<'_> {
         }
     }
 
-    fn push(&mut self, node: &Node, entry: &Entry) -> Result<(), TooMuchWork> {
+    fn push(&mut self, node: &Node, entry: &Member) -> Result<(), TooMuchWork> {
         // the shortest value has one byte, and there is something between two values
         if self.nodes.len() > self.text.len() / 2 + PATH_REPEATED_NODES_MAX {
             return Err(TooMuchWork);

@@ -16,7 +16,7 @@ use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::record::json;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Kind, Quota, Usage};
+use crate::store::{Generation, Quota, Usage, ValueKind};
 
 /// So many problems are described one by one; further ones are only counted.
 const DESCRIBED_MAX: usize = 100;
@@ -112,7 +112,7 @@ fn check_records(tables: &Tables, snapshot: &Snapshot<'_>, report: &mut Report) 
     let stores = tables.stores(snapshot)?;
     let json_only: HashSet<Generation> = stores
         .iter()
-        .filter(|(.., definition)| definition.kind == Some(Kind::Json))
+        .filter(|(.., definition)| definition.kind == Some(ValueKind::Json))
         .map(|(_, generation, _)| *generation)
         .collect();
     let dictionaries = check_dictionaries(tables, snapshot, report)?;

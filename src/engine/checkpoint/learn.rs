@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::checkpoint::press::Entered;
+use crate::engine::checkpoint::compress::Entered;
 use crate::engine::lmdb::Known;
 use crate::engine::{Engine, Fault, Seq};
 use crate::limits::DICTIONARIES_PER_GENERATION;

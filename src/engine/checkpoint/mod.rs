@@ -30,8 +30,9 @@
 //!
 //! Runs on a thread of its own, or on the caller's thread for [`Writer::checkpoint`] (SAVE, shutdown).
 
+pub mod compress;
 pub mod learn;
-pub mod press;
+
 pub mod priority;
 
 use std::collections::HashMap;
@@ -45,7 +46,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
 use super::{Engine, Fault, Seq, Writer, clock};
-use crate::engine::checkpoint::press::{Entered, Press, Pressed};
+use crate::engine::checkpoint::compress::{Compressed, Compressor, Entered};
 use crate::engine::memtable::cache::Cached;
 use crate::engine::memtable::state::State;
 use crate::engine::memtable::table::{Entry, Live, Memtable, Name};
@@ -367,13 +368,13 @@ impl Engine {
             return Ok(0);
         }
         let dictionaries = self.dictionaries(&entries, &compression, frozen.through)?;
-        let press = Press::new(&entries, &compression, &dictionaries);
+        let compressor = Compressor::new(&entries, &compression, &dictionaries);
         thread::scope(|scope| {
-            let (pressed, portions) = sync_channel(PORTIONS_AHEAD);
-            let threads = self.start_press(scope, &press, pressed)?;
+            let (compressed, portions) = sync_channel(PORTIONS_AHEAD);
+            let threads = self.start_compressors(scope, &compressor, compressed)?;
             let (mut commit, mut bytes, mut written) = (Vec::new(), 0, 0);
             for portion in portions {
-                bytes += portion.iter().map(|pressed| pressed.record.len()).sum::<usize>();
+                bytes += portion.iter().map(|compressed| compressed.record.len()).sum::<usize>();
                 commit.extend(portion);
                 let is_last = written + commit.len() == entries.len();
                 if !is_last && commit.len() < RECORDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
@@ -467,14 +468,14 @@ impl Engine {
 
     /// Writes records in as many commits as the space requires, and everything else with the last of them. The commits
     /// do not use LMDB's reserve unless they add nothing.
-    fn write_fitting(&self, commit: &mut Vec<Pressed<'_>>, last: Option<&Frozen>) -> Result<(), Fault> {
+    fn write_fitting(&self, commit: &mut Vec<Compressed<'_>>, last: Option<&Frozen>) -> Result<(), Fault> {
         self.leave_out(commit, false)?;
         let mut rest = &commit[..];
         loop {
             let fitting = self.fitting(rest)?;
             let (some, later) = rest.split_at(fitting);
             self.write_commit(some, last.filter(|_| later.is_empty()))?;
-            self.settle_commit(some);
+            self.mark_written(some);
             if later.is_empty() {
                 return Ok(());
             }
@@ -484,15 +485,16 @@ impl Engine {
 
     /// How many of these records one commit can take. Fails if there is no space for the first. Where nothing is added,
     /// the reserve counts, too.
-    fn fitting(&self, commit: &[Pressed<'_>]) -> Result<usize, Fault> {
+    fn fitting(&self, commit: &[Compressed<'_>]) -> Result<usize, Fault> {
         let page_bytes = self.tables.page_bytes();
-        let need = |pressed: &Pressed<'_>| pressed.record.len() as u64 + PAGES_PER_RECORD * page_bytes;
-        let only_removes = commit.iter().all(|pressed| pressed.record.is_empty());
+        let need =
+            |compressed: &Compressed<'_>| compressed.record.len() as u64 + PAGES_PER_RECORD * page_bytes;
+        let only_removes = commit.iter().all(|compressed| compressed.record.is_empty());
         let space = self.tables.space()?;
         let available = if only_removes { space.spare + space.kept } else { space.spare };
         let mut left = (available / SPACE_PER_COMMIT).saturating_sub(PAGES_PER_COMMIT * page_bytes);
-        let fitting = commit.iter().take_while(|pressed| {
-            let after = left.checked_sub(need(pressed));
+        let fitting = commit.iter().take_while(|compressed| {
+            let after = left.checked_sub(need(compressed));
             left = after.unwrap_or(left);
             after.is_some()
         });
@@ -511,11 +513,11 @@ impl Engine {
     }
 
     /// Starts the thread that compresses, and the one that helps when memory runs short or the journal grows long.
-    fn start_press<'s, 'e: 's>(
+    fn start_compressors<'s, 'e: 's>(
         &'e self,
         scope: &'s thread::Scope<'s, 'e>,
-        press: &'e Press<'e>,
-        pressed: SyncSender<Vec<Pressed<'e>>>,
+        compressor: &'e Compressor<'e>,
+        compressed: SyncSender<Vec<Compressed<'e>>>,
     ) -> Result<[thread::ScopedJoinHandle<'s, ()>; 2], Fault> {
         let start = |name: &str, work: Box<dyn FnOnce() + Send + 'e>| {
             let started = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
@@ -526,21 +528,21 @@ impl Engine {
             let journal_bytes = self.journal.bytes().saturating_sub(journal_bytes);
             self.room.is_short(self.memtable_bytes.load(Ordering::Relaxed), journal_bytes)
         };
-        let also_pressed = pressed.clone();
+        let also_compressed = compressed.clone();
         Ok([
-            start("press", Box::new(move || press.work(&pressed)))?,
-            start("press-help", Box::new(move || press.help(&also_pressed, is_urgent)))?,
+            start("compress", Box::new(move || compressor.work(&compressed)))?,
+            start("compress-help", Box::new(move || compressor.help(&also_compressed, is_urgent)))?,
         ])
     }
 
     /// One commit: some records with their usage and, with the last of them, everything else.
-    fn write_commit(&self, commit: &[Pressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
+    fn write_commit(&self, commit: &[Compressed<'_>], last: Option<&Frozen>) -> Result<(), Fault> {
         let mut batch = self.tables.batch()?;
         let mut usages = Usages::default();
-        for (at, Pressed { generation, key, entry, record }) in commit.iter().enumerate() {
+        for (at, Compressed { generation, key, entry, record }) in commit.iter().enumerate() {
             if at.is_multiple_of(RECORDS_FETCHED) {
                 let next = commit[at..].iter().take(RECORDS_FETCHED);
-                batch.fetch_records(next.map(|pressed| (pressed.generation, pressed.key)));
+                batch.fetch_records(next.map(|compressed| (compressed.generation, compressed.key)));
             }
             let (replaced, added) = match &entry.live {
                 None => (self.tables.remove_record(&mut batch, *generation, key)?, None),
@@ -574,11 +576,11 @@ impl Engine {
 
     /// Counts written records with their compressed size, and puts them into the cache before the memtable that hides
     /// them is dropped: the cache's second rule. Neither is done for records that have changed meanwhile.
-    fn settle_commit(&self, commit: &[Pressed<'_>]) {
+    fn mark_written(&self, commit: &[Compressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 64;
         for some in commit.chunks(SETTLED_AT_ONCE) {
             let mut state = self.state.write();
-            whole::change(|| settle_some(&mut state, some));
+            whole::change(|| mark_some_written(&mut state, some));
         }
     }
 
@@ -633,11 +635,11 @@ impl Engine {
     }
 }
 
-/// One step of [`Engine::settle_commit`].
-fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
+/// One step of [`Engine::mark_written`].
+fn mark_some_written(state: &mut State, some: &[Compressed<'_>]) {
     // by generation, in their order
     let mut changes: Vec<(Generation, i64)> = Vec::new();
-    for Pressed { generation, key, entry, record } in some {
+    for Compressed { generation, key, entry, record } in some {
         entry.live.iter().for_each(Live::note_written);
         let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
             state.cache.remove(*generation, key);
@@ -649,7 +651,7 @@ fn settle_some(state: &mut State, some: &[Pressed<'_>]) {
             Some((_, sum)) => *sum += change,
             None => changes.push((*generation, change)),
         }
-        live.settle(stored_bytes);
+        live.set_stored_bytes(stored_bytes);
         if state.catalog.holding(*generation).is_some() {
             let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
             let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
@@ -674,7 +676,7 @@ impl AsEntered for Entered<'_> {
     }
 }
 
-impl AsEntered for Pressed<'_> {
+impl AsEntered for Compressed<'_> {
     fn generation_and_live(&self) -> (Generation, Option<&Live>) {
         (self.generation, self.entry.live.as_ref())
     }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::plan::{Claim, Plan};
-use super::recovery::Settled;
+use super::recovery::Adopted;
 use super::writer::Writer;
 use super::{Fault, Fsync, JournalError, Options, Seq};
 use crate::engine::journal::segments::ledger::Ledger;
@@ -96,7 +96,7 @@ impl Core {
         last: Seq,
         released: Seq,
         plan: Plan,
-        settled: Settled,
+        adopted: Adopted,
     ) -> Core {
         Core {
             dir,
@@ -105,13 +105,13 @@ impl Core {
             plan: Mutex::new(plan),
             stock_changed: Condvar::new(),
             room_moved: Condvar::new(),
-            ledger: Mutex::new(Ledger::new(settled.used)),
+            ledger: Mutex::new(Ledger::new(adopted.used)),
             waiters: Mutex::default(),
             sync_wanted: Condvar::new(),
             durable_moved: Condvar::new(),
-            maker: Mutex::new(settled.maker),
+            maker: Mutex::new(adopted.maker),
             turn: Mutex::new(()),
-            writer: Mutex::new(Writer::new(settled.previous)),
+            writer: Mutex::new(Writer::new(adopted.previous)),
             last: AtomicU64::new(last),
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),

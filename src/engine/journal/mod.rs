@@ -7,7 +7,7 @@
 //! *durable* when its file was synced: then it survives the machine. Entries are numbered from 1 without gaps; three
 //! numbers say how far each step has come, and `last >= written >= durable` always holds.
 //!
-//! Replies wait with [`Journal::poll_gathered`], and the thread that runs the waiting tasks calls [`Journal::settle`]
+//! Replies wait with [`Journal::poll_gathered`], and the thread that runs the waiting tasks calls [`Journal::sync_gathered`]
 //! when all of them have come as far as they can. That takes everything pending, writes it as one frame, syncs it under
 //! `always`, and wakes exactly the tasks that are satisfied; what is taken meanwhile is the next frame. Where syncs are
 //! slow, or another thread is syncing, the sync thread does it. The sync thread also syncs once a second under
@@ -17,8 +17,8 @@
 //! ```text
 //!            append            write (a frame)              sync
 //!   engine ---------> pending -----------------> page cache ------> disk
-//!                     plan        whoever       segments    whoever settles,
-//!                                 settles                   or sync thread
+//!                     plan        whoever       segments    whoever syncs,
+//!                                 syncs                     or sync thread
 //!
 //!   segment:  made (zeros, synced) -> spare -> active -> filled -> released -> recycled under a new name -> spare
 //!             stock thread                    append    append    release      stock thread, or removed
@@ -108,7 +108,7 @@ pub use self::format::ENTRY_BYTES_MAX;
 pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
-use self::recovery::{Survey, settle};
+use self::recovery::{Survey, adopt};
 pub use crate::engine::journal::recovery::inspect::{Inspection, SegmentReport, inspect};
 use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
 use crate::sync::Mutex;
@@ -259,13 +259,13 @@ impl Journal {
         let last = survey.next - 1;
         let recovery = Recovery { replayed: survey.replayed, last, last_found: survey.last_found, salvaged };
 
-        let mut settled = settle(survey, &disk, dir, options.segment_bytes)?;
-        let (spares, discarded) = (take(&mut settled.spares), take(&mut settled.discarded));
+        let mut adopted = adopt(survey, &disk, dir, options.segment_bytes)?;
+        let (spares, discarded) = (take(&mut adopted.spares), take(&mut adopted.discarded));
         options.kept_bytes = options.kept_bytes.min(options.segment_bytes / KEPT_PER_SEGMENT);
-        let has_reserve = settled.maker.has_reserve(options.kept_bytes);
+        let has_reserve = adopted.maker.has_reserve(options.kept_bytes);
         let stock = Stock { spares, discarded, has_reserve, ..Stock::default() };
         let plan = Plan::new(last, stock, options.kept_bytes, options.entry_bytes_max.min(ENTRY_BYTES_MAX));
-        let core = Arc::new(Core::new(dir.to_owned(), options, last, after, plan, settled));
+        let core = Arc::new(Core::new(dir.to_owned(), options, last, after, plan, adopted));
         core.begin(last)?;
         let journal = Journal { core, threads: Mutex::default() };
         journal.spawn("journal-sync", Core::run_syncs)?;
@@ -322,15 +322,15 @@ impl Journal {
         self.core.poll_acknowledged(seq, cx)
     }
 
-    /// The same, for a caller that will soon call [`settle`](Journal::settle) on behalf of many that wait like this.
+    /// The same, for a caller that will soon call [`sync_gathered`](Journal::sync_gathered) on behalf of many that wait like this.
     pub fn poll_gathered(&self, seq: Seq, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.core.poll_gathered(seq, cx)
     }
 
     /// Does what the policy promises to all tasks that wait with [`poll_gathered`](Journal::poll_gathered): writes, and
     /// under `always` syncs. On this thread as long as the disk is fast, otherwise on the sync thread.
-    pub fn settle(&self) {
-        self.core.settle()
+    pub fn sync_gathered(&self) {
+        self.core.sync_gathered()
     }
 
     /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
@@ -338,7 +338,7 @@ impl Journal {
         self.core.acknowledge(seq)
     }
 
-    /// Whether [`settle`](Journal::settle) would sync, if somebody waits for it.
+    /// Whether [`sync_gathered`](Journal::sync_gathered) would sync, if somebody waits for it.
     pub fn is_sync_due(&self) -> bool {
         self.core.fsync() == Fsync::Always && self.durable() < self.last()
     }

@@ -66,7 +66,7 @@ fn who_waits_is_told_once_its_entry_is_durable() {
 }
 
 #[test]
-fn who_gathers_is_told_by_whoever_settles() {
+fn who_gathers_is_told_by_whoever_syncs() {
     check(1_000, || {
         let disk = ModelDisk::default();
         let journal = open(&disk, Fsync::Always);
@@ -74,12 +74,12 @@ fn who_gathers_is_told_by_whoever_settles() {
             let disk = disk.clone();
             spawn(&journal, move |journal| {
                 let seq = append(journal, name);
-                let mut has_settled = false;
+                let mut has_synced = false;
                 block_on(poll_fn(|cx| {
                     let outcome = journal.poll_gathered(seq, cx);
                     // once, as the end of the round does
-                    if !std::mem::replace(&mut has_settled, true) {
-                        journal.settle();
+                    if !std::mem::replace(&mut has_synced, true) {
+                        journal.sync_gathered();
                     }
                     outcome
                 }))

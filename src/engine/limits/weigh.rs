@@ -120,21 +120,22 @@ impl State {
         // stores that became tight together with the server have been measured already
         layers.retain(|generation| !self.tight.holds(*generation));
         for generation in layers {
-            let keys = self.unsettled(generation);
+            let keys = self.of_unknown_size(generation);
             self.tight.unweighed.insert(generation, keys);
         }
         self.tight.server |= scope == Scope::Server;
     }
 
     /// Keys in memory whose records have not been measured.
-    fn unsettled(&self, generation: Generation) -> Vec<Bytes> {
+    fn of_unknown_size(&self, generation: Generation) -> Vec<Bytes> {
         let mut keys = Vec::new();
         for memtable in [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.memtable)] {
             let layer = memtable.and_then(|memtable| memtable.layer(generation));
             let entries = layer.into_iter().flat_map(|layer| layer.iter());
-            let unsettled =
-                entries.filter(|(_, entry)| entry.live.as_ref().is_some_and(|live| live.settled().is_none()));
-            keys.extend(unsettled.map(|(key, _)| Bytes::copy_from_slice(key)));
+            let of_unknown_size = entries.filter(|(_, entry)| {
+                entry.live.as_ref().is_some_and(|live| live.known_stored_bytes().is_none())
+            });
+            keys.extend(of_unknown_size.map(|(key, _)| Bytes::copy_from_slice(key)));
         }
         keys
     }
@@ -142,15 +143,16 @@ impl State {
     /// The records of a generation are back; the notes about them may have been dropped meanwhile.
     pub(in crate::engine) fn weigh_anew(&mut self, generation: Generation) {
         if self.tight.holds(generation) {
-            let keys = self.unsettled(generation);
+            let keys = self.of_unknown_size(generation);
             self.tight.unweighed.insert(generation, keys);
         }
     }
 
     /// The same for the record at one key.
     pub(in crate::engine) fn weigh_key_anew(&mut self, generation: Generation, key: &[u8]) {
-        let is_unsettled = |entry: &Entry| entry.live.as_ref().is_some_and(|live| live.settled().is_none());
-        if self.tight.holds(generation) && self.entry(generation, key).is_some_and(is_unsettled) {
+        let is_of_unknown_size =
+            |entry: &Entry| entry.live.as_ref().is_some_and(|live| live.known_stored_bytes().is_none());
+        if self.tight.holds(generation) && self.entry(generation, key).is_some_and(is_of_unknown_size) {
             self.tight.unweighed.entry(generation).or_default().push(Bytes::copy_from_slice(key));
         }
     }
@@ -183,7 +185,7 @@ impl State {
     fn candidate(&self, generation: Generation, key: &Bytes) -> Option<Candidate> {
         self.catalog.holding(generation)?;
         let entry = self.entry(generation, key)?;
-        let live = entry.live.as_ref().filter(|live| live.settled().is_none())?;
+        let live = entry.live.as_ref().filter(|live| live.known_stored_bytes().is_none())?;
         Some(Candidate {
             generation,
             key: key.clone(),
@@ -347,7 +349,7 @@ impl Reader<'_> {
             .collect();
         let mut state = self.state_mut();
         for (Candidate { generation, key, version, .. }, stored_bytes) in &weighed {
-            state.settle(*generation, key, *version, *stored_bytes);
+            state.note_stored_bytes(*generation, key, *version, *stored_bytes);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::transaction::group::Group;
 use crate::engine::transaction::undo::Step;
 use crate::engine::transaction::watch::{Noted, Watches};
 use crate::store::usage::Weight;
-use crate::store::{Catalog, Generation, Kind, ServerQuota, Store, StoreId, Usage};
+use crate::store::{Catalog, Generation, ServerQuota, Store, StoreId, Usage, ValueKind};
 
 pub struct State {
     pub catalog: Catalog,
@@ -38,7 +38,7 @@ pub struct State {
     /// Generations that were flushed or dropped and that no checkpoint has recorded yet.
     pub retired: Vec<Generation>,
     /// What a store without a kind of its own takes.
-    pub default_kind: Kind,
+    pub default_kind: ValueKind,
     pub server_quota: ServerQuota,
     /// Whether writes have to be checked against any limit.
     pub is_bounded: bool,
@@ -66,14 +66,14 @@ impl Leftovers {
     }
 }
 
-impl crate::engine::transaction::gate::Occupied for State {
+impl crate::engine::transaction::group_lock::Occupied for State {
     fn is_occupied(&self) -> bool {
         self.group.is_some()
     }
 }
 
 impl State {
-    pub fn new(default_kind: Kind, cache: RecordCache) -> State {
+    pub fn new(default_kind: ValueKind, cache: RecordCache) -> State {
         State {
             catalog: Catalog::default(),
             active: Memtable::default(),
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// The kind of values that the store takes.
-    pub fn kind(&self, store: &Store) -> Kind {
+    pub fn kind(&self, store: &Store) -> ValueKind {
         store.kind.unwrap_or(self.default_kind)
     }
 
@@ -267,7 +267,7 @@ impl State {
 
     /// Makes a record in memory count with its compressed size. Does nothing if the record has changed since this
     /// version.
-    pub fn settle(&mut self, generation: Generation, key: &[u8], version: Seq, stored_bytes: u64) {
+    pub fn note_stored_bytes(&mut self, generation: Generation, key: &[u8], version: Seq, stored_bytes: u64) {
         let State { active, frozen, catalog, .. } = self;
         let entry = active
             .get(generation, key)
@@ -275,7 +275,7 @@ impl State {
         let Some(Entry { version: current, live: Some(live) }) = entry else { return };
         if *current == version {
             let before = live.weight(key).stored_bytes;
-            live.settle(stored_bytes);
+            live.set_stored_bytes(stored_bytes);
             catalog.change_usage(generation, |usage| {
                 usage.stored_bytes = usage.stored_bytes.saturating_sub(before) + stored_bytes;
             });

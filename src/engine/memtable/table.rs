@@ -52,7 +52,7 @@ pub struct Live {
     pub value: Bytes,
     pub expires_at_ms: Option<u64>,
     /// The bytes that it takes in LMDB, once it has been compressed; 0 before. Changes only under the engine's lock.
-    settled_bytes: AtomicU64,
+    known_bytes: AtomicU64,
     /// The record has changed again since its layer was frozen.
     is_outdated: AtomicBool,
     /// A checkpoint has written it to LMDB. If that checkpoint fails later, the next attempt skips it.
@@ -62,13 +62,13 @@ pub struct Live {
 impl Live {
     pub fn new(value: Bytes, expires_at_ms: Option<u64>) -> Live {
         let (is_outdated, is_written) = (AtomicBool::new(false), AtomicBool::new(false));
-        Live { value, expires_at_ms, settled_bytes: AtomicU64::new(0), is_outdated, is_written }
+        Live { value, expires_at_ms, known_bytes: AtomicU64::new(0), is_outdated, is_written }
     }
 
     /// What the record adds to its store's usage.
     pub fn weight(&self, key: &[u8]) -> Weight {
         let plain = Weight::plain(key, self.value.len(), self.expires_at_ms.is_some());
-        Weight { stored_bytes: self.settled().unwrap_or(plain.stored_bytes), ..plain }
+        Weight { stored_bytes: self.known_stored_bytes().unwrap_or(plain.stored_bytes), ..plain }
     }
 
     /// The record has changed again.
@@ -93,13 +93,13 @@ impl Live {
         self.is_written.load(Ordering::Relaxed)
     }
 
-    pub fn settle(&self, stored_bytes: u64) {
-        self.settled_bytes.store(stored_bytes, Ordering::Relaxed);
+    pub fn set_stored_bytes(&self, stored_bytes: u64) {
+        self.known_bytes.store(stored_bytes, Ordering::Relaxed);
     }
 
     /// The bytes that it takes in LMDB; `None` as long as it has not been compressed.
-    pub fn settled(&self) -> Option<u64> {
-        Some(self.settled_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    pub fn known_stored_bytes(&self) -> Option<u64> {
+        Some(self.known_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
     }
 }
 

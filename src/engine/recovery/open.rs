@@ -20,11 +20,11 @@ use crate::engine::memtable::state::State;
 use crate::engine::recovery::directory;
 use crate::engine::recovery::replay::replay;
 use crate::engine::transaction::effect::{Definition, Malformed};
-use crate::engine::transaction::gate::Gated;
+use crate::engine::transaction::group_lock::GroupLock;
 use crate::engine::{Engine, Fault, Seq, clock};
 use crate::limits::{self, JOURNAL_SEGMENT_BYTES_MIN, JOURNAL_SEGMENTS_PER_VOLUME};
 use crate::record::compress::Compression;
-use crate::store::{Generation, Kind, ServerQuota, StoreId};
+use crate::store::{Generation, ServerQuota, StoreId, ValueKind};
 
 /// How an engine runs. See the settings of the same names.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Options {
     pub fsync: Fsync,
     /// Numbered stores.
     pub databases: u32,
-    pub default_kind: Kind,
+    pub default_kind: ValueKind,
     pub quota: ServerQuota,
     pub compression: Compression,
     /// Memory for changes that are not in LMDB yet. Writers wait when it is used up.
@@ -59,7 +59,7 @@ impl Options {
             dir: dir.into(),
             fsync: Fsync::Always,
             databases: limits::DATABASES,
-            default_kind: Kind::Json,
+            default_kind: ValueKind::Json,
             quota: ServerQuota::default(),
             compression: Compression::default(),
             memtable_bytes_max: limits::MEMTABLE_BYTES as usize,
@@ -115,7 +115,7 @@ impl Engine {
         let wanted = Arc::clone(&checkpoint);
         journal.on_failure(move || wanted.request());
         let engine = Arc::new(Engine {
-            state: Gated::new(state),
+            state: GroupLock::new(state),
             tables,
             journal,
             watches,

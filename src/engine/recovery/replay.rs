@@ -193,12 +193,12 @@ mod tests {
         let engine = open(dir.path());
         assert_eq!(usages(&engine), before);
         engine.writer().checkpoint().unwrap();
-        let settled = usages(&engine);
+        let counted_anew = usages(&engine);
         engine.close().unwrap();
         drop(engine);
         // LMDB counts for itself
         let engine = open(dir.path());
-        assert_eq!(usages(&engine), settled);
+        assert_eq!(usages(&engine), counted_anew);
         engine.close().unwrap();
     }
 }

@@ -31,7 +31,7 @@ const NOW_MS: u64 = 1 << 40;
 fn open_on(dir: &Path, disk: &SimDisk) -> Arc<Engine> {
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
-        default_kind: Kind::Any,
+        default_kind: ValueKind::Any,
         journal_segment_bytes: 64 * 1024,
         journal_entry_bytes_max: ENTRY_BYTES_MAX,
         disk: Arc::new(disk.clone()),
@@ -465,7 +465,7 @@ fn child_that_panics_half_way() {
 }
 
 fn options(dir: impl Into<std::path::PathBuf>) -> Options {
-    Options { default_kind: Kind::Any, ..Options::new(dir) }
+    Options { default_kind: ValueKind::Any, ..Options::new(dir) }
 }
 
 #[test]

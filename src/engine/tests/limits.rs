@@ -20,7 +20,7 @@ const COMPRESSION: Compression = Compression::Brotli { quality: 4, min_bytes: 64
 fn open(dir: &std::path::Path, quota: ServerQuota) -> Arc<Engine> {
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
-        default_kind: Kind::Any,
+        default_kind: ValueKind::Any,
         journal_segment_bytes: 64 * 1024,
         compression: COMPRESSION,
         quota,

@@ -59,7 +59,7 @@ fn too_many_readers_are_told_to_come_back() {
 fn open(dir: &std::path::Path) -> Arc<Engine> {
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
-        default_kind: Kind::Any,
+        default_kind: ValueKind::Any,
         journal_segment_bytes: 64 * 1024,
         ..Options::new(dir)
     });
@@ -458,7 +458,7 @@ fn changing_one_record_often_keeps_the_journal_short() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
-        default_kind: Kind::Any,
+        default_kind: ValueKind::Any,
         journal_segment_bytes: 64 * 1024,
         memtable_bytes_max: 512 * 1024,
         ..Options::new(dir.path())
@@ -541,7 +541,7 @@ fn a_journal_at_its_bound_says_so_and_takes_removals() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(Options {
         checkpoint_interval: Duration::from_secs(3600),
-        default_kind: Kind::Any,
+        default_kind: ValueKind::Any,
         journal_segment_bytes: 256 * 1024,
         memtable_bytes_max: MEMTABLE_BYTES,
         ..Options::new(dir.path())
@@ -580,7 +580,7 @@ fn what_lmdb_has_no_space_for_is_refused_before_it_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options {
             checkpoint_interval: Duration::from_secs(3600),
-            default_kind: Kind::Any,
+            default_kind: ValueKind::Any,
             compression: Compression::Off,
             map_bytes: Some(4 * 1024 * 1024),
             ..Options::new(dir.path())

@@ -188,13 +188,13 @@ mod tests {
     use crate::engine::journal::disk::sim::SimDisk;
     use crate::engine::transaction::apart::*;
     use crate::engine::{Event, Expiry, Options};
-    use crate::store::{Catalog, Kind, Value};
+    use crate::store::{Catalog, Value, ValueKind};
 
     fn open(disk: &SimDisk) -> (tempfile::TempDir, Arc<Engine>) {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Options {
             checkpoint_interval: Duration::from_secs(3600),
-            default_kind: Kind::Any,
+            default_kind: ValueKind::Any,
             journal_segment_bytes: 64 * 1024,
             disk: Arc::new(disk.clone()),
             cache_bytes_max: 0,

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::journal::Claim;
-use crate::store::{Generation, Kind, Quota, StoreId};
+use crate::store::{Generation, Quota, StoreId, ValueKind};
 
 /// One change of one record or store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct Definition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
+    pub kind: Option<ValueKind>,
     #[serde(flatten)]
     pub quota: Quota,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -283,7 +283,7 @@ mod tests {
                 generation: 3,
                 definition: Box::new(Definition {
                     name: Some("orders".into()),
-                    kind: Some(Kind::Any),
+                    kind: Some(ValueKind::Any),
                     quota: Quota { max_keys: Some(7), default_ttl_ms: Some(u64::MAX), ..Quota::default() },
                     links: ["nightly import".to_owned()].into(),
                 }),
@@ -309,7 +309,7 @@ mod tests {
     fn a_definition_from_before_limits_has_none() {
         let old = Definition::decode(br#"{"name":"orders","kind":"json"}"#).unwrap();
         let expected =
-            Definition { name: Some("orders".into()), kind: Some(Kind::Json), ..Definition::default() };
+            Definition { name: Some("orders".into()), kind: Some(ValueKind::Json), ..Definition::default() };
         assert_eq!(old, expected);
         assert_eq!(old.encode(), br#"{"name":"orders","kind":"json"}"#, "and is written as it was");
     }

@@ -16,7 +16,7 @@
 //! Others therefore see all of it or nothing, a crash leaves all of it or nothing, and memory never holds what the
 //! journal has refused. The commands themselves need not know about it.
 //!
-//! Who waits where is in [`crate::engine::transaction::gate`].
+//! Who waits where is in [`crate::engine::transaction::group_lock`].
 
 use crate::engine::events::Untold;
 use crate::engine::journal;

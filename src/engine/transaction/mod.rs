@@ -2,8 +2,8 @@
 
 pub mod apart;
 pub mod effect;
-pub mod gate;
 pub mod group;
+pub mod group_lock;
 pub mod txn;
 pub mod undo;
 pub mod watch;

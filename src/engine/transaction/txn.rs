@@ -23,7 +23,7 @@ use crate::engine::{Error, Fault, Reader, Seq};
 use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Key, Kind, Store, StoreId, Value};
+use crate::store::{Generation, Key, Store, StoreId, Value, ValueKind};
 
 /// A record as a command sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -419,7 +419,7 @@ pub(in crate::engine) enum View<'t> {
 /// The stores that keys were declared in, as they were at one instant.
 pub(in crate::engine) struct Stores {
     pub(in crate::engine) stores: SmallVec<[Store; 1]>,
-    pub(in crate::engine) default_kind: Kind,
+    pub(in crate::engine) default_kind: ValueKind,
 }
 
 /// A value in memory from this size on is not worked on under the engine's lock.
@@ -483,13 +483,13 @@ impl Changes {
     }
 
     /// The sizes of all records that have been measured.
-    pub(in crate::engine) fn take_settled(&mut self) -> Vec<(Generation, Bytes, u64)> {
+    pub(in crate::engine) fn take_stored_sizes(&mut self) -> Vec<(Generation, Bytes, u64)> {
         let weights = std::mem::take(&mut self.weights);
-        let settled = weights.into_iter().filter_map(|(at, bytes)| match self.effects.get(at)? {
+        let sizes = weights.into_iter().filter_map(|(at, bytes)| match self.effects.get(at)? {
             Effect::Put { generation, key, .. } => Some((*generation, key.clone(), bytes)),
             _ => None,
         });
-        settled.collect()
+        sizes.collect()
     }
 
     /// Whether an effect is the last one on its key.
@@ -589,7 +589,7 @@ impl<'t> WriteTxn<'t> {
         }
     }
 
-    fn kind_in(&self, store: &Store) -> Kind {
+    fn kind_in(&self, store: &Store) -> ValueKind {
         match self.view {
             View::Locked { state, .. } => state.kind(store),
             View::Apart(stores) => store.kind.unwrap_or(stores.default_kind),
@@ -825,12 +825,12 @@ impl<'t> WriteTxn<'t> {
     }
 
     /// The kind of values that a store takes.
-    pub fn kind(&self, store: StoreId) -> Result<Kind, Error> {
+    pub fn kind(&self, store: StoreId) -> Result<ValueKind, Error> {
         Ok(self.kind_in(self.store(store)?))
     }
 
     /// The kind of values that a store with this definition takes.
-    pub fn kind_of(&self, definition: &Definition) -> Kind {
+    pub fn kind_of(&self, definition: &Definition) -> ValueKind {
         definition.kind.unwrap_or(match self.view {
             View::Locked { state, .. } => state.default_kind,
             View::Apart(stores) => stores.default_kind,

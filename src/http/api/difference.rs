@@ -11,7 +11,7 @@ use crate::http::openapi::parameter::{cursor, limit, prefix};
 use crate::http::openapi::route::{self, Route};
 use crate::http::openapi::schema::{array, object, word};
 use crate::http::request::ask::Ask;
-use crate::http::request::gate::{Entry, Talk, integer, items, words};
+use crate::http::request::gate::{MissingStore, Talk, integer, items, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::resp::Reply;
@@ -70,7 +70,7 @@ pub async fn difference(ask: Ask) -> Answer {
         .read(move |talk| {
             let mut stores = [0; 2];
             for (store, id) in [&here, &there].into_iter().zip(&mut stores) {
-                talk.enter(store, Entry::Existing)?;
+                talk.enter(store, MissingStore::Refused)?;
                 *id = talk.session.store;
             }
             let start = page.start(&stores)?;
@@ -92,7 +92,7 @@ pub async fn difference(ask: Ask) -> Answer {
 
 fn of_here(talk: &mut Talk, here: &[u8], there: &[u8], cursor: &[u8], page: &Page) -> Result<Part, Problem> {
     let (mut entries, next) = entries_page(talk, here, cursor, &page.pattern, page.limit)?;
-    talk.enter(there, Entry::Existing)?;
+    talk.enter(there, MissingStore::Refused)?;
     entries.retain(|entry| talk.may_read(&entry.key));
     let mut found = Vec::new();
     if !entries.is_empty() {
@@ -117,11 +117,11 @@ fn only_there(
     cursor: &[u8],
     page: &Page,
 ) -> Result<Part, Problem> {
-    talk.enter(there, Entry::Existing)?;
+    talk.enter(there, MissingStore::Refused)?;
     let limit = page.limit.to_string();
     let scan = words([b"SCAN", cursor, b"MATCH", &page.pattern, b"COUNT", limit.as_bytes()]);
     let (keys, next) = with_cursor(talk.command(scan)?)?;
-    talk.enter(here, Entry::Existing)?;
+    talk.enter(here, MissingStore::Refused)?;
     let mut found = Vec::new();
     for key in keys.iter().map(bulk) {
         if !talk.may_read(key) {

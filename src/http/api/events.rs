@@ -35,7 +35,7 @@ use crate::http::openapi::parameter::{header, prefix};
 use crate::http::openapi::route::{self, Route, value_schema};
 use crate::http::openapi::schema::{Schema, count, object, text, word};
 use crate::http::request::ask::Ask;
-use crate::http::request::gate::{Entry, Gate};
+use crate::http::request::gate::{Gate, MissingStore};
 use crate::http::response::json::Writer;
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version::version;
@@ -118,7 +118,7 @@ pub async fn events(ask: Ask) -> Answer {
     let (gate, following) = ask
         .gate
         .page(move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             let (server, session) = (&talk.server, &talk.session);
             if let Some(get) = server.commands.find(b"get") {
                 permission::check(

@@ -11,7 +11,7 @@ use crate::http::openapi::parameter::query;
 use crate::http::openapi::route::{self, Route};
 use crate::http::openapi::schema::{any, array, boolean, count, integer, object, text};
 use crate::http::request::ask::Ask;
-use crate::http::request::gate::{Entry, Talk, words};
+use crate::http::request::gate::{MissingStore, Talk, words};
 use crate::http::response::json::answer;
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_REFUSALS_TOLD;
@@ -67,7 +67,7 @@ pub async fn import(ask: Ask) -> Answer {
     let (body, gate) = ask.lines().await?;
     let outcome = gate
         .write(body.len(), move |talk| {
-            talk.enter(&store, Entry::Creating)?;
+            talk.enter(&store, MissingStore::Created)?;
             let mut outcome = Outcome::default();
             for (at, line) in line::without_mark(&body).split(|byte| *byte == b'\n').enumerate() {
                 if !line.trim_ascii().is_empty() {

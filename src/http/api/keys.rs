@@ -10,7 +10,7 @@ use crate::http::openapi::parameter::{cursor, limit, prefix, preview};
 use crate::http::openapi::route::{self, Route, value_schema};
 use crate::http::openapi::schema::{Schema, array, base64, count, object, one_of, text};
 use crate::http::request::ask::{Ask, Params};
-use crate::http::request::gate::{Entry, Talk, items, words};
+use crate::http::request::gate::{MissingStore, Talk, items, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version;
@@ -151,7 +151,7 @@ pub fn entry_schema() -> Schema {
         ("stored_bytes", count().about("Bytes that key and record take as stored")),
     ])
     .open()
-    .named("Entry")
+    .named("MissingStore")
 }
 
 pub async fn keys(ask: Ask) -> Answer {
@@ -160,7 +160,7 @@ pub async fn keys(ask: Ask) -> Answer {
     let (keys, cursor) = ask
         .gate
         .read(move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             if page.cursor.is_none() {
                 return Ok((items(talk.command(words([b"KEYS", &page.pattern]))?)?, None));
             }
@@ -188,7 +188,7 @@ pub async fn entries(ask: Ask) -> Answer {
     let (entries, cursor) = ask
         .gate
         .read(move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             if page.cursor.is_none() {
                 return Ok((all_entries(talk, &store, &page)?, None));
             }

@@ -14,7 +14,7 @@ use crate::http::api::keys::key_schema;
 use crate::http::openapi::route::{self, Route, value_schema};
 use crate::http::openapi::schema::{array, base64, boolean, count, integer, object, text};
 use crate::http::request::ask::{Ask, Object, given};
-use crate::http::request::gate::{self, Entry, items, words};
+use crate::http::request::gate::{self, MissingStore, items, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::HTTP_VALUES_BYTES_MAX;
@@ -93,7 +93,7 @@ pub async fn get(ask: Ask) -> Answer {
     check_count(keys.len(), gate.server.config.max_keys_per_query())?;
     let (keys, values) = gate
         .read(move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             let values = items(talk.command(with_keys(b"MGET", &keys))?)?;
             Ok((keys, values))
         })
@@ -173,7 +173,7 @@ pub async fn put(ask: Ask) -> Answer {
     let bytes = command.iter().map(Bytes::len).sum::<usize>();
     let put = gate
         .write(bytes, move |talk| {
-            talk.enter(&store, Entry::Creating)?;
+            talk.enter(&store, MissingStore::Created)?;
             gate::integer(&talk.command(command)?)
         })
         .await?;
@@ -214,7 +214,7 @@ pub async fn delete(ask: Ask) -> Answer {
     let bytes = keys.iter().map(|Key(key)| key.len()).sum::<usize>();
     let deleted = gate
         .claim(Claim::Removal, bytes, move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             gate::integer(&talk.command(with_keys(b"DEL", &keys))?)
         })
         .await?;

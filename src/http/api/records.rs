@@ -16,7 +16,7 @@ use crate::http::openapi::parameter::{if_match, if_none_match, query, ttl, ttl_m
 use crate::http::openapi::route::{self, Route, value_schema};
 use crate::http::openapi::schema::{boolean, count, integer, number, object};
 use crate::http::request::ask::{Ask, Params, given};
-use crate::http::request::gate::{self, Entry, Talk, value, words};
+use crate::http::request::gate::{self, MissingStore, Talk, value, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version::{Needs, Preconditions, tag};
@@ -120,7 +120,7 @@ pub async fn get(ask: Ask) -> Answer {
     let record = ask
         .gate
         .read(move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             look_up(talk, &key)
         })
         .await?
@@ -161,7 +161,7 @@ pub async fn put(ask: Ask) -> Answer {
     let server = gate.server.clone();
     let (before, version) = gate
         .write(key.len() + value.len(), move |talk| {
-            talk.enter(&store, Entry::Creating)?;
+            talk.enter(&store, MissingStore::Created)?;
             let mut command = words([b"SET", &key]);
             command.push(value);
             command.extend(options);
@@ -188,7 +188,7 @@ pub async fn delete(ask: Ask) -> Answer {
     let deleted = ask
         .gate
         .claim(Claim::Removal, key.len(), move |talk| {
-            talk.enter(&store, Entry::Existing)?;
+            talk.enter(&store, MissingStore::Refused)?;
             let (deleted, _) = preconditions.run(talk, &key, Needs::Record, words([b"GETDEL", &key]))?;
             value(deleted)
         })
@@ -203,7 +203,7 @@ pub async fn get_or_create(ask: Ask) -> Answer {
     let (store, key) = (ask.store(), ask.key());
     let (offered, gate) = ask.value().await?;
     gate.write(key.len() + offered.len(), move |talk| {
-        talk.enter(&store, Entry::Creating)?;
+        talk.enter(&store, MissingStore::Created)?;
         let mut command = words([b"SET", &key]);
         command.extend([offered.clone(), Bytes::from_static(b"NX"), Bytes::from_static(b"GET")]);
         command.extend(options);
@@ -226,7 +226,7 @@ pub async fn append(ask: Ask) -> Answer {
     let server = gate.server.clone();
     let (length, version) = gate
         .write(key.len() + item.get().len(), move |talk| {
-            talk.enter(&store, Entry::Creating)?;
+            talk.enter(&store, MissingStore::Created)?;
             let alone = [b"[", item.get().as_bytes(), b"]"].concat();
             for _ in 0..APPEND_ATTEMPTS {
                 let (created, version) = talk.versioned(words([b"SET", &key, &alone, b"NX"]))?;
@@ -275,7 +275,7 @@ pub async fn increment(ask: Ask) -> Answer {
     let number = Number::parse(by.as_bytes()).ok_or_else(|| Problem::bad("'by' must be a number"))?;
     let (number, version) = gate
         .write(key.len(), move |talk| {
-            talk.enter(&store, Entry::Creating)?;
+            talk.enter(&store, MissingStore::Created)?;
             if let Some(whole) = whole(number) {
                 let command = words([b"INCRBY", &key, whole.to_string().as_bytes()]);
                 match preconditions.run(talk, &key, Needs::Nothing, command) {
@@ -329,7 +329,7 @@ pub async fn set_ttl(ask: Ask) -> Answer {
         return Err(Problem::bad("'ttl_ms' must be a whole number from 1 up, or null"));
     }
     gate.write(key.len(), move |talk| {
-        talk.enter(&store, Entry::Existing)?;
+        talk.enter(&store, MissingStore::Refused)?;
         let command = match ttl_ms {
             Some(ttl_ms) => words([b"PEXPIRE", &key, ttl_ms.to_string().as_bytes()]),
             None => words([b"PERSIST", &key]),

@@ -11,7 +11,7 @@ use crate::http::openapi::parameter::{cursor, limit, prefix, preview, query};
 use crate::http::openapi::route::{self, Route};
 use crate::http::openapi::schema::{array, boolean, count, object, text};
 use crate::http::request::ask::{Ask, Params};
-use crate::http::request::gate::{Entry, Talk};
+use crate::http::request::gate::{MissingStore, Talk};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
@@ -103,7 +103,7 @@ type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
 
 fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
     let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
-    talk.enter(store, Entry::Existing)?;
+    talk.enter(store, MissingStore::Refused)?;
     let stores = [talk.session.store];
     let mut cursor = page.start(&stores)?;
     // records that the caller may not read count, too, because they have to be skipped

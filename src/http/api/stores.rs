@@ -13,7 +13,7 @@ use crate::http::openapi::parameter::query;
 use crate::http::openapi::route::{self, Route};
 use crate::http::openapi::schema::{Schema, any, array, boolean, count, number, object, text, word};
 use crate::http::request::ask::Ask;
-use crate::http::request::gate::{Entry, Talk, items, words};
+use crate::http::request::gate::{MissingStore, Talk, items, words};
 use crate::http::response::json::{answer, of_reply};
 use crate::http::response::problem::{Answer, Problem};
 
@@ -266,7 +266,7 @@ pub async fn clear(ask: Ask) -> Answer {
     let store = ask.store();
     let (Nothing {}, gate) = ask.object().await?;
     gate.claim(Claim::Flush, 0, move |talk| {
-        talk.enter(&store, Entry::Existing)?;
+        talk.enter(&store, MissingStore::Refused)?;
         talk.command(words([b"FLUSHDB"]))
     })
     .await?;

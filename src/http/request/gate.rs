@@ -143,9 +143,9 @@ pub struct Talk {
 
 /// Whether a missing store may be created (`auto-create-stores`): only for requests that write something into it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    Existing,
-    Creating,
+pub enum MissingStore {
+    Refused,
+    Created,
 }
 
 impl Talk {
@@ -179,15 +179,15 @@ impl Talk {
     }
 
     /// Selects a store, by number or name.
-    pub fn enter(&mut self, store: &[u8], entry: Entry) -> Result<(), Problem> {
+    pub fn enter(&mut self, store: &[u8], entry: MissingStore) -> Result<(), Problem> {
         let label = self.server.view().label_of_named_store(store);
         if !permission::may_use_store(&self.session, &label) {
             // refuses, and logs it
             self.command(words([b"SELECT", store]))?;
         }
         let id = match entry {
-            Entry::Existing => self.server.view().known_store(store)?,
-            Entry::Creating => self.server.find_store(store)?,
+            MissingStore::Refused => self.server.view().known_store(store)?,
+            MissingStore::Created => self.server.find_store(store)?,
         };
         self.session.select(id);
         Ok(())

@@ -18,8 +18,8 @@ use crate::acl::Reason;
 use crate::client::Client;
 use crate::command::base::permission;
 use crate::engine::{Fill, Fsync, clock};
-use crate::push::channels::Kind as Subscription;
-use crate::store::{Kind, Store, StoreId, Usage};
+use crate::push::channels::SubscriptionKind as Subscription;
+use crate::store::{Store, StoreId, Usage, ValueKind};
 use crate::telemetry::Histogram;
 use crate::telemetry::process;
 use crate::telemetry::stats::CommandStats;
@@ -543,7 +543,7 @@ static NEAR_LIMITS: Family<(Option<String>, Fill)> = Family {
 };
 
 /// Named stores, and numbered ones with records.
-static STORES: Family<(Store, Kind)> = Family {
+static STORES: Family<(Store, ValueKind)> = Family {
     prefix: "store_",
     label: "store",
     rows: |s| {
@@ -552,22 +552,22 @@ static STORES: Family<(Store, Kind)> = Family {
         stores.map(|store| (store.label(), (store, default_kind))).collect()
     },
     columns: &[
-        column("number", |(store, _): &(Store, Kind)| store.id.to_string().into()),
-        column("values", |(store, default_kind): &(Store, Kind)| {
+        column("number", |(store, _): &(Store, ValueKind)| store.id.to_string().into()),
+        column("values", |(store, default_kind): &(Store, ValueKind)| {
             store.kind.unwrap_or(*default_kind).as_str().into()
         }),
-        column("records", |(store, _): &(Store, Kind)| store.usage.records.into())
+        column("records", |(store, _): &(Store, ValueKind)| store.usage.records.into())
             .gauge("larder_store_records", "Records in a store"),
-        column("expiring", |(store, _): &(Store, Kind)| store.usage.expiring.into())
+        column("expiring", |(store, _): &(Store, ValueKind)| store.usage.expiring.into())
             .gauge("larder_store_expiring_records", "Records in a store that have an expiry"),
-        column("plain_bytes", |(store, _): &(Store, Kind)| store.usage.plain_bytes.into())
+        column("plain_bytes", |(store, _): &(Store, ValueKind)| store.usage.plain_bytes.into())
             .gauge("larder_store_plain_bytes", "Keys and values in a store as clients know them"),
-        column("stored_bytes", |(store, _): &(Store, Kind)| store.usage.stored_bytes.into())
+        column("stored_bytes", |(store, _): &(Store, ValueKind)| store.usage.stored_bytes.into())
             .gauge("larder_store_stored_bytes", "Keys and records in a store as stored"),
-        column("ratio", |(store, _): &(Store, Kind)| Decimal(store.usage.ratio(), 2)),
-        column("max_keys", |(store, _): &(Store, Kind)| store.quota.max_keys.unwrap_or(0).into())
+        column("ratio", |(store, _): &(Store, ValueKind)| Decimal(store.usage.ratio(), 2)),
+        column("max_keys", |(store, _): &(Store, ValueKind)| store.quota.max_keys.unwrap_or(0).into())
             .gauge("larder_store_max_records", "Most records in a store; 0: no limit"),
-        column("max_bytes", |(store, _): &(Store, Kind)| store.quota.max_bytes.unwrap_or(0).into())
+        column("max_bytes", |(store, _): &(Store, ValueKind)| store.quota.max_bytes.unwrap_or(0).into())
             .gauge("larder_store_max_stored_bytes", "Most stored bytes in a store; 0: no limit"),
     ],
 };

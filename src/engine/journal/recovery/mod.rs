@@ -1,7 +1,7 @@
 //! Finds out what a journal's files hold, and makes it safe to continue from them. The rules are in the essay of the
 //! journal's module.
 //!
-//! There are two steps: [`Survey::read`] reads every byte and changes nothing; [`settle`] runs only after the survey
+//! There are two steps: [`Survey::read`] reads every byte and changes nothing; [`adopt`] runs only after the survey
 //! found no fault, and removes what must never be mistaken for data later. Runs on the thread that opens the journal,
 //! before any other thread exists, with one segment in memory at a time.
 
@@ -336,7 +336,7 @@ impl Walk {
 
 /// The files of a journal from which it is safe to continue.
 #[derive(Debug)]
-pub struct Settled {
+pub struct Adopted {
     /// With entries that were replayed, all synced.
     pub used: Vec<Used>,
     pub spares: VecDeque<Arc<Segment>>,
@@ -351,12 +351,12 @@ pub struct Settled {
 ///
 /// Can be repeated after a crash at any point, with the same outcome: it only removes what does not count, last segment
 /// first, so that no segment is ever seen to follow a missing one.
-pub fn settle(
+pub fn adopt(
     survey: Survey,
     disk: &Arc<dyn Disk>,
     dir: &Path,
     segment_bytes: u64,
-) -> Result<Settled, JournalError> {
+) -> Result<Adopted, JournalError> {
     let found = match &survey.manifest {
         Found::Sound(contents) => Some(contents),
         Found::Nothing | Found::Damaged => None,
@@ -417,5 +417,5 @@ pub fn settle(
     }
     used.reverse();
     let previous = used.last().map_or(0, |used| used.segment.name.id);
-    Ok(Settled { used, spares, discarded, previous, maker })
+    Ok(Adopted { used, spares, discarded, previous, maker })
 }

@@ -315,7 +315,7 @@ fn whoever_panics_while_settling_leaves_nobody_waiting() {
     let waited = block_on(poll_fn(|cx| {
         let outcome = journal.poll_gathered(seq, cx);
         if outcome.is_pending() {
-            let panicked = thread::scope(|scope| scope.spawn(|| journal.settle()).join().is_err());
+            let panicked = thread::scope(|scope| scope.spawn(|| journal.sync_gathered()).join().is_err());
             assert!(panicked);
         }
         outcome

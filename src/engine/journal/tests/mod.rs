@@ -85,7 +85,7 @@ fn append(journal: &Journal, life: u64, bytes: usize) -> Result<Seq, Fault> {
     }
 }
 
-/// Waits in all ways that there are, in turns: alone, blocking, and as one of a round that is settled together.
+/// Waits in all ways that there are, in turns: alone, blocking, and as one of a round that is synced together.
 fn acknowledge(journal: &Journal, seq: Seq) -> Result<(), Fault> {
     match seq % 3 {
         0 => return acknowledge_alone(journal, seq),
@@ -95,7 +95,7 @@ fn acknowledge(journal: &Journal, seq: Seq) -> Result<(), Fault> {
     block_on(poll_fn(|cx| {
         let outcome = journal.poll_gathered(seq, cx);
         if outcome.is_pending() {
-            journal.settle();
+            journal.sync_gathered();
         }
         outcome
     }))

@@ -79,7 +79,7 @@ fn who_blocks_does_only_what_the_policy_promises() {
 }
 
 #[test]
-fn a_round_is_settled_with_one_frame_and_one_sync_whoever_syncs() {
+fn a_round_is_synced_with_one_frame_and_one_sync_whoever_syncs() {
     let (_disk, journal) = new_journal(Fsync::Always);
     for slow_us in [0, u64::MAX] {
         let before = journal.status();
@@ -89,7 +89,7 @@ fn a_round_is_settled_with_one_frame_and_one_sync_whoever_syncs() {
         block_on(poll_fn(|cx| {
             let polls = waiting.iter().map(|seq| journal.poll_gathered(*seq, cx)).collect::<Vec<_>>();
             if polls.iter().all(Poll::is_pending) {
-                journal.settle();
+                journal.sync_gathered();
             }
             if polls.iter().all(|poll| *poll == Poll::Ready(Ok(()))) {
                 Poll::Ready(())

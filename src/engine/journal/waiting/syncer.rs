@@ -27,7 +27,7 @@ impl Core {
     }
 
     /// Does what the policy promises to all tasks that wait with `poll_gathered`.
-    pub fn settle(&self) {
+    pub fn sync_gathered(&self) {
         let _failing = FailOnPanic(self);
         if self.fsync() != Fsync::Always {
             self.write_unless_busy();

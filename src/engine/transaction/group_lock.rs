@@ -19,15 +19,15 @@ pub trait Occupied {
     fn is_occupied(&self) -> bool;
 }
 
-pub struct Gated<S> {
+pub struct GroupLock<S> {
     state: RwLock<S>,
     /// Held by whoever has the state to himself.
     gate: Mutex<()>,
 }
 
-impl<S: Occupied> Gated<S> {
-    pub fn new(state: S) -> Gated<S> {
-        Gated { state: RwLock::new(state), gate: Mutex::new(()) }
+impl<S: Occupied> GroupLock<S> {
+    pub fn new(state: S) -> GroupLock<S> {
+        GroupLock { state: RwLock::new(state), gate: Mutex::new(()) }
     }
 
     /// The state, to read; waits while somebody is alone.
@@ -77,7 +77,7 @@ impl<S: Occupied> Gated<S> {
 mod model_tests {
     use std::sync::Arc;
 
-    use crate::engine::transaction::gate::*;
+    use crate::engine::transaction::group_lock::*;
     use crate::sync::thread;
 
     /// Two numbers that are the same whenever nobody is alone.
@@ -93,7 +93,7 @@ mod model_tests {
         }
     }
 
-    fn alone(pair: &Gated<Pair>) {
+    fn alone(pair: &GroupLock<Pair>) {
         let _gate = pair.close();
         pair.lock().write().is_occupied = true;
         for at in 0..2 {
@@ -106,8 +106,8 @@ mod model_tests {
     #[test]
     fn nobody_sees_half_of_what_is_done_alone() {
         crate::model::check(2_000, || {
-            let pair = Arc::new(Gated::new(Pair::default()));
-            let acts: [fn(&Gated<Pair>); 4] = [
+            let pair = Arc::new(GroupLock::new(Pair::default()));
+            let acts: [fn(&GroupLock<Pair>); 4] = [
                 alone,
                 alone,
                 |pair| {

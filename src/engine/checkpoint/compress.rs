@@ -1,4 +1,4 @@
-//! The press compresses what a checkpoint is going to write.
+//! Compresses what a checkpoint is going to write.
 //!
 //! Compression is most of a checkpoint's work, and as a rule nobody waits for it. Therefore it is done by one thread of
 //! the lowest priority, which holds no lock that another thread could need. Only when memory runs short or the journal
@@ -30,7 +30,7 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 pub type Entered<'a> = (Generation, &'a [u8], &'a Entry);
 
 /// A change, ready for LMDB.
-pub struct Pressed<'a> {
+pub struct Compressed<'a> {
     pub generation: Generation,
     pub key: &'a [u8],
     pub entry: &'a Entry,
@@ -38,7 +38,7 @@ pub struct Pressed<'a> {
     pub record: Vec<u8>,
 }
 
-pub struct Press<'a> {
+pub struct Compressor<'a> {
     compression: &'a Compression,
     dictionaries: &'a Dictionaries,
     rest: Mutex<&'a [Entered<'a>]>,
@@ -46,24 +46,24 @@ pub struct Press<'a> {
     all_taken: Condvar,
 }
 
-impl<'a> Press<'a> {
+impl<'a> Compressor<'a> {
     pub fn new(
         entries: &'a [Entered<'a>],
         compression: &'a Compression,
         dictionaries: &'a Dictionaries,
-    ) -> Press<'a> {
-        Press { compression, dictionaries, rest: Mutex::new(entries), all_taken: Condvar::new() }
+    ) -> Compressor<'a> {
+        Compressor { compression, dictionaries, rest: Mutex::new(entries), all_taken: Condvar::new() }
     }
 
     /// Works until nothing is left, or until nobody receives the portions any more.
-    pub fn work(&self, portions: &SyncSender<Vec<Pressed<'a>>>) {
+    pub fn work(&self, portions: &SyncSender<Vec<Compressed<'a>>>) {
         priority::run_only_when_idle();
         let _given_up = GiveUpOnPanic(self);
         while self.work_on_one(portions) {}
     }
 
     /// Works whenever it is urgent, until nothing is left.
-    pub fn help(&self, portions: &SyncSender<Vec<Pressed<'a>>>, is_urgent: impl Fn() -> bool) {
+    pub fn help(&self, portions: &SyncSender<Vec<Compressed<'a>>>, is_urgent: impl Fn() -> bool) {
         let _given_up = GiveUpOnPanic(self);
         loop {
             while is_urgent() && self.work_on_one(portions) {}
@@ -76,13 +76,13 @@ impl<'a> Press<'a> {
     }
 
     /// Returns whether there may be more to do.
-    fn work_on_one(&self, portions: &SyncSender<Vec<Pressed<'a>>>) -> bool {
+    fn work_on_one(&self, portions: &SyncSender<Vec<Compressed<'a>>>) -> bool {
         let portion = self.take();
         if portion.is_empty() {
             return false;
         }
-        let pressed = portion.iter().map(|entered| self.press(entered)).collect();
-        if portions.send(pressed).is_err() {
+        let compressed = portion.iter().map(|entered| self.compress_entry(entered)).collect();
+        if portions.send(compressed).is_err() {
             self.give_up();
         }
         true
@@ -103,7 +103,7 @@ impl<'a> Press<'a> {
         self.all_taken.notify_all();
     }
 
-    fn press(&self, (generation, key, entry): &Entered<'a>) -> Pressed<'a> {
+    fn compress_entry(&self, (generation, key, entry): &Entered<'a>) -> Compressed<'a> {
         let mut record = Vec::new();
         if let Some(live) = &entry.live {
             // the next checkpoint replaces it anyway; until then it is only there for a restart
@@ -112,13 +112,13 @@ impl<'a> Press<'a> {
             let table_key = record_key(*generation, key);
             header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
         }
-        Pressed { generation: *generation, key, entry, record }
+        Compressed { generation: *generation, key, entry, record }
     }
 }
 
-/// If one thread of a press panics, the other ends as well, so that the receiver of the portions sees that some are
+/// If one thread of a compressor panics, the other ends as well, so that the receiver of the portions sees that some are
 /// missing.
-struct GiveUpOnPanic<'p, 'a>(&'p Press<'a>);
+struct GiveUpOnPanic<'p, 'a>(&'p Compressor<'a>);
 
 impl Drop for GiveUpOnPanic<'_, '_> {
     fn drop(&mut self) {
@@ -145,7 +145,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use crate::engine::checkpoint::press::*;
+    use crate::engine::checkpoint::compress::*;
     use crate::engine::memtable::table::Live;
 
     fn entry(value: Vec<u8>) -> Entry {
@@ -167,8 +167,8 @@ mod tests {
         let (entry, compression) = (entry(vec![b'1'; 1000]), Compression::default());
         let dictionaries = Dictionaries::default();
         let entries: [Entered<'_>; 1] = [(1, b"k", &entry)];
-        let press = Press::new(&entries, &compression, &dictionaries);
-        let record_bytes = || press.press(&entries[0]).record.len();
+        let compressor = Compressor::new(&entries, &compression, &dictionaries);
+        let record_bytes = || compressor.compress_entry(&entries[0]).record.len();
         assert!(record_bytes() < 100);
         entry.live.as_ref().expect("a record").outdate();
         assert!(record_bytes() > 1000);
@@ -180,16 +180,16 @@ mod tests {
         let dictionaries = Dictionaries::default();
         let keys: Vec<[u8; 2]> = (0..1000_u16).map(u16::to_be_bytes).collect();
         let entries: Vec<Entered<'_>> = keys.iter().map(|key| (1, &key[..], &entry)).collect();
-        let press = Press::new(&entries, &compression, &dictionaries);
-        let mut pressed: Vec<&[u8]> = thread::scope(|scope| {
+        let compressor = Compressor::new(&entries, &compression, &dictionaries);
+        let mut compressed: Vec<&[u8]> = thread::scope(|scope| {
             let (sender, portions) = sync_channel(1);
             let other = sender.clone();
-            scope.spawn(|| press.work(&{ sender }));
-            scope.spawn(|| press.help(&{ other }, || true));
-            portions.iter().flatten().map(|pressed| pressed.key).collect()
+            scope.spawn(|| compressor.work(&{ sender }));
+            scope.spawn(|| compressor.help(&{ other }, || true));
+            portions.iter().flatten().map(|compressed| compressed.key).collect()
         });
-        pressed.sort_unstable();
-        assert!(pressed.iter().eq(keys.iter().map(|key| &key[..]).collect::<Vec<_>>().iter()));
+        compressed.sort_unstable();
+        assert!(compressed.iter().eq(keys.iter().map(|key| &key[..]).collect::<Vec<_>>().iter()));
     }
 
     #[test]
@@ -197,14 +197,14 @@ mod tests {
         let (entry, compression) = (entry(b"{}".to_vec()), Compression::default());
         let dictionaries = Dictionaries::default();
         let entries: Vec<Entered<'_>> = (0..100).map(|_| (1, &b"k"[..], &entry)).collect();
-        let press = Press::new(&entries, &compression, &dictionaries);
+        let compressor = Compressor::new(&entries, &compression, &dictionaries);
         thread::scope(|scope| {
             let (sender, portions) = sync_channel(1);
             let other = sender.clone();
             drop(portions);
-            scope.spawn(|| press.help(&{ other }, || false));
-            scope.spawn(|| press.work(&{ sender }));
+            scope.spawn(|| compressor.help(&{ other }, || false));
+            scope.spawn(|| compressor.work(&{ sender }));
         });
-        assert!(press.take().is_empty());
+        assert!(compressor.take().is_empty());
     }
 }
