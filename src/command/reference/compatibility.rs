@@ -145,30 +145,31 @@ pub fn compatibility_markdown(commands: &Table) -> String {
 
 const INTRODUCTION: &str = "# Compatibility
 
-How each command of Redis 8 stands here. Made from the command table and `src/command/reference/redis_8_commands.txt`; don't edit
-it by hand. *Same* means replies, errors and effects as documented for Redis, but for what holds for all commands:
+This page lists every command of Redis 8 and says whether Larder has it and how it differs. It is generated from the command table and
+`src/command/reference/redis_8_commands.txt`; don't edit it by hand. *Same* means that replies, errors and effects are those that Redis
+documents, with these differences, which apply to all commands:
 
-* A key has at most 1,920 bytes. Putting a record at a longer one is refused; for all other commands there is no record at it.
-* A value is a string. A `json` store, which is the default, takes only JSON texts; `any` stores take any bytes.
+* A key has at most 1,920 bytes. Writing a record with a longer key is refused. Other commands find no record at such a key.
+* A value is a string. A `json` store, which is the default, accepts only JSON texts; an `any` store accepts any bytes.
 * A JSON document is such a string, and every JSON record is a document. Paths are those of RFC 9535, and the legacy ones.
-* A text that is no JSON is refused with `NOTJSON`, which says where.
-* A store can be selected by number or by name; a store that doesn't exist can't be selected.
-* A reply leaves when everything that it reflects is durable (`appendfsync always`).
+* A text that is not JSON is refused with `NOTJSON`, and the error says where the text stops being JSON.
+* A store can be selected by number or by name. A store that does not exist can't be selected.
+* A reply is sent when everything that it reflects is durable (`appendfsync always`).
 
 ## The reported version
 
-`INFO` and `HELLO` report Redis 8.8.0, unless the setting `redis-version` says otherwise. What Redis brought up to 8.6
-for strings, keys, connections, users, scripts and publishing was compared with Redis 8.6.3; what 8.8 adds to these is taken
-from its release notes. Of that, the following is missing or different:
+`INFO` and `HELLO` report Redis 8.8.0, unless the setting `redis-version` says otherwise. The commands for strings, keys, connections,
+users, scripts and publishing were compared with Redis 8.6.3. What Redis 8.8 adds to them is taken from its release notes. Of these
+features, the following are missing or different:
 
 * `HOTKEYS` (8.6) is absent.
-* `slowlog-entry-max-argc` and `slowlog-entry-max-string-len` (8.8) can be asked for, but are always 32 and 128.
-* `JSON.SET` takes the option `FPHA` (8.8) without an effect: numbers keep the digits they were set with.
-* `notify-keyspace-events` takes the letter `c` (8.2) and the letters `S`, `T`, `I` and `V` (8.8), but there are no such
-  messages: a key never changes its type, and there are no hashes with fields.
+* `slowlog-entry-max-argc` and `slowlog-entry-max-string-len` (8.8) can be read, but are always 32 and 128.
+* `JSON.SET` accepts the option `FPHA` (8.8), which has no effect: numbers keep the digits with which they were set.
+* `notify-keyspace-events` accepts the letter `c` (8.2) and the letters `S`, `T`, `I` and `V` (8.8), but these notifications are never
+  sent, because a key never changes its type and there are no hashes with fields.
 
-Of what only Valkey has, there are `DELIFEQ`, `SCRIPT SHOW`, the filters of `CLIENT LIST` and `CLIENT KILL` but `CAPA`, and
-`server` as another name of `redis` in scripts.
+Of the features that only Valkey has, Larder has `DELIFEQ`, `SCRIPT SHOW`, the filters of `CLIENT LIST` and `CLIENT KILL` except `CAPA`,
+and `server` as another name of `redis` in scripts.
 ";
 
 /// Declared here, and unknown to Redis.
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_an_absent_command_is_told_why() {
+    fn the_error_for_an_absent_command_says_why() {
         Harness::new().expect(&[
             (
                 "HSET h f v",
