@@ -114,7 +114,7 @@ pub const REQUEST_ARGUMENTS_MAX: usize = i32::MAX as usize;
 /// arguments would take many times its length in memory.
 pub const PLAIN_ARGUMENTS: usize = 1024 * 1024;
 pub const ARGUMENT_BYTES: usize = 64;
-/// Most arguments, and longest argument, of a request before authentication (as Redis).
+/// Most arguments of a request before authentication (as Redis).
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 /// Longest argument of a request before authentication (as Redis).
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;

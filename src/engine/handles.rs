@@ -7,6 +7,9 @@
 //!
 //! A handle also says whether it belongs to a [group](crate::engine::transaction::group). The handle that a group hands
 //! out passes the gate at which all others wait, and can't outlive the group. Nothing depends on the thread.
+//!
+//! What the handles do is implemented beside its subject: reads and writes in the engine's own module, and the rest in
+//! `transaction`, `scan`, `limits`, `events`, `expiry`, `checkpoint` and `backup`.
 
 use std::ops::Deref;
 

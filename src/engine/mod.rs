@@ -7,9 +7,29 @@
 //!  read  ──▶ memtable, frozen memtable, LMDB
 //! ```
 //!
-//! Everything here is synchronous. It runs on the caller's thread, except for the journal's sync thread and two threads
-//! of the engine: one writes checkpoints and reclaims what was flushed, the other removes what has expired. A caller
-//! waits only in the polling functions at the edges: [`Engine::poll_acknowledged`] and [`Engine::poll_room`].
+//! Everything here is synchronous. It runs on the caller's thread, except for these threads: two of the engine, of which one
+//! writes checkpoints and reclaims what was flushed, and the other removes what has expired; two of the journal, of which
+//! one syncs, and the other makes segments ahead of need; and two that compress while a checkpoint is written. Tasks wait
+//! in [`Engine::poll_acknowledged`], [`Engine::poll_gathered`] and [`Engine::poll_room`]. Threads block in
+//! [`Engine::acknowledge`] and [`Engine::sync_gathered`] and, if the journal has no room for an entry that is much longer
+//! than its request, in [`Journal::wait_room`].
+//!
+//! | part | what is in it |
+//! |---|---|
+//! | `handles` | what a caller may do with the engine: `Reader` and `Writer` |
+//! | `transaction` | what a command sees and changes, groups of commands, watched keys |
+//! | `memtable` | the changes since the last checkpoint, and the cache of records that LMDB holds |
+//! | `journal` | the write-ahead log |
+//! | `checkpoint` | moves changes from memory to LMDB |
+//! | `lmdb` | the tables of LMDB, and reading and verifying its pages |
+//! | `recovery` | opening a data directory, replaying the journal, closing |
+//! | `expiry` | removes records whose deadline or retention has passed |
+//! | `scan` | keys in order, counts, random keys |
+//! | `limits` | quotas of stores, and room in memory and on disk |
+//! | `events` | tells listeners what changed |
+//! | `backup` | copies a running engine's data, and checks a data directory |
+//! | `clock` | the only source of time |
+//! | `error` | why the engine did not do something |
 
 pub mod backup;
 pub mod clock;

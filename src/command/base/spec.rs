@@ -17,7 +17,7 @@ pub struct Spec {
     pub syntax: &'static str,
     pub summary: &'static str,
     pub group: Group,
-    /// The version of Redis that has it (of Valkey where the summary says so, of Larder for STORE).
+    /// The version of Redis that has it (of Valkey where the summary says so, of Larder where Redis lacks the command).
     pub since: &'static str,
     pub complexity: &'static str,
     /// The number of words of a request, including the name (for a subcommand: both names); if negative, the least

@@ -35,7 +35,7 @@ const INTRODUCTION: &str = "# Commands
 
 Made from the declarations in `src/command`; don't edit it by hand. A word in capitals is typed as it is, a small one
 stands for a value; `[ ]` may be left out, `< >` is a choice, `...` may be repeated. The version is the one of Redis that
-has the command first (of Larder for the group Store).
+has the command first (of Larder where Redis lacks the command).
 ";
 
 /// Whether the command itself only reports a missing subcommand.

@@ -1,7 +1,7 @@
 //! STORE: lists, describes, creates, changes and drops stores.
 //!
-//! A store may be named by its name or by its number. Numbered stores always exist: they can be listed, looked into and
-//! set up, but not renamed or dropped.
+//! A store may be named by its name or by its number. Numbered stores, as many as the setting `databases` says, always
+//! exist: they can be listed, looked into and set up, but not renamed or dropped.
 //!
 //! A connection that drops a store still has it selected, like all others that had: their next command fails with
 //! NOSTORE until they SELECT another. Moving them to another store would let commands that were meant for the dropped

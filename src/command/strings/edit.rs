@@ -1,4 +1,4 @@
-//! Strings: values read, whole or in part, and edited in place. [`string_set`](crate::command::strings::set) writes them whole,
+//! Strings: values read, whole or in part, and edited in place. [`set`](crate::command::strings::set) writes them whole,
 //! [`counter`](crate::command::strings::counter) and [`increx`](crate::command::strings::increx) as numbers.
 //!
 //! A value that is edited keeps its expiry. In a `json` store the edited text has to be JSON again, or nothing changes.
