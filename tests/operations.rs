@@ -191,6 +191,91 @@ fn systemd_takes_the_unit_and_finds_it_closed_enough() {
     run(Command::new("systemd-analyze").args(["security", "--offline=true", &threshold]).arg(&path));
 }
 
+/// The system calls of a group of systemd's.
+fn calls_of(group: &str) -> BTreeSet<String> {
+    let shown =
+        Command::new("systemd-analyze").args(["syscall-filter", group]).output().expect("systemd-analyze");
+    assert!(shown.status.success(), "{group}");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    // the first line is the name of the group
+    let names =
+        shown.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    names
+        .flat_map(|name| if name.starts_with('@') { calls_of(name) } else { [name.to_owned()].into() })
+        .collect()
+}
+
+/// The system calls that the unit allows: its lines in their order, of which the first says what there is at all.
+fn allowed_calls() -> BTreeSet<String> {
+    let mut allowed = BTreeSet::new();
+    let text = text_of("systemd/larder.service");
+    for filter in text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, is_removed) = match filter.strip_prefix('~') {
+            Some(names) => (names, true),
+            None => (filter, false),
+        };
+        for name in names.split(' ') {
+            let calls = if name.starts_with('@') { calls_of(name) } else { [name.to_owned()].into() };
+            if is_removed {
+                allowed.retain(|call| !calls.contains(call));
+            } else {
+                allowed.extend(calls);
+            }
+        }
+    }
+    allowed
+}
+
+/// A call that the unit does not allow would fail in the server that it starts.
+#[test]
+fn the_unit_allows_all_system_calls_of_the_server() {
+    let folder = TempDir::new().unwrap();
+    let counts = folder.path().join("counts");
+    let (port, http_port) = (free_port(), free_port());
+    let mut server = Running::of(
+        Command::new("strace")
+            .args(["-f", "-c", "-U", "name", "-o"])
+            .arg(&counts)
+            .arg(env!("CARGO_BIN_EXE_larder"))
+            .arg("--dir")
+            .arg(folder.path().join("data"))
+            .args(["--port", &port.to_string(), "--http-port", &http_port.to_string(), "--cache-memory", "0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    wait_for(|| answers(port, None).then_some(())).expect("a server");
+    let mut connection = Connection::open(port);
+    for round in 0..2 {
+        for number in 0..500 {
+            connection.call(&["SET", &format!("key:{number}"), &format!("[{round},{number}]")]);
+        }
+        // then the records are in LMDB alone
+        assert_eq!(connection.call(&["SAVE"]), Reply::Simple("OK".into()));
+        connection.call(&["GET", "key:7"]);
+        connection.call(&["KEYS", "key:1*"]);
+        connection.call(&["EVAL", "return redis.call('GET', 'key:8')", "0"]);
+    }
+    get(http_port, "/metrics");
+    let backup = folder.path().join("backup");
+    connection.call(&["BACKUP", backup.to_str().unwrap()]);
+    connection.call(&["CONFIG", "SET", "loglevel", "warning"]);
+    connection.send(b"SHUTDOWN\r\n");
+    wait_for(|| server.0.try_wait().unwrap()).expect("an end");
+    let counts = fs::read_to_string(counts).unwrap();
+    let made: BTreeSet<String> = counts.lines().map(|line| line.trim().to_owned()).collect();
+    assert!(made.contains("mincore") && made.contains("fdatasync"), "{counts}");
+    let allowed = allowed_calls();
+    let refused: Vec<_> = made
+        .iter()
+        .filter(|name| {
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        })
+        .filter(|name| !matches!(name.as_str(), "syscall" | "name" | "total"))
+        .filter(|name| !allowed.contains(*name))
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
 #[test]
 fn the_command_of_the_unit_serves_and_tells_systemd() {
     let unit = unit();

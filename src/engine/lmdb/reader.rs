@@ -36,7 +36,7 @@ use super::pages::{
     BIG_DATA, BRANCH, DEPTH_MAX, HEADER_BYTES, LEAF, NO_PAGE, NODE_HEADER_BYTES, OVERFLOW, TREE_BYTES, Tree,
     u16_at, u32_at, u64_at,
 };
-use super::residence::Wait;
+use super::residence::{Known, Wait};
 use crate::engine::Fault;
 use crate::limits::CHECKED_BYTES_MAX;
 
@@ -67,6 +67,7 @@ pub struct Reader {
     file_pages: AtomicU64,
     /// LMDB's list of tables.
     list: RawTable,
+    pub(super) known: Known,
 }
 
 // SAFETY: `base` points to memory that is mapped as long as the environment is open, which the owner of this sees to, that
@@ -129,7 +130,8 @@ impl Reader {
         }
         let file = env.try_clone_inner_file()?;
         let base = page.wrapping_sub(number as usize * page_bytes);
-        let reader = Reader { base, page_bytes, file, file_pages: AtomicU64::new(0), list };
+        let reader =
+            Reader { base, page_bytes, file, file_pages: AtomicU64::new(0), list, known: Known::new() };
         reader.is_in_file(last_page).then_some(reader).ok_or_else(damaged)
     }
 

@@ -6,9 +6,11 @@
 //! * Several look-ups first ask the system for all of their pages, which it then reads at the same time.
 //! * A scan asks for the pages that follow ([`Rows`](super::reader::Rows)), more and more of them the longer it goes on.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::env::Snapshot;
 use super::reader::Reader;
-use crate::engine::Fault;
+use crate::engine::{Fault, clock};
 
 /// What to do about a page that is not in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +28,51 @@ const BYTES_FETCHED_MAX: usize = 16 << 20;
 /// After so many leaves in memory, [`Reader::fetch_leaves`] takes it that all are.
 const RESIDENT_ENOUGH: usize = 16;
 
+/// How many pages [`Known`] can hold.
+const KNOWN_PAGES: usize = 1 << 15;
+
+/// Pages that were in memory when the system was asked, within this second or the last one. Asking takes a third of a
+/// microsecond, which is much for pages that are looked at again and again; and the system evicts these last.
+pub(super) struct Known(Box<[AtomicU64]>);
+
+impl Known {
+    pub fn new() -> Known {
+        Known((0..KNOWN_PAGES).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn has(&self, number: u64, second: u32) -> bool {
+        let known = self.slot(number).load(Ordering::Relaxed);
+        known >> 32 == number & u64::from(u32::MAX) && second.wrapping_sub(known as u32) <= 1
+    }
+
+    fn note(&self, number: u64, second: u32) {
+        self.slot(number).store(number << 32 | u64::from(second), Ordering::Relaxed);
+    }
+
+    /// Neighbours have slots of their own.
+    fn slot(&self, number: u64) -> &AtomicU64 {
+        &self.0[number as usize % KNOWN_PAGES]
+    }
+}
+
+/// Seconds by the steady clock, from 2 on, so that an empty slot is too old.
+fn second() -> u32 {
+    ((clock::steady_ms() / 1000) as u32).wrapping_add(2)
+}
+
 impl Reader {
     /// Fails if pages are not in memory and the caller does not wait for them. If it waits and there are several of them,
     /// they are read at once, not one by one.
     pub(super) fn approach(&self, number: u64, pages: usize, wait: Wait) -> Result<(), Fault> {
-        if (wait == Wait::ForDisk && pages == 1) || self.are_resident(number, pages) {
+        if wait == Wait::ForDisk && pages == 1 {
+            return Ok(());
+        }
+        let second = second();
+        if pages == 1 && self.known.has(number, second) {
+            return Ok(());
+        }
+        if self.are_resident(number, pages) {
+            self.known.note(number, second);
             return Ok(());
         }
         self.fetch(number, pages);
