@@ -1,6 +1,7 @@
 //! Documents that are generated from declarations.
 
-/// Fails if a document of `docs` is not what the declarations say. With `LARDER_UPDATE_DOCS`, it is written first.
+/// Fails if a document in `docs` does not agree with the declarations. With `LARDER_UPDATE_DOCS`, the document is
+/// written first.
 pub fn check_up_to_date(name: &str, made: &str) {
     let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("LARDER_UPDATE_DOCS").is_some() {

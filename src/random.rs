@@ -1,6 +1,6 @@
-//! Numbers that look random, from a seed: the same seed gives the same numbers.
+//! Pseudorandom numbers: the same seed gives the same numbers.
 
-/// SplitMix64: small, fast, and good enough to choose a key, or what a test does. Not for secrets.
+/// SplitMix64: small, fast, and good enough to choose a key, or the steps of a test. It must not be used for secrets.
 pub struct SplitMix(pub u64);
 
 impl SplitMix {

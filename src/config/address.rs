@@ -7,12 +7,12 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     pub host: String,
-    /// Written with a leading `-`: that the machine doesn't have it is no error.
+    /// Written with a leading `-`: it is not an error if the machine doesn't have this address.
     pub is_optional: bool,
 }
 
 impl Address {
-    /// What a resolver takes.
+    /// The name or address for a resolver.
     pub fn name(&self) -> &str {
         match self.host.as_str() {
             "*" => "0.0.0.0",

@@ -1,4 +1,4 @@
-//! `client-output-buffer-limit`: how much may wait to be sent, by class of client.
+//! `client-output-buffer-limit`: how many bytes may wait to be sent, by class of client.
 //!
 //! The limit of `pubsub` applies to everything that is pushed to any client, and to the replies of subscribers; that of
 //! `normal` applies to the replies of all others. By default there is no limit of `normal`: nothing more is read from a
@@ -10,7 +10,7 @@ use std::fmt::{self, Display};
 use super::units::parse_bytes;
 use crate::limits::{UNREAD_BYTES_MAX, UNREAD_BYTES_SOFT, UNREAD_SOFT_S};
 
-/// How much may wait for one client; 0: any.
+/// How many bytes may wait for one client; 0: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limit {
     pub hard_bytes: u64,
@@ -41,7 +41,7 @@ impl Default for BufferLimits {
 }
 
 impl BufferLimits {
-    /// Changes the classes that are named: `pubsub 32mb 8mb 60`. The errors are Redis's.
+    /// Changes only the classes in the text, such as `pubsub 32mb 8mb 60`. The errors are Redis's.
     pub fn change(&mut self, text: &str) -> Result<(), String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         if !words.len().is_multiple_of(4) {

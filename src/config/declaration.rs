@@ -1,4 +1,4 @@
-//! What a setting is declared with.
+//! The declaration of a setting.
 
 use super::Settings;
 
@@ -6,7 +6,7 @@ use super::Settings;
 pub struct Setting {
     /// The name on the command line, in files and in CONFIG. It is Redis's name if Redis has the setting.
     pub name: &'static str,
-    /// Names that it had before. They are accepted wherever `name` is.
+    /// Former names. They are accepted wherever `name` is accepted.
     pub former_names: &'static [&'static str],
     /// A placeholder for its value, for `--help`.
     pub value: &'static str,
@@ -44,13 +44,13 @@ pub enum Effect {
     Fsync,
     /// Tells the engine how to compress.
     Compression,
-    /// Tells the engine what all stores together may hold.
+    /// Tells the engine the limits over all stores.
     Quota,
-    /// Tells the engine what values stores take that don't say it themselves.
+    /// Tells the engine which values are accepted by stores that have no setting of their own.
     DefaultValues,
     /// Tells the slow log and the latency monitor their thresholds.
     Thresholds,
-    /// Begins or ends the histograms of commands.
+    /// Starts or stops the histograms of commands.
     Latencies,
     /// Tells publish/subscribe and client-side caching their limits, and which changes are published.
     Push,
@@ -58,7 +58,7 @@ pub enum Effect {
     NewUsers,
     /// Changes the password of the user `default`.
     Password,
-    /// Changes what is logged. Not with any other setting, because `RUST_LOG` may have asked for something else.
+    /// Changes the log level. No other setting has this effect, because `RUST_LOG` may have set another filter.
     LogLevel,
 }
 
@@ -76,9 +76,9 @@ pub fn variable(name: &str) -> String {
 
 /// Makes of a list of declarations the struct `Settings` with a field for each, its defaults, and the table `SETTINGS`.
 ///
-/// A declaration is `field: type = default => { name, value, form, when, help }`. The form (`super::form`) parses and shows
-/// values of the type. `former` is an older name of the setting. With `kept`, an atomic of that type holds the value, too, for
-/// settings that every request reads: `Config::field()` reads it without a lock.
+/// A declaration is `field: type = default => { name, value, form, when, help }`. The form (`super::form`) parses and
+/// shows values of the type. `former` is an older name of the setting. With `kept`, an atomic of that type holds the
+/// value, too, for settings that every request reads: `Config::field()` reads it without a lock.
 macro_rules! settings {
     ($(
         $(#[$meta:meta])*
@@ -97,7 +97,7 @@ macro_rules! settings {
         #[derive(Debug, Clone)]
         pub struct Settings {
             $(#[doc = $help] $(#[$meta])* pub $field: $type,)*
-            /// What follows `user` in the settings file: a name and rules each.
+            /// The values of `user` in the settings file, each with a name and rules.
             pub users: Vec<String>,
         }
 

@@ -1,4 +1,4 @@
-//! How many connections fit into what the system lets the process open.
+//! Computes how many connections fit into the number of files that the process may open.
 //!
 //! Every connection takes a file descriptor, and so does every segment of the journal. If connections could take all of
 //! them, anyone could stop all writes by opening enough silent connections. Therefore the server raises its limit as
@@ -11,7 +11,7 @@ use crate::limits::{
 };
 use crate::telemetry::process;
 
-/// What fits.
+/// The numbers of connections that fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     pub clients: usize,

@@ -1,11 +1,11 @@
-//! Environment variables that begin like those of settings but are none.
+//! Environment variables that begin like those of settings, but do not set one.
 //!
 //! A variable with almost the name of a setting is taken for a typing error and refused, as on the command line and in
 //! the settings file. Others may belong to something else (`LARDER_IMAGE`, `LARDER_PASSWORD` for a client), so the log
 //! names them and they are ignored.
 //!
-//! Kubernetes gives each container variables for all Services of its namespace, and Docker did so for linked containers.
-//! Those of a Service called `larder` begin like settings, and one of them has the name of a setting:
+//! Kubernetes gives each container variables for all Services of its namespace, and Docker did so for linked
+//! containers. Those of a Service called `larder` begin like settings, and one of them has the name of a setting:
 //! `LARDER_PORT=tcp://10.0.0.1:6379`. They are recognized by their form and are never taken for settings.
 
 use std::collections::HashMap;
@@ -19,12 +19,12 @@ const PREFIX: &str = "LARDER_";
 /// Variables that belong to no setting but are read by the program.
 const OTHERS: [&str; 2] = ["LARDER_CONFIG", "LARDER_URL"];
 
-/// What the environment says.
+/// The settings in the environment.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// Settings by name, and their values as texts.
     pub settings: HashMap<&'static str, String>,
-    /// Sentences for the log: what has no effect.
+    /// Sentences for the log about variables that have no effect.
     pub warnings: Vec<String>,
 }
 
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// What Kubernetes sets for a Service, and Docker for a link.
+    /// The variables that Kubernetes sets for a Service, and Docker for a link.
     #[test]
     fn variables_of_a_service_are_no_settings() {
         for (name, value) in [

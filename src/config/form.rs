@@ -1,4 +1,4 @@
-//! Forms: how the text of a setting becomes a value, and back.
+//! Forms: conversions between the text of a setting and its value.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -9,10 +9,9 @@ use super::{Address, BufferLimits};
 
 /// Parses and shows values of one type.
 pub trait Form<T> {
-    /// The value that a text stands for, where `before` was the value so far. The error says what is allowed, in Redis's
-    /// words.
+    /// Parses a text; `before` is the current value. The error says what is allowed, in Redis's words.
     fn parse(&self, text: &str, before: &T) -> Result<T, String>;
-    /// The text that [`parse`](Form::parse) makes this value of.
+    /// The text from which [`parse`](Form::parse) makes this value.
     fn show(&self, value: &T) -> String;
 }
 
@@ -135,7 +134,7 @@ impl Form<BufferLimits> for ByClass {
     }
 }
 
-/// What the type itself parses and shows.
+/// A type that parses and shows itself.
 pub struct Itself;
 
 impl<T: FromStr<Err: Display> + Display> Form<T> for Itself {
@@ -148,7 +147,7 @@ impl<T: FromStr<Err: Display> + Display> Form<T> for Itself {
     }
 }
 
-/// What one function parses and another one shows.
+/// A value that one function parses and another one shows.
 pub struct Custom<T>(pub fn(&str) -> Result<T, String>, pub fn(&T) -> String);
 
 impl<T> Form<T> for Custom<T> {

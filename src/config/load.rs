@@ -18,7 +18,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// The settings file in TOML, if there is one.
     pub file: Option<PathBuf>,
-    /// Sentences for the log: what has no effect.
+    /// Sentences for the log about input that has no effect.
     pub warnings: Vec<String>,
 }
 
@@ -90,7 +90,7 @@ fn read_given(path: &Path, settings: &mut Settings) -> Result<Vec<String>, Strin
     Ok(read_redis_file(path, settings)?.told(path))
 }
 
-/// Puts what a settings file says, in TOML, into `settings`.
+/// Applies a settings file in TOML to `settings`.
 pub fn read_file(text: &str, settings: &mut Settings) -> Result<(), String> {
     let document: DocumentMut = text.parse().map_err(|error: TomlError| {
         format!("{error}(it has to be TOML: name = value; a file of Redis is given by itself: larder FILE)")

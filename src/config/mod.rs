@@ -1,7 +1,7 @@
-//! Settings: what the command line, the environment, the settings file and CONFIG SET can say.
+//! Settings, which come from the command line, the environment, the settings file and CONFIG SET.
 //!
-//! A setting is declared once, in `settings`: its type, default, name, form, meaning, and what a running server does when it
-//! changes. Everything else about it is made from that.
+//! A setting is declared once, in `settings`: its type, default, name, form, meaning, and what a running server does
+//! when it changes. Everything else about it is made from that.
 
 mod address;
 mod buffer_limits;
@@ -103,14 +103,14 @@ impl Config {
         Ok(())
     }
 
-    /// How much of its replies may wait for a client that does not subscribe.
+    /// How many bytes of replies may wait for a client that does not subscribe.
     pub fn normal_output(&self) -> Limit {
         let [hard_bytes, soft_bytes, soft_s] =
             [0, 1, 2].map(|at| self.normal_output[at].load(Ordering::Relaxed));
         Limit { hard_bytes, soft_bytes, soft_s }
     }
 
-    /// After how long a script makes the server busy; `None`: never.
+    /// The time after which a running script makes the server busy; `None`: never.
     pub fn busy_reply_threshold(&self) -> Option<Duration> {
         match self.busy_reply_threshold_ms() {
             0 => None,

@@ -2,8 +2,8 @@
 
 use super::{SETTINGS, Setting};
 
-/// The setting that is probably meant by a name that is none: at most two letters are different, added or missing, or one
-/// in a short name. Names are compared in lower case, with dashes.
+/// The setting that is probably meant by an unknown name: at most two letters (in a short name, one) are different,
+/// added or missing. Names are compared in lower case, with dashes.
 pub fn nearest_setting(name: &str) -> Option<&'static str> {
     let distance_max = if name.len() < 5 { 1 } else { 2 };
     // nobody means one of these by a longer name

@@ -1,9 +1,10 @@
 //! Redis's configuration file, as `larder redis.conf` reads it: a line is a name and its values, blanks and quotes are
 //! those of `redis-cli`, and `#` begins a comment.
 //!
-//! A setting that Larder has is set, `user` describes a user, and `include` names another file. What Redis has beyond that is
-//! mostly about how it keeps its data in memory and files, and does nothing here; the log lists it. A line whose neglect would
-//! make the server do the wrong thing is refused, and so is what looks like a slip.
+//! Settings that Larder has are applied, `user` describes a user, and `include` names another file. Redis's other
+//! settings mostly control how it keeps its data in memory and files. They have no effect here, and the log lists
+//! them. A line is refused if ignoring it would make the server do the wrong thing, or if it looks like a typing
+//! error.
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::resp::split_arguments;
 /// Files that include one another.
 const INCLUDES_DEEP: usize = 16;
 
-/// Lines that can't be left out without harm, and why.
+/// Lines that must not be ignored, and the reason.
 const NEEDED: &[(&str, &str)] = &[
     (
         "rename-command",
@@ -25,7 +26,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("slaveof", "there is no replication, and a server of its own would take writes; delete the line"),
 ];
 
-/// What a file says that has no effect.
+/// The lines of a file that have no effect.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Neglected {
     /// Names of Redis's settings that Larder doesn't have.
@@ -49,7 +50,7 @@ impl Neglected {
     }
 }
 
-/// Puts what a file says into `settings`. Fails with a sentence that names file and line.
+/// Applies a file to `settings`. Fails with a sentence that names file and line.
 pub fn read_redis_file(path: &Path, settings: &mut Settings) -> Result<Neglected, String> {
     let mut neglected = Neglected::default();
     read(path, settings, &mut neglected, INCLUDES_DEEP)?;

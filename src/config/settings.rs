@@ -641,7 +641,7 @@ mod tests {
         }
     }
 
-    /// What is special about a setting has to be in its declaration, not where its name is compared.
+    /// Special treatment of a setting belongs into its declaration. No other code may compare its name.
     #[test]
     fn no_code_outside_of_the_table_compares_settings_by_name() {
         let mut found = Vec::new();

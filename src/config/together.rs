@@ -1,4 +1,4 @@
-//! What several settings say together, and which of them don't go together.
+//! Values that come from several settings, and combinations of settings that are not allowed.
 
 use super::settings::LOG_LEVELS;
 use super::units::parse_word;
@@ -7,7 +7,7 @@ use crate::store::ServerQuota;
 use crate::telemetry::slow::Thresholds;
 
 impl Settings {
-    /// What all stores together may hold.
+    /// The limits over all stores.
     pub fn quota(&self) -> ServerQuota {
         ServerQuota { max_stores: self.max_stores, max_keys: self.max_keys, max_bytes: self.max_bytes }
     }
@@ -31,7 +31,7 @@ impl Settings {
         self.check_door(self.requirepass.is_none() && !has_users)
     }
 
-    /// Protected mode: if no password is required, nobody from outside may be able to connect.
+    /// Protected mode: if no password is required, the server must not be reachable from other machines.
     pub fn check_door(&self, is_open: bool) -> Result<(), String> {
         if !is_open || !self.protected_mode {
             return Ok(());
@@ -49,7 +49,7 @@ impl Settings {
         ))
     }
 
-    /// A warning, if others than this machine reach plain HTTP while the Redis protocol is served over TLS alone.
+    /// A warning, if other machines can reach plain HTTP while the Redis protocol is served only over TLS.
     pub fn plain_http_beside_tls(&self) -> Option<String> {
         let only_tls = self.tls_port != 0 && self.port == 0;
         let is_wide = self.http_port != 0 && !self.http_bind.iter().all(Address::is_local);
@@ -62,7 +62,7 @@ impl Settings {
         })
     }
 
-    /// Which events the log has, as a filter of the log takes it.
+    /// The filter of the log.
     pub fn log_filter(&self) -> &'static str {
         parse_word(&self.loglevel, LOG_LEVELS).unwrap_or("info")
     }

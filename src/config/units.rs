@@ -1,5 +1,5 @@
-//! How settings are written: numbers with units, yes and no, one word of several. What is not allowed is refused in
-//! Redis's words.
+//! Parsing of the texts of settings: numbers with units, yes and no, one of several words. The errors are in Redis's
+//! words.
 
 use std::fmt::Display;
 
@@ -71,7 +71,7 @@ pub fn parse_word<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// The name that [`parse_word`] knows a value by.
+/// The name of a value for [`parse_word`].
 pub fn word<T: PartialEq>(value: &T, all: &[(&str, T)]) -> String {
     all.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name).into()
 }

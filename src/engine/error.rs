@@ -1,11 +1,11 @@
-//! Why the engine did not do what it was asked: facts, without the words of a protocol.
+//! The errors of the engine: facts, without the words of a protocol.
 
 use crate::engine::{journal, lmdb};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::record::json::NotJson;
 use crate::store::StoreId;
 
-/// Why the engine did not do what it was asked. Nothing has happened then.
+/// Why the engine refused an operation. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     // the caller's
@@ -27,7 +27,7 @@ pub enum Error {
     /// The command has an error: it uses a key that it has not declared.
     #[error("the command read a key that it had not declared")]
     Undeclared,
-    /// Only the engine sees this: the command is going to run again, where it disturbs nobody.
+    /// Only the engine sees this: the command runs again, without the engine's lock.
     #[error("the transaction is to be run again")]
     Misplaced,
     // the machine's
@@ -39,7 +39,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether this is the machine's trouble and not about what was asked for: the same may succeed later.
+    /// Whether this is a fault of the machine and not of the request, so that the same request may succeed later.
     pub fn is_of_machine(&self) -> bool {
         match self {
             Error::NoRoom(_) => true,
@@ -61,17 +61,17 @@ impl From<journal::Fault> for Error {
     }
 }
 
-/// What journal, LMDB or records on disk did not do.
+/// A failure of the journal, of LMDB or of a record on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error("LMDB: {0}{advice}", advice = lmdb::advice(.0))]
     Lmdb(#[from] lmdb::LmdbError),
     #[error("{0}")]
     Journal(#[from] journal::Fault),
-    /// Something on disk is not what was written there.
+    /// Data on the disk is not what was written there.
     #[error("{0}")]
     Damaged(String),
-    /// What was looked for is not in memory, and the caller does not wait for the disk.
+    /// The record is not in memory, and the caller does not wait for the disk.
     #[error("the record is only on disk")]
     Cold,
 }
@@ -85,7 +85,7 @@ impl Fault {
         }
     }
 
-    /// Whether LMDB has no place for another reader.
+    /// Whether LMDB has no slot for another reader.
     pub fn is_of_readers(&self) -> bool {
         matches!(self, Fault::Lmdb(lmdb::LmdbError::Mdb(lmdb::MdbError::ReadersFull)))
     }
@@ -97,7 +97,7 @@ pub struct QuotaExceeded {
     /// The store whose limit it is, by its name or number; `None` for a limit of the whole server.
     pub store: Option<String>,
     pub counted: Counted,
-    /// What is there now.
+    /// The current usage.
     pub used: u64,
     pub max: u64,
 }

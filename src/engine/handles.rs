@@ -3,13 +3,13 @@
 //! | handle | what it can do | who gets it |
 //! |---|---|---|
 //! | [`Reader`] | read transactions, scans, counts, the catalog, figures, watches | every command |
-//! | [`Writer`] | all of that, and writes, groups, checkpoints, backups, settings | what is declared to change something |
+//! | [`Writer`] | all of that, and writes, groups, checkpoints, backups, settings | commands that are declared to change something |
 //!
-//! A handle also says whether it belongs to a [group](crate::engine::transaction::group). The handle that a group hands
-//! out passes the gate at which all others wait, and can't outlive the group. Nothing depends on the thread.
+//! A handle also says whether it belongs to a [group](crate::engine::transaction::group). The handle that a group
+//! hands out can use the engine while all others wait, and can't outlive the group. Nothing depends on the thread.
 //!
-//! What the handles do is implemented beside its subject: reads and writes in the engine's own module, and the rest in
-//! `transaction`, `scan`, `limits`, `events`, `expiry`, `checkpoint` and `backup`.
+//! The methods of the handles are implemented next to their subject: reads and writes in the engine's own module, and the
+//! rest in `transaction`, `scan`, `limits`, `events`, `expiry`, `checkpoint` and `backup`.
 
 use std::ops::Deref;
 
@@ -19,7 +19,7 @@ use crate::engine::memtable::state::State;
 use crate::engine::transaction::group_lock::Asker;
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 
-/// Reads. It can't write, and it leads to nothing that can.
+/// Access to the engine that can only read. It gives no access to anything that can write.
 #[derive(Clone, Copy)]
 pub struct Reader<'e> {
     pub(in crate::engine) engine: &'e Engine,
@@ -27,7 +27,7 @@ pub struct Reader<'e> {
     pub(in crate::engine) wait: Wait,
 }
 
-/// Reads and writes.
+/// Access to the engine that can read and write.
 #[derive(Clone, Copy)]
 pub struct Writer<'e>(Reader<'e>);
 
@@ -40,14 +40,15 @@ impl Engine {
         Writer(self.reader())
     }
 
-    /// For the one who runs a group.
+    /// The handle for the code that runs a group.
     pub(in crate::engine) fn writer_in_group(&self) -> Writer<'_> {
         Writer(Reader { engine: self, asker: Asker::Alone, wait: Wait::ForDisk })
     }
 }
 
 impl<'e> Reader<'e> {
-    /// The same, for a thread that must not wait: what needs the disk fails with [`Fault::Cold`](crate::engine::Fault).
+    /// The same, for a thread that must not wait: reads that need the disk fail with
+    /// [`Fault::Cold`](crate::engine::Fault).
     pub fn without_disk(self) -> Reader<'e> {
         Reader { wait: Wait::No, ..self }
     }

@@ -1,4 +1,4 @@
-//! Which keys a client caches, so that it has to be told when they change (CLIENT TRACKING).
+//! The keys that a client caches. The client is told when they change (CLIENT TRACKING).
 
 use crate::command::base::Flags;
 use crate::command::base::table::Lookup;
@@ -14,13 +14,13 @@ pub struct Caching {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// None: the client does not track keys, or tracks prefixes.
+    /// No keys: the client does not track keys, or tracks prefixes.
     #[default]
     None,
     All,
-    /// Those after CLIENT CACHING YES.
+    /// Only the keys of the command or transaction after CLIENT CACHING YES.
     OptIn,
-    /// All but those after CLIENT CACHING NO.
+    /// All keys, except those of the command or transaction after CLIENT CACHING NO.
     OptOut,
 }
 

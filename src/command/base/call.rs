@@ -1,4 +1,4 @@
-//! One request on its way through a command, with its words, its session and the server.
+//! One request while its command runs, with its words, its session and the server.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ pub struct Call<'a> {
     /// The words of the request, name first. Their number fits the arity. They share the connection's read buffer, so
     /// whatever is kept beyond the command must be copied ([`Call::value`] does that).
     pub args: Vec<Bytes>,
-    /// Milliseconds since 1970: the one time of the whole command.
+    /// The time that the whole command uses, in milliseconds since 1970.
     pub now_ms: u64,
 }
 
@@ -59,7 +59,7 @@ impl Call<'_> {
         (from..self.args.len()).map(|at| self.key(at)).collect()
     }
 
-    /// The value at a position, checked for what the selected store takes.
+    /// The value at a position, after a check that the selected store accepts it.
     pub fn value(&self, at: usize) -> Result<Value, Error> {
         let bytes = self.arg(at);
         let kind = self.server.engine.kind(self.session.store)?;
@@ -108,8 +108,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The number of the store that a word names: a number, or the name of a store, which is made if `auto-create-stores`
-    /// is on.
+    /// The number of the store that a word names: a number, or the name of a store, which is created if
+    /// `auto-create-stores` is on.
     pub fn store(&self, at: usize, engine: Writer<'_>) -> Result<StoreId, Error> {
         self.server.find_store(self.arg(at), engine)
     }

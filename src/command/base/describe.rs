@@ -1,4 +1,4 @@
-//! A connection, as CLIENT LIST, CLIENT INFO and ACL LOG describe it.
+//! The description of a connection in CLIENT LIST, CLIENT INFO and ACL LOG.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use crate::command::base::View;
 use crate::push::channels::SubscriptionKind;
 use crate::push::tracking::Options;
 
-/// What CLIENT GETREDIR and TRACKINGINFO answer while tracking is off.
+/// The reply of CLIENT GETREDIR and TRACKINGINFO while tracking is off.
 pub const NO_REDIRECTION: i64 = -1;
 
 /// The number of the client that gets the invalidations: 0 for the tracking client itself.
@@ -17,7 +17,7 @@ pub fn redirects_to(options: Option<&Options>) -> i64 {
     options.redirect.as_ref().map_or(0, |client| client.id as i64)
 }
 
-/// What CLIENT INFO shows of a connection, without the end of the line.
+/// The line of CLIENT INFO about a connection, without its line end.
 pub fn line(client: &Client, server: View<'_>, steady_ms: u64) -> String {
     let mut line = String::new();
     // writing to memory cannot fail
@@ -27,8 +27,8 @@ pub fn line(client: &Client, server: View<'_>, steady_ms: u64) -> String {
     line
 }
 
-/// One line of CLIENT LIST: Redis's fields in its order; fields of features that Larder lacks have the value that Redis
-/// shows when there is nothing. At the end is the name of the store, if it is given.
+/// One line of CLIENT LIST: Redis's fields in Redis's order. Fields of features that Larder lacks have the value that
+/// Redis shows when the feature is not used. The name of the store is at the end, if it is given.
 pub fn write_line(
     out: &mut String,
     client: &Client,

@@ -16,7 +16,7 @@ bitflags! {
         const FAST = 1 << 7;
         /// May be sent before AUTH.
         const NO_AUTH = 1 << 8;
-        /// Others may notice that it ran although it writes no record itself: it publishes, or runs a script.
+        /// Other clients may notice that it ran although it writes no record itself: it publishes, or runs a script.
         const MAY_REPLICATE = 1 << 9;
         const MOVABLEKEYS = 1 << 10;
         const ALLOW_BUSY = 1 << 11;
@@ -31,16 +31,17 @@ bitflags! {
         const CONNECTION = 1 << 17;
         /// @admin, of a command that anyone may use.
         const ADMINISTRATION = 1 << 18;
-        /// Reads all of a value or makes a new one, which takes long for a long value. All commands on documents do.
+        /// Reads a whole value or creates a new one, which takes long for a long value. All commands on documents do
+        /// this.
         const WHOLE_VALUE = 1 << 19;
         /// Only removes records, so it is accepted when other writes are refused for lack of space.
         const REMOVES = 1 << 20;
-        /// Only empties or drops whole stores, so it is accepted as long as any write is.
+        /// Only empties or drops whole stores, so it is the last kind of write to be refused for lack of space.
         const FLUSHES = 1 << 21;
-        /// Controls the engine beyond a transaction: it may make stores, run a group, a checkpoint or a backup, or change
-        /// settings of the engine. Commands without this and without WRITE can only read.
+        /// Controls the engine beyond a transaction: it may make stores, run a group, a checkpoint or a backup, or
+        /// change settings of the engine. Commands without this and without WRITE can only read.
         const CONTROL = 1 << 22;
-        /// Of channels, not keys; also @pubsub.
+        /// Works on channels, not on keys; also the category @pubsub.
         const PUBSUB = 1 << 24;
         const SKIP_MONITOR = 1 << 27;
         const NO_MANDATORY_KEYS = 1 << 28;
@@ -52,9 +53,9 @@ bitflags! {
         const ENDS_SCRIPTS = 1 << 32;
         /// Runs at once even between MULTI and EXEC.
         const UNQUEUED = 1 << 33;
-        /// Runs what was queued: EXEC.
+        /// Runs the queued commands: EXEC.
         const EXECUTES = 1 << 34;
-        /// Changes the selected store, so the store of what is queued after it is not known before EXEC.
+        /// Changes the selected store, so the store of commands that are queued after it is not known before EXEC.
         const SELECTS = 1 << 35;
         /// May be sent by a connection that has subscriptions and speaks RESP2.
         const WHILE_SUBSCRIBED = 1 << 36;

@@ -1,4 +1,4 @@
-//! Wrong passwords, by their origin: after several of them, the next attempt from there has to wait.
+//! Counts wrong passwords by origin. After several of them, the next attempt from the same origin has to wait.
 //!
 //! A wait is bounded, and nobody is locked out, because the right client may share its address with an attacker. The
 //! connection does the waiting; commands do not wait.

@@ -1,4 +1,4 @@
-//! Where the keys of a request stand, and what the command does with them.
+//! The positions of the keys in a request, and what the command does with these keys.
 
 use bitflags::bitflags;
 use bytes::Bytes;
@@ -40,7 +40,8 @@ impl Keys {
         (first..end.min(request.len())).step_by(step)
     }
 
-    /// The first key, the last and the step, as clients know them since Redis 2.8; zeros if that can't tell it.
+    /// The first key, the last key and the step, as in COMMAND since Redis 2.8; zeros if these three numbers can't
+    /// express the positions.
     pub fn legacy_range(self) -> (i64, i64, i64) {
         match self {
             Keys::Range { first, last, step } => (first as i64, last as i64, step as i64),
@@ -48,13 +49,13 @@ impl Keys {
         }
     }
 
-    /// Whether a request has as many keys as it says.
+    /// Whether a request has as many keys as its count says.
     pub fn are_all_in(self, request: &[Bytes]) -> bool {
         let (_, end, _) = self.span(request);
         end <= request.len()
     }
 
-    /// The first position, the one behind the last, and the step.
+    /// The first position, the position after the last one, and the step.
     fn span(self, request: &[Bytes]) -> (usize, usize, usize) {
         match self {
             Keys::None => (0, 0, 1),
@@ -87,14 +88,14 @@ bitflags! {
         const OW = 1 << 2;
         /// Removes it.
         const RM = 1 << 3;
-        /// Returns or copies the value. A command that only returns whether there is something does not.
+        /// Returns or copies the value. A command that only returns whether the key exists does not have this flag.
         const ACCESS = 1 << 4;
         const INSERT = 1 << 5;
         const UPDATE = 1 << 6;
         const DELETE = 1 << 7;
-        /// The word is no key, but clients of a cluster route the request by it.
+        /// The word is not a key, but clients of a cluster use it to route the request.
         const NOT_KEY = 1 << 8;
-        /// The options of a request decide.
+        /// The options of a request decide what happens to the key.
         const VARIABLE_FLAGS = 1 << 9;
         /// The reply tells something about the value, though Redis's flags do not say so.
         const REVEALS = 1 << 10;
@@ -112,7 +113,7 @@ impl KeyUse {
     /// Returns or moves the value, and removes the record.
     pub const TAKE: KeyUse = KeyUse::RW.union(KeyUse::ACCESS).union(KeyUse::DELETE);
 
-    /// The right to the key that a user needs.
+    /// The access to the key that a user needs.
     pub fn access(self) -> Access {
         let mut access = Access::empty();
         access.set(Access::READ, self.intersects(KeyUse::ACCESS | KeyUse::REVEALS));
@@ -145,7 +146,7 @@ pub enum KeyUses {
     ByFlags,
     /// The same with all keys, or something else with each.
     Each(&'static [KeyUse]),
-    /// What COMMAND INFO shows, and what a request does.
+    /// COMMAND INFO shows the first; the second computes what a given request does.
     ByRequest(KeyUse, fn(&[Bytes]) -> KeyUse),
 }
 

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::push::channels::SubscriptionKind;
 use crate::store::StoreId;
 
-/// No store has this number. It is selected if the store to begin with doesn't exist. Commands that need a store then
-/// fail with NOSTORE.
+/// No store has this number. It is selected if the store in which a session should begin doesn't exist. Commands that
+/// need a store then fail with NOSTORE.
 const NO_STORE: StoreId = StoreId::MAX;
 
 /// The session of a connection that was just opened.
@@ -28,7 +28,7 @@ pub fn is_stranger(server: &Shared, session: &Session) -> bool {
     !session.authenticated && server.acl.asks_for_password()
 }
 
-/// Makes a session that of another user, in that user's first store. If that fails, the session keeps its user.
+/// Gives a session another user, and selects that user's first store. If this fails, the session keeps its user.
 pub fn authenticate(
     server: View<'_>,
     engine: Writer<'_>,
@@ -53,8 +53,8 @@ pub fn reset(server: View<'_>, engine: Writer<'_>, session: &mut Session) {
     enter_first_store(server, engine, session);
 }
 
-/// Ends the connections of a user who is gone or has other rules now. The session's own connection ends after its
-/// reply.
+/// Ends the connections of a user who was deleted or whose rules have changed. The session's own connection ends
+/// after its reply.
 pub fn end_sessions(server: &Shared, session: &mut Session, user: &str) {
     if server.clients.kill_user(user, session.client.id) {
         session.become_user(server.acl.default_account(), false);

@@ -1,5 +1,5 @@
-//! What every command is built on: how one is declared, the session and the server that it sees, who may run it, and how
-//! it runs. Nothing here knows a family of commands.
+//! The common base of all commands: their declarations, the session and the server that they see, permissions, and
+//! running them. Nothing here depends on a family of commands.
 
 pub mod caching;
 pub mod call;

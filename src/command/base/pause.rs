@@ -46,7 +46,7 @@ mod tests {
 
     const READ_ONLY: &str = "#!lua flags=no-writes\\nreturn 1";
 
-    /// Requests, whether the pauses WRITE and ALL hold them up, and what they are answered if not. As in Redis 8.6.3.
+    /// Requests, whether the pauses WRITE and ALL delay them, and their replies if not. As in Redis 8.6.3.
     #[test]
     fn what_pauses_hold_up() {
         let mut h = Harness::new();

@@ -64,8 +64,8 @@ pub fn may_use_channel(session: &Session, channel: &[u8], literally: bool) -> bo
     session.account.is_unrestricted() || session.account.user().may_use_channel(channel, literally)
 }
 
-/// The keys of a store that a command may show that names no keys itself and has passed the gate: those to which its
-/// user has this access ([`Access::empty`]: any access).
+/// The keys of a store that a command may show if its request names no keys: those to which its user has this access
+/// ([`Access::empty`]: any access). The command must have passed the gate.
 pub fn sight(call: &Call<'_>, store: StoreId, access: Access) -> Sight {
     let account = &call.session.account;
     if account.is_unrestricted() {
@@ -108,7 +108,7 @@ pub fn may_read(server: &Shared, session: &Session, store: &str, key: Option<&[u
     session.account.user().check(&request).is_ok()
 }
 
-/// Logs that something was refused.
+/// Logs a refusal in ACL LOG.
 pub fn log(
     server: View<'_>,
     session: &Session,
@@ -123,7 +123,7 @@ pub fn log(
     server.acl.log.add(incident, now, server.config.settings().acllog_max_len);
 }
 
-/// The context of a request that is not in a script.
+/// The context of a request that does not come from a script.
 pub fn context(session: &Session) -> Context {
     if session.queue.is_some() { Context::Multi } else { Context::TopLevel }
 }
@@ -161,17 +161,17 @@ fn refusal(
     Some(refusal)
 }
 
-/// What kind of permission is missing, and for which command, key, channel or store. As in Redis, only ACL DRYRUN names
-/// the key or channel.
+/// The kind of the missing permission, and the command, key, channel or store for which it is missing. As in Redis,
+/// only ACL DRYRUN names the key or channel.
 struct Refusal {
     reason: Reason,
-    /// The position of the word in the request that names it; 0 if none does.
+    /// The position of the word in the request that names it; 0 if no word does.
     at: usize,
     object: Bytes,
     user: String,
 }
 
-/// What a command on whole stores needs.
+/// The permission that a command on whole stores needs.
 const ALL_KEYS: &str = "access all keys, as this command needs";
 
 impl Refusal {

@@ -1,4 +1,4 @@
-//! What a command is about to do, after its arguments were parsed.
+//! Plans: commands whose arguments were parsed, ready to run.
 
 use smallvec::SmallVec;
 
@@ -19,18 +19,18 @@ pub type Writing = dyn FnOnce(&mut WriteTxn<'_>) -> Result<Reply, Error>;
 /// The closure of a plan that controls the engine.
 pub type Controlling = dyn FnOnce(&mut Call<'_>, Writer<'_>) -> Result<Plan, Error>;
 
-/// What is left to do after the arguments were parsed.
+/// The part of a command that runs after its arguments were parsed.
 pub enum Plan {
     /// Nothing.
     Reply(Reply),
-    /// Nothing, and the reply reflects what happened up to here.
+    /// Nothing is left to do, and the reply reflects the changes up to this sequence number.
     Reflecting(Reply, Seq),
-    /// It is too much work for a network thread, and has to be planned again where it may block.
+    /// The command is too much work for a network thread. It has to be planned again on a thread that may block.
     Aside,
     Read(Box<Reading>),
     Write(Box<Writing>, MoreKeys),
-    /// Of a command that is declared with [`CONTROL`](crate::command::Flags::CONTROL). What is left to do afterwards is a
-    /// plan again.
+    /// Only for a command that is declared with [`CONTROL`](crate::command::Flags::CONTROL). It returns another plan,
+    /// which runs next.
     Control(Box<Controlling>),
 }
 
@@ -69,7 +69,7 @@ pub fn write_also(
     Ok(Plan::Write(Box::new(run), more))
 }
 
-/// A plan that controls the engine: it makes stores, runs a group, a checkpoint or a backup, or changes settings.
+/// A plan that controls the engine: it creates stores, runs a group, a checkpoint or a backup, or changes settings.
 pub fn control(
     run: impl FnOnce(&mut Call<'_>, Writer<'_>) -> Result<Plan, Error> + 'static,
 ) -> Result<Plan, Error> {

@@ -1,4 +1,4 @@
-//! What a session keeps for a transaction: the queued requests, and the watched keys.
+//! The state of a session's transaction: the queued requests and the watched keys.
 
 use bytes::Bytes;
 use indexmap::IndexMap;
@@ -18,10 +18,10 @@ pub struct Queue {
     bytes: usize,
     /// The union of the flags of the queued requests.
     flags: Flags,
-    /// The smallest claim on the last room of those requests that write.
+    /// The smallest claim of the queued requests that write.
     claim: Option<Claim>,
     selects: bool,
-    /// Others may notice that EXEC ran.
+    /// Other clients may notice that EXEC ran.
     has_effect: bool,
     /// Whether a request was refused, so that EXEC refuses the rest.
     pub refused: bool,
@@ -40,7 +40,7 @@ impl Queue {
             || self.bytes > ASIDE_BYTES
     }
 
-    /// How much of the last room the transaction may use: as much as each of its writing commands may.
+    /// How much of the reserved space the transaction may use: as much as each of its writing commands may use.
     pub fn claim(&self) -> Option<Claim> {
         self.claim
     }
@@ -59,7 +59,7 @@ impl Queue {
         self.has_effect
     }
 
-    /// Whether the store may change before what is queued next.
+    /// Whether the selected store may change before the next queued command runs.
     pub fn selects(&self) -> bool {
         self.selects
     }
@@ -80,12 +80,12 @@ pub struct Watched {
     pub puts: Option<Watch>,
 }
 
-/// What is at a key.
+/// The content of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The version of the record; 0 if there is none.
     pub version: Seq,
-    /// The change that gave the store its contents: a flush, a swap.
+    /// The sequence number of the last flush or swap of the store.
     pub born: Seq,
 }
 

@@ -1,4 +1,4 @@
-//! What a request reaches: stores, keys and channels, as access control needs them.
+//! The stores, keys and channels that a request uses, for access control.
 
 use bytes::Bytes;
 
@@ -6,23 +6,23 @@ use crate::acl;
 use crate::command::base::{Flags, Keys, Spec, View};
 use crate::store::StoreId;
 
-/// Which stores a command works on.
+/// The stores on which a command works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stores {
     /// The selected store, if the command reads, writes or names keys; otherwise none.
     ByFlags,
     None,
     Selected,
-    /// All there are.
+    /// All stores.
     All,
     /// The stores named by the words from `first` to `last`; if the request has none of these, the selected one.
     Named {
         first: usize,
         last: usize,
     },
-    /// The selected one and the one named by a word.
+    /// The selected store and the store that a word names.
     SelectedAnd(usize),
-    /// The selected one and those named after an option, which may be anywhere from a word on.
+    /// The selected store, and stores that are named after an option. The option may be anywhere from this word on.
     SelectedAndOption {
         from: usize,
         option: &'static str,
@@ -60,7 +60,7 @@ impl Stores {
     }
 }
 
-/// Where the channels of a request stand.
+/// The positions of the channels in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channels {
     None,
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Redis 7.0's own words on keys, made ours: what reads is `access`, what writes `insert`, `update` or `delete`.
+    /// Redis 7.0's flags of keys, in our terms: `access` is reading; `insert`, `update` and `delete` are writing.
     #[test]
     fn keys_are_used_as_redis_says() {
         const REDIS: &str = "append w|copy r w|decr rw|decrby rw|del w|dump r|exists -|expire w|expireat w|expiretime r|\

@@ -17,7 +17,8 @@ use crate::telemetry::slow::Done;
 /// Why a command did not run.
 #[derive(Debug)]
 pub enum Stop {
-    /// It is too much work for a network thread. This never happens in a session that [may block](Session::may_block).
+    /// The command is too much work for a network thread. This never happens in a session that [may
+    /// block](Session::may_block).
     Aside,
     Refused(Error),
 }

@@ -1,4 +1,4 @@
-//! What all connections share.
+//! The state that all connections share.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub struct Server {
     shared: Shared,
 }
 
-/// What all sessions share beside the engine.
+/// The state that all sessions share, apart from the engine.
 pub struct Shared {
     pub commands: &'static Table,
     pub config: Config,
@@ -58,7 +58,7 @@ pub struct Shared {
     random: AtomicU64,
 }
 
-/// The server as its commands see it: the engine only reads.
+/// The server as its commands see it. They can only read from its engine.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub engine: Reader<'a>,
@@ -179,7 +179,7 @@ impl<'a> View<'a> {
         self.engine.with_catalog(|catalog| catalog.get(id).map_or_else(|| id.to_string(), Store::label))
     }
 
-    /// The name of the store that a word names; if there is none, the name that it would get.
+    /// The name of the store that a word names; if the store does not exist, the name that it would get.
     pub fn label_of_named_store(self, word: &[u8]) -> String {
         match self.known_store(word) {
             Ok(id) => self.store_label(id),
@@ -199,7 +199,7 @@ impl Shared {
         self.tls_reload.get().map_or(Ok(()), |reload| reload(settings))
     }
 
-    /// A random number that nobody can guess from outside, good enough to choose a key.
+    /// A random number that clients can't predict, good enough to choose a key.
     pub fn random(&self) -> u64 {
         SplitMix(self.random.fetch_add(SplitMix::STEP, Ordering::Relaxed)).next()
     }

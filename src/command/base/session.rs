@@ -17,7 +17,7 @@ use crate::store::StoreId;
 pub struct Session {
     pub client: Arc<Client>,
     pub protocol: Protocol,
-    /// Its account: before it authenticates, the default user.
+    /// Its account; that of the default user before it authenticates.
     pub account: Arc<Account>,
     pub authenticated: bool,
     pub store: StoreId,
@@ -34,14 +34,14 @@ pub struct Session {
     pub monitoring: bool,
     /// Which of the keys it reads are remembered (CLIENT TRACKING).
     pub caching: Caching,
-    /// The latest change that the connection has made or seen, because what it publishes may reveal it.
+    /// The latest change that the connection has made or seen. Messages that it publishes may reveal this change, so
+    /// they wait until it is durable.
     pub seen: Seq,
     /// CLIENT PAUSE may delay its requests; the caller of dispatch tries again.
     pub may_be_held: bool,
-    /// Its commands may take long, because it runs on a thread that serves nobody else meanwhile.
+    /// Its commands may take long, because it runs on a thread that serves no other client meanwhile.
     pub may_block: bool,
-    /// Its commands only show something to a person who watches the server, so the slow log and the latency monitor
-    /// leave them out.
+    /// Its commands only update a page that shows the server, so the slow log and the latency monitor leave them out.
     pub is_watching: bool,
     /// The memory of the reply that is being assembled; only that of EXEC has several parts.
     pub reply_bytes: usize,
@@ -99,7 +99,7 @@ impl Session {
         }
     }
 
-    /// Resets the session to that of a new connection (RESET). What it said about its library stays.
+    /// Resets the session to that of a new connection (RESET). The information about the client's library stays.
     pub fn reset(&mut self, account: Arc<Account>, authenticated: bool) {
         self.become_user(account, authenticated);
         self.queue = None;
@@ -139,7 +139,7 @@ impl Session {
         (self.account, self.authenticated) = (account, authenticated);
     }
 
-    /// Ends everything that the connection is sent without a request.
+    /// Ends everything that is sent to the connection without a request: subscriptions, tracking, MONITOR.
     pub fn detach(&mut self, server: View<'_>) {
         let Session { client, subscriptions, .. } = self;
         server.push.channels.unsubscribe_all(client, subscriptions);
@@ -149,7 +149,7 @@ impl Session {
         self.messages_first = self.client.mailbox.size().0;
     }
 
-    /// Whether the connection only listens, and therefore may be silent.
+    /// Whether the connection only receives messages, and is therefore not closed for being idle.
     pub fn is_listening(&self) -> bool {
         self.monitoring || self.subscriptions.are_any()
     }

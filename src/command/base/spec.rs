@@ -20,8 +20,8 @@ pub struct Spec {
     /// The version of Redis that has it (of Valkey where the summary says so, of Larder where Redis lacks the command).
     pub since: &'static str,
     pub complexity: &'static str,
-    /// The number of words of a request, including the name (for a subcommand: both names); if negative, the least
-    /// number.
+    /// The number of words of a request, including the name (for a subcommand: both names). A negative number is a
+    /// minimum.
     pub arity: i32,
     pub flags: Flags,
     pub keys: Keys,
@@ -33,7 +33,7 @@ pub struct Spec {
     pub all_keys: Access,
     pub channels: Channels,
     pub secrets: Secrets,
-    /// What COMMAND tells clients of several servers. Nothing in Larder depends on it.
+    /// Hints of COMMAND for clients that use several servers. Nothing in Larder depends on them.
     pub tips: &'static [&'static str],
     pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
     /// The subcommands. If there are any, `plan` answers a request without one.
@@ -62,7 +62,7 @@ impl Spec {
         subcommands: &[],
     };
 
-    /// One, or two of a subcommand.
+    /// The number of words of its name: one, or two for a subcommand.
     pub fn words_of_name(&self) -> usize {
         1 + self.name.matches('|').count()
     }
@@ -85,8 +85,8 @@ impl Spec {
         self.name.contains('|')
     }
 
-    /// Whether it reads all of a value or makes a new one, which takes long for a long value. All commands on documents
-    /// do.
+    /// Whether it reads a whole value or creates a new one, which takes long for a long value. All commands on
+    /// documents do this.
     pub fn goes_through_values(&self) -> bool {
         self.group == Group::Json || self.is(Flags::WHOLE_VALUE)
     }
@@ -121,8 +121,8 @@ impl Spec {
         if self.arity < 0 { words >= arity } else { words == arity }
     }
 
-    /// Whether others may notice that it ran, by a record or by a message. `CLIENT PAUSE WRITE` delays such commands,
-    /// and a script that only reads may not call them. For commands that run scripts, each request decides
+    /// Whether other clients may notice that it ran, by a record or by a message. `CLIENT PAUSE WRITE` delays such
+    /// commands, and a script that only reads may not call them. For commands that run scripts, each request decides
     /// ([`pause::has_effect`](crate::command::base::pause::has_effect)).
     pub fn has_effect(&self) -> bool {
         self.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
@@ -133,7 +133,7 @@ impl Spec {
         self.flags.intersects(Flags::WRITE | Flags::SCRIPT)
     }
 
-    /// How much of the last room the command may use.
+    /// How much of the reserved space the command may use.
     pub fn claim(&self) -> Claim {
         if self.is(Flags::FLUSHES) {
             Claim::Flush
@@ -227,7 +227,7 @@ impl Group {
     }
 }
 
-/// Which words of a request are secrets, which neither MONITOR nor the slow log may show.
+/// The words of a request that are secret. Neither MONITOR nor the slow log may show them.
 #[derive(Clone, Copy)]
 pub enum Secrets {
     None,

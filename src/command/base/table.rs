@@ -12,7 +12,7 @@ use crate::resp::Reply;
 /// Longer than any name.
 pub const NAME_BYTES_MAX: usize = 32;
 
-/// All commands there are, by name and by number.
+/// All commands, by name and by number.
 pub struct Table {
     by_name: HashMap<&'static [u8], &'static Spec, foldhash::fast::FixedState>,
     sorted: Vec<&'static Spec>,
@@ -28,12 +28,12 @@ pub struct Table {
     pub vocabulary: Vocabulary,
 }
 
-/// What the first words of a request name.
+/// The command that the first words of a request name.
 #[derive(Clone, Copy)]
 pub enum Lookup {
     Command(&'static Spec),
     UnknownCommand,
-    /// A known container, of which the second word names no subcommand.
+    /// A command with subcommands, none of which has the name in the second word.
     UnknownSubcommand(&'static Spec),
 }
 
@@ -117,7 +117,7 @@ impl Table {
     }
 }
 
-/// The plan of every HELP subcommand: lists what its container can do, according to the declarations.
+/// The plan of every HELP subcommand: lists the subcommands of its container, according to the declarations.
 pub fn help(call: &mut Call<'_>) -> Result<Plan, Error> {
     let commands = call.server.commands;
     let container = call.spec.name.split('|').next().unwrap_or_default();

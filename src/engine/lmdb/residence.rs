@@ -1,4 +1,4 @@
-//! Which pages of the map are in memory, and asking the system for others.
+//! Determines which pages of the map are in memory, and asks the system to read others.
 //!
 //! The map is opened without read-ahead, because a look-up needs one page and not those beside it. Three things follow:
 //! * A thread that serves many connections must not touch a page that is only on disk, because the page fault would stop
@@ -21,11 +21,11 @@ pub enum Wait {
     No,
 }
 
-/// Of a longer value, only so many pages at its beginning are looked at.
+/// The number of pages at the beginning of a long value that are checked.
 const PAGES_ASKED: usize = 256;
-/// Bytes for which the system is asked at once.
+/// The most bytes that the system is asked to read at once.
 const BYTES_FETCHED_MAX: usize = 16 << 20;
-/// After so many leaves in memory, [`Reader::fetch_leaves`] takes it that all are.
+/// After this many leaves in memory, [`Reader::fetch_leaves`] assumes that all are.
 const RESIDENT_ENOUGH: usize = 16;
 
 /// How many pages [`Known`] can hold.
@@ -61,8 +61,8 @@ fn second() -> u32 {
 }
 
 impl Reader {
-    /// Fails if pages are not in memory and the caller does not wait for them. If it waits and there are several of them,
-    /// they are read at once, not one by one.
+    /// Fails if pages are not in memory and the caller does not wait for them. If it waits and there are several of
+    /// them, they are read at once, not one by one.
     pub(super) fn approach(&self, number: u64, pages: usize, wait: Wait) -> Result<(), Fault> {
         if wait == Wait::ForDisk && pages == 1 {
             return Ok(());
@@ -79,8 +79,8 @@ impl Reader {
         if wait == Wait::No { Err(Fault::Cold) } else { Ok(()) }
     }
 
-    /// Asks the system for the leaves on which keys are or would be, which are in ascending order, so that it reads them
-    /// at the same time. Does nothing about pages that it can't make sense of; who reads them is told.
+    /// Asks the system for the leaves on which keys are or would be, so that it reads them at the same time. The keys
+    /// are in ascending order. Invalid pages are skipped here, because the code that reads them reports them.
     pub(super) fn fetch_leaves<'k>(
         &self,
         snapshot: &Snapshot<'_>,
@@ -125,7 +125,7 @@ impl Reader {
         unsafe { libc::madvise(address.cast(), bytes.min(BYTES_FETCHED_MAX), libc::MADV_WILLNEED) };
     }
 
-    /// Where pages are in the map, from the beginning of a page of the system on.
+    /// The position of pages in the map, extended to the beginning of a page of the system.
     fn range(&self, number: u64, pages: usize) -> (*mut u8, usize) {
         let start = self.address(number);
         let before = start.addr() % system_page_bytes();

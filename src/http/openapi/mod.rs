@@ -12,7 +12,7 @@ use crate::http::openapi::route::Route;
 use crate::http::openapi::schema::Schema;
 use crate::http::response::problem;
 
-/// What several routes share in the document.
+/// The parts of the document that several routes share.
 #[derive(Default)]
 pub struct Components {
     pub parameters: Map<String, Value>,
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// What is served without a declaration is not part of the API.
+    /// Paths that are served without a declaration are not part of the API.
     #[test]
     fn only_pages_and_the_description_are_served_without_a_declaration() {
         let source = include_str!("../mod.rs");

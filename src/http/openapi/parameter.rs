@@ -12,7 +12,7 @@ pub struct Parameter {
     schema: Schema,
     is_required: bool,
     example: Option<&'static str>,
-    /// The name of its place in the document, if several routes have it.
+    /// The name under which the document has it once, if several routes share it.
     shared_as: Option<&'static str>,
 }
 
@@ -58,7 +58,7 @@ impl Parameter {
         Parameter { shared_as: Some(name), ..self }
     }
 
-    /// What stands in the document. What is shared is added to `shared`, and referred to.
+    /// Its description for the document. A shared parameter is added to `shared`, and the description refers to it.
     pub fn into_document(self, shared: &mut Map<String, Value>) -> Value {
         let place = match self.place {
             Place::Path => "path",
@@ -83,7 +83,7 @@ impl Parameter {
     }
 }
 
-/// The parameter that a segment `{name}` of a path stands for.
+/// The parameter for the segment `{name}` of a path.
 pub fn in_path(segment: &str) -> Option<Parameter> {
     Some(match segment {
         "store" => {

@@ -1,4 +1,4 @@
-//! A route: a method, a path, the handler that answers, and what the OpenAPI document says about it.
+//! A route: a method, a path, the handler, and the description in the OpenAPI document.
 
 use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
@@ -14,7 +14,7 @@ const BYTES: &str = "application/octet-stream";
 
 #[derive(Clone)]
 pub struct Route {
-    /// In lower case, as the document has it.
+    /// In lower case, as in the document.
     pub method: &'static str,
     pub path: String,
     pub handler: MethodRouter<App>,
@@ -24,7 +24,7 @@ pub struct Route {
     pub parameters: Vec<Parameter>,
     body: Option<Content>,
     responses: Vec<Response>,
-    /// Schemas that its texts name.
+    /// Schemas that only its texts mention.
     mentioned: Vec<Schema>,
     is_open: bool,
 }
@@ -69,7 +69,7 @@ impl Route {
         }
     }
 
-    /// The name of the operation, which generated clients use, and what it does.
+    /// The name of the operation, which generated clients use, and its summary.
     pub fn named(self, id: &str, summary: &str) -> Route {
         Route { id: id.to_owned(), summary: summary.to_owned(), ..self }
     }
@@ -137,7 +137,7 @@ impl Route {
         self.with_header("ETag", "The record's version", version)
     }
 
-    /// A schema that no request and no response consists of, but that the texts name.
+    /// A schema that is not that of a request or a response, but that the texts mention.
     pub fn mentions(mut self, schema: Schema) -> Route {
         self.mentioned.push(schema);
         self
@@ -155,7 +155,7 @@ impl Route {
         Route { id, summary, ..self }.parameters([key_in_query()])
     }
 
-    /// What stands in the document about it.
+    /// Its description for the document.
     pub fn into_document(self, tag: &str, components: &mut Components) -> Value {
         let mut document = json!({
             "operationId": self.id,

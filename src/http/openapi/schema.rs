@@ -1,4 +1,4 @@
-//! Schemas of JSON, as the OpenAPI document has them (JSON Schema 2020-12).
+//! Schemas of JSON for the OpenAPI document (JSON Schema 2020-12).
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub fn word(words: &[&str]) -> Schema {
     any().with("enum", words)
 }
 
-/// This word alone.
+/// Only this word.
 pub fn constant(word: &str) -> Schema {
     any().with("const", word)
 }
@@ -57,7 +57,7 @@ pub fn array(items: Schema) -> Schema {
     schema.with("type", "array").with("items", items.fields)
 }
 
-/// An object of these members and no others.
+/// An object with exactly these members.
 pub fn object<const N: usize>(members: [(&'static str, Schema); N]) -> Schema {
     let mut schema = any().with("type", "object").with("additionalProperties", false);
     let mut properties = Map::new();
@@ -72,12 +72,12 @@ pub fn object<const N: usize>(members: [(&'static str, Schema); N]) -> Schema {
     schema.with("properties", properties).with("required", required)
 }
 
-/// An object of any members, whose values are all alike.
+/// An object with any members, whose values all have the same schema.
 pub fn map(values: Schema) -> Schema {
     any().with("type", "object").with_others(values)
 }
 
-/// What one of these schemas describes.
+/// A value that one of these schemas describes.
 pub fn one_of<const N: usize>(schemas: [Schema; N]) -> Schema {
     let mut choice = any();
     let mut fields = Vec::new();
@@ -89,7 +89,7 @@ pub fn one_of<const N: usize>(schemas: [Schema; N]) -> Schema {
 }
 
 impl Schema {
-    /// A keyword of JSON Schema, and what it says.
+    /// A keyword of JSON Schema, and its value.
     pub fn with(mut self, keyword: &str, says: impl serde::Serialize) -> Schema {
         self.fields.insert(keyword.to_owned(), json!(says));
         self
@@ -107,17 +107,17 @@ impl Schema {
         self.with("maximum", maximum)
     }
 
-    /// How long a text is.
+    /// The minimum and maximum length of a text.
     pub fn of_length(self, least: u64, most: u64) -> Schema {
         self.with("minLength", least).with("maxLength", most)
     }
 
-    /// How many items an array has.
+    /// The minimum and maximum number of items of an array.
     pub fn of_size(self, least: u64, most: u64) -> Schema {
         self.with("minItems", least).with("maxItems", most)
     }
 
-    /// Of these types of JSON, instead of one.
+    /// The JSON types of the value, instead of a single type.
     pub fn of_types(self, types: &[&str]) -> Schema {
         self.with("type", types)
     }
@@ -138,7 +138,7 @@ impl Schema {
         self
     }
 
-    /// An object that may have other members, too, whose values are like this.
+    /// An object that may have other members, too, whose values have this schema.
     pub fn with_others(mut self, values: Schema) -> Schema {
         self.named.extend(values.named);
         self.with("additionalProperties", values.fields)
@@ -151,7 +151,7 @@ impl Schema {
         Schema { named, ..any() }.with("$ref", format!("#/components/schemas/{name}"))
     }
 
-    /// What stands in the document. The named schemas that it refers to are added to `named`.
+    /// The schema as JSON for the document. The named schemas that it refers to are added to `named`.
     pub fn into_document(self, named: &mut BTreeMap<&'static str, Value>) -> Value {
         named.extend(self.named);
         self.fields.into()

@@ -1,4 +1,4 @@
-//! What a figure of the server is: its names, its meaning, and how it is read. [`sections`](super::sections) declares them;
+//! A figure of the server: its names, its meaning, and how it is read. [`sections`](super::sections) declares them;
 //! INFO, `/metrics` and the dashboard are views of these declarations.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ pub struct Section {
     pub title: &'static str,
     /// Whether INFO shows it by default.
     pub by_default: bool,
-    /// Whether it can be read while a script has the engine.
+    /// Whether it can be read while a script runs.
     pub without_engine: bool,
     /// In the order in which INFO shows them.
     pub parts: &'static [Part],
@@ -38,17 +38,17 @@ pub struct Figure<R> {
     pub field: Option<&'static str>,
     pub read: R,
     pub metric: Option<Metric>,
-    /// Whether it counts from the last CONFIG RESETSTAT on, although its source counts from the start on.
+    /// Whether it counts from the last CONFIG RESETSTAT on, although its source counts from the start of the server on.
     pub resets: bool,
 }
 
-/// How Prometheus knows a figure.
+/// The metric of a figure for Prometheus.
 #[derive(Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,
     pub kind: Kind,
     pub help: &'static str,
-    /// From the figure's unit to the metric's.
+    /// The factor from the figure's unit to the metric's unit.
     pub scale: f64,
 }
 
@@ -64,7 +64,7 @@ pub const fn figure(field: &'static str, read: Read) -> Figure<Read> {
     Figure { field: Some(field), read, metric: None, resets: false }
 }
 
-/// A figure of each row of a family. Without a name, it is all that INFO shows of the row.
+/// A figure of each row of a family. If it has no name, it is the only field that INFO shows for the row.
 pub const fn column<T>(field: &'static str, read: ReadRow<T>) -> Figure<ReadRow<T>> {
     Figure { field: Some(field), read, metric: None, resets: false }
 }
@@ -112,10 +112,10 @@ impl Figure<Read> {
     }
 }
 
-/// What a figure is at one moment.
+/// The value of a figure at one moment.
 pub enum Value {
     Count(u64),
-    /// Bytes, which INFO shows once more for people.
+    /// A number of bytes. INFO shows it a second time in a form for people.
     Bytes(u64),
     /// A number, and how many decimal places INFO shows.
     Decimal(f64, usize),
@@ -183,16 +183,16 @@ impl From<String> for Value {
 
 /// Figures of each of several things of one kind.
 pub struct Family<T: 'static> {
-    /// What begins the field of INFO of each row. Its name follows.
+    /// The beginning of the field of INFO for each row. The name of the row follows it.
     pub prefix: &'static str,
-    /// What Prometheus calls the name of a row.
+    /// The label for Prometheus that contains the name of a row.
     pub label: &'static str,
-    /// The things that there are, by name.
+    /// The rows, by name.
     pub rows: fn(&Sample<'_>) -> Vec<(String, T)>,
     pub columns: &'static [Figure<ReadRow<T>>],
 }
 
-/// A [`Family`] of whatever things.
+/// A [`Family`] of any kind of rows.
 pub trait Rows: Sync {
     fn prefix(&self) -> &'static str;
 
@@ -230,7 +230,7 @@ impl<T> Rows for Family<T> {
 }
 
 impl<T> Family<T> {
-    /// Reads the columns that have what is shown of them.
+    /// Reads only the columns that are shown.
     fn read<S>(
         &self,
         sample: &Sample<'_>,

@@ -1,4 +1,4 @@
-//! INFO: a report of the server about itself, as text that people read and tools parse. What it shows is declared in
+//! INFO: a report of the server about itself, as text that people read and tools parse. Its fields are declared in
 //! [`sections`].
 
 mod absent;

@@ -12,7 +12,7 @@ use crate::store::{Store, Usage};
 use crate::telemetry::Stats;
 use crate::telemetry::process::{self, Cpu, Memory};
 
-/// What several figures need is looked up once, when the first of them is read.
+/// Data that several figures need is looked up once, when the first of them is read.
 pub struct Sample<'a> {
     pub server: View<'a>,
     /// The session that reads the figures.
@@ -26,7 +26,7 @@ pub struct Sample<'a> {
     totals: OnceCell<Totals>,
 }
 
-/// What the stores hold that the reader may use.
+/// The usage of the stores that the reader may use.
 #[derive(Default)]
 pub struct Totals {
     pub named_stores: u64,
@@ -91,7 +91,7 @@ impl<'a> Sample<'a> {
         })
     }
 
-    /// The stores of which `wanted` is true, without those that the reader may not know of.
+    /// The stores for which `wanted` is true, without those that the reader may not know about.
     pub fn stores(&self, wanted: impl Fn(&Store) -> bool) -> Vec<Store> {
         self.server.engine.with_catalog(|catalog| {
             let all = catalog.iter().filter(|store| wanted(store));

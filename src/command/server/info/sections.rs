@@ -1,8 +1,8 @@
 //! The figures of the server, each declared once: INFO, `/metrics` and the dashboard show them.
 //!
-//! Fields that Redis has keep its names and mean the same. Fields of mechanisms that Larder lacks say that nothing of
-//! it happened. Fields that only Larder has are named after the part that they describe: `journal_…`, `checkpoint_…`,
-//! `store_…`.
+//! Fields that Redis has keep Redis's names and meanings. Fields of mechanisms that Larder lacks have the values that
+//! Redis shows when the mechanism was never used. Fields that only Larder has are named after the part that they
+//! describe: `journal_…`, `checkpoint_…`, `store_…`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -344,7 +344,7 @@ static CPU: &[Figure<Read>] = &[
     figure("used_cpu_user_children", |_| "0.000000".into()),
 ];
 
-/// Limits over all stores (0: none), and how much of them the stores use that the reader may use.
+/// Limits over all stores (0: none), and the part of them that is used by the stores that the reader may use.
 static LIMITS: &[Figure<Read>] = &[
     figure("max_stores", |s| s.settings().quota().max_stores.unwrap_or(0).into())
         .gauge("larder_max_named_stores", "Most stores with a name; 0: no limit"),
@@ -371,7 +371,7 @@ fn largest(s: &Sample<'_>, bytes: fn(&Client) -> usize) -> Value {
     s.clients().iter().map(|client| bytes(client)).max().unwrap_or(0).into()
 }
 
-/// How many keys each client watches that watches any.
+/// The number of watched keys of each client that watches keys.
 fn watched(s: &Sample<'_>) -> impl Iterator<Item = usize> {
     s.clients().iter().map(|client| client.watched.load(Relaxed)).filter(|keys| *keys > 0)
 }
@@ -384,7 +384,7 @@ fn dataset(s: &Sample<'_>) -> u64 {
     s.engine().memtable_bytes as u64 + s.engine().cache_bytes
 }
 
-/// What was allocated since the start.
+/// The memory that was allocated since the start.
 fn grown(s: &Sample<'_>) -> u64 {
     s.memory().allocated.saturating_sub(s.stats().startup_bytes)
 }
