@@ -151,7 +151,7 @@ pub fn entry_schema() -> Schema {
         ("stored_bytes", count().about("Bytes that key and record take as stored")),
     ])
     .open()
-    .named("MissingStore")
+    .named("Entry")
 }
 
 pub async fn keys(ask: Ask) -> Answer {
