@@ -79,7 +79,7 @@ pub enum Error {
 
     // the machine's
     /// The journal takes no changes, or there is no room for them that a checkpoint could make.
-    #[error("MISCONF {0}; writes are refused until this is mended, reads go on")]
+    #[error("MISCONF {0}; writes are refused until this is fixed, reads still work")]
     Storage(String),
     /// LMDB could not be read or written for this command. Others may fare better.
     #[error("ERR the command could not be carried out: {0}")]
@@ -140,14 +140,15 @@ impl From<Fault> for Error {
             Fault::Damaged(what) => Error::Damaged(what),
             Fault::Journal(fault) => match fault {
                 journal::Fault::TooLarge { bytes, limit } => Error::other(format!(
-                    "ERR the change takes {bytes} bytes in the journal, and at most {limit} are taken at once; make it in parts"
+                    "ERR the change takes {bytes} bytes in the journal, and the limit is {limit}; split the change into parts"
                 )),
                 journal::Fault::DiskFull(_) | journal::Fault::Failed(_) => Error::Storage(fault.to_string()),
                 journal::Fault::NoRoomYet => Error::Crowded(fault.to_string()),
                 journal::Fault::Closed => Error::Stopping,
             },
             fault if fault.is_of_readers() => Error::Crowded(
-                "too many commands read from the disk at once, and LMDB has no place for another".to_owned(),
+                "too many commands read from the disk at once, and LMDB has no slot for another reader"
+                    .to_owned(),
             ),
             Fault::Lmdb(_) | Fault::Cold => Error::Disk(fault.to_string()),
         }
@@ -198,11 +199,15 @@ mod tests {
         use journal::Fault::{Closed, DiskFull, Failed, NoRoomYet, TooLarge};
 
         let io = |kind: std::io::ErrorKind| LmdbError::Io(kind.into());
-        let refusal = "; writes are refused until this is mended, reads go on";
+        let refusal = "; writes are refused until this is fixed, reads still work";
         for (fault, begins, ends) in [
             (Fault::from(DiskFull("x".into())), "MISCONF no journal space: x; ", refusal),
             (Failed("x".into()).into(), "MISCONF the journal failed: x; ", refusal),
-            (TooLarge { bytes: 9, limit: 8 }.into(), "ERR the change takes 9 bytes", "make it in parts"),
+            (
+                TooLarge { bytes: 9, limit: 8 }.into(),
+                "ERR the change takes 9 bytes",
+                "split the change into parts",
+            ),
             (NoRoomYet.into(), "TRYAGAIN no journal space is ready yet", "try again"),
             (Closed.into(), "ERR the server is stopping", "stopping"),
             (LmdbError::Mdb(MdbError::ReadersFull).into(), "TRYAGAIN too many commands", "try again"),
@@ -265,13 +270,13 @@ mod tests {
             (not_json.into(), "NOTJSON expected `:` at line 1 column 6"),
             (
                 engine::Error::NoRoom(NoRoom::Memory { failure: "x".into(), takes_removals: true }).into(),
-                "MISCONF changes can't be moved from memory to LMDB: x; what removes records or flushes stores is still \
-                 taken; writes are refused until this is mended, reads go on",
+                "MISCONF changes can't be moved from memory to LMDB: x; removals and flushes are still \
+                 accepted; writes are refused until this is fixed, reads still work",
             ),
             (
                 engine::Error::NoRoom(NoRoom::Journal { bytes_max: 9, times: 3, failure: "x".into() }).into(),
-                "MISCONF the journal has grown by 9 bytes, 3 times memtable-memory, since changes could last be moved from \
-                 memory to LMDB: x; writes are refused until this is mended, reads go on",
+                "MISCONF the journal has grown by 9 bytes, 3 times memtable-memory, since the last time that changes could be moved from \
+                 memory to LMDB: x; writes are refused until this is fixed, reads still work",
             ),
         ];
         for (error, line) in cases {

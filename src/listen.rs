@@ -29,7 +29,7 @@ pub fn listen(
                 listeners.push(listener);
             }
             Err(error) if may_be_left_out(address, &error) => {
-                tracing::warn!(address = host, port, %error, "this machine has no such address; {setting} is served without it");
+                tracing::warn!(address = host, port, %error, "this machine has no such address; the server listens for {setting} without it");
             }
             Err(error) => {
                 let why = format!("can't listen on {host}:{port}, {setting}: {error}");

@@ -187,7 +187,7 @@ fn a_failing_sync_acknowledges_nothing_and_is_survived() {
     assert_contains(&refusal, Syncs::FAILURE);
     assert_contains(&info(&server, "journal_failure"), Syncs::FAILURE);
     assert_eq!(info(&server, "aof_last_write_status"), "err");
-    wait_for(|| server.log().contains("look after the disk").then_some(())).expect("the log tells");
+    wait_for(|| server.log().contains("check the disk").then_some(())).expect("the log tells");
     for _ in 0..20 {
         assert_contains(&writer.write(&server, 1_000).unwrap_err(), "MISCONF");
         writer.verify(&server);

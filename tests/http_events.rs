@@ -215,7 +215,7 @@ fn who_does_not_read_is_ended_and_costs_the_others_nothing() {
     let mut connection = scene.server.connect();
     // what sockets hold comes first, so it takes more than the limit
     let mut written = 0;
-    while !scene.server.log().contains("who follows a store does not read") {
+    while !scene.server.log().contains("a follower of a store does not read") {
         assert!(written < 10_000, "nobody was ended");
         let command = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n{value}\r\n", value.len());
         connection.send(command.as_bytes());

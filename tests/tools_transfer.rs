@@ -420,7 +420,7 @@ fn an_endpoint_that_fails_for_good_costs_nothing() {
     let export = |words: &[&str]| ended(larder(&server, &["export", "--retry-wait", "2"]).args(words));
     let (code, said) = export(&["--to", &endpoint.url, "--retries", "1"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("took no chunk in 2 attempts: 500"), "{said}");
+    assert!(said.contains("accepted no chunk in 2 attempts: 500"), "{said}");
     assert!(said.contains("exported 0"), "{said}");
     assert_eq!(connection.ask("DBSIZE").integer(), 300);
     endpoint.state.broken.store(false, Ordering::Relaxed);

@@ -10,14 +10,14 @@ use super::{address, server_arguments};
 
 pub fn command() -> Command {
     server_arguments(Command::new("backup").about(
-        "Have a running server copy all its stores into a new data directory, of one instant, compacted and verified",
+        "Let a running server copy all its stores, as of one instant, into a new data directory that is compacted and verified",
     ))
     .arg(
         Arg::new("to")
             .long("to")
             .value_name("DIR")
             .required(true)
-            .help("On the server's machine; it must be empty or missing. To restore, start larder with --dir DIR"),
+            .help("A directory on the server's machine, which must be empty or not exist. To restore, start larder with --dir DIR"),
     )
 }
 

@@ -24,17 +24,17 @@ use crate::record::digest::digest;
 
 pub fn command() -> Command {
     server_arguments(Command::new("export").about(
-        "Write the records of a store to a file, to standard output, or to an HTTP endpoint, which then has them for good",
+        "Write the records of a store to a file or to standard output, or move them to an HTTP endpoint",
     ))
-    .arg(Arg::new("match").long("match").value_name("PATTERN").help("Only keys that match, as SCAN does it"))
+    .arg(Arg::new("match").long("match").value_name("PATTERN").help("Only keys that match the pattern, as in SCAN"))
     .arg(Arg::new("to").long("to").value_name("FILE|URL").help(
-        "A file, or an endpoint (http:// or https://); what an endpoint acknowledged is deleted here [default: standard output]",
+        "A file, or an endpoint (http:// or https://). Records that an endpoint acknowledges are deleted from the store [default: standard output]",
     ))
     .arg(
         Arg::new("format")
             .long("format")
             .value_parser(["jsonl", "csv", "json"])
-            .help("json is an array, for endpoints only [default: jsonl; json for an endpoint]"),
+            .help("The format; json is an array, for endpoints only [default: jsonl; json for an endpoint]"),
     )
     .arg(
         Arg::new("chunk-size")
@@ -42,9 +42,9 @@ pub fn command() -> Command {
             .value_name("RECORDS")
             .default_value("100")
             .value_parser(value_parser!(u32).range(1..))
-            .help("Most records that an endpoint gets at once; fewer if they are large"),
+            .help("The maximum number of records in one request to an endpoint; fewer if they are large"),
     )
-    .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Delete nothing"))
+    .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Keep the records in the store after an endpoint has acknowledged them"))
     .arg(
         Arg::new("header")
             .long("header")
@@ -57,7 +57,7 @@ pub fn command() -> Command {
             .long("retries")
             .default_value("10")
             .value_parser(value_parser!(u32))
-            .help("How often a chunk is sent again before the export ends"),
+            .help("How many times a chunk is sent again before the export fails"),
     )
     .arg(
         Arg::new("retry-wait")
@@ -65,7 +65,7 @@ pub fn command() -> Command {
             .value_name("MILLISECONDS")
             .default_value("100")
             .value_parser(value_parser!(u64).range(1..))
-            .help("How long it waits before it sends a chunk again; twice as long each further time, up to 10 s"),
+            .help("The wait before a chunk is sent again; each further wait is twice as long, up to 10 s"),
     )
 }
 
@@ -218,7 +218,10 @@ impl Export {
             match answer {
                 Reply::Integer(1) => *deleted += 1,
                 Reply::Error(error) => {
-                    let what = format!("{}, delivered and not deleted", super::transfer::named(&record.key));
+                    let what = format!(
+                        "{}, which was delivered but not deleted",
+                        super::transfer::named(&record.key)
+                    );
                     self.done.refusals.add(&self.progress, &what, &error);
                 }
                 _ => self.done.changed += 1,

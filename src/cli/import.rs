@@ -18,9 +18,9 @@ use crate::record::line::without_mark;
 
 pub fn command() -> Command {
     server_arguments(Command::new("import").about(
-        "Read records into a store: from a file of export, from commands as redis-cli --pipe takes them, or from a Redis",
+        "Import records into a store: from a file of larder export, from commands in the format of redis-cli --pipe, or from a Redis",
     ))
-    .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("[default: standard input]"))
+    .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("The file to import [default: standard input]"))
     .arg(Arg::new("from").long("from").value_name("URL").help(
         "A running Redis or Larder, redis://[user[:password]@]host[:port][/database], or as for --url; hashes, lists and sets become JSON",
     ))
@@ -29,38 +29,38 @@ pub fn command() -> Command {
             .long("match")
             .value_name("PATTERN")
             .requires("from")
-            .help("Only keys that match, as SCAN does it"),
+            .help("Only keys that match the pattern, as in SCAN"),
     )
     .arg(
         Arg::new("format")
             .long("format")
             .value_parser(["jsonl", "csv", "commands"])
-            .help("[default: by the first byte, { is jsonl and * is commands; else by the file's name]"),
+            .help("The format [default: jsonl if the first byte is {, commands if it is *, otherwise by the file's name]"),
     )
     .arg(
         Arg::new("replace")
             .long("replace")
             .action(ArgAction::SetTrue)
-            .help("Overwrite records that exist [default: they stay, and count as refused]"),
+            .help("Overwrite existing records [default: they are not changed, and count as refused]"),
     )
     .arg(
         Arg::new("skip-existing")
             .long("skip-existing")
             .action(ArgAction::SetTrue)
             .conflicts_with("replace")
-            .help("Leave records that exist alone, and call that a success"),
+            .help("Skip existing records, and do not report them as errors"),
     )
     .arg(
         Arg::new("as-string")
             .long("as-string")
             .action(ArgAction::SetTrue)
-            .help("Make JSON strings of texts that are not JSON, where the store takes only that"),
+            .help("Convert values that are not JSON into JSON strings, if the store accepts only JSON"),
     )
     .arg(
         Arg::new("create")
             .long("create")
             .value_parser(["json", "any"])
-            .help("Create the store if it is missing, for such values"),
+            .help("Create the store, for values of this kind, if it does not exist"),
     )
 }
 

@@ -47,10 +47,10 @@ pub fn run() -> ExitCode {
 
 fn command() -> Command {
     let serve =
-        config::command_line(Command::new("serve").about("Run the server (what larder does by itself)"));
+        config::command_line(Command::new("serve").about("Run the server (also without any subcommand)"));
     let dir = Arg::new("dir").long("dir").value_name("PATH").default_value("./larder-data").env("LARDER_DIR");
     let check = Command::new("check")
-        .about("Walk the data directory of a stopped server, verify every record, recount everything")
+        .about("Verify every record in the data directory of a stopped server, and recount everything")
         .arg(dir.help("Data directory"));
     config::command_line(Command::new("larder"))
         .about("JSON data stores that speak the Redis protocol")
@@ -66,7 +66,7 @@ fn command() -> Command {
         .subcommand(ready::command())
         .after_help(
             "Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file. \
-             `larder redis.conf` reads a configuration file of Redis, and says which of its settings do nothing here.",
+             `larder redis.conf` reads a configuration file of Redis, and says which of its settings have no effect.",
         )
 }
 
@@ -75,7 +75,7 @@ fn server_arguments(command: Command) -> Command {
     let store = Arg::new("store")
         .long("store")
         .value_name("STORE")
-        .help("Name or number, in place of the one in the URL [default: 0]");
+        .help("Name or number of the store; it replaces the one in the URL [default: 0]");
     let needs_store = matches!(command.get_name(), "export" | "import");
     command
         .arg(
@@ -85,7 +85,7 @@ fn server_arguments(command: Command) -> Command {
                 .env("LARDER_URL")
                 .default_value("redis://127.0.0.1:6379")
                 .hide_env_values(true)
-                .help("redis://[user[:password]@]host[:port][/store], rediss:// for TLS, or unix://[user[:password]@]/path[?db=store]; without a password in it, that of REDISCLI_AUTH"),
+                .help("redis://[user[:password]@]host[:port][/store], rediss:// for TLS, or unix://[user[:password]@]/path[?db=store]; if it has no password, that in REDISCLI_AUTH is used"),
         )
         .args(TLS_FILES.map(|(name, help)| Arg::new(name).long(name).value_name("FILE").help(help)))
         .args(needs_store.then_some(store))
@@ -93,8 +93,8 @@ fn server_arguments(command: Command) -> Command {
 
 /// The options for TLS, with the names of `redis-cli`.
 const TLS_FILES: [(&str, &str); 3] = [
-    ("cacert", "Certificates that the server's is signed by; for rediss://"),
-    ("cert", "Certificate to show to the server"),
+    ("cacert", "Certificates of the authorities that sign the server's certificate, for rediss://"),
+    ("cert", "The client's own certificate"),
     ("key", "Private key of that certificate"),
 ];
 

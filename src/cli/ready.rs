@@ -26,11 +26,16 @@ pub fn command() -> Command {
         Arg::new(name).long(name).value_name(value).env(variable).help(help)
     };
     Command::new("ready")
-        .about("Tell whether a running server serves reads and writes; the exit code is 0 or 1")
+        .about("Check whether a running server serves reads and writes; the exit code is 0 or 1")
         .arg(
-            arg("host", "HOST", "LARDER_HTTP_BIND", "Where it listens, written like http-bind")
-                .default_value("127.0.0.1")
-                .allow_hyphen_values(true),
+            arg(
+                "host",
+                "HOST",
+                "LARDER_HTTP_BIND",
+                "The addresses on which it listens, in the form of http-bind",
+            )
+            .default_value("127.0.0.1")
+            .allow_hyphen_values(true),
         )
         .arg(arg("http-port", "PORT", "LARDER_HTTP_PORT", "The server's HTTP port").default_value("8379"))
         .arg(

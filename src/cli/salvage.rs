@@ -10,9 +10,12 @@ use crate::engine::recovery::salvage::{Loss, look, salvage};
 
 pub fn command() -> Command {
     let dir = Arg::new("dir").value_name("DIR").required(true).help("Data directory of a stopped server");
-    let yes = Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it");
+    let yes = Arg::new("yes")
+        .long("yes")
+        .action(ArgAction::SetTrue)
+        .help("Give up the lost entries; without this option, only show them");
     Command::new("salvage")
-        .about("Tell what is lost of a damaged journal; with --yes, give it up, so that a server starts on the rest")
+        .about("Show which entries a damaged journal has lost. With --yes, give them up, so that a server can start without them")
         .arg(dir)
         .arg(yes)
 }
@@ -29,7 +32,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     };
     print(&loss, &mut out).map_err(|error| error.to_string())?;
     if !arguments.get_flag("yes") {
-        writeln!(out, "nothing was changed; copy the directory, and do it with: larder salvage {dir} --yes")
+        writeln!(out, "nothing was changed; to give up the lost entries, copy the directory, and then run: larder salvage {dir} --yes")
             .map_err(|error| error.to_string())?;
         return Ok(ExitCode::from(2));
     }

@@ -118,10 +118,12 @@ fn end_on_signal(server: Arc<Server>) -> std::io::Result<()> {
         while hang_up.recv().await.is_some() {
             match reloading.reload_tls(&reloading.config.settings()) {
                 Ok(()) if reloading.tls_reload.get().is_none() => {
-                    tracing::info!("SIGHUP: without TLS there is nothing to read again");
+                    tracing::info!("SIGHUP: without TLS there are no certificates to read again");
                 }
                 Ok(()) => tracing::info!("SIGHUP: certificates were read again"),
-                Err(why) => tracing::error!(why, "SIGHUP: the certificates stay as they were"),
+                Err(why) => {
+                    tracing::error!(why, "SIGHUP: the certificates can't be read, and stay as they were")
+                }
             }
         }
     });

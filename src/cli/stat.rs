@@ -11,12 +11,17 @@ use super::{address, server_arguments};
 use crate::engine::backup::check::{Overview, overview};
 
 pub fn command() -> Command {
-    server_arguments(Command::new("stat").about("Tell what a server, or a data directory, holds")).arg(
+    server_arguments(
+        Command::new("stat").about(
+            "Show the contents of a server or of a data directory: records, bytes, limits, the journal",
+        ),
+    )
+    .arg(
         Arg::new("dir")
             .long("dir")
             .value_name("PATH")
             .conflicts_with("url")
-            .help("The data directory of a stopped server, in place of a running one"),
+            .help("The data directory of a stopped server, instead of a running server"),
     )
 }
 

@@ -267,7 +267,7 @@ impl Clients {
                 id = client.id,
                 address = client.address,
                 bytes = held,
-                "the clients hold more than maxmemory-clients; the one that holds most is disconnected"
+                "all clients together use more memory than maxmemory-clients; the one that uses most is disconnected"
             );
             self.evicted.fetch_add(1, Ordering::Relaxed);
             self.kill(&client);

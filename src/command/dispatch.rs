@@ -63,7 +63,7 @@ pub fn dispatch_found(
         let address = &session.client.address;
         tracing::warn!(
             address,
-            "a request looks like HTTP: a browser may have been tricked into sending it; closed"
+            "a request looks like HTTP, and a browser may have been tricked into sending it; the connection was closed"
         );
         session.closing = true;
         return Answer::new(None, 0);

@@ -344,7 +344,7 @@ mod tests {
             h.expect(&[("MULTI", "OK")]);
             group.iter().for_each(|line| h.expect(&[(line, "QUEUED")]));
             let answer = shown(&h.run("EXEC"));
-            assert!(answer.contains(limit) && answer.ends_with("make it in parts"), "{answer}");
+            assert!(answer.contains(limit) && answer.ends_with("split the change into parts"), "{answer}");
             assert_eq!((h.server.engine.reader().last_seq(), h.meta("n")), before);
             h.expect(&[("DBSIZE", "2"), ("EXISTS a b c copy1", "1"), ("GET n", "\"1\"")]);
         }

@@ -74,8 +74,8 @@ pub fn keep() -> Reading {
         Some(Step::Noticed(by_us)) => tracing::warn!(
             by_s = by_us as f64 / 1e6,
             patience_s,
-            "the system's clock was set; the server goes on with its own time, and follows when the clock has kept to this \
-             for so long. Records whose time is over then are removed"
+            "the system's clock was set; the server continues with its own time, and follows when the clock has kept the new time \
+             for this long. Records that have expired by then are removed"
         ),
         Some(Step::Revoked) => {
             tracing::info!("the system's clock agrees with the server's time again; nothing was changed");

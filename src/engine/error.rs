@@ -28,7 +28,7 @@ pub enum Error {
     #[error("the command read a key that it had not declared")]
     Undeclared,
     /// Only the engine sees this: the command runs again, without the engine's lock.
-    #[error("the transaction is to be run again")]
+    #[error("the transaction has to run again")]
     Misplaced,
     // the machine's
     /// Changes in memory can't become durable in LMDB, and there is no room for more of them.
@@ -144,13 +144,13 @@ pub enum NoRoom {
     /// Checkpoints fail, and the journal has grown as far as it may.
     #[error(
         "the journal has grown by {bytes_max} bytes, {times} times memtable-memory, since \
-         changes could last be moved from memory to LMDB: {failure}"
+         the last time that changes could be moved from memory to LMDB: {failure}"
     )]
     Journal { bytes_max: u64, times: u64, failure: String },
     /// Checkpoints fail, and the memory for changes is used up.
     #[error(
         "changes can't be moved from memory to LMDB: {failure}{removals}",
-        removals = if *.takes_removals { "; what removes records or flushes stores is still taken" } else { "" }
+        removals = if *.takes_removals { "; removals and flushes are still accepted" } else { "" }
     )]
     Memory { failure: String, takes_removals: bool },
     /// LMDB's file can't grow.

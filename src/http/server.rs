@@ -263,7 +263,7 @@ async fn connection(
     };
     match agreed {
         Ok(Ok(stream)) => speak(server, stream, peer, router, first_head).await,
-        Ok(Err(error)) => tracing::debug!(%address, %error, "HTTPS: no agreement on TLS"),
+        Ok(Err(error)) => tracing::debug!(%address, %error, "HTTPS: the TLS handshake failed"),
         Err(_) => {}
     }
 }

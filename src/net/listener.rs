@@ -138,7 +138,7 @@ pub async fn serve(
     if let Some(guests) = Arc::into_inner(guests)
         && !guests.threads.end(THREADS_END).await
     {
-        tracing::error!("a network thread is stuck in a command; the server ends without waiting for it");
+        tracing::error!("a network thread is stuck in a command; the server exits without waiting for it");
     }
     Ok(())
 }

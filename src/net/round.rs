@@ -59,7 +59,7 @@ impl Round {
             served = self.count.load(Ordering::Relaxed);
             // the journal has failed then, and waiters get the error; this thread's later rounds still need this task
             if catch_unwind(AssertUnwindSafe(&sync)).is_err() {
-                tracing::error!("settling a round panicked");
+                tracing::error!("a round panicked while its replies were made durable");
             }
             self.ended.notify_waiters();
         }

@@ -164,7 +164,7 @@ async fn serve(
     }
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(LAST_REPLIES, ended).await.is_err() {
-        tracing::warn!("some clients did not take their last replies in time");
+        tracing::warn!("some clients did not read their last replies in time");
         connections.shutdown().await;
     }
     settling.abort();

@@ -74,7 +74,7 @@ impl Followers {
             post.overflows.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 store = follower.store,
-                "who follows a store does not read what it is sent; ended at client-output-buffer-limit"
+                "a follower of a store does not read its events; its stream was ended at client-output-buffer-limit"
             );
             follower.too_slow.raise();
         }

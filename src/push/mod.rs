@@ -127,7 +127,7 @@ impl Post {
         tracing::warn!(
             id = client.id,
             address = client.address,
-            "a client does not read what it is sent; disconnected at client-output-buffer-limit"
+            "a client does not read its messages; it was disconnected at client-output-buffer-limit"
         );
     }
 }

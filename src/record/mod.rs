@@ -31,7 +31,7 @@ pub enum Damage {
     Header(&'static str),
     #[error("its checksum does not match")]
     Checksum,
-    #[error("it announces {0} bytes, over the limit of {VALUE_BYTES_MAX}")]
+    #[error("its header says that the value has {0} bytes, more than the limit of {VALUE_BYTES_MAX}")]
     PlainLength(usize),
     #[error("its compressed value {0}")]
     Brotli(&'static str),

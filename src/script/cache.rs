@@ -78,8 +78,9 @@ impl Cache {
             return Ok(());
         }
         if !self.make_room(&script) {
-            let why =
-                format!("ERR scripts would take more than {SCRIPT_CACHE_BYTES_MAX} bytes; SCRIPT FLUSH");
+            let why = format!(
+                "ERR scripts would take more than {SCRIPT_CACHE_BYTES_MAX} bytes; remove them with SCRIPT FLUSH"
+            );
             return Err(Error::other(why));
         }
         self.insert(script, None);

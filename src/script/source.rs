@@ -52,7 +52,7 @@ impl Script {
     pub fn parse(text: &[u8]) -> Result<Script, Error> {
         if text.len() > SCRIPT_TEXT_BYTES_MAX {
             return Err(Error::other(format!(
-                "ERR the script has {} bytes, and at most {SCRIPT_TEXT_BYTES_MAX} are taken: hand data over as arguments",
+                "ERR the script has {} bytes, and the limit is {SCRIPT_TEXT_BYTES_MAX}; pass data as arguments",
                 text.len()
             )));
         }

@@ -185,7 +185,7 @@ fn write_all(mut destination: impl Write, items: &Receiver<Item>, counts: &Count
                 if works && lost > told {
                     tracing::warn!(
                         lines = lost - told,
-                        "lines of the log were lost, since it could not be written"
+                        "lines of the log were lost, because it could not be written"
                     );
                     told = lost;
                     continue;

@@ -50,7 +50,7 @@ pub fn return_memory_in_background() {
     let started = tikv_jemalloc_ctl::max_background_threads::write(1)
         .and_then(|()| tikv_jemalloc_ctl::background_thread::write(true));
     if let Err(error) = started {
-        tracing::warn!(%error, "the allocator has no thread of its own: unused memory goes back to the system later");
+        tracing::warn!(%error, "the allocator has no thread of its own, so unused memory is returned to the system later");
     }
 }
 

@@ -99,7 +99,7 @@ fn records(args: &[Bytes], now_ms: u64) -> Result<Vec<Found>, String> {
             Err("wrong number of arguments".to_owned())
         }
         _ => Err(format!(
-            "{} is not taken, only SET, SETNX, SETEX, PSETEX and MSET",
+            "{} is not accepted, only SET, SETNX, SETEX, PSETEX and MSET",
             String::from_utf8_lossy(&name).escape_debug()
         )),
     }

@@ -73,7 +73,7 @@ impl Endpoint {
                 Outcome::Acknowledged => return Ok(()),
                 Outcome::Refused(why) => return Err(format!("{} refused a chunk: {why}", self.url)),
                 Outcome::Again(why) if attempts > self.retries => {
-                    return Err(format!("{} took no chunk in {attempts} attempts: {why}", self.url));
+                    return Err(format!("{} accepted no chunk in {attempts} attempts: {why}", self.url));
                 }
                 Outcome::Again(_) => {}
             }

@@ -53,7 +53,7 @@ const HELP: &[&str] = &[
     "LOG <message>",
     "    Writes the message to the log.",
     "OBJECT <key>",
-    "    Returns what is known of the record at a key.",
+    "    Describes the record at a key.",
     "PROTOCOL <type>",
     "    Returns a value of a type: string, integer, double, bignum, null, array, set, map, attrib, push, verbatim, true,",
     "    false.",
@@ -62,11 +62,11 @@ const HELP: &[&str] = &[
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Stops or restarts the removal of expired records. They are absent for every command in any case.",
     "SET-DISABLE-DENY-SCRIPTS <0|1>",
-    "    Lets scripts call DEBUG, or no more.",
+    "    Lets scripts call DEBUG, or forbids it again.",
     "SLEEP <seconds>",
-    "    Answers after so long. Other connections go on.",
+    "    Replies after this time. Other connections continue.",
     "HELP",
-    "    Says what DEBUG can do.",
+    "    Prints this help.",
 ];
 
 fn debug(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {

@@ -84,7 +84,9 @@ fn replica_of(call: &mut Call<'_>) -> Result<Plan, Error> {
         return reply(Reply::OK);
     }
     match number::parse_i64(call.arg(2)) {
-        Some(0..=65_535) => Err(Error::other("ERR there is no replication; only REPLICAOF NO ONE is known")),
+        Some(0..=65_535) => {
+            Err(Error::other("ERR there is no replication; only REPLICAOF NO ONE is supported"))
+        }
         _ => Err(Error::other("ERR Invalid master port")),
     }
 }
@@ -172,7 +174,7 @@ mod tests {
             ("SLAVEOF NO ONE", "OK"),
             ("REPLICAOF host 70000", "-ERR Invalid master port"),
             ("REPLICAOF host port", "-ERR Invalid master port"),
-            ("REPLICAOF host 6379", "-ERR there is no replication; only REPLICAOF NO ONE is known"),
+            ("REPLICAOF host 6379", "-ERR there is no replication; only REPLICAOF NO ONE is supported"),
             ("PSYNC ? -1", "-ERR unknown command 'PSYNC': Larder has no replication"),
         ]);
     }

@@ -118,7 +118,7 @@ fn swap(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
         if kind_a != kind_b {
             // the records of an `any` store would turn up in a store that promises JSON
             return Err(Error::other(format!(
-                "ERR stores {} and {} take different values ({}, {}) and can't be swapped",
+                "ERR stores {} and {} accept different values ({}, {}) and can't be swapped",
                 txn.store(a)?.label(),
                 txn.store(b)?.label(),
                 kind_a.as_str(),
@@ -193,7 +193,7 @@ mod tests {
             ("STORE CREATE strict VALUES json", "OK"),
             (
                 "SWAPDB strict 1",
-                "-ERR stores strict and 1 take different values (json, any) and can't be swapped",
+                "-ERR stores strict and 1 accept different values (json, any) and can't be swapped",
             ),
             ("GET k", r#""0""#),
         ]);

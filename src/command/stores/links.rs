@@ -115,7 +115,7 @@ fn check_workflow(name: &[u8]) -> Result<String, Error> {
             Ok(text.to_owned())
         }
         _ => Err(Error::other(format!(
-            "ERR invalid workflow name: it takes 1 to {STORE_NAME_BYTES_MAX} bytes of printable UTF-8"
+            "ERR invalid workflow name: it must have 1 to {STORE_NAME_BYTES_MAX} bytes of printable UTF-8"
         ))),
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         for name in ["''", &"x".repeat(129), r#""a\nb""#, r#""\xff""#, "\u{200b}", "a\u{202e}"] {
             h.expect(&[(
                 &format!("STORE LINK 0 {name}"),
-                "-ERR invalid workflow name: it takes 1 to 128 bytes of printable UTF-8",
+                "-ERR invalid workflow name: it must have 1 to 128 bytes of printable UTF-8",
             )]);
         }
     }

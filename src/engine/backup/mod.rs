@@ -40,7 +40,7 @@ pub enum BackupError {
     Fault(#[from] Fault),
     #[error("the copy can't be opened: {0}")]
     Copy(#[from] OpenError),
-    #[error("the copy is not sound, and neither is what it was made of; run larder check: {0}")]
+    #[error("the copy is damaged, and so is the original; run larder check: {0}")]
     Unsound(String),
 }
 

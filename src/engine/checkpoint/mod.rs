@@ -264,7 +264,7 @@ impl Engine {
                 if status.failure.is_none() {
                     tracing::error!(
                         %fault,
-                        "a checkpoint failed; changes stay in memory and in the journal, and it is tried again every second"
+                        "a checkpoint failed; its changes stay in memory and in the journal, and the server tries again every second"
                     );
                 }
                 status.failure = Some(fault.to_string());
@@ -275,7 +275,7 @@ impl Engine {
         }
         drop(status);
         if let Err(fault) = self.tables.keep_reserve() {
-            tracing::warn!(%fault, "LMDB's file can't be brought to the length that its reserve asks for");
+            tracing::warn!(%fault, "LMDB's file can't be extended or shortened to the length of its reserve");
         }
         self.note_space();
         self.room.checkpoint_ended(outcome.as_ref().err().map(ToString::to_string));
@@ -295,7 +295,7 @@ impl Engine {
             }
             wait = if well { self.checkpoint.interval } else { RETRY_AFTER };
             if let Err(fault) = self.reclaim() {
-                tracing::error!(%fault, "space of flushed stores can't be reclaimed; it is tried again after the next checkpoint");
+                tracing::error!(%fault, "the space of flushed stores can't be reclaimed; the server tries again after the next checkpoint");
             }
         }
     }
@@ -603,7 +603,7 @@ impl Engine {
         let through = self.journal.last();
         if state.active.is_empty() && self.checkpoint_holds(through)? {
             self.journal.restart(through)?;
-            tracing::info!("the journal goes on in a new segment; writes are accepted again");
+            tracing::info!("the journal continues in a new segment; writes are accepted again");
         }
         Ok(())
     }

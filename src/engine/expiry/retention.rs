@@ -81,7 +81,7 @@ struct Gap {
 /// Why a stored timeline can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the times that retention goes by have format {0}, and this version knows format {FORMAT}: use a newer version"
+    "the timeline of retention has format {0}, and this version knows only format {FORMAT}; use a newer version"
 )]
 pub struct UnknownFormat(u8);
 
@@ -682,7 +682,10 @@ mod tests {
         }
         let newer = [&[FORMAT + 1], &stored[1..]].concat();
         let refused = Timeline::decode(&newer, &now, BOOT, 12).unwrap_err();
-        assert!(refused.to_string().contains("have format 2, and this version knows format 1"), "{refused}");
+        assert!(
+            refused.to_string().contains("has format 2, and this version knows only format 1"),
+            "{refused}"
+        );
     }
 
     #[test]

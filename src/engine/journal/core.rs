@@ -187,7 +187,7 @@ impl Core {
         if self.plan.lock().stock.spares.is_empty()
             && let Err(error) = self.restock(self.options.rest_bytes)
         {
-            tracing::warn!(%error, "no space for the journal: writes are refused until there is");
+            tracing::warn!(%error, "there is no space for the journal; writes are refused until there is");
             self.plan.lock().stock.shortage = Some(error.to_string());
             self.use_reserve();
         }
@@ -230,7 +230,7 @@ impl Core {
             self.sync_wanted.notify_one();
         }
         self.plan.lock().resume(after, room); // from here on entries are taken
-        tracing::info!(after, "the journal goes on in a new segment");
+        tracing::info!(after, "the journal continues in a new segment");
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl Core {
         for segment in damaged {
             // Whatever remains is durable elsewhere, and is removed when the journal is next opened.
             if let Err(error) = maker.remove(segment.name) {
-                tracing::warn!(%error, "a damaged journal segment stays");
+                tracing::warn!(%error, "a damaged journal segment can't be removed");
             }
         }
     }
@@ -316,7 +316,7 @@ impl Core {
             self.durable_moved.notify_all();
             waiters.take_through(Seq::MAX)
         };
-        tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal; if that takes more than a few seconds, look after the disk");
+        tracing::error!(%fault, "writes are refused until a checkpoint has restarted the journal; if that takes more than a few seconds, check the disk");
         wake_all(wants_room.into_iter().chain(waiting));
         self.failure_listener.call();
         fault

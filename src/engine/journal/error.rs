@@ -35,17 +35,17 @@ pub enum JournalError {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     // the data's
     #[error(
-        "journal segment {file} has format version {version}, newer than {supported}, the newest this build reads"
+        "journal segment {file} has format version {version}, and this version reads only formats up to {supported}"
     )]
     Newer { file: String, version: u32, supported: u32 },
     #[error(
-        "journal segment {file} is damaged at offset {offset}: entry {seq} should be there, since {proof} says that \
+        "journal segment {file} is damaged at offset {offset}: entry {seq} must have been there, because {proof} says that \
          everything up to {durable_through} was synced; {ADVICE}"
     )]
     Damaged { file: String, offset: u64, seq: Seq, proof: String, durable_through: Seq },
     #[error(
-        "the journal lacks entries {seq} to {until}: they were in segment {segment}, which is missing and goes before \
-         {file}; {ADVICE}"
+        "the journal lacks entries {seq} to {until}: they were in segment {segment} before \
+         {file}, which is missing; {ADVICE}"
     )]
     Missing { segment: u64, file: String, seq: Seq, until: Seq },
     #[error(
@@ -53,18 +53,18 @@ pub enum JournalError {
     )]
     Gap { file: String, first: Seq, seq: Seq },
     #[error(
-        "journal segment {segment} is missing: entry {seq} and those behind it may have been in it, since the journal's \
+        "journal segment {segment} is missing: entry {seq} and later ones may have been in it, because the journal's \
          manifest lists it; {ADVICE}"
     )]
     Lost { segment: u64, seq: Seq },
     #[error(
-        "journal segment {file} has {bytes} bytes instead of {expected}: entry {seq} and those behind it may have been in \
-         what was cut off; {ADVICE}"
+        "journal segment {file} has {bytes} bytes instead of {expected}: entry {seq} and later ones may have been in \
+         the part that was cut off; {ADVICE}"
     )]
     Cut { file: String, bytes: u64, expected: u64, seq: Seq },
     #[error(
-        "the journal's manifest is {what}: entry {seq} and those behind it may be missing, since nothing says which \
-         segments there have to be; {ADVICE}"
+        "the journal's manifest is {what}: entry {seq} and later ones may be missing, because nothing says which \
+         segments have to exist; {ADVICE}"
     )]
     Manifest { what: &'static str, seq: Seq },
     #[error("entry {seq} is in the journal twice, the second time in {file} at offset {offset}; {ADVICE}")]

@@ -469,12 +469,12 @@ impl Journal {
         if closed.is_ok()
             && let Err(error) = self.core.maker.lock().manifest.note(self.durable(), true)
         {
-            tracing::warn!(%error, "the journal's manifest does not know its last entries; nothing is lost");
+            tracing::warn!(%error, "the last entries could not be noted in the journal's manifest; nothing is lost");
         }
         if closed.is_ok()
             && let Err(error) = self.core.clear()
         {
-            tracing::warn!(%error, "journal segments that are not needed stay");
+            tracing::warn!(%error, "journal segments that are not needed can't be removed");
         }
         closed
     }

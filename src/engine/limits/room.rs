@@ -106,7 +106,7 @@ impl Room {
         match &mut *shortage {
             Some(shortage) => shortage.lacking_bytes = shortage.lacking_bytes.min(lacking_bytes),
             None => {
-                tracing::error!(why, "LMDB has no space for more: only what removes something is accepted");
+                tracing::error!(why, "LMDB has no space for more: only removals and flushes are accepted");
                 *shortage = Some(Shortage { lacking_bytes, why: why.to_owned() });
             }
         }

@@ -39,7 +39,7 @@ const MAP_BYTES_MIN: usize = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "the data directory has format {found}, newer than {FORMAT}, which this version knows; use a newer larder"
+        "the data directory has format {found}, and this version knows only formats up to {FORMAT}; use a newer larder"
     )]
     NewerFormat { found: u32 },
     #[error(
@@ -47,11 +47,11 @@ pub enum OpenError {
     )]
     Foreign,
     #[error(
-        "address space for the LMDB map can't be reserved, tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes: {0}; raise `ulimit -v`"
+        "the address space for the LMDB map can't be reserved (tried {MAP_BYTES} down to {MAP_BYTES_MIN} bytes): {0}; raise `ulimit -v`"
     )]
     Map(heed::Error),
     #[error(
-        "the LMDB file is damaged: {0}; look at all of it with `larder check`, restore a backup (the journal has what changed since the last checkpoint)"
+        "the LMDB file is damaged: {0}; examine it with `larder check`, and restore a backup (the journal has the changes since the last checkpoint)"
     )]
     Damaged(String),
     #[error("the LMDB environment can't be opened: {0}{advice}", advice = super::advice(.0))]

@@ -51,7 +51,7 @@ pub fn advice(error: &LmdbError) -> &'static str {
         }
         LmdbError::Mdb(MdbError::Panic) => "; the disk has failed: start again once it is sound",
         LmdbError::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Invalid) => {
-            "; the file is damaged: look at it with `larder check`, restore a backup"
+            "; the file is damaged: examine it with `larder check`, and restore a backup"
         }
         LmdbError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => "; make space on the disk",
         LmdbError::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => "; raise `ulimit -f`",

@@ -105,7 +105,7 @@ pub(super) struct Way<'t> {
 
 pub(super) fn damaged(page: u64, what: impl std::fmt::Display) -> Fault {
     Fault::Damaged(format!(
-        "page {page} of the LMDB file {what}; look at all of it with `larder check`, restore a backup"
+        "page {page} of the LMDB file {what}; examine the file with `larder check`, and restore a backup"
     ))
 }
 

@@ -118,7 +118,7 @@ impl Tables {
         if length < pages + reserve {
             // if the disk has no room, it is tried again after the next checkpoint
             if let Err(error) = fallocate(&file, FallocateFlags::empty(), pages, reserve) {
-                tracing::debug!(%error, "no space is kept for the removal of records");
+                tracing::debug!(%error, "no space could be reserved for the removal of records");
             }
         } else if length > pages + 2 * reserve {
             file.set_len(pages + reserve).map_err(heed::Error::Io)?;

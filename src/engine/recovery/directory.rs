@@ -28,7 +28,7 @@ pub enum DirectoryError {
     #[error("another larder runs on the data directory {0}")]
     Locked(PathBuf),
     #[error(
-        "the directory {0} holds files of something else (no file 'larder' in it); name an empty one, or one that does not exist"
+        "the directory {0} contains files of another program (there is no file 'larder' in it); name an empty directory, or one that does not exist"
     )]
     Foreign(PathBuf),
     #[error("the directory {0} is not empty; name an empty one, or one that does not exist")]
@@ -37,7 +37,9 @@ pub enum DirectoryError {
     Own(PathBuf, PathBuf),
     #[error("there is no data directory at {0} (no file 'larder' in it)")]
     Missing(PathBuf),
-    #[error("the data directory {0} has format {1}, this version knows {FORMAT}; use a newer larder")]
+    #[error(
+        "the data directory {0} has format {1}, and this version knows only format {FORMAT}; use a newer larder"
+    )]
     Newer(PathBuf, u32),
 }
 

@@ -237,7 +237,7 @@ pub(in crate::engine) fn note_journal(tables: &Tables, snapshot: &Snapshot<'_>, 
         tables.commit(batch)
     });
     if let Err(fault) = noted {
-        tracing::warn!(%fault, "that there is a journal can't be noted; the next start tries again");
+        tracing::warn!(%fault, "the identity of the journal can't be stored in LMDB; the next start tries again");
     }
 }
 
@@ -280,7 +280,7 @@ fn first_generation(id: StoreId) -> Generation {
 impl Drop for Engine {
     fn drop(&mut self) {
         if !self.threads.lock().is_empty() && self.memtable_bytes.load(Ordering::Relaxed) > 0 {
-            tracing::warn!("the engine was not closed; what is in its journal is replayed at the next start");
+            tracing::warn!("the engine was not closed; the next start replays its journal");
         }
     }
 }

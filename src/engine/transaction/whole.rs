@@ -24,8 +24,8 @@ struct EndProcess;
 impl Drop for EndProcess {
     fn drop(&mut self) {
         tracing::error!(
-            "a change of the engine's state panicked half way; the process ends, so that nobody is served from such a state: \
-             start it again, and report this with what the log says before"
+            "a change of the engine's state panicked half way; the process exits, so that no client sees such a state. \
+             Start it again, and report this together with the preceding lines of the log"
         );
         // the log has a thread of its own, which needs time to write these lines
         std::thread::sleep(LAST_LINES);

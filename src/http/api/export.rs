@@ -51,8 +51,8 @@ pub async fn export(ask: Ask) -> Answer {
                 // the response has begun, so the only way to report the error is to end it in the middle, which clients
                 // notice
                 let (gate, entries, rest) = export.step(gate).await.map_err(|problem| {
-                    tracing::warn!(?problem, "an export could not go on");
-                    std::io::Error::other("the export could not go on")
+                    tracing::warn!(?problem, "an export had to stop");
+                    std::io::Error::other("the export had to stop")
                 })?;
                 (entries, rest.map(|rest| (gate, rest)))
             }

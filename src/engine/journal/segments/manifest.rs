@@ -223,7 +223,7 @@ impl Manifest {
             manifest.file = Some(file);
             manifest.write(manifest.listed.clone())?;
         } else if let Err(error) = manifest.create() {
-            tracing::warn!(%error, "no space for the journal's manifest: writes are refused until there is");
+            tracing::warn!(%error, "there is no space for the journal's manifest; writes are refused until there is");
         }
         Ok(manifest)
     }

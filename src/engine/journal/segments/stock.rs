@@ -198,7 +198,7 @@ impl Core {
         match maker.use_reserve(self.options.kept_bytes) {
             Ok(segment) => self.plan.lock().add_spare(segment),
             Err(error) => {
-                tracing::warn!(%error, "the journal's reserve can't be used; it is tried again every second");
+                tracing::warn!(%error, "the journal's reserve can't be used; the server tries again every second");
                 let has_reserve = maker.has_reserve(self.options.kept_bytes);
                 self.plan.lock().stock.has_reserve = has_reserve;
             }
@@ -226,7 +226,7 @@ impl Core {
     fn report(&self, is_making: bool, error: &JournalError) {
         if !is_making {
             // The file stays where it is, holds nothing that counts, and is removed when the journal is next opened.
-            tracing::warn!(%error, "a journal segment that is not needed stays");
+            tracing::warn!(%error, "a journal segment that is not needed can't be removed");
             return;
         }
         let (earlier, waiting) = {
@@ -237,7 +237,7 @@ impl Core {
         };
         self.use_reserve();
         if earlier.is_none() {
-            tracing::warn!(%error, "no new space for the journal; make space on its disk: it tries again every second");
+            tracing::warn!(%error, "there is no new space for the journal; free some space on its disk. The server tries again every second");
         }
         wake_all(waiting);
     }
