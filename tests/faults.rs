@@ -1,6 +1,6 @@
 //! Faults: a whole server on a full or broken disk, with damaged files, with too little room.
 //!
-//! Of each fault is asked the same: writes get an error that says what is wrong, reads go on, INFO and the log tell, what
+//! Of each fault is asked the same: writes get an error that says what is wrong, reads still work, INFO and the log tell, what
 //! was acknowledged survives `kill -9`, and service resumes when the fault is gone, by itself unless said otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
@@ -123,7 +123,7 @@ fn a_full_disk_refuses_writes_and_is_survived() {
     disk.fill();
     let refusal = writer.write_until_refused(&server, 20_000);
     assert_contains(&refusal, "MISCONF");
-    assert_contains(&refusal, "reads go on");
+    assert_contains(&refusal, "reads still work");
     writer.verify(&server);
     wait_for(|| (info(&server, "rdb_last_bgsave_status") == "err").then_some(())).expect("INFO tells");
     assert_contains(&info(&server, "checkpoint_failure"), "make space on the disk");
