@@ -11,9 +11,9 @@ use crate::config::Address;
 /// Listens on a port of these addresses; errors name the port's `setting`. With port 0, all addresses use the port that
 /// the first one was assigned.
 ///
-/// As in Redis, an address of a family that this machine doesn't know is left out, and so is an optional one that it
-/// doesn't have, with a warning; any other failure, or if nothing is left, is an error. Names stand for the first address
-/// that they resolve to, and IPv6 addresses are for IPv6 alone.
+/// As in Redis, an address of a family that this machine doesn't support is left out, and so is an optional address
+/// that it doesn't have, with a warning. Any other failure is an error, and so is an empty list of addresses at the
+/// end. Names stand for the first address that they resolve to, and IPv6 addresses are for IPv6 alone.
 pub fn listen(
     addresses: &[Address],
     mut port: u16,

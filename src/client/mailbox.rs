@@ -1,7 +1,8 @@
 //! The messages that wait to be sent to one connection, apart from its replies, or to one follower of a store.
 //!
-//! Others put messages in, and the connection's task takes them out; nobody waits. The bytes in it are bounded: at the
-//! hard limit, or above the soft one for too long, it takes no more, and its client has to be disconnected.
+//! Other threads put messages in, and the connection's task takes them out; neither waits. The bytes in it are
+//! bounded: at the hard limit, or above the soft limit for too long, it accepts no more, and its client has to be
+//! disconnected.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,10 +15,10 @@ use parking_lot::Mutex;
 use crate::config::Limit;
 use crate::engine::Seq;
 
-/// What a message costs beside its bytes.
+/// The memory of a message in addition to its bytes.
 const MESSAGE_BYTES: usize = 64;
 
-/// Something to be sent, of a known size.
+/// A message of a known size.
 pub trait Letter: Default {
     fn bytes(&self) -> usize;
 }
@@ -30,7 +31,7 @@ impl Letter for Bytes {
 
 #[derive(Debug, Default)]
 pub struct Mailbox<L = Bytes> {
-    /// Whether there is something in it. Its task checks this after every request.
+    /// Whether it contains messages. Its task checks this after every request.
     waiting: AtomicBool,
     content: Mutex<Content<L>>,
 }
@@ -46,8 +47,8 @@ struct Content<L> {
 }
 
 impl<L: Letter> Mailbox<L> {
-    /// Adds a message, which must not be sent before `seq` is durable. Returns false if the mailbox went over its
-    /// limit; it then takes no more.
+    /// Adds a message, which must not be sent before `seq` is durable. Returns false if the mailbox exceeds its
+    /// limit; it then accepts no more.
     pub fn put(&self, message: L, seq: Seq, limit: &Limit, steady_ms: impl FnOnce() -> u64) -> bool {
         let task = {
             let mut content = self.content.lock();
@@ -67,7 +68,7 @@ impl<L: Letter> Mailbox<L> {
         true
     }
 
-    /// Takes out the first message, with the sequence number that it must not overtake.
+    /// Takes out the first message, with the sequence number that has to be durable before it is sent.
     pub fn take_one(&self) -> Option<(L, Seq)> {
         let mut content = self.content.lock();
         let first = content.messages.pop_front();
@@ -83,18 +84,18 @@ impl<L: Letter> Mailbox<L> {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Ready once there is something in it. Only for the one task that takes it out.
+    /// Ready when it contains messages. Only for the task that takes them out.
     pub fn filled(&self) -> Filled<'_, L> {
         Filled(self)
     }
 
-    /// Messages in it, and their bytes.
+    /// The number of messages in it, and of their bytes.
     pub fn size(&self) -> (usize, usize) {
         let content = self.content.lock();
         (content.messages.len(), content.bytes)
     }
 
-    /// Takes no more: the connection has ended.
+    /// Accepts no more messages, because the connection has ended.
     pub fn close(&self) {
         *self.content.lock() = Content { closed: true, ..Content::default() };
         self.waiting.store(false, Ordering::Release);
@@ -102,8 +103,8 @@ impl<L: Letter> Mailbox<L> {
 }
 
 impl Mailbox {
-    /// Moves so many messages to the end of `out`, or fewer if they reach `bytes_max`. Returns the highest sequence
-    /// number that they must not overtake.
+    /// Moves this many messages to the end of `out`, or fewer if they reach `bytes_max`. Returns the highest sequence
+    /// number that has to be durable before they are sent.
     pub fn take(&self, out: &mut BytesMut, count_max: usize, bytes_max: usize) -> Seq {
         if count_max == 0 || !self.is_waiting() {
             return 0;

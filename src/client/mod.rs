@@ -1,4 +1,4 @@
-//! Connections as the rest of the server sees them, and their registry: what CLIENT LIST shows, CLIENT KILL ends and CLIENT PAUSE delays.
+//! Connections as the rest of the server sees them, and their registry, for CLIENT LIST, CLIENT KILL and CLIENT PAUSE.
 
 pub mod mailbox;
 pub mod signal;
@@ -14,13 +14,13 @@ use crate::client::mailbox::Mailbox;
 use crate::client::signal::Signal;
 use crate::store::StoreId;
 
-/// What is known about a connection outside its own task. The connection writes it, and others read it.
+/// The public state of a connection. The connection's task writes it, and other threads read it.
 #[derive(Debug)]
 pub struct Client {
     pub id: u64,
     /// `address:port` of the peer; `path:0` of a Unix socket.
     pub address: String,
-    /// `address:port` of ours; `path:0` of a Unix socket.
+    /// `address:port` of the server; `path:0` of a Unix socket.
     pub local_address: String,
     pub file_descriptor: i32,
     pub unix: bool,
@@ -45,13 +45,13 @@ pub struct Client {
     pub bytes_out: AtomicU64,
     /// Received bytes of requests that have not all run yet.
     pub query_buffer: AtomicUsize,
-    /// Room for more of them.
+    /// The unused capacity of that buffer.
     pub query_room: AtomicUsize,
-    /// Bytes of the words of a request that waits, or that runs on a thread of its own.
+    /// Bytes of the words of a request that waits, or that runs on another thread.
     pub argument_bytes: AtomicUsize,
     /// Bytes of replies not yet sent.
     pub output_buffer: AtomicUsize,
-    /// The part of that memory that nobody else holds.
+    /// The part of that memory that is not shared.
     pub own_output: AtomicUsize,
     /// The memory of its queued commands, watched keys and subscriptions.
     pub session_bytes: AtomicUsize,
@@ -67,16 +67,17 @@ pub struct Client {
     pub mailbox: Mailbox,
     /// Raised to end the connection.
     pub kill: Signal,
-    /// Whether it is not among the connections any more.
+    /// Whether it was removed from the registry.
     pub gone: AtomicBool,
-    /// It did not read what it was sent, and is disconnected without waiting for it any longer.
+    /// It did not read its messages, and is disconnected without waiting for it any longer.
     pub overflowed: AtomicBool,
-    /// Set when it has left while a command runs for it. A long command that only reads then ends early.
+    /// Set when the client has disconnected while a command runs for it. A long command that only reads then ends
+    /// early.
     pub has_left: AtomicBool,
 }
 
 impl Client {
-    /// A connection that has said nothing yet.
+    /// A connection that has sent nothing yet.
     pub fn new(id: u64, address: String, local_address: String, steady_ms: u64) -> Client {
         Client {
             id,
@@ -145,30 +146,30 @@ impl Client {
         self.account.lock().as_ref().is_some_and(|account| account.may_see_everything())
     }
 
-    /// The bytes that are received and not parsed yet, and those that are not sent yet.
+    /// The number of bytes that were received but not parsed yet, and of those that were not sent yet.
     pub fn buffer_bytes(&self) -> usize {
         self.query_buffer.load(Ordering::Relaxed) + self.output_buffer.load(Ordering::Relaxed)
     }
 
-    /// Approximately the memory that it takes, as `maxmemory-clients` counts it.
+    /// The approximate memory that it uses, as `maxmemory-clients` counts it.
     pub fn memory_bytes(&self) -> usize {
         let parts = [&self.query_buffer, &self.own_output, &self.session_bytes];
         let parts = parts.map(|bytes| bytes.load(Ordering::Relaxed)).into_iter().sum::<usize>();
         size_of::<Client>() + parts + self.mailbox.size().1
     }
 
-    /// Whether it is not connected any more.
+    /// Whether it is disconnected.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Whether it is not being disconnected. As soon as it is, nobody counts or finds it any more, though its task may
-    /// need a moment to notice.
+    /// Whether it is not being disconnected. A connection that is being disconnected is no longer counted or found,
+    /// although its task may need a moment to notice.
     pub fn stays(&self) -> bool {
         !self.kill.is_raised()
     }
 
-    /// Whether nobody waits for the reply of a command that is running.
+    /// Whether the client no longer waits for the reply of the running command.
     pub fn is_leaving(&self) -> bool {
         self.has_left.load(Ordering::Relaxed) || self.kill.is_raised()
     }
@@ -205,12 +206,12 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Which commands have to wait, and until when (CLIENT PAUSE).
+/// The commands that have to wait, and until when (CLIENT PAUSE).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pause {
     /// By the steady clock, in milliseconds; 0: no pause.
     pub until_ms: u64,
-    /// Only what has an effect on others: commands that write or publish.
+    /// Delays only commands that have an effect on others: those that write or publish.
     pub writes_only: bool,
 }
 
@@ -315,7 +316,7 @@ impl Clients {
         *self.pause.lock()
     }
 
-    /// Whether a pause holds up now what has an effect on others, or what has none.
+    /// Whether a pause currently delays a command, given whether it has an effect on others.
     pub fn holds_up(&self, has_effect: impl FnOnce() -> bool, steady_ms: impl FnOnce() -> u64) -> bool {
         if !self.paused.load(Ordering::Acquire) {
             return false;

@@ -1,5 +1,5 @@
-//! Which of Redis's commands Larder has, which differ and which are absent, and why. Makes docs/COMPATIBILITY.md, and
-//! the error for a client that sends an absent command.
+//! Compares Larder's commands with those of Redis: which are the same, which differ and which are absent, and why.
+//! Generates docs/COMPATIBILITY.md, and the error for a client that sends an absent command.
 //!
 //! The existing commands come from the command table. The rest is in `redis_8_commands.txt`, which describes its own
 //! format.

@@ -1,4 +1,4 @@
-//! What is told about commands: COMMAND, docs/COMMANDS.md and docs/COMPATIBILITY.md.
+//! Descriptions of commands: COMMAND, docs/COMMANDS.md and docs/COMPATIBILITY.md.
 
 pub mod compatibility;
 pub mod introspect;
