@@ -1,7 +1,8 @@
 //! Faults: a whole server on a full or broken disk, with damaged files, with too little room.
 //!
-//! Of each fault is asked the same: writes get an error that says what is wrong, reads still work, INFO and the log tell, what
-//! was acknowledged survives `kill -9`, and service resumes when the fault is gone, by itself unless said otherwise.
+//! Each fault is tested in the same way: writes get an error that says what is wrong, reads still work, INFO and the log
+//! report the fault, acknowledged changes survive `kill -9`, and service resumes when the fault is gone, by itself unless
+//! said otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 

@@ -170,7 +170,7 @@ fn what_a_store_does_not_take_is_reported_record_by_record() {
     let (code, said) = import(&[]);
     assert_eq!(code, Some(2));
     assert!(said.contains("refused: key 'b': NOTJSON "), "{said}");
-    assert!(said.contains("refused: command 3: HSET is not taken"), "{said}");
+    assert!(said.contains("refused: command 3: HSET is not accepted"), "{said}");
     assert!(said.ends_with("imported 2, 3 refused\n"), "{said}");
     let (code, said) = import(&["--as-string"]);
     assert_eq!(code, Some(2));
