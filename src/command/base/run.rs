@@ -228,6 +228,7 @@ fn run_shown(
 fn unix_path(address: &str) -> &str {
     address.strip_suffix(":0").unwrap_or(address)
 }
+
 #[cfg(test)]
 mod tests {
     use crate::command::base::run::*;
