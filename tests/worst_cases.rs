@@ -183,6 +183,26 @@ fn long_text(bytes: usize) -> Vec<u8> {
     [&b"\""[..], &digits.take(bytes).collect::<Vec<u8>>(), b"\""].concat()
 }
 
+/// To find out that a command is too long for a network thread can take longer than a connection's turn there.
+#[test]
+fn a_command_is_run_whose_look_up_takes_longer_than_a_turn() {
+    let (mut server, _http) = larder_with_http(&["--io-threads", "1"]);
+    let names: Vec<Vec<u8>> = (0..3_000).map(|number| format!("key:{number}").into_bytes()).collect();
+    let value = long_text(2_000);
+    let sets = names.iter().map(|name| many("SET", [name.clone(), value.clone()])).collect::<Vec<_>>();
+    send(&mut server.connect(), &sets, sets.len());
+    // then no record is in memory
+    server.stop();
+    server.start();
+    let mut reader = server.connect();
+    let mget = many("MGET", names.clone());
+    // the second one waits behind the first
+    let replies = send(&mut reader, &[mget, words("PING")], 2);
+    assert_eq!(replies[0].elements().len(), names.len());
+    assert!(replies[0].elements().iter().all(|reply| reply.bytes() == value));
+    assert_eq!(replies[1], Reply::Simple("PONG".into()));
+}
+
 #[test]
 fn a_reply_shares_the_values_that_it_repeats() {
     let (mut server, http) = larder_with_http(&["--io-threads", "1"]);

@@ -269,22 +269,26 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             };
             let end = self.take_requests(&limits);
             loop {
-                self.run_ready();
+                let is_postponed = self.run_ready();
                 if self.session.closing {
                     return Ok(false);
                 }
                 if self.output.len() >= OUTPUT_BYTES {
                     self.flush().await?;
                     self.watch = Stopwatch::start();
-                } else if self.watch.ran() >= TURN {
+                    continue;
+                }
+                if self.watch.ran() >= TURN {
                     // lets others run; the rest of what was received runs after them
                     tokio::task::yield_now().await;
                     self.watch = Stopwatch::start();
-                } else if let Some((found, request)) = self.requests.pop_front() {
-                    self.run_request(found, request).await?;
-                } else {
-                    break;
+                    // to find out that a request has to wait may have taken the whole turn, and would again
+                    if !is_postponed {
+                        continue;
+                    }
                 }
+                let Some((found, request)) = self.requests.pop_front() else { break };
+                self.run_request(found, request).await?;
             }
             match end {
                 Ok(true) => {}
@@ -339,10 +343,11 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         })
     }
 
-    /// Runs the taken requests one after another, up to the first that may have to wait for something.
-    fn run_ready(&mut self) {
+    /// Runs the taken requests one after another, up to the first that may have to wait for something. Returns whether it
+    /// tried to run that one.
+    fn run_ready(&mut self) -> bool {
         let (server, round) = (self.server.clone(), self.round.clone());
-        let Some(_inside) = server.scripts.turnstile.enter(&round.slot) else { return };
+        let Some(_inside) = server.scripts.turnstile.enter(&round.slot) else { return false };
         if self.requests.len() > 1 {
             self.warm_up();
         }
@@ -364,10 +369,12 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             let answer = dispatch_found(&server, &mut self.session, &mut self.watch, found, request);
             if let Some(Postponed::Aside(request) | Postponed::Held(request)) = answer.postponed {
                 // the first that may have to wait
-                return self.requests.push_front((found, request));
+                self.requests.push_front((found, request));
+                return true;
             }
             self.take_answer(&answer);
         }
+        false
     }
 
     async fn run_request(&mut self, found: Lookup, request: Request) -> io::Result<()> {
