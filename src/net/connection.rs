@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::outbox::{Asked, Delivery, KEPT_BYTES, Outbox, Outlet, emptied};
+use super::outbox::{Asked, KEPT_BYTES, Outbox, Outcome, Outlet, emptied};
 use super::round::Round;
 use crate::client::Client;
 use crate::command::base::login;
@@ -636,9 +636,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             return Ok(());
         }
         match outbox.delivered().await {
-            Delivery::Sent => {}
-            Delivery::Unsent(rest) => drop(self.send(rest.into()).await?),
-            Delivery::Refused(error) => self.refuse_replies(error),
+            Outcome::Sent => {}
+            Outcome::Unsent(rest) => drop(self.send(rest.into()).await?),
+            Outcome::Refused(error) => self.refuse_replies(error),
         }
         Ok(())
     }

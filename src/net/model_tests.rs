@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use shuttle::future::block_on;
 
 use super::delivery::Delivery;
-use super::outbox::{Asked, Delivery, Outbox, Outlet};
+use super::outbox::{Asked, Outbox, Outcome, Outlet};
 use super::round::Round;
 use crate::client::Client;
 use crate::engine::journal::{Claim, Fault, Journal, JournalError, Options, Seq};
@@ -95,9 +95,9 @@ impl Side {
             peer.outbox.hand_in(&mut replies, reflects, Asked::default());
             self.round.hand_over(peer.outbox.clone());
             match peer.outbox.delivered().await {
-                Delivery::Sent => {}
-                Delivery::Unsent(rest) => peer.outbox.send(&rest).await.unwrap(),
-                Delivery::Refused(error) => return Err(error),
+                Outcome::Sent => {}
+                Outcome::Unsent(rest) => peer.outbox.send(&rest).await.unwrap(),
+                Outcome::Refused(error) => return Err(error),
             }
         }
         Ok(())

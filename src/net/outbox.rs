@@ -126,7 +126,7 @@ enum State {
 }
 
 /// The result of a batch.
-pub enum Delivery {
+pub enum Outcome {
     Sent,
     /// The rest is still to be sent.
     Unsent(BytesMut),
@@ -221,7 +221,7 @@ impl Outbox {
     }
 
     /// Waits until nothing is under way. Returned replies then belong to the caller.
-    pub async fn delivered(&self) -> Delivery {
+    pub async fn delivered(&self) -> Outcome {
         loop {
             if let Some(delivery) = self.look() {
                 return delivery;
@@ -237,18 +237,18 @@ impl Outbox {
         }
     }
 
-    fn look(&self) -> Option<Delivery> {
+    fn look(&self) -> Option<Outcome> {
         let mut batch = self.batch.lock();
         match std::mem::take(&mut batch.state) {
-            State::Empty => Some(Delivery::Sent),
+            State::Empty => Some(Outcome::Sent),
             State::UnderWay => {
                 (batch.state, batch.is_awaited) = (State::UnderWay, true);
                 None
             }
-            State::Returned(Ok(())) => Some(Delivery::Unsent(std::mem::take(&mut batch.bytes))),
+            State::Returned(Ok(())) => Some(Outcome::Unsent(std::mem::take(&mut batch.bytes))),
             State::Returned(Err(error)) => {
                 batch.bytes.clear();
-                Some(Delivery::Refused(error))
+                Some(Outcome::Refused(error))
             }
         }
     }
@@ -295,7 +295,7 @@ mod tests {
             outbox.hand_in(&mut replies, reflects, Asked::default());
             assert!(replies.is_empty());
             assert_eq!((outbox.reflects(), outbox.deliver(Ok(()))), (reflects, 5));
-            assert!(matches!(outbox.delivered().await, Delivery::Sent));
+            assert!(matches!(outbox.delivered().await, Outcome::Sent));
             let mut read = [0; 5];
             peer.read_exact(&mut read).unwrap();
             assert_eq!(read, reply.as_bytes());
@@ -312,7 +312,7 @@ mod tests {
         outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Err(Error::Storage("no".into()))), 0);
         outbox.returned().await;
-        assert!(matches!(outbox.delivered().await, Delivery::Refused(Error::Storage(why)) if why == "no"));
+        assert!(matches!(outbox.delivered().await, Outcome::Refused(Error::Storage(why)) if why == "no"));
         // and does not come back with the next batch
         outbox.hand_in(&mut BytesMut::from("+2\r\n"), 8, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 4);
@@ -330,7 +330,7 @@ mod tests {
         let sent = outbox.deliver(Ok(()));
         assert!((1..all.len()).contains(&sent));
         outbox.returned().await;
-        let Delivery::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
+        let Outcome::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
         assert_eq!(rest.len(), all.len() - sent);
         let reader = std::thread::spawn(move || {
             let mut read = vec![0; 4_000_000];
@@ -338,7 +338,7 @@ mod tests {
         });
         outbox.send(&rest).await.unwrap();
         assert!(reader.join().unwrap().unwrap() == all);
-        assert!(matches!(outbox.delivered().await, Delivery::Sent));
+        assert!(matches!(outbox.delivered().await, Outcome::Sent));
     }
 
     #[tokio::test]
@@ -349,7 +349,7 @@ mod tests {
             outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
             let delivering = outbox.clone();
             let delivery = std::thread::spawn(move || delivering.deliver(Ok(())));
-            assert!(matches!(outbox.delivered().await, Delivery::Sent));
+            assert!(matches!(outbox.delivered().await, Outcome::Sent));
             delivery.join().unwrap();
         }
     }
@@ -361,7 +361,7 @@ mod tests {
         drop(peer);
         outbox.hand_in(&mut BytesMut::from("+OK\r\n"), 7, Asked::default());
         assert_eq!(outbox.deliver(Ok(())), 0);
-        let Delivery::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
+        let Outcome::Unsent(rest) = outbox.delivered().await else { panic!("nothing came back") };
         assert!(outbox.send(&rest).await.is_err());
     }
 }
