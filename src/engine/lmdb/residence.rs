@@ -21,7 +21,7 @@ pub enum Wait {
     No,
 }
 
-/// The number of pages at the beginning of a long value that are checked.
+/// The number of the system's pages at the beginning of a long value that are checked.
 const PAGES_ASKED: usize = 256;
 /// The most bytes that the system is asked to read at once.
 const BYTES_FETCHED_MAX: usize = 16 << 20;
@@ -109,10 +109,12 @@ impl Reader {
 
     /// Whether pages are in memory; true if the system does not say.
     fn are_resident(&self, number: u64, pages: usize) -> bool {
-        let (address, bytes) = self.range(number, pages.min(PAGES_ASKED));
-        let mut residence = [0_u8; PAGES_ASKED + 1];
-        // SAFETY: mincore reads no memory at the address, whatever it is, and writes a byte for each page of the system: not
-        // more than there are pages of LMDB, which are not smaller, and one for a range that does not begin with one.
+        let (address, bytes) = self.range(number, pages);
+        // the file may come from a system with larger pages, which are LMDB's pages, too
+        let bytes = bytes.min(PAGES_ASKED * system_page_bytes());
+        let mut residence = [0_u8; PAGES_ASKED];
+        // SAFETY: mincore reads no memory at the address, whatever it is, and writes one byte for each page of the system in
+        // a range that begins with such a page: at most as many as the limit above allows.
         let asked = unsafe { libc::mincore(address.cast(), bytes, residence.as_mut_ptr().cast()) };
         asked != 0 || residence[..bytes.div_ceil(system_page_bytes())].iter().all(|page| page & 1 == 1)
     }
