@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use crate::engine::backup::check::{Report, check};
+use crate::engine::recovery::check::{Report, check};
 
 /// Checks the directory; the exit code is 0 if nothing is wrong in it, 2 if something is.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {

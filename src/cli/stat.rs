@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::client::{Client, Reply, request};
 use super::{address, server_arguments};
-use crate::engine::backup::check::{Overview, overview};
+use crate::engine::recovery::check::{Overview, overview};
 
 pub fn command() -> Command {
     server_arguments(

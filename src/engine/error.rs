@@ -1,6 +1,7 @@
 //! The errors of the engine: facts, without the words of a protocol.
 
-use crate::engine::{journal, lmdb};
+use crate::engine::journal;
+use crate::engine::lmdb;
 use crate::limits::REPLY_BYTES_MAX;
 use crate::record::json::NotJson;
 use crate::store::StoreId;
@@ -49,9 +50,9 @@ impl Error {
     }
 }
 
-impl From<lmdb::LmdbError> for Error {
-    fn from(error: lmdb::LmdbError) -> Error {
-        Fault::from(error).into()
+impl From<lmdb::Fault> for Error {
+    fn from(fault: lmdb::Fault) -> Error {
+        Fault::from(fault).into()
     }
 }
 
@@ -74,6 +75,16 @@ pub enum Fault {
     /// The record is not in memory, and the caller does not wait for the disk.
     #[error("the record is only on disk")]
     Cold,
+}
+
+impl From<lmdb::Fault> for Fault {
+    fn from(fault: lmdb::Fault) -> Fault {
+        match fault {
+            lmdb::Fault::Lmdb(error) => Fault::Lmdb(error),
+            lmdb::Fault::Damaged(what) => Fault::Damaged(what),
+            lmdb::Fault::Cold => Fault::Cold,
+        }
+    }
 }
 
 impl Fault {

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod cursor;
+pub mod definition;
 pub mod key;
 pub mod pattern;
 pub mod quota;
@@ -9,6 +10,7 @@ pub mod usage;
 pub mod value;
 
 pub use catalog::{Catalog, Store};
+pub use definition::Definition;
 pub use key::{Key, StoreId};
 pub use pattern::Pattern;
 pub use quota::{Quota, ServerQuota};

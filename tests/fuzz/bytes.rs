@@ -1,11 +1,13 @@
 //! The parsers of bytes: requests, replies, records, journal entries, patterns, JSON.
 
 use ::bytes::{Bytes, BytesMut};
-use larder::engine::journal::{self, Claim, Journal, JournalError};
-use larder::engine::transaction::effect::{Definition, Effect};
+use larder::engine::effect::Effect;
+use larder::engine::journal;
+use larder::engine::journal::{Claim, Journal, JournalError};
 use larder::record::dictionary::Dictionary;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
+use larder::store::Definition;
 use larder::store::{Pattern, Quota, ValueKind};
 use proptest::collection::vec;
 use proptest::prelude::*;

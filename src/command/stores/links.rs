@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use crate::command::base::{Call, Plan, write};
 use crate::engine::WriteTxn;
-use crate::engine::transaction::effect::Definition;
 use crate::error::Error;
 use crate::limits::{STORE_LINKS_MAX, STORE_NAME_BYTES_MAX};
 use crate::resp::Reply;
+use crate::store::Definition;
 use crate::store::{Store, StoreId};
 use crate::text;
 

@@ -22,11 +22,11 @@ use crate::command::base::reach::Stores;
 use crate::command::base::table::help;
 use crate::command::base::{Call, Flags, Group, Plan, Spec, control, permission, write};
 use crate::command::keys::scan::{Page, bulk, with_cursor};
-use crate::engine::transaction::effect::Definition;
 use crate::engine::{Status, WriteTxn, Writer};
 use crate::error::Error;
 use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
+use crate::store::Definition;
 use crate::store::catalog::check_name;
 use crate::store::{Store, Usage, ValueKind};
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use crate::config::units::parse_bytes;
-use crate::engine::transaction::effect::Definition;
 use crate::error::Error;
 use crate::limits::STORE_LIFETIME_MS_MAX;
 use crate::record::number;
 use crate::resp::Reply;
+use crate::store::Definition;
 use crate::store::ValueKind;
 
 /// A setting, and how to change it.

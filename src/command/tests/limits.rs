@@ -15,7 +15,7 @@ use crate::command::base::{Server, Session};
 use crate::command::tests::harness::{Harness, session, shown};
 use crate::command::{COMMANDS, dispatch};
 use crate::config::Config;
-use crate::engine::backup::check;
+use crate::engine::recovery::check;
 use crate::engine::{Engine, Options, clock};
 use crate::limits::KEY_BYTES_MAX;
 use crate::record::compress::{Compression, compress};

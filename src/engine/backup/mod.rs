@@ -11,15 +11,18 @@
 //!
 //! Runs on the caller's thread, and takes as long as reading all records twice.
 
-pub mod check;
-
 use std::fs;
 use std::path::Path;
 
-use super::lmdb::Tables;
-use super::{DirectoryError, Fault, OpenError, Seq, Writer};
-use crate::engine::backup::check::check_claimed;
-use crate::engine::recovery::directory;
+use crate::engine::core::handles::Writer;
+use crate::engine::directory;
+use crate::engine::directory::DirectoryError;
+use crate::engine::error::Fault;
+use crate::engine::journal::Seq;
+use crate::engine::lmdb;
+use crate::engine::lmdb::Tables;
+use crate::engine::recovery::check::check_claimed;
+use crate::engine::recovery::open::OpenError;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,12 @@ pub enum BackupError {
     Copy(#[from] OpenError),
     #[error("the copy is damaged, and so is the original; run larder check: {0}")]
     Unsound(String),
+}
+
+impl From<lmdb::Fault> for BackupError {
+    fn from(fault: lmdb::Fault) -> BackupError {
+        BackupError::Fault(fault.into())
+    }
 }
 
 impl Writer<'_> {
@@ -98,7 +107,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::engine::backup::check::check;
+    use crate::engine::recovery::check::check;
     use crate::engine::{Engine, Expiry, Options};
     use crate::store::{Key, Value};
 

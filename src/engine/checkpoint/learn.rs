@@ -15,8 +15,10 @@ use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::checkpoint::compress::Entered;
+use crate::engine::core::Engine;
+use crate::engine::error::Fault;
+use crate::engine::journal::Seq;
 use crate::engine::lmdb::Known;
-use crate::engine::{Engine, Fault, Seq};
 use crate::limits::DICTIONARIES_PER_GENERATION;
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::Dictionary;
@@ -79,18 +81,6 @@ impl Engine {
         }
         Ok(dictionaries)
     }
-
-    /// What a new record of the generation would be compressed with now; for estimates.
-    pub(in crate::engine) fn dictionary(
-        &self,
-        generation: Generation,
-        compression: &Compression,
-    ) -> Result<Option<Dictionary<'static>>, Fault> {
-        if !compression.takes_dictionaries() {
-            return Ok(None);
-        }
-        Ok(self.tables.known_dictionaries(&self.tables.snapshot()?, generation)?.newest)
-    }
 }
 
 /// A dictionary that compresses the entries better than the newest known one.
@@ -126,8 +116,8 @@ mod tests {
 
     use bytes::Bytes;
 
-    use crate::engine::backup::check;
     use crate::engine::checkpoint::learn::*;
+    use crate::engine::recovery::check;
     use crate::engine::{Expiry, Options};
     use crate::store::{Key, StoreId, Value};
 

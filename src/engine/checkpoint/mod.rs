@@ -42,18 +42,24 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
-use super::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
-use super::{Engine, Fault, Seq, Writer, clock};
 use crate::engine::checkpoint::compress::{Compressed, Compressor, Entered};
+use crate::engine::clock;
+use crate::engine::core::Engine;
+use crate::engine::core::back_pressure::{PAGES_PER_COMMIT, PAGES_PER_RECORD, SPACE_PER_COMMIT};
+use crate::engine::core::control::CheckpointStatus;
+use crate::engine::core::handles::Writer;
+use crate::engine::error::Fault;
+use crate::engine::journal::Seq;
+use crate::engine::lmdb;
+use crate::engine::lmdb::{LmdbError, Snapshot, Tables, WriteBatch};
 use crate::engine::memtable::cache::Cached;
-use crate::engine::memtable::state::State;
-use crate::engine::memtable::table::{Entry, Live, Memtable, Name};
-use crate::engine::transaction::effect::Definition;
-use crate::engine::transaction::whole;
+use crate::engine::memtable::frozen::Frozen;
+use crate::engine::memtable::table::{Entry, Live, Name};
+use crate::engine::state::{State, whole};
 use crate::store::usage::Weight;
-use crate::store::{Generation, StoreId, Usage};
+use crate::store::{Generation, Usage};
 
 /// The most records that one commit writes. A random record makes a page or two of 4 KB dirty, and writers that wait
 /// for room wait for a commit. Tests have few records but need several commits.
@@ -71,133 +77,10 @@ const RECLAIMED_PER_COMMIT: usize = 8_192;
 const ANTICIPATED_PER_COMMIT: usize = if cfg!(test) { 8 } else { 64 };
 /// The least number of records of flushed stores that one commit removes when space is short.
 const RECLAIMED_PER_COMMIT_MIN: u64 = 64;
-/// The most pages that a commit makes dirty: for each record its own, that of its deadline, and those of the record
-/// that it replaces; and those of the other tables.
-const PAGES_PER_RECORD: u64 = 3;
-const PAGES_PER_COMMIT: u64 = 64;
 /// Pages that a commit of one record makes dirty at most, not counting those of the record: a path in each table.
 const PAGES_AT_LEAST: u64 = 32;
-/// A commit takes at most one part in so many of the space there is. The pages that the commit before it freed count as space,
-/// but LMDB takes them again only with the commit after it.
-const SPACE_PER_COMMIT: u64 = 2;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Space that there has to be beside what the records of a commit take.
-pub(super) fn commit_overhead_bytes(page_bytes: u64) -> u64 {
-    SPACE_PER_COMMIT * (PAGES_PER_COMMIT + PAGES_PER_RECORD) * page_bytes
-}
-
-/// What a checkpoint writes: the state between the last one and `through`.
-pub struct Frozen {
-    pub memtable: Memtable,
-    /// How much of the memtable's estimated size is in LMDB already, and thus room for new changes.
-    written_bytes: AtomicUsize,
-    through: Seq,
-    stores: Vec<(StoreId, Generation, Definition)>,
-    next_store: StoreId,
-    last_generation: Generation,
-    retired: Vec<Generation>,
-}
-
-impl Frozen {
-    /// An estimate of the memory that is still unwritten.
-    pub fn unwritten_bytes(&self) -> usize {
-        self.memtable.bytes().saturating_sub(self.written_bytes.load(Ordering::Relaxed))
-    }
-}
-
-/// Requests checkpoints, and reports on them.
-pub struct Control {
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
-    /// Held by the thread that writes one.
-    running: Mutex<()>,
-    status: Mutex<CheckpointStatus>,
-    interval: Duration,
-}
-
-#[derive(Default)]
-struct Wanted {
-    now: bool,
-    stop: bool,
-}
-
-/// How checkpoints are going.
-#[derive(Debug, Clone, Default)]
-pub struct CheckpointStatus {
-    /// LMDB reflects the journal up to here.
-    pub through: Seq,
-    /// LMDB holds some changes up to here, and lacks records that those made unnecessary. It shows one instant when
-    /// `through` has come this far.
-    pub whole_from: Seq,
-    pub running: bool,
-    pub done: u64,
-    /// When the last successful one ended, in milliseconds since 1970.
-    pub last_ms: u64,
-    /// How long the last one took, in milliseconds.
-    pub last_took_ms: u64,
-    pub last_records: u64,
-    /// Why the last one failed, if it did.
-    pub failure: Option<String>,
-}
-
-impl Control {
-    pub fn new(interval: Duration, through: Seq, now_ms: u64) -> Control {
-        let status = CheckpointStatus { through, last_ms: now_ms, ..CheckpointStatus::default() };
-        Control {
-            wanted: Mutex::default(),
-            changed: Condvar::new(),
-            running: Mutex::new(()),
-            status: Mutex::new(status),
-            interval,
-        }
-    }
-
-    /// Makes the background thread write a checkpoint soon.
-    pub fn request(&self) {
-        let mut wanted = self.wanted.lock();
-        if !wanted.now {
-            wanted.now = true;
-            self.changed.notify_all();
-        }
-    }
-
-    pub fn stop(&self) {
-        self.wanted.lock().stop = true;
-        self.changed.notify_all();
-    }
-
-    pub fn status(&self) -> CheckpointStatus {
-        self.status.lock().clone()
-    }
-
-    /// Whether there is something that a checkpoint would move to LMDB.
-    pub fn is_behind(&self, last: Seq) -> bool {
-        self.status.lock().through < last
-    }
-
-    /// Keeps checkpoints from running as long as the guard lives.
-    #[cfg(test)]
-    pub fn hold(&self) -> parking_lot::MutexGuard<'_, ()> {
-        self.running.lock()
-    }
-
-    /// Waits until a checkpoint is due. Returns false when the thread has to end.
-    fn wait(&self, at_most: Duration) -> bool {
-        let mut wanted = self.wanted.lock();
-        if !wanted.now && !wanted.stop {
-            self.changed.wait_for(&mut wanted, at_most);
-        }
-        wanted.now = false;
-        !wanted.stop
-    }
-
-    fn is_wanted(&self) -> bool {
-        let wanted = self.wanted.lock();
-        wanted.now || wanted.stop
-    }
-}
 
 impl Writer<'_> {
     /// Writes everything that has happened so far to LMDB. Returns when it is durable there.
@@ -236,7 +119,7 @@ impl Engine {
             self.run_checkpoint()?;
         }
         // while no checkpoint runs, an entry is in LMDB as a whole or not at all
-        self.tables.snapshot()
+        Ok(self.tables.snapshot()?)
     }
 
     /// Writes a checkpoint. The caller holds the right to do so.
@@ -507,7 +390,7 @@ impl Engine {
             {
                 Ok(1)
             }
-            0 => Err(self.tables.shortage()?),
+            0 => Err(self.tables.shortage()?.into()),
             fitting => Ok(fitting),
         }
     }
@@ -571,7 +454,7 @@ impl Engine {
             self.tables.put_timeline(&mut batch, &timeline)?;
             self.tables.put_meta_number(&mut batch, "checkpoint", frozen.through)?;
         }
-        self.tables.commit(batch)
+        Ok(self.tables.commit(batch)?)
     }
 
     /// Counts written records with their compressed size, and puts them into the cache before the memtable that hides
@@ -704,7 +587,7 @@ impl Usages {
         self.0.is_empty()
     }
 
-    fn put(&self, tables: &Tables, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
+    fn put(&self, tables: &Tables, batch: &mut WriteBatch<'_>) -> Result<(), lmdb::Fault> {
         self.0.iter().try_for_each(|(generation, usage)| tables.put_usage(batch, *generation, usage))
     }
 }

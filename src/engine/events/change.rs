@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::engine::Fault;
+use crate::engine::error::Fault;
 use crate::engine::lmdb::stored_value;
 use crate::record::dictionary::Dictionary;
 use crate::store::{Generation, StoreId};
@@ -87,7 +87,7 @@ impl Old {
         match self {
             Old::Plain(value) => Ok(value.clone()),
             Old::Stored { generation, record, dictionary } => {
-                stored_value(*generation, key, record, dictionary.as_ref())
+                Ok(stored_value(*generation, key, record, dictionary.as_ref())?)
             }
         }
     }
@@ -108,9 +108,8 @@ mod tests {
 
     use crate::engine::events::change::*;
     use crate::engine::events::{Classes, News, Tap};
-    use crate::engine::transaction::effect::Definition;
     use crate::engine::{Engine, Error, Expiry, Options, Seq, Writer};
-    use crate::store::{Catalog, Key, Value};
+    use crate::store::{Catalog, Definition, Key, Value};
 
     /// Follows one store, and records what changes in it.
     struct Notes {

@@ -9,7 +9,7 @@
 //! delivered under the engine's lock, when the journal has its entry, so that all news comes in the order of the
 //! changes. A tap must therefore only take notes. What it passes on must not be sent before the journal entry `seq` is
 //! durable: the one rule for replies. The news of a group ([`crate::engine::transaction::group`]) waits for the group's end, and so does
-//! what a command of the group [says](Engine::say_at_end).
+//! what a command of the group [says](crate::engine::Reader::say_at_end).
 //!
 //! While nobody listens, a transaction pays one relaxed load. [Changes](crate::engine::events::change) with old and new values are
 //! recorded only for stores that the tap [follows](Tap::follows), and it is asked that only while somebody wants
@@ -25,10 +25,9 @@ use std::sync::{Arc, OnceLock};
 use bitflags::bitflags;
 use bytes::Bytes;
 
+use crate::engine::effect::Effect;
 use crate::engine::events::change::{Change, What};
-use crate::engine::memtable::state::State;
-use crate::engine::transaction::effect::Effect;
-use crate::engine::{Engine, Reader, Seq};
+use crate::engine::journal::Seq;
 use crate::store::{Catalog, Key, StoreId};
 
 bitflags! {
@@ -271,7 +270,7 @@ impl News {
         self.values.append(&mut other.values);
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.changed.is_empty() && !self.stores_changed && self.values.is_empty()
     }
 }
@@ -300,38 +299,40 @@ impl Listening {
         Classes::from_bits_retain(self.wanted.load(Ordering::Relaxed))
     }
 
+    /// Sets which of the kinds in `of` are wanted. Other kinds stay as they are.
+    pub(super) fn listen(&self, of: Classes, wanted: Classes) {
+        let change = |old: u32| Some((old & !of.bits()) | (wanted & of).bits());
+        let _ = self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+    }
+
+    /// Delivers news to `tap` from now on. There can be only one.
+    pub(super) fn set_tap(&self, tap: Arc<dyn Tap>) {
+        let _ = self.tap.set(tap);
+    }
+
     /// Whether somebody follows a store: asked only while values are wanted.
     pub(super) fn follows(&self, store: StoreId) -> bool {
         self.tap.get().is_some_and(|tap| tap.follows(store))
     }
 
-    /// Delivers the news now or, while a group is open, when it ends.
-    pub(super) fn tell_or_keep(&self, state: &mut State, seq: Seq, news: News) {
-        match &mut state.group {
-            None => self.tell(seq, &state.catalog, &news),
-            Some(group) if !news.is_empty() => group.untold.push(Untold::News(news)),
-            Some(_) => {}
-        }
-    }
-
     /// Delivers the news of a group: first all that it changed, together, then what happened, in order.
-    pub(super) fn tell_kept(&self, state: &State, seq: Seq, mut untold: Vec<Untold>) {
+    pub(super) fn tell_kept(&self, catalog: &Catalog, seq: Seq, mut untold: Vec<Untold>) {
         let mut changes = News::default();
         for one in &mut untold {
             if let Untold::News(news) = one {
                 changes.take_changes(news);
             }
         }
-        self.tell(seq, &state.catalog, &changes);
+        self.tell(seq, catalog, &changes);
         for one in untold {
             match one {
-                Untold::News(news) => self.tell(seq, &state.catalog, &news),
+                Untold::News(news) => self.tell(seq, catalog, &news),
                 Untold::Said(say) => say(seq),
             }
         }
     }
 
-    fn tell(&self, seq: Seq, catalog: &Catalog, news: &News) {
+    pub(super) fn tell(&self, seq: Seq, catalog: &Catalog, news: &News) {
         if !news.is_empty()
             && let Some(tap) = self.tap.get()
         {
@@ -340,179 +341,10 @@ impl Listening {
     }
 }
 
-impl Engine {
-    /// Delivers news to `tap` from now on. There can be only one.
-    pub fn set_tap(&self, tap: Arc<dyn Tap>) {
-        let _ = self.listening.tap.set(tap);
-    }
-}
-
-impl Reader<'_> {
-    /// Sets which of the kinds in `of` are wanted. Other kinds stay as they are.
-    pub fn listen(&self, of: Classes, wanted: Classes) {
-        let change = |old: u32| Some((old & !of.bits()) | (wanted & of).bits());
-        let _ = self.engine.listening.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-    }
-
-    /// Calls a function at the end of the group, in order with the news of its commands. It gets the sequence number that
-    /// it must not overtake.
-    pub fn say_at_end(&self, say: impl FnOnce(Seq) + Send + Sync + 'static) {
-        if let Some(group) = &mut self.state_mut().group {
-            group.untold.push(Untold::Said(Box::new(say)));
-        }
-    }
-
-    /// Delivers the news of a transaction that changed nothing.
-    pub(super) fn tell_of_reading(&self, news: News) {
-        if self.is_in_group() {
-            if let Some(group) = &mut self.state_mut().group {
-                group.untold.push(Untold::News(news));
-            }
-        } else {
-            self.engine.listening.tell(0, &self.state().catalog, &news);
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use parking_lot::Mutex;
-
     use crate::engine::events::*;
-    use crate::engine::{Expiry, Options, Writer};
-    use crate::store::Value;
-
-    /// Writes down what it is told: sequence numbers, events, changed keys.
-    #[derive(Default)]
-    struct Notes(Mutex<Vec<(Seq, String)>>);
-
-    impl Tap for Notes {
-        fn told(&self, seq: Seq, _: &Catalog, news: &News) {
-            let mut notes = self.0.lock();
-            for key in &news.changed {
-                notes.push((seq, format!("changed {}", key.name.escape_ascii())));
-            }
-            if news.stores_changed {
-                notes.push((seq, "stores".into()));
-            }
-            for told in &news.events {
-                notes.push((seq, format!("{} {}", told.event.name, told.key.escape_ascii())));
-            }
-        }
-    }
-
-    impl Notes {
-        fn take(&self) -> Vec<(Seq, String)> {
-            std::mem::take(&mut self.0.lock())
-        }
-    }
-
-    struct Scene {
-        engine: Arc<Engine>,
-        notes: Arc<Notes>,
-        _dir: tempfile::TempDir,
-    }
-
-    impl Scene {
-        fn new(wanted: Classes) -> Scene {
-            let dir = tempfile::tempdir().unwrap();
-            let engine = Engine::open(Options::new(dir.path())).unwrap();
-            engine.writer().set_sweeping(false);
-            let notes = Arc::new(Notes::default());
-            engine.set_tap(notes.clone());
-            engine.reader().listen(Classes::all(), wanted);
-            Scene { engine, notes, _dir: dir }
-        }
-
-        fn put(&self, name: &'static str, expiry: Expiry, now_ms: u64) -> Seq {
-            Scene::put_through(self.engine.writer(), name, expiry, now_ms)
-        }
-
-        fn put_through(engine: Writer<'_>, name: &'static str, expiry: Expiry, now_ms: u64) -> Seq {
-            let key = Key { store: 0, name: Bytes::from_static(name.as_bytes()) };
-            let put = engine.write(now_ms, std::slice::from_ref(&key), |txn| {
-                txn.put(&key, Value::integer(1), expiry)?;
-                txn.notify(&key, Event::SET);
-                Ok::<_, crate::engine::Error>(())
-            });
-            put.unwrap().1
-        }
-
-        /// What was told since, with the one number that it was told with.
-        #[track_caller]
-        fn expect(&self, seq: Seq, told: &[&str]) {
-            let notes = self.notes.take();
-            assert!(notes.iter().all(|(of, _)| *of == seq), "{notes:?} {seq}");
-            let notes: Vec<&str> = notes.iter().map(|(_, note)| &**note).collect();
-            assert_eq!(notes, told);
-        }
-    }
-
-    impl Drop for Scene {
-        fn drop(&mut self) {
-            self.engine.close().unwrap();
-        }
-    }
-
-    const SOME: Classes = Classes::STRING.union(Classes::NEW).union(Classes::EXPIRED).union(Classes::CHANGED);
-
-    #[test]
-    fn a_transaction_tells_what_it_did_with_the_number_of_its_entry() {
-        let scene = Scene::new(SOME);
-        let seq = scene.put("k", Expiry::At(1_000), 10);
-        assert_eq!(seq, scene.engine.reader().last_seq());
-        scene.expect(seq, &["changed k", "new k", "set k"]);
-        let seq = scene.put("k", Expiry::Keep, 20);
-        scene.expect(seq, &["changed k", "set k"]);
-        let seq = scene.put("k", Expiry::Never, 2_000);
-        scene.expect(seq, &["changed k", "expired k", "new k", "set k"]);
-        scene.engine.reader().listen(Classes::all(), Classes::empty());
-        scene.put("k", Expiry::Never, 2_000);
-        scene.expect(0, &[]);
-    }
-
-    #[test]
-    fn what_fails_is_not_told() {
-        let scene = Scene::new(SOME);
-        let key = Key { store: 0, name: Bytes::from_static(b"k") };
-        let failed = scene.engine.writer().write(1, std::slice::from_ref(&key), |txn| {
-            txn.put(&key, Value::integer(1), Expiry::Never)?;
-            txn.notify(&key, Event::SET);
-            Err::<(), _>(crate::engine::Error::Undeclared)
-        });
-        assert!(failed.is_err());
-        scene.expect(0, &[]);
-    }
-
-    #[test]
-    fn the_sweeper_tells_what_expired() {
-        let scene = Scene::new(SOME);
-        scene.put("k", Expiry::At(1_000), 10);
-        scene.notes.take();
-        assert_eq!(scene.engine.writer().expire_due(1_000, 9).unwrap(), 1);
-        scene.expect(scene.engine.reader().last_seq(), &["changed k", "expired k"]);
-    }
-
-    #[test]
-    fn a_group_tells_at_its_end_and_in_its_order() {
-        let scene = Scene::new(SOME);
-        let (_, seq) = scene
-            .engine
-            .writer()
-            .alone(|group| {
-                Scene::put_through(group, "a", Expiry::Never, 1);
-                let notes = scene.notes.clone();
-                assert!(group.is_in_group());
-                group.say_at_end(move |seq| notes.0.lock().push((seq, "said".into())));
-                Scene::put_through(group, "b", Expiry::Never, 1);
-                assert!(scene.notes.0.lock().is_empty());
-            })
-            .unwrap();
-        assert_eq!(seq, scene.engine.reader().last_seq());
-        scene.expect(seq, &["changed a", "changed b", "new a", "set a", "said", "new b", "set b"]);
-        assert!(!scene.engine.reader().is_in_group());
-    }
 
     #[test]
     fn classes_have_one_canonical_form() {

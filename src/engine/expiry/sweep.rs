@@ -15,12 +15,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::engine::clock;
+use crate::engine::core::Engine;
+use crate::engine::core::handles::Writer;
+use crate::engine::core::swept::Position;
+use crate::engine::error::{Error, Fault};
 use crate::engine::expiry::retention::Rounds;
 use crate::engine::journal::Claim;
 use crate::engine::limits::fill::Warned;
 use crate::engine::lmdb::DeadlineRow;
-use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Error, Fault, Writer, clock};
+use crate::engine::state::State;
 use crate::store::{Generation, Key};
 
 /// How often the sweeper looks for what is due.
@@ -34,21 +38,6 @@ const REMOVED_PER_WALK: usize = 8_192;
 
 /// The number of cached records that are looked at in one critical section.
 const CACHED_AT_ONCE: usize = 1_024;
-
-/// How far the walk through LMDB's index got: records that are due up to there have been removed, or a memtable knows
-/// their keys.
-#[derive(Default)]
-pub struct Position {
-    epoch: u64,
-    after: Option<Vec<u8>>,
-}
-
-impl Position {
-    /// The beginning of what has not been swept; `None` for the beginning of the index.
-    pub fn swept(&self, epoch: u64) -> Option<Vec<u8>> {
-        self.after.clone().filter(|_| self.epoch == epoch)
-    }
-}
 
 /// Keys of records that are due, and how far the walk has got when they are removed.
 struct Due {
@@ -147,11 +136,6 @@ impl Writer<'_> {
 }
 
 impl Engine {
-    /// Whether the sweeper is switched on (`DEBUG SET-ACTIVE-EXPIRE`).
-    pub fn is_sweeping(&self) -> bool {
-        self.sweeping.load(Ordering::Relaxed)
-    }
-
     /// Whether the sweeper is switched on and does not rest.
     pub fn may_sweep(&self) -> bool {
         self.is_sweeping() && self.sweeps_from_ms.load(Ordering::Relaxed) <= clock::steady_ms()

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
-use crate::engine::memtable::state::State;
-use crate::engine::{Engine, Reader};
+use crate::engine::core::Engine;
+use crate::engine::core::handles::Reader;
+use crate::engine::state::State;
 use crate::store::StoreId;
 use crate::store::quota::is_nearly_full;
 

@@ -1,6 +1,5 @@
-//! Limits: of what stores may hold, and of what waits in memory for a checkpoint.
+//! Limits of what stores may hold.
 
 pub mod fill;
 pub mod quota;
-pub mod room;
 pub mod weigh;

@@ -11,20 +11,13 @@
 
 use smallvec::SmallVec;
 
+use crate::engine::effect::Effect;
 use crate::engine::error::{Counted, QuotaExceeded};
-use crate::engine::memtable::state::State;
-use crate::engine::transaction::effect::Effect;
-use crate::engine::transaction::txn::Changes;
+use crate::engine::state::State;
+use crate::engine::state::changes::Changes;
+use crate::engine::state::tight::Scope;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Quota, Store, StoreId, Usage};
-
-/// Whose limit it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Scope {
-    /// The limit of the store that holds a generation.
-    Store(Generation),
-    Server,
-}
 
 /// A limit that a transaction would exceed.
 #[derive(Debug)]

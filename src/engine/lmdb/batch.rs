@@ -6,10 +6,10 @@ use std::ops::Bound;
 use heed::{PutFlags, RwTxn};
 
 use super::env::{Snapshot, Table};
+use super::fault::Fault;
 use super::reader::Rows;
 use super::tables::Tables;
 use super::vet::{Change, Vetted};
-use crate::engine::Fault;
 use crate::store::Generation;
 
 /// Changes of tables that become durable together. If the batch is dropped without a commit, none of them happens.

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::ops::Bound;
 
 use super::env::{FORMAT_ROW, Snapshot, Table};
+use super::fault::Fault;
 use super::seals::Sealed;
 use super::{JOURNAL, Tables, split_deadline_key, split_record_key};
-use crate::engine::Fault;
 use crate::store::Generation;
 
 /// Bytes of rows that one commit writes, before its last.

@@ -14,14 +14,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::pages::{BRANCH, HEADER_BYTES, LEAF, NODE_HEADER_BYTES, OVERFLOW, u16_at};
-use super::{DATA_FILE, Tables, WriteBatch, record_key};
-use crate::engine::Fault;
+use super::{DATA_FILE, Fault, Tables, WriteBatch, record_key};
 use crate::engine::journal::disk::sim::SplitMix;
 use crate::engine::lmdb::residence::Wait;
-use crate::engine::transaction::effect::Definition;
 use crate::record::compress::Encoded;
 use crate::record::header;
-use crate::store::{Generation, StoreId};
+use crate::store::{Definition, Generation, StoreId};
 
 const PAGE: usize = 4_096;
 /// Long keys make trees of four levels out of few pages.

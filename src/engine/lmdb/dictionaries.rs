@@ -5,9 +5,9 @@ use std::ops::Bound;
 
 use super::batch::WriteBatch;
 use super::env::Snapshot;
+use super::fault::Fault;
 use super::residence::Wait;
 use super::{TableKey, Tables, record_key};
-use crate::engine::Fault;
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
 use crate::store::Generation;

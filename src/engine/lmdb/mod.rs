@@ -19,6 +19,7 @@ mod copy;
 mod damage_tests;
 mod dictionaries;
 mod env;
+mod fault;
 pub mod pages;
 mod reader;
 pub mod residence;
@@ -30,6 +31,7 @@ mod vet;
 pub use batch::WriteBatch;
 pub use dictionaries::Known;
 pub use env::{DATA_FILE, OpenError, Snapshot};
+pub use fault::{Fault, advice};
 pub use heed::{Error as LmdbError, MdbError};
 pub use space::FileSpace;
 #[cfg(test)]
@@ -40,27 +42,6 @@ use smallvec::SmallVec;
 
 use crate::limits::{DEADLINE_BYTES, GENERATION_BYTES};
 use crate::store::Generation;
-
-/// Advice for an error, to be appended to its text.
-pub fn advice(error: &LmdbError) -> &'static str {
-    /// LMDB's error for a write that was only partly done.
-    const EIO: i32 = 5;
-    match error {
-        LmdbError::Mdb(MdbError::MapFull) => {
-            "; the file has reached map-size: start again with a larger --map-size, nothing acknowledged is lost"
-        }
-        LmdbError::Mdb(MdbError::Panic) => "; the disk has failed: start again once it is sound",
-        LmdbError::Mdb(MdbError::Corrupted | MdbError::PageNotFound | MdbError::Invalid) => {
-            "; the file is damaged: examine it with `larder check`, and restore a backup"
-        }
-        LmdbError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => "; make space on the disk",
-        LmdbError::Io(error) if error.kind() == std::io::ErrorKind::FileTooLarge => "; raise `ulimit -f`",
-        LmdbError::Io(error) if error.raw_os_error() == Some(EIO) => {
-            "; see whether the disk is full, `ulimit -f` is reached, or the disk is broken"
-        }
-        _ => "",
-    }
-}
 
 /// A key of the table `records` or `deadlines`, on the stack unless it is long.
 pub type TableKey = SmallVec<[u8; 64]>;

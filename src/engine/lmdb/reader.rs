@@ -32,12 +32,12 @@ use heed::{Env, WithoutTls};
 use smallvec::SmallVec;
 
 use super::env::{RawTable, Snapshot};
+use super::fault::Fault;
 use super::pages::{
     BIG_DATA, BRANCH, DEPTH_MAX, HEADER_BYTES, LEAF, NO_PAGE, NODE_HEADER_BYTES, OVERFLOW, TREE_BYTES, Tree,
     u16_at, u32_at, u64_at,
 };
 use super::residence::{Known, Wait};
-use crate::engine::Fault;
 use crate::limits::CHECKED_BYTES_MAX;
 
 /// Whether a row's value is sound and belongs to its key; for tables that have no checksums, always.

@@ -9,8 +9,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::env::Snapshot;
+use super::fault::Fault;
 use super::reader::Reader;
-use crate::engine::{Fault, clock};
+use crate::engine::clock;
 
 /// What to do about a page that is not in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

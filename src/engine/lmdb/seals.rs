@@ -13,10 +13,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::batch::WriteBatch;
 use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table};
+use super::fault::Fault;
 use super::reader::IsSound;
 use super::residence::Wait;
 use super::tables::Tables;
-use crate::engine::Fault;
 
 const SEAL_BYTES: usize = 8;
 
@@ -163,10 +163,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::engine::backup::check;
-    use crate::engine::transaction::effect::Definition;
+    use crate::engine::recovery::check;
     use crate::engine::{Engine, Expiry, Options};
-    use crate::store::{Key, Value};
+    use crate::store::{Definition, Key, Value};
 
     type Row = (Sealed, Vec<u8>, Vec<u8>);
 

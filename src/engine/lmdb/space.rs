@@ -11,8 +11,8 @@ use std::fs::File;
 
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 
+use super::fault::Fault;
 use super::tables::Tables;
-use crate::engine::Fault;
 use crate::limits::{LMDB_RESERVE_BYTES_MAX, LMDB_RESERVE_BYTES_MIN, LMDB_RESERVE_PART};
 
 /// The space of LMDB's file, in bytes.

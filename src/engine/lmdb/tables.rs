@@ -9,18 +9,17 @@ use heed::{Env, WithoutTls};
 
 use super::batch::WriteBatch;
 use super::env::{Snapshot, Table};
+use super::fault::Fault;
 use super::reader::Reader;
 use super::residence::Wait;
 use super::seals::Sealed;
 use super::{deadline_key, record_key, split_deadline_key, split_record_key};
-use crate::engine::transaction::effect::Definition;
-use crate::engine::{Fault, Seq};
 use crate::limits::{CHECKED_BYTES_MAX, GENERATION_BYTES};
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::store::usage::Weight;
-use crate::store::{Generation, StoreId, Usage};
+use crate::store::{Definition, Generation, StoreId, Usage};
 
 /// The row of `meta` that identifies the journal that belongs to the tables.
 pub const JOURNAL: &str = "journal";
@@ -467,7 +466,7 @@ impl Tables {
     }
 
     /// The journal sequence number up to which the tables reflect everything.
-    pub fn checkpoint(&self, txn: &Snapshot<'_>) -> Result<Seq, Fault> {
+    pub fn checkpoint(&self, txn: &Snapshot<'_>) -> Result<u64, Fault> {
         Ok(self.meta_number(txn, "checkpoint")?.unwrap_or(0))
     }
 }

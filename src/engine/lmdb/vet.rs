@@ -24,10 +24,10 @@ use std::collections::HashSet;
 use smallvec::SmallVec;
 
 use super::env::Snapshot;
+use super::fault::Fault;
 use super::pages::{HEADER_BYTES, NODE_HEADER_BYTES, OVERFLOW, u16_at, u32_at, u64_at};
 use super::reader::{Frames, Page, Reader, damaged};
 use super::residence::Wait;
-use crate::engine::Fault;
 
 type Numbers = HashSet<u64, foldhash::fast::RandomState>;
 

@@ -21,9 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use indexmap::{Equivalent, IndexMap};
 
-use crate::engine::Seq;
+use crate::engine::journal::Seq;
 use crate::engine::memtable::table::Name;
-use crate::engine::transaction::txn::Record;
 use crate::store::Generation;
 
 /// What an entry costs beside its key and value: its slot, its place in the index, allocator slack.
@@ -49,13 +48,6 @@ pub struct Cached {
     pub version: Seq,
     /// Key and record as they are stored.
     pub stored_bytes: u64,
-}
-
-impl Cached {
-    pub fn new(record: &Record, stored_bytes: u64) -> Cached {
-        let Record { value, expires_at_ms, version } = record.clone();
-        Cached { value, expires_at_ms, version, stored_bytes }
-    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

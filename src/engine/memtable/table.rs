@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::engine::Seq;
+use crate::engine::journal::Seq;
 use crate::store::Generation;
 use crate::store::usage::Weight;
 

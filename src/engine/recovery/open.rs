@@ -7,23 +7,27 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::engine::checkpoint::Control;
-use crate::engine::expiry::retention::{Timeline, UnknownFormat};
-use crate::engine::expiry::sweep;
+use crate::engine::clock;
+use crate::engine::core::Engine;
+use crate::engine::core::control::Control;
+use crate::engine::core::room::Room;
+use crate::engine::core::swept::Position;
+use crate::engine::core::timeline::{Timeline, UnknownFormat};
+use crate::engine::directory;
+use crate::engine::effect::Malformed;
+use crate::engine::error::Fault;
+use crate::engine::events::Listening;
 use crate::engine::journal;
-use crate::engine::journal::{Disk, Fsync, Journal, JournalError, RealDisk};
-use crate::engine::limits::room::Room;
+use crate::engine::journal::{Disk, Fsync, Journal, JournalError, RealDisk, Seq};
 use crate::engine::lmdb;
 use crate::engine::lmdb::{JOURNAL, Snapshot, StoredTimeline as Stored, Tables};
 use crate::engine::memtable::cache::RecordCache;
-use crate::engine::memtable::state::State;
-use crate::engine::recovery::directory;
 use crate::engine::recovery::replay::replay;
-use crate::engine::transaction::effect::{Definition, Malformed};
-use crate::engine::transaction::group_lock::GroupLock;
-use crate::engine::{Engine, Fault, Seq, clock};
+use crate::engine::state::State;
+use crate::engine::state::group_lock::GroupLock;
 use crate::limits::{self, JOURNAL_SEGMENT_BYTES_MIN, JOURNAL_SEGMENTS_PER_VOLUME};
 use crate::record::compress::Compression;
+use crate::store::Definition;
 use crate::store::{Generation, ServerQuota, StoreId, ValueKind};
 
 /// How an engine runs. See the settings of the same names.
@@ -92,6 +96,12 @@ pub enum OpenError {
     Thread(std::io::Error),
 }
 
+impl From<lmdb::Fault> for OpenError {
+    fn from(fault: lmdb::Fault) -> OpenError {
+        OpenError::Fault(fault.into())
+    }
+}
+
 impl Engine {
     /// Opens a data directory, making it if it is missing, and brings it up to its last acknowledged change.
     pub fn open(options: Options) -> Result<Arc<Engine>, OpenError> {
@@ -119,11 +129,11 @@ impl Engine {
             tables,
             journal,
             watches,
-            listening: crate::engine::events::Listening::default(),
+            listening: Listening::default(),
             compression: RwLock::new(options.compression),
             room: Room::new(options.memtable_bytes_max),
             checkpoint,
-            sweep: Mutex::new(sweep::Position::default()),
+            sweep: Mutex::new(Position::default()),
             sweeping: AtomicBool::new(true),
             sweeps_from_ms: AtomicU64::new(0),
             timeline: Mutex::new(timeline),

@@ -7,14 +7,15 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
+use crate::engine::effect::Effect;
+use crate::engine::error::Fault;
 use crate::engine::journal;
+use crate::engine::journal::Seq;
 use crate::engine::lmdb::Tables;
 use crate::engine::lmdb::residence::Wait;
-use crate::engine::memtable::state::{Leftovers, State};
 use crate::engine::memtable::table::{Entry, Layer, Name};
 use crate::engine::recovery::open::OpenError;
-use crate::engine::transaction::effect::Effect;
-use crate::engine::{Fault, Seq};
+use crate::engine::state::{Leftovers, State};
 use crate::store::{Generation, Usage};
 
 /// The most effects, and bytes of their entries, that are passed from thread to thread together.
@@ -141,9 +142,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::engine::recovery::replay::*;
-    use crate::engine::transaction::effect::Definition;
     use crate::engine::{Engine, Expiry, Options};
-    use crate::store::{Key, StoreId, Value};
+    use crate::store::{Definition, Key, StoreId, Value};
 
     fn open(dir: &Path) -> Arc<Engine> {
         let checkpoint_interval = Duration::from_secs(3600);

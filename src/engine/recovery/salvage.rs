@@ -7,12 +7,14 @@
 
 use std::path::Path;
 
-use crate::engine::backup::check::overview;
+use crate::engine::directory;
+use crate::engine::error::Fault;
 use crate::engine::journal;
-use crate::engine::journal::{Inspection, Journal, JournalError};
+use crate::engine::journal::{Inspection, Journal, JournalError, Seq};
 use crate::engine::lmdb::{JOURNAL, Tables};
-use crate::engine::recovery::{directory, open};
-use crate::engine::{Fault, OpenError, Options, Seq};
+use crate::engine::recovery::check::overview;
+use crate::engine::recovery::open;
+use crate::engine::recovery::open::{OpenError, Options};
 
 /// What a journal has lost, and what goes with it.
 #[derive(Debug)]

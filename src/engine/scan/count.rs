@@ -9,10 +9,12 @@
 
 use std::collections::HashMap;
 
+use crate::engine::core::handles::Reader;
+use crate::engine::error::{Error, Fault};
+use crate::engine::journal::Seq;
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::lmdb::residence::Wait;
-use crate::engine::memtable::state::State;
-use crate::engine::{Error, Fault, Reader, Seq};
+use crate::engine::state::State;
 use crate::store::usage::Weight;
 use crate::store::{Generation, StoreId, Usage};
 

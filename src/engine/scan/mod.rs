@@ -12,11 +12,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::checkpoint::Frozen;
-use super::lmdb::Snapshot;
-use super::{Error, Reader, Seq};
-use crate::engine::memtable::state::State;
+use crate::engine::core::handles::Reader;
+use crate::engine::error::Error;
+use crate::engine::journal::Seq;
+use crate::engine::lmdb::Snapshot;
+use crate::engine::memtable::frozen::Frozen;
 use crate::engine::memtable::table::{Layer, Name};
+use crate::engine::state::State;
 use crate::engine::transaction::txn::{Found, Held, Meta, Record};
 use crate::limits::KEY_BYTES_MAX;
 use crate::store::{Generation, StoreId};

@@ -15,8 +15,10 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use crate::engine::core::handles::Reader;
+use crate::engine::error::Error;
+use crate::engine::journal::Seq;
 use crate::engine::scan::Range;
-use crate::engine::{Error, Reader, Seq};
 use crate::store::StoreId;
 
 /// The least and the greatest number of walks from which one is chosen.

@@ -6,15 +6,20 @@ use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
+use crate::engine::core::handles;
+use crate::engine::error::NoRoom;
 use crate::engine::events::{Classes, News, Tap};
 use crate::engine::journal::disk::sim::{Operation, SimDisk};
-use crate::engine::transaction::effect::Definition;
 use crate::engine::*;
-use crate::store::{Quota, Value};
+use crate::store::{Catalog, Definition, Key, Quota, StoreId, Value, ValueKind};
 
 thread_local! {
     static PANICS: Cell<bool> = const { Cell::new(false) };

@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::engine::transaction::effect::Definition;
 use crate::engine::*;
 use crate::record::compress::{Compression, compress};
-use crate::store::{Quota, Value};
+use crate::store::{Definition, Key, Quota, ServerQuota, StoreId, Value, ValueKind};
 
 const STORES: StoreId = 3;
 /// Without dictionaries: what a record takes depends on nothing but itself.
@@ -232,7 +231,7 @@ proptest! {
                 Step::Restart => {
                     engine.close().unwrap();
                     drop(engine);
-                    prop_assert_eq!(backup::check::check(dir.path()).unwrap().problems, [""; 0]);
+                    prop_assert_eq!(recovery::check::check(dir.path()).unwrap().problems, [""; 0]);
                     engine = open(dir.path(), server);
                     None
                 }
@@ -301,7 +300,7 @@ fn what_fits_with_a_dictionary_is_taken() {
     assert!(used() <= max);
     engine.close().unwrap();
     drop(engine);
-    assert_eq!(backup::check::check(dir.path()).unwrap().problems, [""; 0]);
+    assert_eq!(recovery::check::check(dir.path()).unwrap().problems, [""; 0]);
 }
 
 #[test]
@@ -328,5 +327,5 @@ fn many_writers_at_a_limit_never_exceed_it() {
     });
     engine.close().unwrap();
     drop(engine);
-    assert_eq!(backup::check::check(dir.path()).unwrap().problems, [""; 0]);
+    assert_eq!(recovery::check::check(dir.path()).unwrap().problems, [""; 0]);
 }

@@ -13,14 +13,18 @@ pub mod powercut;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::scan::Range;
-use super::*;
-use crate::store::{Usage, Value};
+use crate::engine::error::NoRoom;
+use crate::engine::scan::Range;
+use crate::engine::*;
+use crate::record::compress::Compression;
+use crate::store::{Key, StoreId, Usage, Value, ValueKind};
 
 /// Readers beyond those that LMDB has places for are told to come back, and are served then.
 #[test]
@@ -34,7 +38,7 @@ fn too_many_readers_are_told_to_come_back() {
     let full = loop {
         match engine.tables.snapshot() {
             Ok(snapshot) => readers.push(snapshot),
-            Err(fault) => break fault,
+            Err(fault) => break Fault::from(fault),
         }
         assert!(readers.len() <= 2 * crate::limits::LMDB_READERS_MAX);
     };
@@ -243,7 +247,7 @@ proptest! {
                 Step::Restart => {
                     engine.close().unwrap();
                     drop(engine);
-                    let report = backup::check::check(dir.path()).unwrap();
+                    let report = recovery::check::check(dir.path()).unwrap();
                     assert_eq!(report.problems, [""; 0]);
                     engine = open(dir.path());
                 }
@@ -258,7 +262,7 @@ proptest! {
         let before: Vec<_> = (0..3).map(|store| usage(&engine, store)).collect();
         engine.close().unwrap();
         drop(engine);
-        let report = backup::check::check(dir.path()).unwrap();
+        let report = recovery::check::check(dir.path()).unwrap();
         assert_eq!(report.problems, [""; 0]);
         let engine = open(dir.path());
         agree(&engine, &model, now_ms);
@@ -290,7 +294,7 @@ fn stored_bytes_are_those_on_disk_after_a_checkpoint() {
     assert!(usage_then.stored_bytes < usage_now.stored_bytes);
     engine.close().unwrap();
     drop(engine);
-    let report = backup::check::check(dir.path()).unwrap();
+    let report = recovery::check::check(dir.path()).unwrap();
     assert_eq!(report.problems, [""; 0]);
     assert_eq!(report.stores.iter().find(|store| store.label == "0").unwrap().counted, usage_then);
 }
@@ -315,7 +319,7 @@ fn a_flushed_store_gives_its_space_back_in_the_background() {
     assert!(reclaimed);
     engine.close().unwrap();
     drop(engine);
-    let report = backup::check::check(dir.path()).unwrap();
+    let report = recovery::check::check(dir.path()).unwrap();
     assert_eq!((report.garbage_records, report.problems), (0, vec![]));
 }
 
@@ -388,7 +392,7 @@ fn writers_and_a_checkpointing_engine_agree_on_every_count() {
     let (zero, one) = (usage(&engine, 0), usage(&engine, 1));
     engine.close().unwrap();
     drop(engine);
-    let report = backup::check::check(dir.path()).unwrap();
+    let report = recovery::check::check(dir.path()).unwrap();
     assert_eq!(report.problems, [""; 0]);
     let counted = |label: &str| report.stores.iter().find(|store| store.label == label).unwrap().counted;
     assert_eq!((counted("0"), counted("1")), (zero, one));

@@ -29,16 +29,17 @@ use std::fs;
 use std::future::poll_fn;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI64;
-use std::sync::{OnceLock, Weak};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
+
 use crate::engine::journal::disk::sim::{SimDisk, SplitMix};
-use crate::engine::lmdb::CommitStep;
+use crate::engine::lmdb::{CommitStep, Tables};
 use crate::engine::scan::Range;
-use crate::engine::transaction::effect::Definition;
 use crate::engine::*;
-use crate::store::Value;
+use crate::store::{Definition, Key, StoreId, Value};
 
 const SECTOR: usize = 512;
 /// LMDB's two meta pages, at the start of its file.
@@ -313,7 +314,7 @@ impl Machine {
         for (path, bytes) in self.journal.image() {
             fs::write(path, bytes).unwrap();
         }
-        assert_eq!(backup::check::check(dir).unwrap().problems, [""; 0]);
+        assert_eq!(recovery::check::check(dir).unwrap().problems, [""; 0]);
         restore();
     }
 

@@ -18,9 +18,16 @@
 
 use smallvec::SmallVec;
 
-use crate::engine::memtable::state::{Leftovers, State};
-use crate::engine::transaction::txn::{Changes, Held, Stores, View, WriteTxn};
-use crate::engine::{Committed, Engine, Error, OnDisk, Resolved, Seq, Weighed, Writer};
+use crate::engine::core::Engine;
+use crate::engine::core::handles::Writer;
+use crate::engine::error::Error;
+use crate::engine::journal::Seq;
+use crate::engine::limits::weigh::Sizes;
+use crate::engine::state::changes::Changes;
+use crate::engine::state::{Leftovers, State};
+use crate::engine::transaction::commit::Committed;
+use crate::engine::transaction::look::{OnDisk, Resolved};
+use crate::engine::transaction::txn::{Held, Stores, View, WriteTxn};
 use crate::store::{Generation, Key, Store};
 
 /// After so many conflicts, or waits for room, a command runs under the lock.
@@ -55,6 +62,14 @@ impl Place {
             Place::Quick { .. } | Place::Locked => Place::Locked,
         }
     }
+}
+
+/// What is kept of a command that is run several times.
+#[derive(Default)]
+pub struct Weighed {
+    pub(in crate::engine) sizes: Sizes,
+    /// Where the command is run next.
+    pub(in crate::engine) place: Place,
 }
 
 /// What a command saw in memory.
@@ -113,10 +128,10 @@ impl Writer<'_> {
                 return Ok(None);
             }
             if state.is_bounded
-                && let Some(unfit) = self.engine.fit(&mut state, &mut changes, Some(weighed))?
+                && let Some(unfit) = self.engine.fit(&mut state, &mut changes, Some(&weighed.sizes))?
             {
                 drop(state);
-                self.weigh(unfit, Some(weighed));
+                self.weigh(unfit, Some(&mut weighed.sizes));
                 return Ok(None);
             }
             let may_wait = attempt == ATTEMPTS_MAX;

@@ -10,66 +10,26 @@
 //!  open ──▶ commands: admitted, applied, undo kept ──▶ entry taken ──▶ told to listeners and watchers, gate opens
 //!                        │                                  │
 //!                        │ too large, or a command panics   │ no room, disk full, journal failed
-//!                        └──────────────────────────────────┴──▶ everything taken back ([`crate::engine::transaction::undo`]), gate opens
+//!                        └──────────────────────────────────┴──▶ everything taken back ([`crate::engine::state::undo`]), gate opens
 //! ```
 //!
 //! Others therefore see all of it or nothing, a crash leaves all of it or nothing, and memory never holds what the
 //! journal has refused. The commands themselves need not know about it.
 //!
-//! Who waits where is in [`crate::engine::transaction::group_lock`].
+//! Who waits where is in [`crate::engine::state::group_lock`].
 
-use crate::engine::events::Untold;
-use crate::engine::journal;
+use crate::engine::core::Engine;
+use crate::engine::core::handles::{Reader, Writer};
+use crate::engine::effect;
+use crate::engine::error::{Error, Fault};
 use crate::engine::journal::Claim;
-use crate::engine::memtable::state::{Leftovers, State};
+use crate::engine::journal::Seq;
+use crate::engine::state::group::Group;
+use crate::engine::state::undo::Undo;
+use crate::engine::state::whole;
+use crate::engine::state::{Leftovers, State};
 #[cfg(test)]
 use crate::engine::tests::atomicity;
-use crate::engine::transaction::effect;
-use crate::engine::transaction::effect::Effect;
-use crate::engine::transaction::undo::Undo;
-use crate::engine::transaction::watch::Noted;
-use crate::engine::transaction::whole;
-use crate::engine::{Engine, Error, Fault, Reader, Seq, Writer};
-
-/// What is going to be one journal entry.
-pub struct Group {
-    effects: Vec<Effect>,
-    /// Bytes of the entry so far.
-    bytes: usize,
-    bytes_max: usize,
-    /// What a part of the group may still write, and how much it was allowed in all.
-    allowance: Option<(usize, usize)>,
-    /// Why the group will be refused as a whole. Nothing more is written after that.
-    refusal: Option<journal::Fault>,
-    pub undo: Undo,
-    /// What listeners are told when the group ends.
-    pub untold: Vec<Untold>,
-    /// What watchers of keys are told when it ends.
-    pub noted: Vec<Noted>,
-}
-
-impl Group {
-    /// Collects the effects of a command before they are applied. If the entry would become too large, the group is
-    /// refused as a whole; if only the allowance is exceeded, this command is refused.
-    pub fn admit(&mut self, effects: &[Effect]) -> Result<(), Error> {
-        if let Some(refusal) = &self.refusal {
-            return Err(refusal.clone().into());
-        }
-        let added: usize = effects.iter().map(Effect::encoded_bytes).sum();
-        if let Some((left, limit)) = &mut self.allowance {
-            *left = left.checked_sub(added).ok_or(Error::AllowanceExceeded { limit: *limit })?;
-        }
-        let bytes = self.bytes.saturating_add(added);
-        if bytes > self.bytes_max {
-            let refusal = journal::Fault::TooLarge { bytes, limit: self.bytes_max };
-            self.refusal = Some(refusal.clone());
-            return Err(refusal.into());
-        }
-        self.bytes = bytes;
-        self.effects.extend_from_slice(effects);
-        Ok(())
-    }
-}
 
 /// An open group. If it is dropped without having been closed, a command has panicked, and everything
 /// is undone.
@@ -123,7 +83,7 @@ impl<'e> Open<'e> {
             atomicity::half_way();
             match &taken {
                 Ok(seq) => {
-                    engine.listening.tell_kept(&state, *seq, std::mem::take(&mut group.untold));
+                    engine.listening.tell_kept(&state.catalog, *seq, std::mem::take(&mut group.untold));
                     group.noted.iter().for_each(|noted| state.watches.note(noted));
                 }
                 Err(_) => engine.take_back(&mut state, &mut group),

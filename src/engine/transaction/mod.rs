@@ -2,17 +2,15 @@
 
 /// Writes that may take long, without the engine's lock.
 pub mod apart;
-/// What a transaction did, and its form in the journal.
-pub mod effect;
+/// The journal entry of a transaction, and its effects in memory.
+pub mod commit;
 /// Several commands as one transaction: EXEC and scripts.
 pub mod group;
-/// The engine's lock, at which everybody else waits while a group runs.
-pub mod group_lock;
+/// Declared keys, in memory and on the disk.
+pub mod look;
+/// The way of a read and of a write.
+pub mod run;
+/// What listeners are told, and when.
+pub mod telling;
 /// What a command sees and changes: `ReadTxn` and `WriteTxn`.
 pub mod txn;
-/// How the changes of a group are undone.
-pub mod undo;
-/// Watched keys without a record, for WATCH.
-pub mod watch;
-/// Changes in memory that are completed or end the process.
-pub mod whole;

@@ -11,17 +11,21 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::engine::core::handles::Reader;
+use crate::engine::effect::Effect;
+use crate::engine::error::{Error, Fault};
 use crate::engine::events::change::{Old, What};
 use crate::engine::events::{Classes, Event, Listening, News, kept};
+use crate::engine::journal::Seq;
 use crate::engine::lmdb::DiskRecord;
 use crate::engine::memtable::cache::Cached;
-use crate::engine::memtable::state::State;
 use crate::engine::memtable::table::Entry;
-use crate::engine::transaction::effect::{Definition, Effect};
-use crate::engine::transaction::watch::Noted;
-use crate::engine::{Error, Fault, Reader, Seq};
+use crate::engine::state::State;
+use crate::engine::state::changes::Changes;
+use crate::engine::state::watch::Noted;
 use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::dictionary::Dictionary;
+use crate::store::Definition;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Key, Store, StoreId, Value, ValueKind};
 
@@ -32,6 +36,13 @@ pub struct Record {
     pub expires_at_ms: Option<u64>,
     /// The journal sequence number of its last change.
     pub version: Seq,
+}
+
+impl Record {
+    fn cached(self, stored_bytes: u64) -> Cached {
+        let Record { value, expires_at_ms, version } = self;
+        Cached { value, expires_at_ms, version, stored_bytes }
+    }
 }
 
 /// What is known of a record without reading its value.
@@ -334,7 +345,7 @@ impl<'t> ReadTxn<'t> {
                 self.epoch,
                 declared.generation,
                 &key.name,
-                Cached::new(record, stored_bytes),
+                record.clone().cached(stored_bytes),
             );
         }
         Ok(record)
@@ -424,103 +435,6 @@ pub(in crate::engine) struct Stores {
 
 /// A value in memory from this size on is not worked on under the engine's lock.
 const QUICK_VALUE_BYTES: usize = 32 * 1024;
-
-/// What a write transaction is going to do.
-#[derive(Default)]
-pub(in crate::engine) struct Changes {
-    /// It can't be done where it runs now: it would take long under the lock, or it needs the lock. All its effects are
-    /// void.
-    pub(in crate::engine) is_misplaced: Cell<bool>,
-    pub(in crate::engine) effects: SmallVec<[Effect; 1]>,
-    /// For each effect, the size of the record that it replaces or removes.
-    pub(in crate::engine) replaced: SmallVec<[Option<Weight>; 1]>,
-    /// The last effect on each key, if there are so many that a search would be slow.
-    index: Option<HashMap<(Generation, Bytes), usize>>,
-    /// Stores that this transaction gave another generation.
-    moved: Vec<(StoreId, Generation)>,
-    generations: u64,
-    /// Positions of the effects that change nothing but the expiry of a record.
-    redated: SmallVec<[usize; 1]>,
-    pub(in crate::engine) news: News,
-    /// What watchers of keys in swapped stores have to be told.
-    pub(in crate::engine) swapped: Vec<Noted>,
-    /// The sizes of records that have been measured, by the position of their effects, in ascending order.
-    pub(in crate::engine) weights: Vec<(usize, u64)>,
-}
-
-/// So many effects are searched one by one before an index is made.
-const SEARCHED_EFFECTS_MAX: usize = 8;
-
-impl Changes {
-    pub(in crate::engine) fn new(wanted: Classes) -> Changes {
-        Changes { news: News::new(wanted), ..Changes::default() }
-    }
-
-    fn push(&mut self, effect: Effect, replaced: Option<Weight>) {
-        if let Effect::Put { generation, key, .. } | Effect::Remove { generation, key } = &effect
-            && self.effects.len() >= SEARCHED_EFFECTS_MAX
-        {
-            let effects = &self.effects;
-            let index = self.index.get_or_insert_with(|| index_of(effects));
-            index.insert((*generation, key.clone()), effects.len());
-        }
-        self.effects.push(effect);
-        self.replaced.push(replaced);
-    }
-
-    /// The size of the record that an effect writes; `None` if it writes none.
-    pub(in crate::engine) fn weight_of_put(&self, at: usize) -> Option<Weight> {
-        let Some(Effect::Put { key, value, expires_at_ms, .. }) = self.effects.get(at) else { return None };
-        let plain = Weight::plain(key, value.len(), expires_at_ms.is_some());
-        let known = self.weights.binary_search_by_key(&at, |(at, _)| *at).ok();
-        let stored_bytes = known.and_then(|known| self.weights.get(known)).map(|(_, bytes)| *bytes);
-        Some(Weight { stored_bytes: stored_bytes.unwrap_or(plain.stored_bytes), ..plain })
-    }
-
-    /// Whether an effect changes nothing but the expiry of a record.
-    pub(in crate::engine) fn is_redated(&self, at: usize) -> bool {
-        self.redated.contains(&at)
-    }
-
-    /// The sizes of all records that have been measured.
-    pub(in crate::engine) fn take_stored_sizes(&mut self) -> Vec<(Generation, Bytes, u64)> {
-        let weights = std::mem::take(&mut self.weights);
-        let sizes = weights.into_iter().filter_map(|(at, bytes)| match self.effects.get(at)? {
-            Effect::Put { generation, key, .. } => Some((*generation, key.clone(), bytes)),
-            _ => None,
-        });
-        sizes.collect()
-    }
-
-    /// Whether an effect is the last one on its key.
-    pub(in crate::engine) fn is_last_on_its_key(&self, at: usize) -> bool {
-        let Some(effect @ Effect::Put { generation, key, .. }) = self.effects.get(at) else { return false };
-        self.last(*generation, key).is_some_and(|last| std::ptr::eq(last, effect))
-    }
-
-    fn last(&self, of: Generation, name: &Bytes) -> Option<&Effect> {
-        if let Some(index) = &self.index {
-            return index.get(&(of, name.clone())).and_then(|at| self.effects.get(*at));
-        }
-        self.effects.iter().rev().find(|effect| match effect {
-            Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
-                *generation == of && key == name
-            }
-            _ => false,
-        })
-    }
-}
-
-/// The last effect on each key.
-fn index_of(effects: &[Effect]) -> HashMap<(Generation, Bytes), usize> {
-    let keys = effects.iter().enumerate().filter_map(|(at, effect)| match effect {
-        Effect::Put { generation, key, .. } | Effect::Remove { generation, key } => {
-            Some(((*generation, key.clone()), at))
-        }
-        _ => None,
-    });
-    keys.collect()
-}
 
 impl<'t> WriteTxn<'t> {
     /// The first declared key.

@@ -1,7 +1,7 @@
 //! Journal entries: what is read of one is what it says; written again, it reads the same.
 #![no_main]
 
-use larder::engine::transaction::effect::Effect;
+use larder::engine::effect::Effect;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|entry: &[u8]| {

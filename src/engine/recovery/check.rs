@@ -7,11 +7,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+use crate::engine::directory;
+use crate::engine::error::Fault;
+use crate::engine::journal;
+use crate::engine::journal::Seq;
 use crate::engine::lmdb;
 use crate::engine::lmdb::residence::Wait;
 use crate::engine::lmdb::{DeadlineRow, JOURNAL, RecordRow, Snapshot, Tables, deadline_key};
-use crate::engine::recovery::directory;
-use crate::engine::{Fault, OpenError, Seq, journal};
+use crate::engine::recovery::open::OpenError;
 use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::record::json;

@@ -8,15 +8,19 @@
 //! A handle also says whether it belongs to a [group](crate::engine::transaction::group). The handle that a group
 //! hands out can use the engine while all others wait, and can't outlive the group. Nothing depends on the thread.
 //!
-//! The methods of the handles are implemented next to their subject: reads and writes in the engine's own module, and the
-//! rest in `transaction`, `scan`, `limits`, `events`, `expiry`, `checkpoint` and `backup`.
+//! The lowest methods of the handles are here; the others are next to their subject, in the rooms above.
 
 use std::ops::Deref;
 
-use crate::engine::Engine;
+use crate::engine::core::Engine;
+use crate::engine::error::Error;
+use crate::engine::journal::{Fsync, Seq};
 use crate::engine::lmdb::residence::Wait;
-use crate::engine::memtable::state::State;
-use crate::engine::transaction::group_lock::Asker;
+use crate::engine::state::State;
+use crate::engine::state::group_lock::Asker;
+use crate::engine::state::watch::{Watch, Watches};
+use crate::record::compress::Compression;
+use crate::store::{Catalog, Key, ServerQuota, Store, StoreId, ValueKind};
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Access to the engine that can only read. It gives no access to anything that can write.
@@ -58,6 +62,50 @@ impl<'e> Reader<'e> {
         self.asker == Asker::Alone
     }
 
+    /// Looks at the stores as they are now. The engine's lock is held meanwhile, so `look` must not ask the engine for
+    /// anything.
+    pub fn with_catalog<R>(self, look: impl FnOnce(&Catalog) -> R) -> R {
+        look(&self.state().catalog)
+    }
+
+    /// The store of a number.
+    pub fn store(self, id: StoreId) -> Option<Store> {
+        self.with_catalog(|catalog| catalog.get(id).cloned())
+    }
+
+    /// A copy of all stores.
+    #[cfg(test)]
+    pub fn catalog(self) -> Catalog {
+        self.with_catalog(Catalog::clone)
+    }
+
+    /// What a store takes as a value; fails with [`Error::NoStore`].
+    pub fn kind(&self, store: StoreId) -> Result<ValueKind, Error> {
+        let state = self.state();
+        let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
+        Ok(state.kind(store))
+    }
+
+    /// What a store without a kind of its own takes.
+    pub fn default_kind(&self) -> ValueKind {
+        self.state().default_kind
+    }
+
+    /// Begins to watch whether records are written at a key.
+    pub fn watch(&self, key: &Key) -> Watch {
+        self.engine.watches.watch(key)
+    }
+
+    /// The watchers of keys.
+    pub fn watches(&self) -> &'e Watches {
+        &self.engine.watches
+    }
+
+    /// The sequence number of the last change.
+    pub fn last_seq(&self) -> Seq {
+        self.engine.journal.last()
+    }
+
     pub(in crate::engine) fn state(self) -> RwLockReadGuard<'e, State> {
         self.engine.state.read_as(self.asker)
     }
@@ -72,6 +120,22 @@ impl<'e> Writer<'e> {
     /// The same, for a thread that must not wait.
     pub fn without_disk(self) -> Writer<'e> {
         Writer(self.0.without_disk())
+    }
+
+    pub fn set_default_kind(&self, kind: ValueKind) {
+        self.state_mut().default_kind = kind;
+    }
+
+    pub fn set_quota(&self, quota: ServerQuota) {
+        self.state_mut().set_server_quota(quota);
+    }
+
+    pub fn set_fsync(&self, fsync: Fsync) {
+        self.engine.journal.set_fsync(fsync);
+    }
+
+    pub fn set_compression(&self, compression: Compression) {
+        *self.engine.compression.write() = compression;
     }
 }
 

@@ -3,22 +3,37 @@
 //! Pure data: the journal, LMDB and the clock are the callers'. [`State::apply`] is how every change gets here, from a
 //! running command and from the journal at start-up alike.
 
-use std::collections::BTreeSet;
+/// What a transaction is going to do to the state.
+pub mod changes;
+/// What commands write while they run as one.
+pub mod group;
+/// The engine's lock, at which everybody else waits while a group runs.
+pub mod group_lock;
+/// Stores that are close to a limit.
+pub mod tight;
+/// How the changes of a group are undone.
+pub mod undo;
+/// Watched keys without a record, for WATCH.
+pub mod watch;
+/// Changes in memory that are completed or end the process.
+pub mod whole;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::engine::Seq;
-use crate::engine::checkpoint::Frozen;
-use crate::engine::limits::weigh::Tight;
+use crate::engine::effect::Effect;
+use crate::engine::journal::Seq;
 use crate::engine::memtable::cache::RecordCache;
-use crate::engine::memtable::table::{Entry, Live, Memtable, Name};
-use crate::engine::transaction::effect::{Definition, Effect};
-use crate::engine::transaction::group::Group;
-use crate::engine::transaction::undo::Step;
-use crate::engine::transaction::watch::{Noted, Watches};
+use crate::engine::memtable::frozen::Frozen;
+use crate::engine::memtable::table::{Entry, Layer, Live, Memtable, Name};
+use crate::engine::state::group::Group;
+use crate::engine::state::group_lock::Occupied;
+use crate::engine::state::tight::Tight;
+use crate::engine::state::undo::Step;
+use crate::engine::state::watch::{Noted, Watches};
 use crate::store::usage::Weight;
-use crate::store::{Catalog, Generation, ServerQuota, Store, StoreId, Usage, ValueKind};
+use crate::store::{Catalog, Definition, Generation, ServerQuota, Store, StoreId, Usage, ValueKind};
 
 pub struct State {
     pub catalog: Catalog,
@@ -55,7 +70,7 @@ const LARGE_VALUE_BYTES: usize = 64 * 1024;
 /// Large values that a change replaced; dropped outside the lock.
 #[derive(Default)]
 pub struct Leftovers {
-    layers: Vec<crate::engine::memtable::table::Layer>,
+    layers: Vec<Layer>,
     entries: Vec<Entry>,
     group: Option<Box<Group>>,
 }
@@ -66,7 +81,7 @@ impl Leftovers {
     }
 }
 
-impl crate::engine::transaction::group_lock::Occupied for State {
+impl Occupied for State {
     fn is_occupied(&self) -> bool {
         self.group.is_some()
     }
@@ -290,18 +305,6 @@ impl State {
         match &mut self.group {
             Some(group) => group.undo.keep(Step::Retire { store: Box::new(store), layer }),
             None => leftovers.layers.extend(layer),
-        }
-    }
-}
-
-impl Store {
-    /// The definition of the store, without its contents.
-    pub fn definition(&self) -> Definition {
-        Definition {
-            name: self.name.as_ref().map(|name| name.to_string()),
-            kind: self.kind,
-            quota: self.quota,
-            links: BTreeSet::clone(&self.links),
         }
     }
 }

@@ -120,7 +120,7 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::transaction::watch::*;
+    use crate::engine::state::watch::*;
 
     #[test]
     fn puts_are_seen_by_those_who_watch_at_the_time() {

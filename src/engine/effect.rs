@@ -12,13 +12,10 @@
 //! | flush a store | 5 | store u32, new generation u48 |
 //! | swap two stores' contents | 6 | store u32, store u32 |
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::engine::journal::Claim;
-use crate::store::{Generation, Quota, StoreId, ValueKind};
+use crate::store::{Definition, Generation, StoreId};
 
 /// One change of one record or store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +60,6 @@ pub fn claim(effects: &[Effect]) -> Claim {
     } else {
         Claim::Flush
     }
-}
-
-/// The definition of a store, without its contents. Written as JSON, so that settings can be added.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Definition {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ValueKind>,
-    #[serde(flatten)]
-    pub quota: Quota,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub links: BTreeSet<String>,
 }
 
 const PUT: u8 = 1;
@@ -167,18 +151,6 @@ impl Effect {
     }
 }
 
-impl Definition {
-    /// The JSON text of the definition.
-    pub fn encode(&self) -> Vec<u8> {
-        // a struct of plain fields always serializes
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    pub fn decode(text: &[u8]) -> Option<Definition> {
-        serde_json::from_slice(text).ok()
-    }
-}
-
 fn put_generation(generation: Generation, out: &mut Vec<u8>) {
     out.extend_from_slice(&generation.to_be_bytes()[2..]);
 }
@@ -259,8 +231,10 @@ impl Reader<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::engine::transaction::effect::*;
     use proptest::prelude::*;
+
+    use crate::engine::effect::*;
+    use crate::store::{Quota, ValueKind};
 
     fn effects() -> Vec<Effect> {
         let key = Bytes::from_static(b"key");
@@ -303,15 +277,6 @@ mod tests {
             assert_eq!(entry.len() - before, effect.encoded_bytes());
         }
         assert_eq!(Effect::decode_all(&entry).unwrap(), effects());
-    }
-
-    #[test]
-    fn a_definition_from_before_limits_has_none() {
-        let old = Definition::decode(br#"{"name":"orders","kind":"json"}"#).unwrap();
-        let expected =
-            Definition { name: Some("orders".into()), kind: Some(ValueKind::Json), ..Definition::default() };
-        assert_eq!(old, expected);
-        assert_eq!(old.encode(), br#"{"name":"orders","kind":"json"}"#, "and is written as it was");
     }
 
     #[test]

@@ -227,7 +227,7 @@ mod model_tests {
 
     use shuttle::future::block_on;
 
-    use crate::engine::limits::room::*;
+    use crate::engine::core::room::*;
     use crate::sync::atomic::AtomicUsize;
     use crate::sync::thread;
 

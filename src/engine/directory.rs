@@ -198,7 +198,7 @@ fn write_mark(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::engine::recovery::directory::*;
+    use crate::engine::directory::*;
 
     #[test]
     fn nobody_else_reads_a_directory() {

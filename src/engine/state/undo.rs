@@ -7,9 +7,9 @@
 //! Three things are not undone, because they are true or harmless without the group: records that were measured or read
 //! into the cache, and keys that wait to be measured.
 
-use crate::engine::Seq;
-use crate::engine::memtable::state::State;
+use crate::engine::journal::Seq;
 use crate::engine::memtable::table::{Entry, Layer, Name};
+use crate::engine::state::State;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Store, StoreId};
 

@@ -77,7 +77,7 @@ impl<S: Occupied> GroupLock<S> {
 mod model_tests {
     use std::sync::Arc;
 
-    use crate::engine::transaction::group_lock::*;
+    use crate::engine::state::group_lock::*;
     use crate::sync::thread;
 
     /// Two numbers that are the same whenever nobody is alone.
