@@ -290,7 +290,7 @@ fn a_full_map_refuses_writes_and_is_survived() {
 }
 
 #[test]
-fn a_small_overlay_holds_writers_up_and_memory_down() {
+fn a_small_memtable_holds_writers_up_and_memory_down() {
     const CLIENTS: usize = 4;
     const RECORDS: usize = 40;
     const RECORD_BYTES: usize = 400_000;
@@ -319,11 +319,11 @@ fn a_small_overlay_holds_writers_up_and_memory_down() {
         while running.iter().any(|writer| !writer.is_finished()) {
             // what is over the bound was let in before the bound was reached: at most a record of each client
             let text = server.connect().call(&["INFO", "memory"]).text();
-            let line = text.lines().find_map(|line| line.strip_prefix("overlay_bytes:")).unwrap();
-            let overlay: usize = line.trim().parse().unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("memtable_bytes:")).unwrap();
+            let memtable: usize = line.trim().parse().unwrap();
             assert!(
-                overlay <= (1 << 20) + CLIENTS * (RECORD_BYTES + 1_000),
-                "{overlay} bytes in the overlay"
+                memtable <= (1 << 20) + CLIENTS * (RECORD_BYTES + 1_000),
+                "{memtable} bytes in the memtable"
             );
         }
     });

@@ -95,7 +95,7 @@ fn of_server(client: &mut Client) -> Result<Table, String> {
         ("lmdb_free_pages", "lmdb pages free"),
         ("journal_disk_bytes", "journal bytes"),
         ("rdb_changes_since_last_save", "entries since the last checkpoint"),
-        ("overlay_bytes", "bytes of changes in memory"),
+        ("memtable_bytes", "bytes of changes in memory"),
     ];
     for (field, name) in shown_fields {
         let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));

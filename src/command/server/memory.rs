@@ -168,7 +168,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("rss-overhead.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.resident))),
         ("fragmentation", share(memory.rss_anonymous, memory.allocated)),
         ("fragmentation.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.allocated))),
-        ("overlay.bytes", bytes(status.memtable_bytes as u64)),
+        ("memtable.bytes", bytes(status.memtable_bytes as u64)),
         ("cache.bytes", bytes(status.cache_bytes)),
         ("lmdb.file-bytes", bytes(status.file.pages)),
         ("lmdb.map-bytes", bytes(status.map_bytes)),

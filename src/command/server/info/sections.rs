@@ -171,8 +171,8 @@ static MEMORY: &[Figure<Read>] = &[
     figure("rss_anonymous", |s| s.memory().rss_anonymous.into())
         .gauge("larder_memory_anonymous_bytes", "Resident memory without files"),
     figure("rss_file_backed", |s| s.memory().rss.saturating_sub(s.memory().rss_anonymous).into()),
-    figure("overlay_bytes", |s| s.engine().memtable_bytes.into())
-        .gauge("larder_overlay_bytes", "Changes in memory that no checkpoint holds yet"),
+    figure("memtable_bytes", |s| s.engine().memtable_bytes.into())
+        .gauge("larder_memtable_bytes", "Changes in memory that no checkpoint holds yet"),
     figure("cache_bytes", |s| s.engine().cache_bytes.into())
         .gauge("larder_cache_bytes", "Decompressed records in memory"),
 ];
