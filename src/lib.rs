@@ -1,6 +1,6 @@
 //! Larder: JSON data stores that speak the Redis protocol.
 //!
-//! The path of the data is also the order of the folders. Imports go down only:
+//! The path of the data is also the order of the folders. Imports go down only, which a test checks (`src/rooms.rs`):
 //!
 //! ```text
 //! socket -> bytes -> request -> typed command -> transaction on a store -> record (JSON, Brotli) -> journal + memtable -> LMDB
@@ -70,6 +70,8 @@ pub mod push;
 mod random;
 pub mod record;
 pub mod resp;
+#[cfg(test)]
+mod rooms;
 pub mod script;
 pub mod store;
 mod sync;

@@ -33,8 +33,8 @@
 //! | `effect` | a change of a record or a store, and its form in the journal |
 //! | `error` | why the engine did not do something |
 //! | `directory` | the data directory and its lock |
-//! | `lmdb` | the tables of LMDB, and reading and verifying its pages |
 //! | `journal` | the write-ahead log |
+//! | `lmdb` | the tables of LMDB, and reading and verifying its pages |
 //! | `clock` | the only source of time |
 
 pub mod backup;
@@ -65,7 +65,6 @@ pub use crate::engine::error::{Error, Fault};
 pub use crate::engine::events::Event;
 pub use crate::engine::journal::{Claim, Fsync, Seq};
 pub use crate::engine::limits::fill::Fill;
-pub use crate::engine::lmdb::FileSpace;
 pub use crate::engine::recovery::open::{OpenError, Options};
 pub use crate::engine::state::watch::{Watch, Watches};
 pub use crate::engine::transaction::apart::Weighed;

@@ -26,12 +26,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use redis_protocol::resp2::{decode::decode_range, types::RangeFrame};
 
 use super::inline;
-use crate::{
-    error::Error,
-    limits::{
-        ARGUMENT_BYTES, INLINE_BYTES_MAX, PLAIN_ARGUMENTS, REQUEST_ARGUMENTS_MAX, REQUEST_BYTES_MAX,
-        UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, VALUE_BYTES_MAX,
-    },
+use crate::error::Error;
+use crate::limits::{
+    ARGUMENT_BYTES, INLINE_BYTES_MAX, PLAIN_ARGUMENTS, REQUEST_ARGUMENTS_MAX, REQUEST_BYTES_MAX,
+    UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX, VALUE_BYTES_MAX,
 };
 
 const CRLF_BYTES: usize = 2;

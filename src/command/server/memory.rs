@@ -170,7 +170,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("fragmentation.bytes", bytes(memory.rss_anonymous.saturating_sub(memory.allocated))),
         ("memtable.bytes", bytes(status.memtable_bytes as u64)),
         ("cache.bytes", bytes(status.cache_bytes)),
-        ("lmdb.file-bytes", bytes(status.file.pages)),
+        ("lmdb.file-bytes", bytes(status.file_bytes)),
         ("lmdb.map-bytes", bytes(status.map_bytes)),
     ];
     let named = figures.into_iter().map(|(name, figure)| (Reply::text(name), figure));

@@ -255,11 +255,11 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     let mut lines = description(&store, &usage, default_kind);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
-    let Status { file, journal, .. } = engine.status();
+    let Status { file_live_bytes, file_free_bytes, journal, .. } = engine.status();
     // one file holds all stores, so what is free in it is free for each
     let directory = [
-        ("directory_live_bytes", file.live()),
-        ("directory_free_bytes", file.free),
+        ("directory_live_bytes", file_live_bytes),
+        ("directory_free_bytes", file_free_bytes),
         ("directory_journal_bytes", journal.disk_bytes),
     ];
     lines.extend(directory.map(|(name, bytes)| (Reply::text(name), Reply::Integer(bytes as i64))));

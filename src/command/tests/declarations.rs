@@ -1,10 +1,9 @@
 //! Declarations are complete, and agree with those of Redis.
 
-use std::path::Path;
-
 use crate::command::COMMANDS;
 use crate::command::base::table::NAME_BYTES_MAX;
 use crate::command::base::{Flags, KeyUse, Keys};
+use crate::rooms::sources;
 
 #[test]
 fn names_are_unique_lower_case_and_short_enough_to_be_found() {
@@ -127,21 +126,13 @@ fn nobody_asks_for_a_command_by_its_name() {
         "contains(&spec.name)",
     ];
     let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-                let lines = code.lines().filter(|line| ASKS.iter().any(|asks| line.contains(asks)));
-                found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
-            }
+    for (path, text) in sources("src") {
+        if path.starts_with("command/tests/") {
+            continue;
         }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| ASKS.iter().any(|asks| line.contains(asks)));
+        found.extend(lines.map(|line| format!("{path}: {}", line.trim())));
     }
-    let is_test = |line: &String| line.contains("/command/tests/");
-    found.retain(|line| !is_test(line));
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

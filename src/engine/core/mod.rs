@@ -31,7 +31,7 @@ use crate::engine::error::Error;
 use crate::engine::events::Listening;
 use crate::engine::journal;
 use crate::engine::journal::{Journal, Seq};
-use crate::engine::lmdb::{FileSpace, Snapshot, Tables};
+use crate::engine::lmdb::{Snapshot, Tables};
 use crate::engine::state::State;
 use crate::engine::state::group_lock::GroupLock;
 use crate::engine::state::watch::Watches;
@@ -106,13 +106,18 @@ impl Reader<'_> {
     pub fn status(&self) -> Status {
         // only sizes are read, so there is no need to wait for a group to end
         let state = self.engine.state.lock().read();
+        // a figure that can't be read now is left out here; the error is reported where it matters
+        let file = self.engine.tables.file_space().unwrap_or_default();
         Status {
             journal: self.engine.journal.status(),
             checkpoint: self.engine.checkpoint.status(),
             memtable_bytes: state.memtable_bytes(),
             cache_bytes: state.cache.bytes(),
-            // a figure that can't be read now is left out here; the error is reported where it matters
-            file: self.engine.tables.file_space().unwrap_or_default(),
+            file_bytes: file.pages,
+            file_live_bytes: file.live(),
+            file_free_bytes: file.free,
+            file_free_pages: file.free_pages(),
+            file_reserve_bytes: file.reserve,
             map_bytes: self.engine.tables.map_bytes(),
             shortage: self.engine.room.shortage(),
             expired_records: self.engine.expired.load(Ordering::Relaxed),
@@ -127,7 +132,16 @@ pub struct Status {
     pub checkpoint: CheckpointStatus,
     pub memtable_bytes: usize,
     pub cache_bytes: u64,
-    pub file: FileSpace,
+    /// LMDB's file, up to the last page that was ever used.
+    pub file_bytes: u64,
+    /// The pages of the file that hold something.
+    pub file_live_bytes: u64,
+    /// The other pages, which are reused before the file grows.
+    pub file_free_bytes: u64,
+    pub file_free_pages: u64,
+    /// What the file takes after its last page, so that records can always be removed.
+    pub file_reserve_bytes: u64,
+    /// What the file can grow to.
     pub map_bytes: u64,
     /// Why LMDB's file has no space for more, if a write was refused for that.
     pub shortage: Option<String>,

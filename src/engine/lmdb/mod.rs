@@ -33,7 +33,6 @@ pub use dictionaries::Known;
 pub use env::{DATA_FILE, OpenError, Snapshot};
 pub use fault::{Fault, advice};
 pub use heed::{Error as LmdbError, MdbError};
-pub use space::FileSpace;
 #[cfg(test)]
 pub use tables::CommitStep;
 pub use tables::{DeadlineRow, DiskRecord, JOURNAL, RecordRow, StoredTimeline, Tables, stored_value};

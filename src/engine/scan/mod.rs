@@ -43,7 +43,7 @@ pub struct Range<'a> {
     pub absent_free: usize,
 }
 
-/// A record that a scan visits.
+/// A record that a scan visits. It borrows from LMDB, so that a value which nobody asks for is not copied.
 pub struct Row<'t> {
     found: Found<'t>,
     generation: Generation,

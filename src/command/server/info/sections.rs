@@ -250,14 +250,14 @@ static CHECKPOINT: &[Figure<Read>] = &[
 ];
 
 static LMDB: &[Figure<Read>] = &[
-    figure("lmdb_file_bytes", |s| s.engine().file.pages.into())
+    figure("lmdb_file_bytes", |s| s.engine().file_bytes.into())
         .gauge("larder_lmdb_file_bytes", "Size of LMDB's file"),
-    figure("lmdb_live_bytes", |s| s.engine().file.live().into())
+    figure("lmdb_live_bytes", |s| s.engine().file_live_bytes.into())
         .gauge("larder_lmdb_live_bytes", "Bytes of LMDB's file that hold something"),
-    figure("lmdb_free_bytes", |s| s.engine().file.free.into())
+    figure("lmdb_free_bytes", |s| s.engine().file_free_bytes.into())
         .gauge("larder_lmdb_free_bytes", "Bytes of LMDB's file that are used again before it grows"),
-    figure("lmdb_free_pages", |s| s.engine().file.free_pages().into()),
-    figure("lmdb_reserve_bytes", |s| s.engine().file.reserve.into()),
+    figure("lmdb_free_pages", |s| s.engine().file_free_pages.into()),
+    figure("lmdb_reserve_bytes", |s| s.engine().file_reserve_bytes.into()),
     figure("lmdb_map_bytes", |s| s.engine().map_bytes.into())
         .gauge("larder_lmdb_map_bytes", "Size that LMDB's file can reach"),
     figure("lmdb_shortage", |s| one_line(s.engine().shortage.as_deref())),
