@@ -83,7 +83,7 @@ pub const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest time between checkpoints, unless `checkpoint-interval` says otherwise.
 pub const CHECKPOINT_INTERVAL_S: u64 = 10;
 
-/// The most dictionaries, of 4 KB each, that a store learns between two flushes. They can't be removed while records
+/// The most dictionaries, of 5 KB each, that a store learns between two flushes. They can't be removed while records
 /// refer to them.
 pub const DICTIONARIES_PER_GENERATION: usize = 16;
 

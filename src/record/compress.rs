@@ -1,13 +1,15 @@
 //! Brotli compression, tuned for small JSON texts, and decompression with a bound.
 //!
-//! Compression runs at a checkpoint, in the background; decompression runs on the thread that reads. Neither keeps
-//! anything between calls. Pooling the encoder's buffers was measured and rejected: they must be zeroed again for each
-//! record, because the encoder indexes its ring buffer by what it finds in its hash tables (and panics on what an
-//! earlier record left there), so pooling saves less than 1 µs at quality 4.
+//! Compression runs at a checkpoint, in the background; decompression runs on the thread that reads. Small values are
+//! compressed with the [codes](super::dictionary::codes) of a dictionary if there is one, all others by the crate.
 //!
-//! # Parameters, measured
+//! The crate's encoder keeps nothing between calls. Pooling its buffers was measured and rejected: they must be zeroed
+//! again for each record, because the encoder indexes its ring buffer by what it finds in its hash tables (and panics on
+//! what an earlier record left there), so pooling saves less than 1 µs at quality 4.
 //!
-//! JSON records, one core; ratio, and µs to compress / decompress:
+//! # Parameters of the crate, measured
+//!
+//! JSON records without a dictionary, one core; ratio, and µs to compress / decompress:
 //!
 //! | quality | 151 B             | 1,041 B           | 4,152 B            |
 //! |--------:|-------------------|-------------------|--------------------|
@@ -32,6 +34,8 @@ use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 
 use super::Damage;
 use super::dictionary::Dictionary;
+use super::dictionary::decode::Decoder;
+use super::dictionary::encode::Encoder;
 use super::header::{DICTIONARY_ID_BYTES, PLAIN_LENGTH_BYTES};
 use crate::limits::VALUE_BYTES_MAX;
 
@@ -40,10 +44,6 @@ const QUALITY_MAX: u32 = 11;
 const NO_DICTIONARIES: &str = "no-dictionaries";
 /// 3 % of JSON texts of 56 B shrink, 24 % of those of 64 B, and 95 % of those of 80 B; trying costs 13 µs.
 const MIN_BYTES_DEFAULT: usize = 64;
-
-/// Below these, the crate does not use a dictionary.
-const DICTIONARY_QUALITY_MIN: u32 = 2;
-const DICTIONARY_BYTES_MIN: usize = 64;
 
 /// How much of an announced length is allocated at first; beyond it, the output grows with what was really there.
 const PLAIN_STEP_BYTES: usize = 64 * 1024;
@@ -145,7 +145,7 @@ impl<'a> Encoded<'a> {
 impl Compression {
     /// Whether values may be compressed with dictionaries.
     pub fn takes_dictionaries(&self) -> bool {
-        matches!(self, Compression::Brotli { quality, dictionaries: true, .. } if *quality >= DICTIONARY_QUALITY_MIN)
+        matches!(self, Compression::Brotli { dictionaries: true, .. })
     }
 
     /// Whether a value of so many bytes is worth trying.
@@ -156,27 +156,22 @@ impl Compression {
 
 /// Compresses a value if the setting asks for it and the stored record becomes shorter; with the dictionary, if there
 /// is one and it is suitable.
-pub fn compress<'a>(
-    plain: &'a [u8],
-    compression: &Compression,
-    dictionary: Option<&Dictionary<'_>>,
-) -> Encoded<'a> {
+pub fn compress<'a>(plain: &'a [u8], compression: &Compression, dictionary: Option<&Encoder>) -> Encoded<'a> {
     let Compression::Brotli { quality, min_bytes, .. } = *compression else { return Encoded::plain(plain) };
     if plain.len() < min_bytes {
         return Encoded::plain(plain);
     }
-    let dictionary = dictionary.filter(|dictionary| {
-        compression.takes_dictionaries()
-            && Dictionary::suits(plain)
-            && dictionary.text.len() >= DICTIONARY_BYTES_MIN
-    });
-    let quality = if dictionary.is_some() { Dictionary::quality(quality) } else { quality };
-    match shrink(plain, quality, dictionary) {
+    let dictionary = dictionary.filter(|_| compression.takes_dictionaries() && Dictionary::suits(plain));
+    let payload = match dictionary {
+        Some(dictionary) => shrink_with(dictionary, plain, quality),
+        None => shrink(plain, quality),
+    };
+    match payload {
         Some(payload) => Encoded {
             codec: Codec::Brotli,
             payload: Cow::Owned(payload),
             plain_len: plain.len(),
-            dictionary: dictionary.map(|dictionary| dictionary.id),
+            dictionary: dictionary.map(|encoder| encoder.dictionary.id),
         },
         None => Encoded::plain(plain),
     }
@@ -191,6 +186,10 @@ pub fn decompress(
 ) -> Result<Vec<u8>, Damage> {
     if plain_len > VALUE_BYTES_MAX {
         return Err(Damage::PlainLength(plain_len));
+    }
+    if let Some(Dictionary { id, text, lengths: Some(lengths) }) = dictionary {
+        let decoder = Decoder::of(lengths).ok_or(Damage::Dictionary(*id))?;
+        return decoder.decode(payload, plain_len, text);
     }
     let alloc = StandardAlloc::default();
     let mut state = match dictionary {
@@ -239,21 +238,30 @@ pub fn decompress(
     Ok(plain)
 }
 
+/// The commands of a dictionary's codes, or nothing if the record would not get shorter.
+fn shrink_with(dictionary: &Encoder, plain: &[u8], quality: u32) -> Option<Vec<u8>> {
+    let effort = match quality {
+        ..5 => 8,
+        5..9 => 32,
+        _ => 256,
+    };
+    let mut payload = Vec::with_capacity(plain.len() / 2);
+    // a result that does not decompress to the value is not used
+    let comes_back = dictionary.encode(plain, effort, &mut payload);
+    let header_bytes = PLAIN_LENGTH_BYTES + DICTIONARY_ID_BYTES;
+    (comes_back && payload.len() + header_bytes < plain.len()).then_some(payload)
+}
+
 /// Brotli, or nothing if the record would not get shorter: the output has no room for more.
-fn shrink(plain: &[u8], quality: u32, dictionary: Option<&Dictionary<'_>>) -> Option<Vec<u8>> {
-    let text = dictionary.map_or(&[][..], |dictionary| &dictionary.text);
-    let header_bytes = PLAIN_LENGTH_BYTES + if dictionary.is_some() { DICTIONARY_ID_BYTES } else { 0 };
-    let mut payload = vec![0; plain.len().checked_sub(header_bytes + 1)?];
+fn shrink(plain: &[u8], quality: u32) -> Option<Vec<u8>> {
+    let mut payload = vec![0; plain.len().checked_sub(PLAIN_LENGTH_BYTES + 1)?];
     let mut encoder = BrotliEncoderStateStruct::new(StandardAlloc::default());
     encoder.params = BrotliEncoderParams {
         quality: quality.min(QUALITY_MAX) as i32,
-        lgwin: window_bits(text.len() + plain.len(), quality),
+        lgwin: window_bits(plain.len(), quality),
         size_hint: plain.len(),
         ..BrotliEncoderParams::default()
     };
-    if dictionary.is_some() {
-        encoder.set_custom_dictionary(text.len(), text);
-    }
     let (mut unread, mut read, mut room, mut written) = (plain.len(), 0, payload.len(), 0);
     let sound = encoder.compress_stream(
         BrotliEncoderOperation::BROTLI_OPERATION_FINISH,
@@ -270,14 +278,11 @@ fn shrink(plain: &[u8], quality: u32, dictionary: Option<&Dictionary<'_>>) -> Op
         return None;
     }
     payload.truncate(written);
-    // Brotli with dictionaries is rarely used by others, so a result that does not decompress to the value is not used
-    let comes_back = dictionary.is_none()
-        || decompress(&payload, plain.len(), dictionary).is_ok_and(|decompressed| decompressed == plain);
-    comes_back.then_some(payload)
+    Some(payload)
 }
 
-/// The window (as a power of two) that holds so many bytes: the whole value, and its dictionary. Among those that are cheap to write down: the stream
-/// starts with one bit for 16, four bits for 18 and up, seven for all others.
+/// The window (as a power of two) that holds so many bytes. Among those that are cheap to write down: the stream starts
+/// with one bit for 16, four bits for 18 and up, seven for all others.
 ///
 /// 16 is out of bounds from quality 5 on: there the crate falls back to a hash table of 32 MB, ten times slower.
 fn window_bits(bytes: usize, quality: u32) -> i32 {
@@ -363,54 +368,61 @@ mod tests {
         assert_eq!(codec(Compression::Off), Codec::Plain);
         assert_eq!(codec(from(101)), Codec::Plain);
         assert_eq!(codec(from(100)), Codec::Brotli);
-        let (user, dictionary) = users();
+        let (user, encoder) = users();
         let without = Compression::Brotli { quality: 4, min_bytes: 0, dictionaries: false };
-        assert_eq!(compress(&user, &without, Some(&dictionary)).dictionary, None);
+        assert_eq!(compress(&user, &without, Some(&encoder)).dictionary, None);
     }
 
     /// Two records that have much in common, and a dictionary of others like them.
-    fn users() -> (Vec<u8>, Dictionary<'static>) {
+    fn users() -> (Vec<u8>, Encoder) {
         let user = |at: u32| {
             let (number, country) = (at.wrapping_mul(2_654_435_761), ["DE", "FR", "JP"][at as usize % 3]);
             format!(r#"{{"id":{number},"country":"{country}","visits":{},"active":true}}"#, at % 89)
                 .into_bytes()
         };
         let others: Vec<_> = (0..20).map(user).collect();
-        (user(77), Dictionary::of(9, others.iter().map(Vec::as_slice)))
+        let others = || others.iter().map(Vec::as_slice);
+        (user(77), Encoder::learn(9, others().step_by(2), others().skip(1).step_by(2)).unwrap())
     }
 
     #[test]
-    fn a_dictionary_shrinks_small_records_at_every_quality_that_takes_one() {
-        let (user, dictionary) = users();
+    fn a_dictionary_shrinks_small_records_at_every_quality() {
+        let (user, encoder) = users();
         for quality in 0..=QUALITY_MAX {
-            let encoded = compress(&user, &brotli(quality), Some(&dictionary));
-            if quality < DICTIONARY_QUALITY_MIN {
-                assert_eq!(encoded, compress(&user, &brotli(quality), None));
-                continue;
-            }
+            let encoded = compress(&user, &brotli(quality), Some(&encoder));
             assert_eq!((encoded.codec, encoded.dictionary), (Codec::Brotli, Some(9)), "quality {quality}");
             let without = compress(&user, &brotli(quality), None);
-            assert!(encoded.record_bytes(false) + 10 < without.record_bytes(false), "quality {quality}");
-            assert_eq!(decompress(&encoded.payload, user.len(), Some(&dictionary)).unwrap(), user);
+            assert!(encoded.record_bytes(false) + 30 < without.record_bytes(false), "quality {quality}");
+            let decompressed = decompress(&encoded.payload, user.len(), Some(&encoder.dictionary));
+            assert_eq!(decompressed.unwrap(), user);
         }
     }
 
     #[test]
-    fn a_dictionary_is_for_small_values_and_has_something_in_it() {
-        let (user, dictionary) = users();
-        let with = |plain: &[u8], dictionary| compress(plain, &brotli(4), Some(dictionary)).dictionary;
+    fn a_dictionary_is_for_small_values() {
+        let (user, encoder) = users();
+        let with = |plain: &[u8]| compress(plain, &brotli(4), Some(&encoder)).dictionary;
         let (short, long) = (user.repeat(16 * 1024 / user.len()), user.repeat(16 * 1024 / user.len() + 1));
-        assert_eq!((with(&short, &dictionary), with(&long, &dictionary)), (Some(9), None));
-        let (empty, binary) = (Dictionary::of(9, std::iter::empty()), [&b"\xff"[..], &user].concat());
-        assert_eq!((with(&short, &empty), with(&binary, &dictionary)), (None, None));
+        assert_eq!((with(&short), with(&long)), (Some(9), None));
+    }
+
+    #[test]
+    fn records_of_a_dictionary_without_codes_are_read() {
+        let text = br#"{"name":"Ada Lovelace","city":"London","tags":["mathematics","engines"]}"#;
+        let dictionary = Dictionary { id: 9, text: [&text[..], b"\xff"].concat().into(), lengths: None };
+        // as the crate's encoder compressed it at quality 3
+        let payload = b"\x82\x07\x00\x00@\x9d,\xd5O\x99\x94\xee7#H\xe4!\xc00U\t&\x1b\xe7p[\xaf\xc0\xa6e\x00";
+        let plain = br#"{"name":"Charles Babbage","city":"London","tags":["engines"]}"#;
+        assert_eq!(decompress(payload, plain.len(), Some(&dictionary)).unwrap(), plain);
+        assert!(Encoder::new(dictionary).is_none());
     }
 
     #[test]
     fn a_dictionary_counts_for_whether_a_record_shrinks() {
-        let (_, dictionary) = users();
-        for len in 0..=dictionary.text.len().min(200) {
-            let plain = &dictionary.text[..len];
-            let encoded = compress(plain, &brotli(4), Some(&dictionary));
+        let (_, encoder) = users();
+        for len in 0..=encoder.dictionary.text.len().min(200) {
+            let plain = &encoder.dictionary.text[..len];
+            let encoded = compress(plain, &brotli(4), Some(&encoder));
             assert!(encoded.record_bytes(false) <= Encoded::plain(plain).record_bytes(false), "{len} bytes");
         }
     }
@@ -470,15 +482,15 @@ mod tests {
             text in proptest::collection::vec(0u8..6, 0..600),
             quality in 0u32..12,
         ) {
-            let dictionary = Dictionary::of(3, text.chunks(100));
+            let encoder = Encoder::learn(3, text.chunks(100), text.chunks(70)).unwrap();
             // of pieces of the text, its end included, and others
             let mut plain = Vec::new();
             for (from, length, other) in pieces {
                 plain.extend(text.iter().skip(from).take(length));
                 plain.extend(other);
             }
-            let encoded = compress(&plain, &brotli(quality), Some(&dictionary));
-            let used = encoded.dictionary.map(|_| &dictionary);
+            let encoded = compress(&plain, &brotli(quality), Some(&encoder));
+            let used = encoded.dictionary.map(|_| &encoder.dictionary);
             match encoded.codec {
                 Codec::Plain => prop_assert_eq!(&*encoded.payload, &plain),
                 Codec::Brotli => prop_assert_eq!(decompress(&encoded.payload, plain.len(), used).unwrap(), plain),
@@ -491,9 +503,12 @@ mod tests {
             text in proptest::collection::vec(any::<u8>(), 0..300),
             plain_len in 0usize..5_000,
         ) {
-            let dictionary = Dictionary { id: 3, text: text.into() };
-            if let Ok(plain) = decompress(&payload, plain_len, Some(&dictionary)) {
-                prop_assert_eq!(plain.len(), plain_len);
+            let learned = Encoder::learn(3, text.chunks(100), text.chunks(70)).unwrap().dictionary;
+            let without_codes = Dictionary { lengths: None, ..learned.clone() };
+            for dictionary in [learned, without_codes] {
+                if let Ok(plain) = decompress(&payload, plain_len, Some(&dictionary)) {
+                    prop_assert_eq!(plain.len(), plain_len);
+                }
             }
         }
 

@@ -185,6 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::compress::{Compression, compress};
+    use super::super::dictionary::encode::Encoder;
     use super::*;
 
     const JSON: &[u8] = br#"{"name":"Ada","tags":["one","one","one","one","one","one","one","one","one"]}"#;
@@ -225,8 +226,10 @@ mod tests {
 
     #[test]
     fn a_record_with_a_dictionary_comes_back_with_that_one_only() {
-        let dictionary = Dictionary::of(9, std::iter::repeat_n(JSON, 2));
-        let encoded = compress(JSON, &Compression::default(), Some(&dictionary));
+        let values = || std::iter::repeat_n(JSON, 2);
+        let encoder = Encoder::learn(9, values(), values()).unwrap();
+        let encoded = compress(JSON, &Compression::default(), Some(&encoder));
+        let dictionary = encoder.dictionary;
         let mut bytes = Vec::new();
         write(b"k", 77, Some(5), &encoded, &mut bytes);
         assert_eq!(bytes.len(), encoded.record_bytes(true));

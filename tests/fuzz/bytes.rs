@@ -4,7 +4,7 @@ use ::bytes::{Bytes, BytesMut};
 use larder::engine::effect::Effect;
 use larder::engine::journal;
 use larder::engine::journal::{Claim, Journal, JournalError};
-use larder::record::dictionary::Dictionary;
+use larder::record::dictionary::encode::Encoder;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
 use larder::store::Definition;
@@ -157,16 +157,17 @@ fn records() {
     let text = br#"{"name":"a record that is long enough to be compressed","list":[1,2,3,4,5,6,7,8,9,10]}"#
         .repeat(3);
     let mut valid = Vec::new();
-    let dictionary = Dictionary::of(9, [&text[..80]].into_iter());
-    for (expires, plain, dictionary) in [
+    let pieces = || text.chunks(40);
+    let encoder = Encoder::learn(9, pieces(), pieces()).expect("a dictionary");
+    for (expires, plain, encoder) in [
         (None, &b"7"[..], None),
         (Some(1_700_000_000_000), &text[..], None),
         (None, &text[..], None),
-        (None, &text[..], Some(&dictionary)),
+        (None, &text[..], Some(&encoder)),
     ] {
         let mut record = Vec::new();
-        let encoded = compress(plain, &Compression::default(), dictionary);
-        assert_eq!(encoded.dictionary.is_some(), dictionary.is_some());
+        let encoded = compress(plain, &Compression::default(), encoder);
+        assert_eq!(encoded.dictionary.is_some(), encoder.is_some());
         write(b"key", 77, expires, &encoded, &mut record);
         valid.push(record);
     }
@@ -176,7 +177,7 @@ fn records() {
         }
         if let Ok(view) = RecordView::peek(&bytes)
             && view.plain_len < 1 << 20
-            && let Ok(plain) = view.plain(Some(&dictionary))
+            && let Ok(plain) = view.plain(Some(&encoder.dictionary))
         {
             prop_assert_eq!(plain.len(), view.plain_len);
         }
@@ -190,16 +191,18 @@ fn values_with_a_dictionary() {
     let user =
         |id: u32| format!(r#"{{"id":{id},"name":"user {id}","tags":["a","b"],"active":true}}"#).into_bytes();
     let users: Vec<_> = (0..40).map(user).collect();
-    let dictionary = Dictionary::of(9, users.iter().map(Vec::as_slice));
+    let users = || users.iter().map(Vec::as_slice);
+    let encoder = Encoder::learn(9, users().step_by(2), users().skip(1).step_by(2)).expect("a dictionary");
     let mut valid: Vec<Vec<u8>> = (40..50).map(user).collect();
-    valid.extend([&dictionary.text[..], &dictionary.text[dictionary.text.len() - 100..]].map(<[u8]>::to_vec));
+    let text = &encoder.dictionary.text;
+    valid.extend([&text[..], &text[text.len() - 100..]].map(<[u8]>::to_vec));
     let quality = std::cell::Cell::new(0);
     fuzz("values with a dictionary", &mutated(valid), |bytes| {
         quality.set((quality.get() + 1) % 9);
         let compression = Compression::Brotli { quality: quality.get(), min_bytes: 0, dictionaries: true };
         let mut record = Vec::new();
-        write(b"key", 77, None, &compress(&bytes, &compression, Some(&dictionary)), &mut record);
-        let plain = RecordView::parse(b"key", &record).and_then(|view| view.plain(Some(&dictionary)));
+        write(b"key", 77, None, &compress(&bytes, &compression, Some(&encoder)), &mut record);
+        let plain = RecordView::parse(b"key", &record).and_then(|view| view.plain(Some(&encoder.dictionary)));
         prop_assert_eq!(plain.as_deref(), Ok::<_, &Damage>(&bytes[..]));
         Ok(())
     });

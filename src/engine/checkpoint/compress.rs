@@ -16,6 +16,7 @@ use crate::engine::checkpoint::priority;
 use crate::engine::lmdb::record_key;
 use crate::engine::memtable::table::Entry;
 use crate::record::compress::{Compression, compress};
+use crate::record::dictionary::encode::Encoder;
 use crate::record::header;
 use crate::store::Generation;
 
@@ -38,6 +39,9 @@ pub struct Compressed<'a> {
     pub record: Vec<u8>,
 }
 
+/// The dictionary of one generation, prepared. Entries are in the order of generations, so one is enough.
+type Prepared = Option<(Generation, Option<Encoder>)>;
+
 pub struct Compressor<'a> {
     compression: &'a Compression,
     dictionaries: &'a Dictionaries,
@@ -59,14 +63,16 @@ impl<'a> Compressor<'a> {
     pub fn work(&self, portions: &SyncSender<Vec<Compressed<'a>>>) {
         priority::run_only_when_idle();
         let _given_up = GiveUpOnPanic(self);
-        while self.work_on_one(portions) {}
+        let mut prepared = None;
+        while self.work_on_one(portions, &mut prepared) {}
     }
 
     /// Works whenever it is urgent, until nothing is left.
     pub fn help(&self, portions: &SyncSender<Vec<Compressed<'a>>>, is_urgent: impl Fn() -> bool) {
         let _given_up = GiveUpOnPanic(self);
+        let mut prepared = None;
         loop {
-            while is_urgent() && self.work_on_one(portions) {}
+            while is_urgent() && self.work_on_one(portions, &mut prepared) {}
             let mut rest = self.rest.lock();
             if rest.is_empty() {
                 return;
@@ -76,12 +82,12 @@ impl<'a> Compressor<'a> {
     }
 
     /// Returns whether there may be more to do.
-    fn work_on_one(&self, portions: &SyncSender<Vec<Compressed<'a>>>) -> bool {
+    fn work_on_one(&self, portions: &SyncSender<Vec<Compressed<'a>>>, prepared: &mut Prepared) -> bool {
         let portion = self.take();
         if portion.is_empty() {
             return false;
         }
-        let compressed = portion.iter().map(|entered| self.compress_entry(entered)).collect();
+        let compressed = portion.iter().map(|entered| self.compress_entry(entered, prepared)).collect();
         if portions.send(compressed).is_err() {
             self.give_up();
         }
@@ -103,12 +109,23 @@ impl<'a> Compressor<'a> {
         self.all_taken.notify_all();
     }
 
-    fn compress_entry(&self, (generation, key, entry): &Entered<'a>) -> Compressed<'a> {
+    fn compress_entry(
+        &self,
+        (generation, key, entry): &Entered<'a>,
+        prepared: &mut Prepared,
+    ) -> Compressed<'a> {
         let mut record = Vec::new();
         if let Some(live) = &entry.live {
             // the next checkpoint replaces it anyway; until then it is only there for a restart
             let compression = if live.is_outdated() { &Compression::Off } else { self.compression };
-            let encoded = compress(&live.value, compression, self.dictionaries.get(*generation));
+            let encoder = match prepared {
+                Some((of, encoder)) if of == generation => encoder,
+                _ => {
+                    let dictionary = self.dictionaries.get(*generation).cloned();
+                    &mut prepared.insert((*generation, dictionary.and_then(Encoder::new))).1
+                }
+            };
+            let encoded = compress(&live.value, compression, encoder.as_ref());
             let table_key = record_key(*generation, key);
             header::write(&table_key, entry.version, live.expires_at_ms, &encoded, &mut record);
         }
@@ -168,7 +185,7 @@ mod tests {
         let dictionaries = Dictionaries::default();
         let entries: [Entered<'_>; 1] = [(1, b"k", &entry)];
         let compressor = Compressor::new(&entries, &compression, &dictionaries);
-        let record_bytes = || compressor.compress_entry(&entries[0]).record.len();
+        let record_bytes = || compressor.compress_entry(&entries[0], &mut None).record.len();
         assert!(record_bytes() < 100);
         entry.live.as_ref().expect("a record").outdate();
         assert!(record_bytes() > 1000);

@@ -22,11 +22,12 @@ use crate::engine::lmdb::Known;
 use crate::limits::DICTIONARIES_PER_GENERATION;
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::Dictionary;
+use crate::record::dictionary::encode::Encoder;
 use crate::store::Generation;
 
 /// The number of records that it takes to learn from, and the number that are looked at.
 const RECORDS_MIN: usize = if cfg!(test) { 4 } else { 32 };
-const LOOKED_AT: usize = 64;
+const LOOKED_AT: usize = 192;
 /// A checkpoint of so many records always tries, because it costs next to nothing there. A smaller one tries for the
 /// first records of a generation, and otherwise one time in eight, at random.
 const MANY_RECORDS: usize = if cfg!(test) { 8 } else { 4096 };
@@ -51,18 +52,23 @@ impl Engine {
         through: Seq,
     ) -> Result<Dictionaries, Fault> {
         let (mut dictionaries, mut learned) = (Dictionaries::default(), Vec::new());
-        if !compression.takes_dictionaries() {
+        if !compression.takes_dictionaries() || !self.tables.takes_dictionaries() {
             return Ok(dictionaries);
         }
         let snapshot = self.tables.snapshot()?;
         for entries in entries.chunk_by(|(one, ..), (other, ..)| one == other) {
             let Some((generation, ..)) = entries.first() else { continue };
             let known = self.tables.known_dictionaries(&snapshot, *generation)?;
-            let is_first = || Ok::<_, Fault>(self.tables.usage(&snapshot, *generation)?.records == 0);
+            let is_first = match (&known.newest, known.last_id) {
+                (Some(_), _) => false,
+                (None, 0) => self.tables.usage(&snapshot, *generation)?.records == 0,
+                // the dictionaries that there are have no codes, or are damaged
+                (None, _) => true,
+            };
             let chance =
                 xxh3_64(&(through ^ generation.rotate_left(32)).to_be_bytes()).is_multiple_of(TRY_EACH);
             let is_tight = self.state.read().tight.holds(*generation);
-            let new = if !is_tight && (entries.len() >= MANY_RECORDS || chance || is_first()?) {
+            let new = if !is_tight && (entries.len() >= MANY_RECORDS || chance || is_first) {
                 learn(entries, &known, compression)
             } else {
                 None
@@ -98,13 +104,13 @@ fn learn(entries: &[Entered<'_>], known: &Known, compression: &Compression) -> O
         return None;
     }
     let looked_at = values.len().min(LOOKED_AT);
-    let spread = |from: usize| (from..looked_at).step_by(2).map(|at| values[at * values.len() / looked_at]);
-    let new = Dictionary::of(known.last_id + 1, spread(0));
-    let stored_bytes = |dictionary: Option<&Dictionary<'_>>| -> usize {
-        spread(1).map(|value| compress(value, compression, dictionary).record_bytes(false)).sum()
+    let spread = |from: usize| (from..looked_at).step_by(3).map(|at| values[at * values.len() / looked_at]);
+    let new = Encoder::learn(known.last_id + 1, spread(0), spread(1))?;
+    let stored_bytes = |encoder: Option<&Encoder>| -> usize {
+        spread(2).map(|value| compress(value, compression, encoder).record_bytes(false)).sum()
     };
-    let (before, after) = (stored_bytes(known.newest.as_ref()), stored_bytes(Some(&new)));
-    (10 * after <= 9 * before).then_some(new)
+    let before = stored_bytes(known.newest.clone().and_then(Encoder::new).as_ref());
+    (10 * stored_bytes(Some(&new)) <= 9 * before).then_some(new.dictionary)
 }
 
 #[cfg(test)]
@@ -117,15 +123,22 @@ mod tests {
     use bytes::Bytes;
 
     use crate::engine::checkpoint::learn::*;
+    use crate::engine::lmdb::record_key;
     use crate::engine::recovery::check;
     use crate::engine::{Expiry, Options};
-    use crate::store::{Key, StoreId, Value};
+    use crate::record::compress::{Codec, Encoded};
+    use crate::record::header;
+    use crate::store::{Key, StoreId, Value, ValueKind};
 
     /// An engine that writes checkpoints only when told to, and has no cache that would hide what LMDB holds.
     fn open(dir: &Path) -> Arc<Engine> {
-        let interval = Duration::from_secs(3600);
-        Engine::open(Options { checkpoint_interval: interval, cache_bytes_max: 0, ..Options::new(dir) })
-            .unwrap()
+        Engine::open(Options {
+            checkpoint_interval: Duration::from_secs(3600),
+            cache_bytes_max: 0,
+            default_kind: ValueKind::Any,
+            ..Options::new(dir)
+        })
+        .unwrap()
     }
 
     fn key(store: StoreId, at: usize) -> Key {
@@ -258,14 +271,49 @@ mod tests {
     }
 
     #[test]
+    fn a_dictionary_without_codes_is_read_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        (0..20).for_each(|at| put(&engine, 0, at, &user(at)));
+        // as earlier versions wrote them
+        let text = br#"{"name":"Ada Lovelace","city":"London","tags":["mathematics","engines"]}"#;
+        let old = Dictionary { id: 1, text: [&text[..], b"\xff"].concat().into(), lengths: None };
+        let plain = br#"{"name":"Charles Babbage","city":"London","tags":["engines"]}"#;
+        let payload = b"\x82\x07\x00\x00@\x9d,\xd5O\x99\x94\xee7#H\xe4!\xc00U\t&\x1b\xe7p[\xaf\xc0\xa6e\x00";
+        let encoded = Encoded {
+            codec: Codec::Brotli,
+            payload: payload[..].into(),
+            plain_len: plain.len(),
+            dictionary: Some(1),
+        };
+        let mut record = Vec::new();
+        let name = key(0, 1000);
+        header::write(&record_key(1, &name.name), 1, None, &encoded, &mut record);
+        let mut batch = engine.tables.batch().unwrap();
+        engine.tables.put_dictionary(&mut batch, 1, &old).unwrap();
+        engine.tables.put_record(&mut batch, 1, &name.name, None, &record).unwrap();
+        engine.tables.commit(batch).unwrap();
+        assert_eq!(count(&engine, 0), 0);
+
+        engine.writer().checkpoint().unwrap();
+        let known = engine.tables.known_dictionaries(&engine.tables.snapshot().unwrap(), 1).unwrap();
+        assert_eq!((known.count, known.newest.map(|newest| newest.id)), (1, Some(2)));
+        assert_eq!(get(&engine, 0, 7).unwrap().unwrap(), user(7));
+        assert_eq!(get(&engine, 0, 1000).unwrap().unwrap(), plain[..]);
+        engine.close().unwrap();
+    }
+
+    #[test]
     fn a_store_whose_records_have_nothing_in_common_learns_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         for at in 0..100u64 {
-            let noise: String = (0..8)
-                .map(|part| format!("{:x}", xxh3_64(&[at, part].map(u64::to_be_bytes).concat())))
-                .collect();
-            put(&engine, 0, at as usize, &format!("\"{noise}\""));
+            // its digits would at least have their alphabet in common
+            let noise =
+                (0..16).flat_map(|part| xxh3_64(&[at, part].map(u64::to_be_bytes).concat()).to_be_bytes());
+            let (key, value) = (key(0, at as usize), Value::unchecked(noise.collect::<Vec<u8>>()));
+            let keys = std::slice::from_ref(&key);
+            engine.writer().write(0, keys, |txn| txn.put(&key, value, Expiry::Never)).unwrap();
         }
         engine.writer().checkpoint().unwrap();
         assert_eq!(count(&engine, 0), 0);

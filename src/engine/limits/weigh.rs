@@ -32,6 +32,7 @@ use crate::engine::state::changes::Changes;
 use crate::engine::state::tight::{Candidate, Scope};
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::Dictionary;
+use crate::record::dictionary::encode::Encoder;
 use crate::record::header;
 use crate::store::Generation;
 use crate::store::quota::is_nearly_full;
@@ -57,21 +58,22 @@ impl Sizes {
 struct Scale<'e> {
     engine: &'e Engine,
     compression: Compression,
-    dictionaries: HashMap<Generation, Option<Dictionary<'static>>>,
+    encoders: HashMap<Generation, Option<Encoder>>,
 }
 
 impl<'e> Scale<'e> {
     fn new(engine: &'e Engine) -> Scale<'e> {
-        Scale { engine, compression: *engine.compression.read(), dictionaries: HashMap::new() }
+        Scale { engine, compression: *engine.compression.read(), encoders: HashMap::new() }
     }
 
     /// Bytes of a record without expiry.
     fn record_bytes(&mut self, generation: Generation, value: &[u8]) -> usize {
-        let Scale { engine, compression, dictionaries } = self;
+        let Scale { engine, compression, encoders } = self;
         // otherwise more is counted, until the record's checkpoint
-        let of_generation = || dictionary(engine, generation, compression).unwrap_or_default();
-        let dictionary = dictionaries.entry(generation).or_insert_with(of_generation);
-        compress(value, compression, dictionary.as_ref()).record_bytes(false)
+        let of_generation =
+            || dictionary(engine, generation, compression).unwrap_or_default().and_then(Encoder::new);
+        let encoder = encoders.entry(generation).or_insert_with(of_generation);
+        compress(value, compression, encoder.as_ref()).record_bytes(false)
     }
 }
 

@@ -17,9 +17,9 @@ const DICTIONARIES: &str = "dictionaries";
 /// The dictionaries of a generation.
 #[derive(Default)]
 pub struct Known {
-    /// The newest one that is not damaged.
+    /// The newest one that is not damaged, of those with codes.
     pub newest: Option<Dictionary<'static>>,
-    /// How many there are.
+    /// How many there are, not counting those without codes.
     pub count: usize,
     /// The greatest id of all of them, 0 for none.
     pub last_id: u32,
@@ -48,11 +48,13 @@ impl Tables {
         for row in self.reader.rows(txn, DICTIONARIES, Bound::Included(&start[..]), Some(&end))? {
             let (key, row) = row?;
             let Some(id) = key.last_chunk().map(|id| u32::from_be_bytes(*id)) else { continue };
-            if let Ok(dictionary) = Dictionary::parse(id, key, row) {
-                known.newest = Some(dictionary.into_owned());
+            known.last_id = id;
+            match Dictionary::parse(id, key, row) {
+                Ok(Dictionary { lengths: None, .. }) => continue,
+                Ok(dictionary) => known.newest = Some(dictionary.into_owned()),
+                Err(_) => {}
             }
             known.count += 1;
-            known.last_id = id;
         }
         Ok(known)
     }
@@ -85,7 +87,6 @@ impl Tables {
         dictionary: &Dictionary<'_>,
     ) -> Result<(), Fault> {
         let key = dictionary_key(generation, dictionary.id);
-        self.note_dictionaries(batch)?;
         batch.put(&self.dictionaries, &key, &dictionary.row(&key))
     }
 

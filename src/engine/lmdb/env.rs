@@ -14,12 +14,12 @@ use super::tables::Tables;
 use crate::files;
 use crate::limits::LMDB_READERS_MAX;
 
-/// The format of tables and keys: with checksums of the rows of small tables. Formats 1 (without dictionaries) and 2 are
-/// read, and [converted](Tables::upgrade).
-pub(super) const FORMAT: u32 = 3;
+/// The format of tables and keys: dictionaries may have codes. Formats 1 (without dictionaries), 2 and 3 are read, and
+/// [converted](Tables::upgrade).
+pub(super) const FORMAT: u32 = 4;
 const FORMAT_MIN: u32 = 1;
-/// The first format that may have dictionaries.
-pub(super) const FORMAT_WITH_DICTIONARIES: u32 = 2;
+/// The first format with checksums of the rows of small tables.
+pub(super) const FORMAT_WITH_SEALS: u32 = 3;
 /// The row of `meta` that says which one it is.
 pub(super) const FORMAT_ROW: &[u8] = b"format";
 
@@ -101,7 +101,7 @@ impl Tables {
         fill_up(&env)?;
         let found = env.unnamed_database_stat().entries;
         let wtxn = env.write_txn()?;
-        let mut is_sealed = false;
+        let mut opened_format = FORMAT;
         let opened = env.create_databases_and_commit(wtxn, |opener, wtxn| -> heed::Result<_> {
             let mut table = |name| opener.create_database::<Raw, Raw>(wtxn, name);
             let tables = (
@@ -125,7 +125,7 @@ impl Tables {
             };
             Ok(match format {
                 Some(format @ FORMAT_MIN..=FORMAT) => {
-                    is_sealed = format == FORMAT;
+                    opened_format = format;
                     CommitOrAbort::Commit(tables)
                 }
                 Some(found) => CommitOrAbort::Abort(OpenError::NewerFormat { found }),
@@ -137,7 +137,7 @@ impl Tables {
                 let reader = Reader::new(&env, list, &env.read_txn()?);
                 Ok(Tables {
                     reader: reader.map_err(|fault| OpenError::Damaged(fault.to_string()))?,
-                    sealed: is_sealed.into(),
+                    format: opened_format.into(),
                     env,
                     records: Table { name: "records", rows: records },
                     deadlines: Table { name: "deadlines", rows: deadlines },

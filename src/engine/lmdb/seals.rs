@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::batch::WriteBatch;
-use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_DICTIONARIES, Snapshot, Table};
+use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_SEALS, Snapshot, Table};
 use super::fault::Fault;
 use super::reader::IsSound;
 use super::residence::Wait;
@@ -58,7 +58,7 @@ impl Sealed {
 
 impl Tables {
     fn is_sealed(&self) -> bool {
-        self.sealed.load(Ordering::Relaxed)
+        self.format.load(Ordering::Relaxed) >= FORMAT_WITH_SEALS
     }
 
     fn sealed_table(&self, table: Sealed) -> &Table {
@@ -124,21 +124,22 @@ impl Tables {
         batch.put(self.sealed_table(table), key, &[value, &table.seal(key, value)].concat())
     }
 
-    /// In an environment of format 1 there may be no dictionaries.
-    pub(super) fn note_dictionaries(&self, batch: &mut WriteBatch<'_>) -> Result<(), Fault> {
-        if !self.is_sealed() {
-            batch.put(&self.meta, FORMAT_ROW, &FORMAT_WITH_DICTIONARIES.to_be_bytes())?;
-        }
-        Ok(())
+    fn is_of_this_format(&self) -> bool {
+        self.format.load(Ordering::Relaxed) == FORMAT
+    }
+
+    /// Whether dictionaries may be added, which servers of older formats could not read.
+    pub fn takes_dictionaries(&self) -> bool {
+        self.is_of_this_format()
     }
 
     /// Converts an environment of an older format to this one, in one commit.
     pub fn upgrade(&self) -> Result<(), Fault> {
-        if self.is_sealed() {
+        if self.is_of_this_format() {
             return Ok(());
         }
         let mut batch = self.batch()?;
-        for table in Sealed::ALL {
+        for table in Sealed::ALL.into_iter().filter(|_| !self.is_sealed()) {
             let mut rows = Vec::new();
             for row in batch.rows_before(self.sealed_table(table), Bound::Unbounded, None)? {
                 let (key, value) = row?;
@@ -150,7 +151,7 @@ impl Tables {
         }
         batch.put(&self.meta, FORMAT_ROW, &FORMAT.to_be_bytes())?;
         self.commit(batch)?;
-        self.sealed.store(true, Ordering::Relaxed);
+        self.format.store(FORMAT, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -250,13 +251,15 @@ mod tests {
 
     #[test]
     fn an_environment_of_an_older_format_is_read_and_converted() {
-        for format in [1u32, FORMAT_WITH_DICTIONARIES] {
+        for format in 1..FORMAT {
+            let is_sealed = format >= FORMAT_WITH_SEALS;
             let dir = directory();
             let expected = {
                 let tables = open(dir.path());
                 let expected = rows(&tables);
                 for (table, key, row) in &expected {
                     let bytes = table.opened(key, row).unwrap();
+                    let bytes = if is_sealed { row.len() } else { bytes };
                     put_raw(&tables, &(*table, key.clone(), row[..bytes].to_vec()));
                 }
                 put_raw(&tables, &(Sealed::Meta, FORMAT_ROW.to_vec(), format.to_be_bytes().to_vec()));
@@ -264,7 +267,7 @@ mod tests {
             };
             {
                 let tables = open(dir.path());
-                assert!(!tables.is_sealed());
+                assert_eq!((tables.is_sealed(), tables.takes_dictionaries()), (is_sealed, false));
                 read(&tables).unwrap();
                 // a look changes nothing, and what is written meanwhile fits the old format
                 let mut batch = tables.batch().unwrap();
@@ -274,10 +277,10 @@ mod tests {
             let tables = open(dir.path());
             assert_eq!(tables.meta_number(&tables.snapshot().unwrap(), "next_store").unwrap(), Some(17));
             tables.upgrade().unwrap();
-            assert!(tables.is_sealed());
+            assert!(tables.is_sealed() && tables.takes_dictionaries());
             drop(tables);
             let tables = open(dir.path());
-            assert!(tables.is_sealed());
+            assert!(tables.is_sealed() && tables.takes_dictionaries());
             assert_eq!(rows(&tables), expected);
             drop(tables);
             assert_eq!(check::check(dir.path()).unwrap().problems, [""; 0]);

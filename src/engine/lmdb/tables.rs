@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use heed::{Env, WithoutTls};
@@ -41,8 +41,8 @@ pub struct Tables {
     pub(super) meta: Table,
     /// The reader for snapshots.
     pub(super) reader: Reader,
-    /// Whether the rows of small tables have checksums.
-    pub(super) sealed: AtomicBool,
+    /// Of an environment that could not be converted, an older one.
+    pub(super) format: AtomicU32,
     #[cfg(test)]
     pub(in crate::engine) watch: CommitWatch,
 }

@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use larder::record::dictionary::encode::Encoder;
 use larder::record::dictionary::Dictionary;
 use larder::record::{RecordView, compress, dump};
 use libfuzzer_sys::fuzz_target;
@@ -12,8 +13,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 const KEY: &[u8] = b"key";
 const PLAIN_BYTES_MAX: usize = 1 << 20;
 
-static DICTIONARY: LazyLock<Dictionary<'static>> =
-    LazyLock::new(|| Dictionary::of(9, [&br#"{"id":1,"name":"user 1","tags":["a","b"]}"#[..]].into_iter()));
+static ENCODER: LazyLock<Encoder> = LazyLock::new(|| {
+    let values = || [&br#"{"id":1,"name":"user 1","tags":["a","b"]}"#[..]].into_iter();
+    Encoder::learn(9, values(), values()).unwrap()
+});
 
 fuzz_target!(|bytes: &[u8]| {
     let mut record = bytes.to_vec();
@@ -24,18 +27,18 @@ fuzz_target!(|bytes: &[u8]| {
     }
     for view in [RecordView::parse(KEY, &record), RecordView::peek(bytes)].into_iter().flatten() {
         if view.plain_len <= PLAIN_BYTES_MAX
-            && let Ok(plain) = view.plain(Some(&DICTIONARY))
+            && let Ok(plain) = view.plain(Some(&ENCODER.dictionary))
         {
             assert_eq!(plain.len(), view.plain_len);
         }
     }
     let _ = Dictionary::parse(9, KEY, bytes);
     let _ = dump::decode(bytes);
-    for dictionary in [None, Some(&*DICTIONARY)] {
-        let encoded = compress(bytes, &Default::default(), dictionary);
+    for encoder in [None, Some(&*ENCODER)] {
+        let encoded = compress(bytes, &Default::default(), encoder);
         let mut record = Vec::new();
         larder::record::write(KEY, 7, None, &encoded, &mut record);
-        let plain = RecordView::parse(KEY, &record).and_then(|view| view.plain(dictionary));
+        let plain = RecordView::parse(KEY, &record).and_then(|view| view.plain(encoder.map(|encoder| &encoder.dictionary)));
         assert_eq!(plain.as_deref(), Ok(bytes));
     }
 });
