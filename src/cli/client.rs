@@ -1,12 +1,15 @@
 //! A client of a running server: what the subcommands need to talk to Larder or to a Redis.
 //!
 //! Blocking, RESP2, over a stream of [`super::link`]. The crate `redis` would be a larger dependency than this file,
-//! for a dozen commands that need only pipelined requests and replies in order.
+//! for a dozen commands that need only pipelined requests and replies in order. Requests are encoded by the crate
+//! `redis-protocol`; its decoder would start over with every piece of a long reply.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
+use bytes::BytesMut;
 use percent_encoding::percent_decode_str;
+use redis_protocol::resp2::{encode::extend_encode_borrowed, types::BorrowedFrame};
 
 use super::link::{self, Place, Stream, Trust};
 use crate::limits::VALUE_BYTES_MAX;
@@ -160,14 +163,11 @@ impl Client {
     }
 
     fn exchange(&mut self, requests: &[Request], replies: &mut Vec<Reply>) -> io::Result<()> {
-        let mut bytes = Vec::new();
+        let mut bytes = BytesMut::new();
         for words in requests {
-            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-            for word in words {
-                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-                bytes.extend_from_slice(word);
-                bytes.extend_from_slice(b"\r\n");
-            }
+            let words: Vec<_> = words.iter().map(|word| BorrowedFrame::BulkString(word)).collect();
+            extend_encode_borrowed(&mut bytes, &BorrowedFrame::Array(&words), false)
+                .map_err(io::Error::other)?;
         }
         self.stream.get_mut().write_all(&bytes)?;
         self.stream.get_mut().flush()?;

@@ -89,6 +89,24 @@ impl<L: Letter> Mailbox<L> {
         Filled(self)
     }
 
+    /// The same; wakes the task when it is filled, or [woken](Mailbox::wake).
+    pub fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut content = self.content.lock();
+        if !content.messages.is_empty() {
+            return Poll::Ready(());
+        }
+        if !content.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            content.task = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Wakes the task that waits for messages.
+    pub fn wake(&self) {
+        let task = self.content.lock().task.take();
+        task.into_iter().for_each(Waker::wake);
+    }
+
     /// The number of messages in it, and of their bytes.
     pub fn size(&self) -> (usize, usize) {
         let content = self.content.lock();
@@ -145,18 +163,11 @@ impl<L> Content<L> {
 /// Waits for a [`Mailbox`] to be filled.
 pub struct Filled<'a, L = Bytes>(&'a Mailbox<L>);
 
-impl<L> Future for Filled<'_, L> {
+impl<L: Letter> Future for Filled<'_, L> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut content = self.0.content.lock();
-        if !content.messages.is_empty() {
-            return Poll::Ready(());
-        }
-        if !content.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-            content.task = Some(cx.waker().clone());
-        }
-        Poll::Pending
+        self.0.poll_filled(cx)
     }
 }
 

@@ -4,8 +4,10 @@ pub mod mailbox;
 pub mod signal;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -115,6 +117,22 @@ impl Client {
             overflowed: AtomicBool::new(false),
             has_left: AtomicBool::new(false),
         }
+    }
+
+    /// Ends the connection.
+    pub fn end(&self) {
+        self.kill.raise();
+        self.mailbox.wake();
+    }
+
+    /// Ready when the connection has to end, or when there are messages for it. Only for its own task.
+    pub async fn disturbed(&self) {
+        poll_fn(|cx| {
+            let filled = self.mailbox.poll_filled(cx);
+            // checked last: whoever ends the connection after this line wakes the task
+            if self.kill.is_raised() { Poll::Ready(()) } else { filled }
+        })
+        .await;
     }
 
     pub fn store(&self) -> StoreId {
@@ -232,7 +250,7 @@ impl Clients {
 
     /// Ends a connection. It counts as gone from now on, though its task needs a moment to notice.
     pub fn kill(&self, client: &Client) {
-        client.kill.raise();
+        client.end();
         self.remove(client.id);
     }
 

@@ -95,7 +95,7 @@ pub fn dispatch_found(
                 Ok(done) => Ok(done),
             };
             match &outcome {
-                _ if !is_queued => count(&server, session, spec, took_ns, outcome.is_err()),
+                _ if !is_queued => count(&server, session, command, took_ns, outcome.is_err()),
                 // EXEC counts the command when it runs it
                 Ok(_) => {}
                 Err(_) => server.stats.rejected(command),

@@ -277,7 +277,7 @@ impl Host for Commands<'_> {
         };
         let outcome = run(&self.server, self.engine, &mut self.session, spec, &mut args, self.now_ms)
             .map_err(Stop::into_error);
-        count(&self.server, &self.session, spec, 0, outcome.is_err());
+        count(&self.server, &self.session, self.server.commands.index(spec), 0, outcome.is_err());
         match outcome {
             Ok((reply, reflects)) => {
                 self.reflects = self.reflects.max(reflects);

@@ -186,7 +186,7 @@ fn run_queued(call: &mut Call<'_>, engine: Writer<'_>, queue: Queue, watched: &W
                     .map_err(Stop::into_error)
             });
         let took_ns = watch.lap_ns();
-        count(&call.server, call.session, spec, took_ns, outcome.is_err());
+        count(&call.server, call.session, call.server.commands.index(spec), took_ns, outcome.is_err());
         if call.server.slow.is_notable(took_ns) {
             note_slow(&call.server, call.session, spec, &args, took_ns);
         }

@@ -15,6 +15,7 @@
 use bytes::Bytes;
 
 use crate::engine::journal::Claim;
+use crate::record::shared;
 use crate::store::{Definition, Generation, StoreId};
 
 /// One change of one record or store.
@@ -212,7 +213,7 @@ impl Reader<'_> {
     }
 
     fn bytes(&mut self, length: usize) -> Result<Bytes, Malformed> {
-        self.slice(length).map(Bytes::copy_from_slice)
+        self.slice(length).map(shared::copy)
     }
 
     fn slice(&mut self, length: usize) -> Result<&[u8], Malformed> {

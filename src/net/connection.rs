@@ -225,9 +225,8 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         let read = self.reader.read_buf(&mut self.input);
         let received = tokio::select! {
             biased;
-            () = client.kill.raised() => return Ok(false),
             received = within(patience, read) => received?,
-            () = client.mailbox.filled() => return Ok(true),
+            () = client.disturbed() => return Ok(!client.kill.is_raised()),
             () = self.writer.returned(), if self.is_delivering => {
                 self.await_delivery().await?;
                 return Ok(true);
@@ -236,7 +235,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         client.bytes_in.fetch_add(received as u64, Ordering::Relaxed);
         self.show_input();
         self.server.stats.received(received);
-        Ok(received > 0)
+        Ok(received > 0 && !client.kill.is_raised())
     }
 
     /// How long it may be silent from now on; `None` for ever. The time of an unauthenticated connection is counted
@@ -609,6 +608,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             && self.session.authenticated
             && !self.session.closing
             && !self.output.is_shared()
+            && self.server.engine.is_acknowledged_soon(self.reflects)
         {
             outbox.hand_in(
                 self.output.tail(),
@@ -650,8 +650,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         encode_sharing(&Reply::Error(error), self.session.protocol, &mut self.output);
     }
 
-    /// Sends replies from here, as fast as the client takes them, and frees each piece that has left. Returns their
-    /// buffer.
+    /// Sends replies from here, as fast as the client takes them. Returns their buffer.
     async fn send(&mut self, mut replies: Output) -> io::Result<Output> {
         let (client, bytes) = (&self.session.client, replies.len());
         client.output_buffer.store(bytes, Ordering::Relaxed);
@@ -660,10 +659,30 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         if limit.hard_bytes > 0 && bytes as u64 > limit.hard_bytes {
             return Err(self.refuse_to_wait());
         }
+        let sent_at_once = match &self.writer {
+            // mostly the socket takes all of it, and nothing has to be waited for
+            Writer::Plain(outbox) if !replies.is_shared() => outbox.send_some(replies.front())?,
+            _ => 0,
+        };
+        if sent_at_once < bytes {
+            replies.advance(sent_at_once);
+            self.send_rest(&mut replies, limit).await?;
+        }
+        let client = &self.session.client;
+        client.output_buffer.store(0, Ordering::Relaxed);
+        client.own_output.store(0, Ordering::Relaxed);
+        client.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.server.stats.sent(bytes);
+        Ok(emptied(std::mem::take(replies.tail())).into())
+    }
+
+    /// Sends replies as fast as the client takes them, and frees each piece that has left.
+    async fn send_rest(&mut self, replies: &mut Output, limit: Limit) -> io::Result<()> {
+        let client = &self.session.client;
         let is_stranger = !self.session.authenticated;
         let writer = &mut self.writer;
+        let mut next_look = replies.len() / 2;
         let sending = async {
-            let mut next_look = bytes / 2;
             while replies.is_shared() {
                 let piece = replies.front();
                 let sent = piece.len();
@@ -678,7 +697,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             }
             writer.send(replies.front()).await
         };
-        let sent = tokio::select! {
+        tokio::select! {
             biased;
             sent = sending => sent,
             // no replies are kept for long for an unauthenticated client
@@ -688,13 +707,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             () = waited_too_long(client, limit) => Err(self.refuse_to_wait()),
             // a client that doesn't read can still be killed
             () = stalled(client) => Err(io::ErrorKind::ConnectionAborted.into()),
-        };
-        sent?;
-        client.output_buffer.store(0, Ordering::Relaxed);
-        client.own_output.store(0, Ordering::Relaxed);
-        client.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.server.stats.sent(bytes);
-        Ok(emptied(std::mem::take(replies.tail())).into())
+        }
     }
 
     /// The `client-output-buffer-limit` that applies to so many bytes of replies.

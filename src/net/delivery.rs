@@ -4,7 +4,8 @@
 //! runs what others have sent meanwhile. With pipelines of 16, a sync and the sending are a quarter of the work, and
 //! the network thread's time bounds the throughput. Single requests, or few at once, are answered on the network thread
 //! itself ([`Round`](super::round::Round)): for them sending is up to half of the work, and on a small machine the
-//! processor that would do it has to serve the clients.
+//! processor that would do it has to serve the clients. Replies that have to wait for a slow disk don't come here either,
+//! because those behind them would have to wait as well.
 //!
 //! The network thread wakes this one at the end of a round, not with each connection: a sync takes as long for one as
 //! for many. What is handed in while it works is its next batch.
@@ -58,9 +59,8 @@ impl Delivery {
         };
         let mut outboxes = Vec::new();
         while self.wait(&mut outboxes) {
-            // for all of them at once; each then checks its own result
-            let reflects = outboxes.iter().map(|outbox| outbox.reflects()).max().unwrap_or(0);
-            let _ = acknowledge(reflects);
+            // What is durable already leaves first. For the others, the first sync makes all of them durable.
+            outboxes.sort_by_cached_key(|outbox| outbox.reflects());
             for outbox in outboxes.drain(..) {
                 let asked = outbox.asked();
                 sent(outbox.deliver(acknowledge(outbox.reflects())), asked);

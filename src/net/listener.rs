@@ -132,7 +132,7 @@ pub async fn serve(
         // a socket file that is left behind is replaced at the next start
         let _ = std::fs::remove_file(path);
     }
-    server.clients.all().iter().for_each(|client| client.kill.raise());
+    server.clients.all().iter().for_each(|client| client.end());
     server.scripts.running.end();
     // the tasks that accept have ended, so nobody else has them
     if let Some(guests) = Arc::into_inner(guests)

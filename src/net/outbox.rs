@@ -162,6 +162,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// Sends what the socket takes at once. Returns how much that was. Nothing may be under way.
+    pub fn send_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.outlet.try_send(bytes) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(0)
+            }
+            sent => sent,
+        }
+    }
+
     /// Ready when the client has closed its side and some time has passed since.
     pub async fn left(&self) {
         while !self.outlet.is_closed_by_peer().await {

@@ -216,7 +216,13 @@ impl Drop for EndOnDrop<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+    use crate::command::COMMANDS;
+    use crate::config::Config;
+    use crate::engine::journal::disk::sim::SimDisk;
+    use crate::engine::{Engine, Fsync, Options, clock};
 
     fn arrival() -> Arrival {
         let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -268,5 +274,77 @@ mod tests {
         assert_eq!(threads.connections(), 0);
         let_go.wait();
         assert!(threads.end(Duration::from_secs(60)).await);
+    }
+
+    /// The client's side of a connection.
+    struct Caller(std::os::unix::net::UnixStream);
+
+    impl Caller {
+        fn connect(threads: &Threads) -> Caller {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            // only so that a failure doesn't hang
+            theirs.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            assert!(threads.take(Arrival { stream: Stream::Unix(ours), peer: arrival().peer }));
+            Caller(theirs)
+        }
+
+        fn send(&mut self, words: &str, times: usize) {
+            self.0.write_all(words.repeat(times).as_bytes()).unwrap();
+        }
+
+        fn expect(&mut self, reply: &str, times: usize) {
+            let mut read = vec![0; reply.len() * times];
+            self.0.read_exact(&mut read).unwrap();
+            assert_eq!(String::from_utf8_lossy(&read), reply.repeat(times));
+        }
+
+        fn has_no_reply(&mut self) -> bool {
+            self.0.set_nonblocking(true).unwrap();
+            let read = self.0.read(&mut [0]);
+            self.0.set_nonblocking(false).unwrap();
+            read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        }
+    }
+
+    /// A sync that takes long holds up only the replies that show what it makes durable, for single requests and for
+    /// pipelines.
+    #[test]
+    fn reads_of_what_is_durable_do_not_wait_for_a_slow_disk() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), SimDisk::default());
+        let options =
+            Options { fsync: Fsync::Always, disk: Arc::new(disk.clone()), ..Options::new(dir.path()) };
+        let engine = Engine::open(options).unwrap();
+        let server = Arc::new(Server::new(&COMMANDS, engine, Config::default(), clock::steady_ms()));
+        let threads = Threads::start(&server, 1).unwrap();
+        let [mut reader, mut writer, mut pipeline, mut curious] = [(); 4].map(|()| Caller::connect(&threads));
+        writer.send("SET old 1\r\n", 1);
+        writer.expect("+OK\r\n", 1);
+        // the journal learns that the disk is slow
+        let held = disk.hold_syncs();
+        writer.send("SET slow 1\r\n", 1);
+        std::thread::sleep(Duration::from_millis(20));
+        drop(held);
+        writer.expect("+OK\r\n", 1);
+
+        let held = disk.hold_syncs();
+        let writes = [(&mut writer, 1), (&mut pipeline, 50)];
+        for (client, times) in writes {
+            client.send("SET new 1\r\n", times);
+            for times in [1, 50, 1, 50] {
+                reader.send("GET old\r\n", times);
+                reader.expect("$1\r\n1\r\n", times);
+            }
+        }
+        curious.send("GET new\r\n", 1);
+        for times in [1, 50] {
+            reader.send("GET old\r\n", times);
+            reader.expect("$1\r\n1\r\n", times);
+        }
+        assert!([&mut writer, &mut pipeline, &mut curious].into_iter().all(Caller::has_no_reply));
+        drop(held);
+        writer.expect("+OK\r\n", 1);
+        pipeline.expect("+OK\r\n", 50);
+        curious.expect("$1\r\n1\r\n", 1);
     }
 }

@@ -113,7 +113,7 @@ impl Post {
         }
         self.note_overflow(to);
         to.overflowed.store(true, Ordering::Relaxed);
-        to.kill.raise();
+        to.end();
     }
 
     /// What may wait for one client.

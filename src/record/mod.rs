@@ -13,6 +13,7 @@ pub mod json;
 pub mod lcs;
 pub mod line;
 pub mod number;
+pub mod shared;
 
 pub use compress::{Codec, Compression, Encoded, compress, decompress};
 pub use header::{RecordView, write};

@@ -5,12 +5,14 @@
 //! A request is a flat array of bulk strings, or an inline line as a person types it. A client may send it in any
 //! pieces, so [`Parser`] scans forward and remembers how far it got: however small the pieces are, each byte is looked
 //! at once, and the data of a bulk string is skipped, not read. On its way the scanner refuses whatever a client may
-//! not send, with Redis's own texts. Only a request that is complete and within its limits goes to the `redis-protocol`
-//! crate, which would start over with every piece, and which recurses: nested arrays never reach it.
+//! not send, with Redis's own texts, and notes where each bulk string is. The decoder of the crate `redis-protocol` would
+//! start over with every piece, and it recurses: nested arrays must never reach it. Behind the scanner it would only
+//! parse the same bytes once more, which took 6 % of the time of a pipelined GET, so it serves the tests: what it encodes
+//! must be parsed.
 //!
 //! ```text
 //!           '*'                          every bulk announced and arrived
-//! start ----------> scan_array -----------------------------------------------> decode --> Request
+//! start ----------> scan_array -----------------------------------------------> words --> Request
 //!   |                | ^  more bytes needed: next() answers None and resumes here
 //!   |                v |
 //!   | other byte
@@ -23,7 +25,6 @@
 //! pieces.
 
 use bytes::{Buf, Bytes, BytesMut};
-use redis_protocol::resp2::{decode::decode_range, types::RangeFrame};
 
 use super::inline;
 use crate::error::Error;
@@ -89,9 +90,6 @@ pub enum ProtocolError {
     // Redis closes the connection without a word.
     #[error("Protocol error: request is longer than the limit of {0} bytes (client-query-buffer-limit)")]
     RequestTooLong(usize),
-    // Bytes that passed the scanner but not the crate; none are known.
-    #[error("Protocol error: invalid request")]
-    Undecodable,
 }
 
 impl From<ProtocolError> for Error {
@@ -109,9 +107,12 @@ pub struct Parser {
     searched: usize,
     /// Bulks that the request announced.
     bulks: usize,
-    /// Those of them whose length is not read yet.
-    bulks_left: usize,
+    /// Where those of them are whose length was read: starts and ends.
+    ranges: Vec<(usize, usize)>,
 }
+
+/// The memory for so many ranges is kept for the next request.
+const KEPT_RANGES: usize = 64;
 
 impl Parser {
     pub fn new() -> Parser {
@@ -131,7 +132,7 @@ impl Parser {
                 let Some(end) = self.scan_array(buf, limits)? else {
                     return Ok(None);
                 };
-                decode(buf.split_to(end).freeze())?
+                words(buf.split_to(end).freeze(), &self.ranges)
             } else {
                 let Some(end) = self.scan_line(buf)? else {
                     return Ok(None);
@@ -140,13 +141,21 @@ impl Parser {
                 buf.advance(end);
                 args.ok_or(ProtocolError::UnbalancedQuotes)?
             };
-            *self = Parser::default();
+            self.begin();
             // An empty line, `*0` and `*-1` are no requests and get no reply.
             if !args.is_empty() {
                 return Ok(Some(Request { args }));
             }
         }
         Ok(None)
+    }
+
+    /// Forgets the request that was scanned.
+    fn begin(&mut self) {
+        let mut ranges = std::mem::take(&mut self.ranges);
+        ranges.clear();
+        ranges.shrink_to(KEPT_RANGES);
+        *self = Parser { ranges, ..Parser::default() };
     }
 
     /// Where the array at the start of `buf` ends, once all of it has arrived.
@@ -158,9 +167,8 @@ impl Parser {
                 return Ok(None);
             };
             self.bulks = checked_count(count, limits)?;
-            self.bulks_left = self.bulks;
         }
-        while self.bulks_left > 0 {
+        while self.ranges.len() < self.bulks {
             match buf.get(self.position) {
                 Some(b'$') => {}
                 Some(&other) => return Err(ProtocolError::ExpectedBulk(other)),
@@ -171,10 +179,10 @@ impl Parser {
             else {
                 return Ok(None);
             };
-            let length = checked_length(length, limits)?;
-            self.position = self.position.saturating_add(length + CRLF_BYTES);
-            self.bulks_left -= 1;
-            let beyond = (self.bulks - self.bulks_left).saturating_sub(PLAIN_ARGUMENTS);
+            let end = self.position.saturating_add(checked_length(length, limits)?);
+            self.ranges.push((self.position, end));
+            self.position = end.saturating_add(CRLF_BYTES);
+            let beyond = self.ranges.len().saturating_sub(PLAIN_ARGUMENTS);
             let bytes = self.position.saturating_add(beyond.saturating_mul(ARGUMENT_BYTES));
             if bytes > limits.request_bytes_max {
                 return Err(ProtocolError::RequestTooLong(limits.request_bytes_max));
@@ -267,30 +275,16 @@ fn parse_number(text: &[u8]) -> Option<i64> {
     })
 }
 
-/// The arguments of a complete array that the scanner has passed.
-fn decode(mut request: Bytes) -> Result<Vec<Bytes>, ProtocolError> {
-    // A count of zero or less; the crate knows -1 alone.
-    if let [b'*', b'0' | b'-', ..] = *request {
-        return Ok(Vec::new());
-    }
-    let Ok(Some((RangeFrame::Array(frames), _))) = decode_range(&request) else {
-        return Err(ProtocolError::Undecodable);
-    };
-    let mut args = Vec::with_capacity(frames.len());
-    let mut ranges = frames.into_iter().map(|frame| match frame {
-        RangeFrame::BulkString(range) => Ok(range),
-        _ => Err(ProtocolError::Undecodable),
-    });
-    let last = ranges.next_back().ok_or(ProtocolError::Undecodable)??;
-    for range in ranges {
-        let (start, end) = range?;
-        args.push(request.slice(start..end));
-    }
+/// The words of an array that has arrived completely.
+fn words(mut request: Bytes, ranges: &[(usize, usize)]) -> Vec<Bytes> {
+    let Some((last, before)) = ranges.split_last() else { return Vec::new() };
+    let mut words = Vec::with_capacity(ranges.len());
+    words.extend(before.iter().map(|(start, end)| request.slice(*start..*end)));
     // the last one takes over the request's reference, which saves one share of the buffer
     request.truncate(last.1);
     request.advance(last.0);
-    args.push(request);
-    Ok(args)
+    words.push(request);
+    words
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::json::{self, NotJson};
+use crate::record::shared;
 
 /// The kind of values that a store takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ impl Value {
 
     /// The decimal text of an integer, which is JSON.
     pub fn integer(number: i64) -> Value {
-        Value { bytes: Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes()), is_json: true }
+        Value { bytes: shared::copy(itoa::Buffer::new().format(number).as_bytes()), is_json: true }
     }
 
     /// Checks the value for a store of `kind`, if that is needed and not done yet.

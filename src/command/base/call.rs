@@ -8,7 +8,7 @@ use crate::command::base::{Session, Spec, View};
 use crate::engine::Writer;
 use crate::error::Error;
 use crate::limits::NAMES_PER_QUESTION;
-use crate::record::number;
+use crate::record::{number, shared};
 use crate::store::{Key, StoreId, Value};
 
 /// A request that passed the gate.
@@ -63,7 +63,7 @@ impl Call<'_> {
     pub fn value(&self, at: usize) -> Result<Value, Error> {
         let bytes = self.arg(at);
         let kind = self.server.engine.kind(self.session.store)?;
-        Ok(Value::unchecked(Bytes::copy_from_slice(bytes)).admit(kind)?)
+        Ok(Value::unchecked(shared::copy(bytes)).admit(kind)?)
     }
 
     /// The integer at a position.

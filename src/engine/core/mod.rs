@@ -85,6 +85,11 @@ impl Engine {
         self.journal.acknowledge(seq).map_err(Error::from)
     }
 
+    /// Whether [`acknowledge`](Engine::acknowledge) would take no longer than a short sync.
+    pub fn is_acknowledged_soon(&self, seq: Seq) -> bool {
+        self.journal.is_acknowledged_soon(seq)
+    }
+
     /// Whether [`sync_gathered`](Engine::sync_gathered) would sync.
     pub fn is_sync_due(&self) -> bool {
         self.journal.is_sync_due()

@@ -82,7 +82,7 @@
 //! of its own sync, and keep the stock.
 
 mod core;
-pub(in crate::engine) mod disk;
+pub(crate) mod disk;
 mod error;
 mod format;
 #[cfg(all(test, feature = "model"))]
@@ -331,6 +331,11 @@ impl Journal {
     /// under `always` syncs. On this thread as long as the disk is fast, otherwise on the sync thread.
     pub fn sync_gathered(&self) {
         self.core.sync_gathered()
+    }
+
+    /// Whether [`acknowledge`](Journal::acknowledge) would take no longer than a short sync.
+    pub fn is_acknowledged_soon(&self, seq: Seq) -> bool {
+        self.core.is_acknowledged_soon(seq)
     }
 
     /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.

@@ -18,6 +18,7 @@ use crate::limits::{CHECKED_BYTES_MAX, GENERATION_BYTES};
 use crate::record::Damage;
 use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
+use crate::record::shared;
 use crate::store::usage::Weight;
 use crate::store::{Definition, Generation, StoreId, Usage};
 
@@ -502,8 +503,8 @@ pub fn stored_value(
     let damaged = |damage| damaged_record(key, damage);
     let view = RecordView::parse(&record_key(generation, key), record).map_err(damaged)?;
     Ok(match view.plain(dictionary).map_err(damaged)? {
-        Cow::Borrowed(plain) => Bytes::copy_from_slice(plain),
-        Cow::Owned(plain) => Bytes::from(plain),
+        Cow::Borrowed(plain) => shared::copy(plain),
+        Cow::Owned(plain) => shared::keep(plain),
     })
 }
 

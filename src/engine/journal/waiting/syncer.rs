@@ -32,12 +32,21 @@ impl Core {
         if self.fsync() != Fsync::Always {
             self.write_unless_busy();
         } else if !self.waiters.lock().is_empty() {
-            let is_slow = self.stats.last_sync_us.load(Ordering::Relaxed) > SYNCED_ASIDE_US;
             match self.turn.try_lock() {
-                Some(_turn) if !is_slow => self.sync_in_turn(),
+                Some(_turn) if !self.is_slow() => self.sync_in_turn(),
                 _ => self.have_synced(self.last()),
             }
         }
+    }
+
+    /// Whether `acknowledge` takes no longer than a short sync.
+    pub fn is_acknowledged_soon(&self, seq: Seq) -> bool {
+        self.acknowledged() >= seq || self.fsync() != Fsync::Always || !self.is_slow()
+    }
+
+    /// Whether the last sync took so long that it is better done on the sync thread.
+    fn is_slow(&self) -> bool {
+        self.stats.last_sync_us.load(Ordering::Relaxed) > SYNCED_ASIDE_US
     }
 
     /// Makes everything up to `seq` as durable as the policy promises, on this thread, however long that takes.
