@@ -539,6 +539,59 @@ fn what_a_connection_holds_is_told(server: &Server) {
 }
 
 #[test]
+fn connections_hold_no_buffers_while_they_are_idle() {
+    const CONNECTIONS: i64 = 500;
+    let server = Server::of_kind(Kind::Larder, &[]);
+    let mut administrator = server.connect();
+    let used = |administrator: &mut Connection| {
+        let info = administrator.ask("INFO memory").text();
+        let (_, rest) = info.split_once("used_memory:").unwrap();
+        rest.lines().next().unwrap().parse::<i64>().unwrap()
+    };
+    let before = used(&mut administrator);
+    let mut idle: Vec<Connection> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    idle.iter_mut().for_each(|connection| assert_eq!(connection.ask("PING"), Reply::Simple("PONG".into())));
+    let bytes = (used(&mut administrator) - before) / CONNECTIONS;
+    assert!(bytes < 10 * 1024, "{bytes} bytes for each");
+    let Reply::Integer(id) = idle[0].ask("CLIENT ID") else { panic!("no id") };
+    assert_eq!(told(&mut administrator, &id.to_string(), "qbuf-free"), 0);
+}
+
+/// How often the threads of a server have waited for something so far, by name.
+fn waits(process: u32) -> Vec<(String, u64)> {
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|thread| thread.unwrap().path());
+    threads
+        .map(|thread| {
+            let name = std::fs::read_to_string(thread.join("comm")).unwrap().trim().to_owned();
+            let status = std::fs::read_to_string(thread.join("status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            (name, line.unwrap().trim().parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn only_threads_that_look_after_something_wake_up_without_requests() {
+    let server = Server::of_kind(Kind::Larder, &[]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("SET some 1"), Reply::ok());
+    let look_after_something = ["sampler", "sweeper", "checkpoint", "journal-stock", "jemalloc_bg_thd"];
+    let mut woken = Vec::new();
+    // what the request has caused ends in the first rounds
+    for _ in 0..20 {
+        let before = waits(server.process_id());
+        thread::sleep(Duration::from_millis(500));
+        woken = waits(server.process_id());
+        woken.retain(|waits| !before.contains(waits) && !look_after_something.contains(&waits.0.as_str()));
+        if woken.is_empty() {
+            return;
+        }
+    }
+    panic!("{woken:?}");
+}
+
+#[test]
 fn a_request_beyond_the_query_buffer_is_counted() {
     let server = Server::of_kind(Kind::Larder, &["--client-query-buffer-limit", "1mb"]);
     let mut administrator = server.connect();

@@ -98,23 +98,23 @@ pub fn run(server: &Server, crews: &[Crew], span: Span) -> Result<Observed, Stri
             })
             .collect();
         std::thread::sleep(from.saturating_duration_since(Instant::now()));
-        let before = (Instant::now(), server.cpu_s(), own_cpu_s());
+        let before = (Instant::now(), server.processor_time(), own_cpu_s());
         if let Some(until) = until {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
         }
-        let at_the_end = until.map(|_| (Instant::now(), server.cpu_s(), own_cpu_s()));
+        let at_the_end = until.map(|_| (Instant::now(), server.processor_time(), own_cpu_s()));
         let mut outcomes: Vec<Outcome> = crews.iter().map(|_| Outcome::default()).collect();
         for (crew_at, thread) in threads {
             let mut outcome = thread.join().map_err(|_| "a client panicked")??;
             outcomes[crew_at].requests += outcome.requests;
             outcomes[crew_at].latencies_us.append(&mut outcome.latencies_us);
         }
-        let after = at_the_end.unwrap_or_else(|| (Instant::now(), server.cpu_s(), own_cpu_s()));
+        let after = at_the_end.unwrap_or_else(|| (Instant::now(), server.processor_time(), own_cpu_s()));
         outcomes.iter_mut().for_each(|outcome| outcome.latencies_us.sort_unstable());
         let seconds = (after.0 - before.0).as_secs_f64();
         Ok(Observed {
             seconds,
-            server_cpu_s: after.1 - before.1,
+            server_cpu_s: after.1.seconds_since(&before.1),
             own_share: (after.2 - before.2) / seconds,
             crews: outcomes,
         })

@@ -1,5 +1,7 @@
 //! Programs of either kind, and servers that run in a folder of their own.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -225,14 +227,15 @@ impl Server {
         self.folder.path()
     }
 
-    /// Processor time of all its threads.
-    pub fn cpu_s(&self) -> f64 {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id()));
-        let ran_ns = threads.into_iter().flatten().flatten().filter_map(|thread| {
+    /// The processor time of each of its threads so far.
+    pub fn processor_time(&self) -> ProcessorTime {
+        let threads =
+            fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
+        let ran = threads.filter_map(|thread| {
             let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
+            Some((thread.file_name(), text.split(' ').next()?.parse().ok()?))
         });
-        ran_ns.sum::<u64>() as f64 / 1e9
+        ProcessorTime(ran.collect())
     }
 
     /// Memory of its own. Pages of files that the system keeps in memory are not counted.
@@ -256,6 +259,17 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Nanoseconds by thread. The sum alone would shrink when a thread ends.
+pub struct ProcessorTime(HashMap<OsString, u64>);
+
+impl ProcessorTime {
+    /// What the threads that still run have used since an earlier time.
+    pub fn seconds_since(&self, earlier: &ProcessorTime) -> f64 {
+        let used = self.0.iter().map(|(thread, ran_ns)| ran_ns - earlier.0.get(thread).unwrap_or(&0));
+        used.sum::<u64>() as f64 / 1e9
     }
 }
 

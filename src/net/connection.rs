@@ -1,12 +1,13 @@
 //! One connection: reads bytes, runs requests, sends replies.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -119,6 +120,31 @@ async fn begin(server: &Arc<Server>, round: &Round, client: Arc<Client>) -> Opti
     tokio::task::spawn_blocking(move || login::begin(&server, client)).await.ok()
 }
 
+thread_local! {
+    /// The buffer for the next read of this thread. A connection has a buffer of its own only while it has received something
+    /// that has not run: most connections are idle most of the time, and the first page of each buffer would be in memory.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
+
+/// Reads what is available, with the thread's buffer if the connection has none. Leaves the buffer to others if nothing was received.
+fn poll_read<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    input: &mut BytesMut,
+    client: &Client,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if input.is_empty() && (input.capacity() == 0 || input.capacity() > KEPT_BYTES) {
+        *input = SPARE.take();
+    }
+    input.reserve(READ_BYTES);
+    let polled = pin!(reader.read_buf(input)).poll(cx);
+    if polled.is_pending() && input.is_empty() {
+        SPARE.set(std::mem::take(input));
+        client.query_room.store(0, Ordering::Relaxed);
+    }
+    polled
+}
+
 struct Connection<R> {
     server: Arc<Server>,
     /// What the connections of this thread do together.
@@ -126,7 +152,7 @@ struct Connection<R> {
     session: Session,
     reader: R,
     writer: Writer,
-    /// Received and not yet parsed.
+    /// Received and not yet parsed. Without room while the connection is idle.
     input: BytesMut,
     /// Parsed and not yet run.
     requests: VecDeque<(Lookup, Request)>,
@@ -216,13 +242,9 @@ impl<R: AsyncRead + Unpin> Connection<R> {
 
     /// Reads what is available. Returns false if the connection has to end.
     async fn receive(&mut self) -> io::Result<bool> {
-        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
-            self.input = BytesMut::new();
-        }
-        self.input.reserve(READ_BYTES);
         let patience = self.patience();
         let client = self.session.client.clone();
-        let read = self.reader.read_buf(&mut self.input);
+        let read = poll_fn(|cx| poll_read(&mut self.reader, &mut self.input, &client, cx));
         let received = tokio::select! {
             biased;
             received = within(patience, read) => received?,

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -19,7 +20,7 @@ use crate::command::Server;
 use crate::config::Address;
 use crate::engine::clock;
 use crate::listen::listen;
-use crate::telemetry::stats::SAMPLE_EVERY_MS;
+use crate::telemetry::stats::SAMPLE_EVERY;
 use crate::tls::Tls;
 
 /// How long accepting pauses when it fails for lack of file descriptors or memory.
@@ -114,16 +115,19 @@ pub async fn serve(
         });
     }
     listening();
-    let mut tick = tokio::time::interval(Duration::from_millis(SAMPLE_EVERY_MS));
-    loop {
-        tokio::select! {
-            () = server.shutdown.raised() => break,
-            _ = tick.tick() => {
-                server.stats.sample(clock::steady_ms());
-                server.clients.evict(server.config.maxmemory_clients());
+    // on a thread of its own: a timer of the runtime would wake this one twice each time
+    let (end, ended) = sync_channel::<()>(0);
+    let sampled = server.clone();
+    let sampler = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
+        while ended.recv_timeout(SAMPLE_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if sampled.stats.sample(clock::steady_ms()) {
+                sampled.clients.evict(sampled.config.maxmemory_clients());
             }
         }
-    }
+    })?;
+    server.shutdown.raised().await;
+    drop(end);
+    let _ = sampler.join();
     accepting.shutdown().await;
     if let Some(path) = &places.unixsocket
         && own_socket.is_some()

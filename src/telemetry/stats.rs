@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -16,8 +17,10 @@ use crate::error::Error;
 const ERROR_CODES_MAX: usize = 128;
 /// Samples that the rates are the mean of.
 const SAMPLES: usize = 16;
+/// As long as nothing happens, only one of so many samples is a thorough one.
+const QUIET_SAMPLES: u32 = 10;
 /// How often whoever drives the server calls [`Stats::sample`].
-pub const SAMPLE_EVERY_MS: u64 = 100;
+pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 /// Counters of the server, and what it needs for them.
 #[derive(Debug)]
@@ -115,10 +118,12 @@ pub struct CommandStats {
     pub failed: u64,
 }
 
-/// Recent totals of commands, bytes in and bytes out, oldest first, with their times.
+/// Recent totals of commands, bytes in, bytes out and HTTP requests, oldest first, with their times.
 #[derive(Debug, Default)]
 struct Rates {
-    samples: Vec<(u64, [u64; 3])>,
+    samples: Vec<(u64, [u64; 4])>,
+    /// Samples in a row at which nothing had happened.
+    quiet: u32,
 }
 
 impl Reset for AtomicU64 {
@@ -308,16 +313,27 @@ impl Stats {
         self.by_error.lock().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
-    /// Records the current totals, for the rates, and the memory in use, for its peak.
-    pub fn sample(&self, steady_ms: u64) {
-        self.note_memory(process::allocated_bytes());
-        let totals =
-            [self.commands(), self.bytes_in.load(Ordering::Relaxed), self.bytes_out.load(Ordering::Relaxed)];
-        let samples = &mut self.rates.lock().samples;
-        samples.push((steady_ms, totals));
-        if samples.len() > SAMPLES {
-            samples.remove(0);
+    /// Records the current totals, for the rates, and the memory in use, for its peak. Asking for the memory costs more
+    /// than everything else that an idle server does, so it happens less often while nobody asks the server anything.
+    /// Returns whether this sample was such a thorough one.
+    pub fn sample(&self, steady_ms: u64) -> bool {
+        let [bytes_in, bytes_out, http_requests] = [&self.bytes_in, &self.bytes_out, &self.http_requests]
+            .map(|counter| counter.load(Ordering::Relaxed));
+        let totals = [self.commands(), bytes_in, bytes_out, http_requests];
+        let is_thorough = {
+            let Rates { samples, quiet } = &mut *self.rates.lock();
+            let has_happened = samples.last().is_none_or(|(_, last)| *last != totals);
+            *quiet = if has_happened { 0 } else { *quiet + 1 };
+            samples.push((steady_ms, totals));
+            if samples.len() > SAMPLES {
+                samples.remove(0);
+            }
+            quiet.is_multiple_of(QUIET_SAMPLES)
+        };
+        if is_thorough {
+            self.note_memory(process::allocated_bytes());
         }
+        is_thorough
     }
 
     /// Commands a second, lately.
@@ -398,5 +414,21 @@ mod tests {
         stats.sample(1_500);
         assert_eq!(stats.ops_per_sec(), 100);
         assert_eq!(stats.kbps(), (20.0, 0.0));
+    }
+
+    #[test]
+    fn samples_of_a_server_that_is_asked_nothing_are_rarely_thorough() {
+        let stats = Stats::new(vec!["get"]);
+        let thorough = |count| (0..count).filter(|_| stats.sample(0)).count();
+        assert_eq!(thorough(1_001), 101);
+        let activities: [&dyn Fn(); 4] =
+            [&|| stats.command(0, 1, false), &|| stats.received(1), &|| stats.sent(1), &|| {
+                stats.http_requests.store(1, Ordering::Relaxed)
+            }];
+        for active in activities {
+            active();
+            assert_eq!(thorough(1), 1);
+            assert_eq!(thorough(9), 0);
+        }
     }
 }

@@ -51,11 +51,11 @@ fn measure(
         Crew { connections: 8, threads: 1, pipeline: 64, rate: None, request: &set },
         Crew { connections: 1, threads: 1, pipeline: 1, rate: Some(1_000.0), request: &get },
     ];
-    let (began, cpu_before) = (Instant::now(), server.cpu_s());
+    let (began, cpu_before) = (Instant::now(), server.processor_time());
     let observed = run(&server, &crews, Span::ToTheEnd)?;
     let memory_bytes = server.memory_bytes();
     server.settle()?;
-    let (all_s, cpu_s) = (began.elapsed().as_secs_f64(), server.cpu_s() - cpu_before);
+    let (all_s, cpu_s) = (began.elapsed().as_secs_f64(), server.processor_time().seconds_since(&cpu_before));
     let mut figures = Figures::new();
     describe(&mut figures, "get_", &observed.crews[1], observed.seconds);
     describe(&mut figures, "set_", &observed.crews[0], observed.seconds);

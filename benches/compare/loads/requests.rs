@@ -13,8 +13,10 @@ use crate::server::{Program, Server, Setup, SlowSyncs};
 
 /// So many keys are read and changed, in random order.
 const KEYS: usize = 100_000;
+/// So many if values have 1 KB, so that they fit into the caches.
+const KEYS_OF_1_KB: usize = 10_000;
 const CLIENTS: usize = 50;
-/// 136 B.
+/// 136 bytes.
 const VALUE: &[u8] = br#"{"id":123456,"name":"a customer","email":"somebody@example.com","tags":["one","two"],"active":true,"balance":1234.56,"note":"hello you"}"#;
 
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ pub fn loads() -> Vec<Load> {
             for pipeline in [1, 16] {
                 let title = format!("{}, pipeline {pipeline}, `{fsync}`", name.to_uppercase());
                 let measure = move |program: &Program, folder: &Path| {
-                    alone(program, &Setup::with_fsync(fsync), folder, command, pipeline, VALUE)
+                    alone(program, &Setup::with_fsync(fsync), folder, command, pipeline, (KEYS, VALUE))
                 };
                 loads.push(Load::new(Group::Requests, format!("{name}-p{pipeline}-{fsync}"), title, measure));
             }
@@ -42,7 +44,14 @@ pub fn loads() -> Vec<Load> {
     let one_kilobyte = |of_larder| {
         move |program: &Program, folder: &Path| {
             let setup = Setup { of_larder, ..Setup::with_fsync("everysec") };
-            alone(program, &setup, folder, Command::Get, 16, super::records::kilobyte(7).as_bytes())
+            alone(
+                program,
+                &setup,
+                folder,
+                Command::Get,
+                16,
+                (KEYS_OF_1_KB, super::records::kilobyte(7).as_bytes()),
+            )
         }
     };
     loads.push(Load::new(
@@ -52,7 +61,7 @@ pub fn loads() -> Vec<Load> {
         one_kilobyte(&[]),
     ));
     let uncached = one_kilobyte(&["--cache-memory", "64kb"]);
-    let title = "the same, with a cache of 64 KB in Larder";
+    let title = "GET of 1 KB, pipeline 16, `everysec`, a cache of 64 KB in Larder";
     loads.push(Load::new(Group::Requests, "get-1k-uncached", title, uncached));
 
     loads.push(Load::new(Group::Mixed, "mixed", "GET beside SET, `always`", |program, folder| {
@@ -72,7 +81,7 @@ pub fn loads() -> Vec<Load> {
         for threads in [1, 2, 4] {
             let measure = move |program: &Program, folder: &Path| {
                 let setup = Setup { io_threads: Some(threads), ..Setup::with_fsync("everysec") };
-                alone(program, &setup, folder, command, 16, VALUE)
+                alone(program, &setup, folder, command, 16, (KEYS, VALUE))
             };
             let title = format!("{title}, pipeline 16, `io-threads` {threads}");
             loads.push(Load::new(Group::Threads, format!("threads-{name}-{threads}"), title, measure));
@@ -88,12 +97,12 @@ fn alone(
     folder: &Path,
     command: Command,
     pipeline: usize,
-    value: &[u8],
+    (keys, value): (usize, &[u8]),
 ) -> Result<Figures, String> {
     let server = Server::start(program, setup, folder)?;
-    fill(&server, if matches!(command, Command::Incr) { b"100000" } else { value })?;
+    fill(&server, keys, if matches!(command, Command::Incr) { b"100000" } else { value })?;
     let request = |random: &mut Rng, bytes: &mut Vec<u8>| {
-        let key = key(random.usize(..KEYS));
+        let key = key(random.usize(..keys));
         match command {
             Command::Set => push_request(bytes, &[b"SET", &key, value]),
             Command::Get => push_request(bytes, &[b"GET", &key]),
@@ -118,7 +127,7 @@ fn alone(
 fn mixed(program: &Program, folder: &Path, delay: Option<Duration>) -> Result<Figures, String> {
     let slow_syncs = delay.map(SlowSyncs::of).transpose()?;
     let server = Server::start(program, &Setup { slow_syncs, ..Setup::with_fsync("always") }, folder)?;
-    fill(&server, VALUE)?;
+    fill(&server, KEYS, VALUE)?;
     let get = |random: &mut Rng, bytes: &mut Vec<u8>| {
         push_request(bytes, &[b"GET", &key(random.usize(..KEYS))]);
         true
@@ -139,16 +148,16 @@ fn mixed(program: &Program, folder: &Path, delay: Option<Duration>) -> Result<Fi
 }
 
 /// Writes all keys, has them kept as they are kept for long, and reads them once, so that caches are full.
-fn fill(server: &Server, value: &[u8]) -> Result<(), String> {
-    super::write_in_order(server, KEYS, |at| (key(at).to_vec(), value.to_vec()))?;
+fn fill(server: &Server, keys: usize, value: &[u8]) -> Result<(), String> {
+    super::write_in_order(server, keys, |at| (key(at).to_vec(), value.to_vec()))?;
     server.settle()?;
     let next = AtomicUsize::new(0);
     let get = |_: &mut Rng, bytes: &mut Vec<u8>| {
         let at = next.fetch_add(1, Ordering::Relaxed);
-        if at < KEYS {
+        if at < keys {
             push_request(bytes, &[b"GET", &key(at)]);
         }
-        at < KEYS
+        at < keys
     };
     let crew = Crew { connections: 8, threads: 1, pipeline: 64, rate: None, request: &get };
     run(server, &[crew], Span::ToTheEnd).map(drop)

@@ -32,9 +32,9 @@ pub fn loads() -> Vec<Load> {
 }
 
 fn rest(server: &Server) -> Figures {
-    let before = server.cpu_s();
+    let before = server.processor_time();
     sleep(SPAN);
-    let share = (server.cpu_s() - before) / SPAN.as_secs_f64();
+    let share = server.processor_time().seconds_since(&before) / SPAN.as_secs_f64();
     Figures::from([("core_percent".into(), share * 100.0), ("memory_bytes".into(), server.memory_bytes())])
 }
 
