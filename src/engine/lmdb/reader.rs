@@ -16,7 +16,8 @@
 //! | a long value | its pages are in the file, have their number, and room for it |
 //!
 //! A search that is misled by one damaged key ends next to that key, because all other comparisons are right; so
-//! checking both neighbours of its end is enough. A page that was once sound and is now the wrong one (a write was
+//! checking both neighbours of its end is enough. That a branch was verified is [remembered](super::residence::Sound) for a
+//! moment. A page that was once sound and is now the wrong one (a write was
 //! lost) has other contents than the path to it requires, because LMDB never overwrites a page that is in use.
 //!
 //! Not noticed are: damage that leaves all of this intact; a damaged key of a record of more than [`CHECKED_BYTES_MAX`]
@@ -37,7 +38,7 @@ use super::pages::{
     BIG_DATA, BRANCH, DEPTH_MAX, HEADER_BYTES, LEAF, NO_PAGE, NODE_HEADER_BYTES, OVERFLOW, TREE_BYTES, Tree,
     u16_at, u32_at, u64_at,
 };
-use super::residence::{Known, Wait};
+use super::residence::{Known, Sound, Wait};
 use crate::limits::CHECKED_BYTES_MAX;
 
 /// Whether a row's value is sound and belongs to its key; for tables that have no checksums, always.
@@ -68,6 +69,7 @@ pub struct Reader {
     /// LMDB's list of tables.
     list: RawTable,
     pub(super) known: Known,
+    sound: Sound,
 }
 
 // SAFETY: `base` points to memory that is mapped as long as the environment is open, which the owner of this sees to, that
@@ -130,8 +132,8 @@ impl Reader {
         }
         let file = env.try_clone_inner_file()?;
         let base = page.wrapping_sub(number as usize * page_bytes);
-        let reader =
-            Reader { base, page_bytes, file, file_pages: AtomicU64::new(0), list, known: Known::new() };
+        let (file_pages, known, sound) = (AtomicU64::new(0), Known::new(), Sound::new());
+        let reader = Reader { base, page_bytes, file, file_pages, list, known, sound };
         reader.is_in_file(last_page).then_some(reader).ok_or_else(damaged)
     }
 
@@ -251,11 +253,11 @@ impl Reader {
         for depth in (level..=tree.depth).rev() {
             let (number, begin, end) = next;
             // the few pages above these are always in memory
-            if wait == Wait::No && depth <= LEAF_LEVEL + 1 {
+            if wait != Wait::ForDisk && depth <= LEAF_LEVEL + 1 {
                 self.approach(number, 1, wait)?;
             }
-            let mut frame = self.frame(snapshot, number, depth == 1, begin, end)?;
-            let page = frame.page;
+            let page = self.page_on_way(snapshot, number, depth == 1, wait)?;
+            let mut frame = Frame::new(page, begin, end)?;
             let first = usize::from(!page.is_leaf);
             let (at, is_found) = page.search(first, key)?;
             // in a branch: the last child whose key is not greater
@@ -278,16 +280,28 @@ impl Reader {
         begin: Option<&'t [u8]>,
         end: Option<&'t [u8]>,
     ) -> Result<Frame<'t>, Fault> {
-        let page = self.page(snapshot, number, is_leaf)?;
-        // the first key of a branch is not used
-        if let Some(first) = (usize::from(!is_leaf)..page.nodes).next() {
-            let is_within = begin.is_none_or(|begin| begin <= page.key(first))
-                && end.is_none_or(|end| page.key(page.nodes - 1) < end);
-            if !is_within {
-                return Err(damaged(number, "holds keys that belong on another page"));
-            }
+        Frame::new(self.page(snapshot, number, is_leaf)?, begin, end)
+    }
+
+    /// A page on the way to a key. Branches are passed again and again, so for look-ups on network threads it is
+    /// remembered for a moment which ones were verified.
+    fn page_on_way<'t>(
+        &self,
+        snapshot: &'t Snapshot<'_>,
+        number: u64,
+        is_leaf: bool,
+        wait: Wait,
+    ) -> Result<Page<'t>, Fault> {
+        if is_leaf || wait == Wait::ForDisk {
+            return self.page(snapshot, number, is_leaf);
         }
-        Ok(Frame { page, at: 0, begin, end })
+        if self.sound.has(number, snapshot.id()) {
+            let page = Page::header(self.bytes(snapshot, number, self.page_bytes)?, number, is_leaf);
+            return page.map_err(|what| damaged(number, what));
+        }
+        let page = self.page(snapshot, number, is_leaf)?;
+        self.sound.note(number, snapshot.id());
+        Ok(page)
     }
 
     pub(super) fn page<'t>(
@@ -415,7 +429,8 @@ impl Reader {
 }
 
 impl<'t> Page<'t> {
-    fn verified(bytes: &'t [u8], number: u64, is_leaf: bool) -> Result<Page<'t>, &'static str> {
+    /// A page whose header was verified.
+    fn header(bytes: &'t [u8], number: u64, is_leaf: bool) -> Result<Page<'t>, &'static str> {
         let (flags, lower, upper) = (u16_at(bytes, 10), u16_at(bytes, 12), u16_at(bytes, 14));
         let (lower, upper) = (usize::from(lower), usize::from(upper));
         if u64_at(bytes, 0) != number {
@@ -427,7 +442,12 @@ impl<'t> Page<'t> {
         if lower <= HEADER_BYTES || !lower.is_multiple_of(2) || lower > upper || upper > bytes.len() {
             return Err("has bounds that no page has");
         }
-        let page = Page { bytes, number, nodes: (lower - HEADER_BYTES) / 2, is_leaf };
+        Ok(Page { bytes, number, nodes: (lower - HEADER_BYTES) / 2, is_leaf })
+    }
+
+    fn verified(bytes: &'t [u8], number: u64, is_leaf: bool) -> Result<Page<'t>, &'static str> {
+        let page = Page::header(bytes, number, is_leaf)?;
+        let upper = usize::from(u16_at(bytes, 14));
         let mut used = 0;
         for at in 0..page.nodes {
             let node = page.node(at);
@@ -459,7 +479,8 @@ impl<'t> Page<'t> {
     pub(super) fn key(&self, at: usize) -> &'t [u8] {
         let node = self.node(at);
         let start = node + NODE_HEADER_BYTES;
-        &self.bytes[start..start + usize::from(u16_at(self.bytes, node + 6))]
+        // always there if the page was verified; an empty key is in no order
+        self.bytes.get(start..start + usize::from(u16_at(self.bytes, node + 6))).unwrap_or_default()
     }
 
     /// Of a branch.
@@ -511,6 +532,19 @@ impl<'t> Page<'t> {
 }
 
 impl<'t> Frame<'t> {
+    /// A page, verified against what the path to it requires.
+    fn new(page: Page<'t>, begin: Option<&'t [u8]>, end: Option<&'t [u8]>) -> Result<Frame<'t>, Fault> {
+        // the first key of a branch is not used
+        if let Some(first) = (usize::from(!page.is_leaf)..page.nodes).next() {
+            let is_within = begin.is_none_or(|begin| begin <= page.key(first))
+                && end.is_none_or(|end| page.key(page.nodes - 1) < end);
+            if !is_within {
+                return Err(damaged(page.number, "holds keys that belong on another page"));
+            }
+        }
+        Ok(Frame { page, at: 0, begin, end })
+    }
+
     /// The child that the path goes to, and the range of its keys.
     pub(super) fn child(&self) -> (u64, Option<&'t [u8]>, Option<&'t [u8]>) {
         let begin = if self.at > 0 { Some(self.page.key(self.at)) } else { self.begin };

@@ -6,6 +6,7 @@
 //! * Several look-ups first ask the system for all of their pages, which it then reads at the same time.
 //! * A scan asks for the pages that follow ([`Rows`](super::reader::Rows)), more and more of them the longer it goes on.
 
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::env::Snapshot;
@@ -18,7 +19,9 @@ use crate::engine::clock;
 pub enum Wait {
     /// Read it from the disk.
     ForDisk,
-    /// Ask the system to read it, and fail with [`Fault::Cold`].
+    /// Ask the system to read it, and fail with [`Fault::Cold`], to ask for others meanwhile.
+    Ask,
+    /// Fail with [`Fault::Cold`]. Even to ask the system takes time that a network thread should not spend.
     No,
 }
 
@@ -56,6 +59,35 @@ impl Known {
     }
 }
 
+/// Branches that were verified within this second or the last one, as a transaction of LMDB sees them. The contents of a page
+/// don't change under a transaction, and pages that are used all the time stay in memory. To verify a branch takes half a
+/// microsecond, and there are several on each way.
+pub(super) struct Sound(Box<[AtomicU64]>);
+
+impl Sound {
+    pub fn new() -> Sound {
+        Sound((0..KNOWN_PAGES).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    pub fn has(&self, number: u64, transaction: usize) -> bool {
+        let (second, noted) = (second(), self.slot(number).load(Ordering::Relaxed));
+        [second, second.wrapping_sub(1)].iter().any(|second| noted == mark(number, transaction, *second))
+    }
+
+    pub fn note(&self, number: u64, transaction: usize) {
+        self.slot(number).store(mark(number, transaction, second()), Ordering::Relaxed);
+    }
+
+    fn slot(&self, number: u64) -> &AtomicU64 {
+        &self.0[number as usize % KNOWN_PAGES]
+    }
+}
+
+/// All three in one number, so that they are read at once. Others have the same number by a chance of one in 2^64.
+fn mark(number: u64, transaction: usize, second: u32) -> u64 {
+    foldhash::quality::FixedState::default().hash_one((number, transaction, second))
+}
+
 /// Seconds by the steady clock, from 2 on, so that an empty slot is too old.
 fn second() -> u32 {
     ((clock::steady_ms() / 1000) as u32).wrapping_add(2)
@@ -76,8 +108,10 @@ impl Reader {
             self.known.note(number, second);
             return Ok(());
         }
-        self.fetch(number, pages);
-        if wait == Wait::No { Err(Fault::Cold) } else { Ok(()) }
+        if wait != Wait::No {
+            self.fetch(number, pages);
+        }
+        if wait == Wait::ForDisk { Ok(()) } else { Err(Fault::Cold) }
     }
 
     /// Asks the system for the leaves on which keys are or would be, so that it reads them at the same time. The keys
@@ -138,4 +172,18 @@ impl Reader {
 
 fn system_page_bytes() -> usize {
     rustix::param::page_size()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_is_remembered_for_its_transaction() {
+        let sound = Sound::new();
+        assert!(!sound.has(0, 0));
+        sound.note(7, 40);
+        assert!(sound.has(7, 40));
+        assert!(!sound.has(7, 41) && !sound.has(8, 40) && !sound.has(7 + KNOWN_PAGES as u64, 40));
+    }
 }

@@ -71,7 +71,7 @@ impl Engine {
         // what is not in memory is looked up in a second round, when the system has been asked for all of it
         let mut cold = Missing::new();
         for (at, generation) in missing {
-            match look(at, generation, Wait::No) {
+            match look(at, generation, Wait::Ask) {
                 Err(lmdb::Fault::Cold) => cold.push((at, generation)),
                 looked => found.push(looked?),
             }
