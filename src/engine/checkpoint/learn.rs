@@ -212,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_of_an_older_format_gets_no_dictionaries() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        for (format, learned) in [(3, 0), (4, 1)] {
+            engine.tables.pretend_format(format);
+            (0..20).for_each(|at| put(&engine, 0, at, &user(at)));
+            engine.writer().checkpoint().unwrap();
+            assert_eq!(count(&engine, 0), learned, "format {format}");
+        }
+        engine.close().unwrap();
+    }
+
+    #[test]
     fn a_dictionary_goes_with_what_it_was_for() {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());

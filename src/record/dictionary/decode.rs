@@ -108,8 +108,10 @@ impl Decoder {
             copy_match(&mut plain, text, recent[0], copied).ok_or(Damage::Brotli("is not valid Brotli"))?;
         }
         match bits.bytes_used().cmp(&payload.len()) {
-            std::cmp::Ordering::Less => Err(Damage::Brotli("is followed by something else")),
-            std::cmp::Ordering::Equal => Ok(plain),
+            std::cmp::Ordering::Equal if bits.rest_of_byte() == 0 => Ok(plain),
+            std::cmp::Ordering::Less | std::cmp::Ordering::Equal => {
+                Err(Damage::Brotli("is followed by something else"))
+            }
             std::cmp::Ordering::Greater => Err(Damage::Brotli("ends early")),
         }
     }
@@ -239,6 +241,11 @@ impl BitReader<'_> {
         let taken = self.held & ((1 << count) - 1);
         self.skip(count);
         taken as u32
+    }
+
+    /// The unread bits of the byte that was last read from.
+    fn rest_of_byte(&self) -> u64 {
+        self.held & ((1 << (self.held_bits % 8)) - 1)
     }
 
     fn bytes_used(&self) -> usize {

@@ -135,9 +135,19 @@ fn a_wrong_length_is_damage() {
         let error = |payload: &[u8], plain_len| decode(&encoder, payload, plain_len).unwrap_err();
         let longer = [&*payload, b"x"].concat();
         assert_eq!(error(&longer, value.len()), Damage::Brotli("is followed by something else"));
+        // if it is not the last bit of the value, it has to be zero
+        let mut padded = payload.clone();
+        *padded.last_mut().unwrap() ^= 0x80;
+        assert_ne!(decode(&encoder, &padded, value.len()), Ok(value.clone()));
         for cut in 0..payload.len().min(300) {
             assert!(decode(&encoder, &payload[..cut], value.len()).is_err(), "{cut} of {}", payload.len());
         }
+    }
+    // that ends in a match, and one that ends in literals
+    for value in [user(7).repeat(3), [&user(7)[..], &noise(50)].concat()] {
+        let payload = encoded(&encoder, &value, 8);
+        let shorter = decode(&encoder, &payload, value.len() - 1);
+        assert_eq!(shorter, Err(Damage::Brotli("is longer than announced")));
     }
     let payload = encoded(&encoder, &user(7), 8);
     assert!(decode(&encoder, &payload, 10).is_err());
