@@ -14,8 +14,8 @@
 //! [`Engine::acknowledge`] and [`Engine::sync_gathered`] and, if the journal has no room for an entry that is much longer
 //! than its request, in [`Journal::wait_room`](journal::Journal::wait_room).
 //!
-//! The rooms are listed from top to bottom: each rests on rooms below it, and imports none above it. The rooms from
-//! `transaction` up implement what their name says as methods of `Engine`, `Reader` and `Writer`, which are in `core`.
+//! The rooms are listed from top to bottom: each rests on rooms below it, and imports none above it. The rooms
+//! above `core` implement what their name says as methods of `Engine`, `Reader` and `Writer`, which are in `core`.
 //!
 //! | room | what is in it |
 //! |---|---|
