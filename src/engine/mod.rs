@@ -9,7 +9,7 @@
 //!
 //! Everything here is synchronous. It runs on the caller's thread, except for these threads: two of the engine, of which one
 //! writes checkpoints and reclaims what was flushed, and the other removes what has expired; two of the journal, of which
-//! one syncs, and the other makes segments ahead of need; and two that compress while a checkpoint is written. Tasks wait
+//! one syncs, and the other makes segments ahead of need; and some that compress while a checkpoint is written. Tasks wait
 //! in [`Engine::poll_acknowledged`], [`Engine::poll_gathered`] and [`Engine::poll_room`]. Threads block in
 //! [`Engine::acknowledge`] and [`Engine::sync_gathered`] and, if the journal has no room for an entry that is much longer
 //! than its request, in [`Journal::wait_room`](journal::Journal::wait_room).

@@ -1,9 +1,9 @@
 //! Compresses what a checkpoint is going to write.
 //!
-//! Compression is most of a checkpoint's work, and as a rule nobody waits for it. Therefore it is done by one thread of
-//! the lowest priority, which holds no lock that another thread could need. Only when memory runs short or the journal
-//! grows long while the machine is busy, a second thread of ordinary priority helps. They share the entries in small
-//! portions, so that the slow thread never holds the last of them for long.
+//! Compression is most of a checkpoint's work, and as a rule nobody waits for it. Therefore it is done by threads of
+//! the lowest priority, one for each processor but one, which hold no lock that another thread could need. Only when
+//! memory runs short or the journal grows long while the machine is busy, another thread of ordinary priority helps.
+//! They share the entries in small portions, so that a slow thread never holds the last of them for long.
 
 use std::sync::mpsc::SyncSender;
 use std::thread;

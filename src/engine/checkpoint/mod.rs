@@ -36,6 +36,7 @@ pub mod learn;
 pub mod priority;
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -68,6 +69,8 @@ const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
 const RECORDS_FETCHED: usize = 256;
 /// The most bytes of records that one commit writes, not counting its last portion.
 const BYTES_PER_COMMIT: usize = 32 * 1024 * 1024;
+/// The most threads that compress when a processor is idle. With more, the thread that writes would be the limit.
+const COMPRESSORS_MAX: usize = 6;
 /// So many portions are compressed ahead of what is written: about one commit.
 const PORTIONS_AHEAD: usize = 32;
 /// The number of records of flushed stores that one commit removes.
@@ -395,13 +398,14 @@ impl Engine {
         }
     }
 
-    /// Starts the thread that compresses, and the one that helps when memory runs short or the journal grows long.
+    /// Starts the threads that compress when a processor is idle, and the one that helps when memory runs short or the
+    /// journal grows long. The thread that writes needs a processor, too.
     fn start_compressors<'s, 'e: 's>(
         &'e self,
         scope: &'s thread::Scope<'s, 'e>,
         compressor: &'e Compressor<'e>,
         compressed: SyncSender<Vec<Compressed<'e>>>,
-    ) -> Result<[thread::ScopedJoinHandle<'s, ()>; 2], Fault> {
+    ) -> Result<Vec<thread::ScopedJoinHandle<'s, ()>>, Fault> {
         let start = |name: &str, work: Box<dyn FnOnce() + Send + 'e>| {
             let started = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
             started.map_err(|error| Fault::Lmdb(LmdbError::Io(error)))
@@ -411,11 +415,14 @@ impl Engine {
             let journal_bytes = self.journal.bytes().saturating_sub(journal_bytes);
             self.room.is_short(self.memtable_bytes.load(Ordering::Relaxed), journal_bytes)
         };
-        let also_compressed = compressed.clone();
-        Ok([
-            start("compress", Box::new(move || compressor.work(&compressed)))?,
-            start("compress-help", Box::new(move || compressor.help(&also_compressed, is_urgent)))?,
-        ])
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut threads = Vec::new();
+        for _ in 0..(processors - 1).clamp(1, COMPRESSORS_MAX) {
+            let compressed = compressed.clone();
+            threads.push(start("compress", Box::new(move || compressor.work(&compressed)))?);
+        }
+        threads.push(start("compress-help", Box::new(move || compressor.help(&compressed, is_urgent)))?);
+        Ok(threads)
     }
 
     /// One commit: some records with their usage and, with the last of them, everything else.
