@@ -200,6 +200,17 @@ fn results_are_read_as_they_were_written() {
 }
 
 #[test]
+fn a_run_of_some_loads_keeps_the_results_of_others() {
+    let mut results = Results::parse(SAMPLE).unwrap();
+    results.measured.truncate(1);
+    results.add_other_loads(Results::parse(SAMPLE).unwrap(), &["set-p1-always"]).unwrap();
+    let loads: Vec<&str> = results.measured.iter().map(|found| found.load.as_str()).collect();
+    assert_eq!(loads, ["set-p1-always", "documents-1kb-get"]);
+    let other = Results::parse(&SAMPLE.replace("server v=8", "server v=9")).unwrap();
+    assert!(results.add_other_loads(other, &[]).unwrap_err().contains("other servers or versions"));
+}
+
+#[test]
 fn only_the_tables_of_the_document_are_replaced() {
     let document = include_str!("../docs/BENCHMARKS.md");
     let once = report::replace(document, "some tables\n").unwrap();

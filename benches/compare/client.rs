@@ -38,7 +38,7 @@ pub enum Span {
 
 impl Span {
     pub const USUAL: Span =
-        Span::Time { warm_up: Duration::from_millis(300), measured: Duration::from_millis(2_000) };
+        Span::Time { warm_up: Duration::from_millis(200), measured: Duration::from_millis(1_500) };
     pub const SHORT: Span =
         Span::Time { warm_up: Duration::from_millis(200), measured: Duration::from_millis(1_000) };
 }

@@ -57,6 +57,11 @@ fn run(measure: &Measure) -> Result<(), String> {
     let programs: Vec<Program> = paths.map(Program::of).collect::<Result<_, _>>()?;
     machine::raise_descriptor_limit();
     let mut results = Results::new(&measure.folder, measure.rounds, &programs)?;
+    if let Some(path) = measure.json.as_deref().filter(|path| path.exists()) {
+        let names: Vec<&str> = loads.iter().map(|load| load.name.as_str()).collect();
+        let added = Results::read(path).and_then(|other| results.add_other_loads(other, &names));
+        added.map_err(|why| format!("{}: {why}", path.display()))?;
+    }
     for load in loads {
         for round in 0..load.rounds(measure.rounds) {
             for at in order(round, programs.len()) {

@@ -11,7 +11,7 @@ cargo bench --profile dist --bench compare -- [OPTIONS]
   --load NAME,…     only these loads, or those whose names begin like this; docs/BENCHMARKS.md lists them
   --rounds N        rounds of each load [default: 3]
   --dir PATH        where the servers keep their data, on the disk that is to be measured [default: below target]
-  --json FILE       write all single results to a file
+  --json FILE       write all single results to a file; it keeps what it has of other loads
   --report FILE     measure nothing; rewrite the tables of docs/BENCHMARKS.md from such a file";
 
 #[derive(Debug, PartialEq, Eq)]

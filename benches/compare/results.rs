@@ -27,7 +27,7 @@ pub struct Results {
     pub skipped: Vec<Skipped>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerInfo {
     /// Distinguishes it from the others.
     pub name: String,
@@ -75,6 +75,17 @@ impl Results {
             measured: Vec::new(),
             skipped: Vec::new(),
         })
+    }
+
+    /// Takes what another run has of other loads.
+    pub fn add_other_loads(&mut self, other: Results, loads: &[&str]) -> Result<(), String> {
+        if other.servers != self.servers {
+            return Err("it has measurements of other servers or versions; name another file".into());
+        }
+        self.measured
+            .extend(other.measured.into_iter().filter(|found| !loads.contains(&found.load.as_str())));
+        self.skipped.extend(other.skipped.into_iter().filter(|found| !loads.contains(&found.load.as_str())));
+        Ok(())
     }
 
     pub fn read(path: &Path) -> Result<Results, String> {

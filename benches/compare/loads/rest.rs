@@ -11,7 +11,7 @@ use crate::results::Figures;
 use crate::server::{Program, Server, Setup};
 
 /// How long the processor time is measured.
-const SPAN: Duration = Duration::from_secs(20);
+const SPAN: Duration = Duration::from_secs(10);
 /// How long servers may tidy up before that.
 const TIDYING: Duration = Duration::from_secs(10);
 const RECORDS: usize = 200_000;
