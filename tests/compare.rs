@@ -211,6 +211,14 @@ fn a_run_of_some_loads_keeps_the_results_of_others() {
 }
 
 #[test]
+fn the_tables_of_the_document_are_those_of_the_results() {
+    let results = Results::parse(include_str!("../benches/compare/results.json")).unwrap();
+    let document = include_str!("../docs/BENCHMARKS.md");
+    let new = report::replace(document, &report::markdown(&results).unwrap()).unwrap();
+    assert!(new == document, "cargo bench --bench compare -- --report benches/compare/results.json");
+}
+
+#[test]
 fn only_the_tables_of_the_document_are_replaced() {
     let document = include_str!("../docs/BENCHMARKS.md");
     let once = report::replace(document, "some tables\n").unwrap();
