@@ -442,10 +442,6 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             Some(spec) => match self.run_here(spec, found, request).await? {
                 Answer { postponed: Some(Postponed::Aside(request)), .. } => {
                     self.wait_for_script(spec).await?;
-                    if !self.requests.is_empty() {
-                        // if this one waits for the disk, the next ones are likely to
-                        self.server.engine.fetch_cold(self.session.store, self.keys_ahead());
-                    }
                     self.run_aside(found, request, false).await
                 }
                 answer => Ok(answer),
@@ -503,15 +499,20 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(())
     }
 
-    /// Runs a request that may take long on a thread that may block; a script runs when its turn comes.
+    /// Runs a request that may take long on a thread that may block; a script runs when its turn comes. If this request
+    /// waits for the disk, the next ones are likely to, so what they need is asked for first.
     async fn run_aside(&mut self, found: Lookup, request: Request, is_script: bool) -> io::Result<Answer> {
         let server = self.server.clone();
         let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
         session.may_block = true;
+        let ahead: Vec<Bytes> = self.keys_ahead().cloned().collect();
         let running = tokio::task::spawn_blocking(move || {
             // no script begins while the server is busy; the gate then refuses
             let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
+            if !ahead.is_empty() && !is_script {
+                server.engine.fetch_cold(session.store, ahead.iter());
+            }
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
             (session, answer)
         });

@@ -154,6 +154,10 @@ impl Compression {
     }
 }
 
+/// A value of so many bytes for which a dictionary does little is also compressed by itself: the codes of a dictionary may not
+/// suit it, and from this length on its own ones pay.
+const ALONE_FROM_BYTES: usize = 1024;
+
 /// Compresses a value if the setting asks for it and the stored record becomes shorter; with the dictionary, if there
 /// is one and it is suitable.
 pub fn compress<'a>(plain: &'a [u8], compression: &Compression, dictionary: Option<&Encoder>) -> Encoded<'a> {
@@ -162,19 +166,21 @@ pub fn compress<'a>(plain: &'a [u8], compression: &Compression, dictionary: Opti
         return Encoded::plain(plain);
     }
     let dictionary = dictionary.filter(|_| compression.takes_dictionaries() && Dictionary::suits(plain));
-    let payload = match dictionary {
-        Some(dictionary) => shrink_with(dictionary, plain, quality),
-        None => shrink(plain, quality),
+    let encoded = |payload: Vec<u8>, dictionary| Encoded {
+        codec: Codec::Brotli,
+        payload: payload.into(),
+        plain_len: plain.len(),
+        dictionary,
     };
-    match payload {
-        Some(payload) => Encoded {
-            codec: Codec::Brotli,
-            payload: Cow::Owned(payload),
-            plain_len: plain.len(),
-            dictionary: dictionary.map(|encoder| encoder.dictionary.id),
-        },
-        None => Encoded::plain(plain),
-    }
+    let with = dictionary.and_then(|encoder| {
+        let payload = shrink_with(encoder, plain, quality)?;
+        Some(encoded(payload, Some(encoder.dictionary.id)))
+    });
+    let does_little = plain.len() >= ALONE_FROM_BYTES
+        && with.as_ref().is_none_or(|with| 2 * with.payload.len() > plain.len());
+    let alone = if dictionary.is_none() || does_little { shrink(plain, quality) } else { None };
+    let shortest = with.into_iter().chain(alone.map(|payload| encoded(payload, None)));
+    shortest.min_by_key(|encoded| encoded.record_bytes(false)).unwrap_or(Encoded::plain(plain))
 }
 
 /// Decompresses a payload, with the dictionary that it was compressed with, to exactly `plain_len` bytes; a stream that is
@@ -396,6 +402,21 @@ mod tests {
             let decompressed = decompress(&encoded.payload, user.len(), Some(&encoder.dictionary));
             assert_eq!(decompressed.unwrap(), user);
         }
+    }
+
+    #[test]
+    fn a_value_that_the_codes_do_not_suit_has_its_own() {
+        let (user, encoder) = users();
+        let mut random = crate::random::SplitMix(7);
+        let mut letters = |count| -> String {
+            (0..count).filter_map(|_| char::from_u32(0x430 + random.next() as u32 % 32)).collect()
+        };
+        let foreign = format!(r#"{{"name":"{}"}}"#, letters(2_000));
+        let with = compress(foreign.as_bytes(), &brotli(4), Some(&encoder));
+        assert_eq!(with, compress(foreign.as_bytes(), &brotli(4), None));
+        assert!(with.codec == Codec::Brotli && 2 * with.payload.len() < foreign.len());
+        // a short one is not tried twice
+        assert_eq!(compress(&user, &brotli(4), Some(&encoder)).dictionary, Some(9));
     }
 
     #[test]

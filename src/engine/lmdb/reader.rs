@@ -17,7 +17,7 @@
 //!
 //! A search that is misled by one damaged key ends next to that key, because all other comparisons are right; so
 //! checking both neighbours of its end is enough. That a branch was verified is [remembered](super::residence::Sound) for a
-//! moment. A page that was once sound and is now the wrong one (a write was
+//! moment, which counts for keys that are found: they are there, whatever led to them. A page that was once sound and is now the wrong one (a write was
 //! lost) has other contents than the path to it requires, because LMDB never overwrites a page that is in use.
 //!
 //! Not noticed are: damage that leaves all of this intact; a damaged key of a record of more than [`CHECKED_BYTES_MAX`]
@@ -150,6 +150,12 @@ impl Reader {
         let Some(frame) = way.frames.last() else { return Ok(None) };
         if way.is_found {
             return self.value(snapshot, frame.page, frame.at, wait).map(Some);
+        }
+        if wait != Wait::ForDisk {
+            // a branch that was verified a moment ago and is damaged now would have misled the search
+            for Frame { page, .. } in way.frames.iter().filter(|frame| !frame.page.is_leaf) {
+                Page::verified(page.bytes, page.number, false).map_err(|what| damaged(page.number, what))?;
+            }
         }
         self.verify_edges(snapshot, &way.frames, key, wait)?;
         for at in [frame.at.checked_sub(1), Some(frame.at).filter(|at| *at < frame.page.nodes)] {

@@ -17,8 +17,9 @@ use crate::record::Damage;
 
 /// Codes of up to so many bits are read with one look into a table.
 const DIRECT_BITS: usize = 9;
-/// How many decoders each thread keeps, of about 6 KB each. Making one takes several µs.
-const KEPT_PER_THREAD: usize = 4;
+/// How many decoders each thread keeps, of about 6 KB each. Making one takes several µs, and a pipeline may go to and fro
+/// between stores.
+const KEPT_PER_THREAD: usize = 16;
 
 /// The first insert and copy code of each group of 64 commands.
 const GROUPS: [(usize, usize); 11] =

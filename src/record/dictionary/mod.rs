@@ -72,13 +72,13 @@ impl<'t> Dictionary<'t> {
             None => (FORMAT_WITHOUT_CODES, &[][..]),
         };
         let body = [lengths, &self.text].concat();
-        [&[format], &checksum(key, &body).to_be_bytes()[..], &body].concat()
+        [&[format], &checksum(format, key, &body).to_be_bytes()[..], &body].concat()
     }
 
     /// Reads the row stored under `key`, and checks that it is whole and belongs there.
     pub fn parse(id: u32, key: &[u8], row: &'t [u8]) -> Result<Dictionary<'t>, Damage> {
         let (head, body) = row.split_at_checked(BODY_AT).ok_or(Damage::Dictionary(id))?;
-        let is_sound = head[1..] == checksum(key, body).to_be_bytes();
+        let is_sound = head[1..] == checksum(head[0], key, body).to_be_bytes();
         match head[0] {
             newer if newer > FORMAT => Err(Damage::NewerFormat(newer)),
             FORMAT if is_sound => {
@@ -101,8 +101,10 @@ impl<'t> Dictionary<'t> {
     }
 }
 
-fn checksum(key: &[u8], text: &[u8]) -> u64 {
-    xxh3_64_with_seed(text, xxh3_64(key))
+/// Covers the format, too, except that of the dictionaries which had no codes.
+fn checksum(format: u8, key: &[u8], body: &[u8]) -> u64 {
+    let of_format = if format == FORMAT_WITHOUT_CODES { 0 } else { u64::from(format) };
+    xxh3_64_with_seed(body, xxh3_64(key) ^ of_format)
 }
 
 #[cfg(test)]

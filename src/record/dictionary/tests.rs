@@ -222,6 +222,10 @@ fn a_row_comes_back_and_every_flipped_bit_is_found() {
         }
         let newer = [&[3], &row[1..]].concat();
         assert_eq!(Dictionary::parse(7, b"key", &newer), Err(Damage::NewerFormat(3)));
+        for format in 0..=FORMAT {
+            let other = [&[format][..], &row[1..]].concat();
+            assert_eq!(Dictionary::parse(7, b"key", &other).is_ok(), format == row[0], "format {format}");
+        }
     }
 }
 
