@@ -38,7 +38,13 @@ impl Machine {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(0, |cores| cores.get()),
             memory_bytes: memory_kb * 1024,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            // without what a distributor or a cloud has added to its number
+            kernel: read("/proc/sys/kernel/osrelease")
+                .trim()
+                .split('-')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             disk: disk_of(folder, &read("/proc/self/mounts")),
             sync_us: sync_us(folder).map_err(|error| format!("{}: {error}", folder.display()))?,
         })
