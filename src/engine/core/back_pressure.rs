@@ -87,10 +87,9 @@ impl Engine {
 
     pub(in crate::engine) fn note_memtable_bytes(&self, state: &State) {
         let journal_bytes = self.journal.bytes().saturating_sub(state.journal_bytes_frozen);
-        let due = state.active.bytes().max(usize::try_from(journal_bytes).unwrap_or(usize::MAX));
         self.memtable_bytes.store(state.memtable_bytes(), Ordering::Release);
         self.room.note_journal_bytes(journal_bytes);
-        if due >= self.room.checkpoint_at() && state.frozen.is_none() {
+        if self.room.is_checkpoint_due(state.active.bytes(), journal_bytes) && state.frozen.is_none() {
             self.checkpoint.request();
         }
     }

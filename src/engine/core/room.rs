@@ -58,11 +58,11 @@ impl Room {
         }
     }
 
-    /// A checkpoint begins when the active memtable has this size, so that as much again fits while it runs; or when the
-    /// journal has grown by this much, so that frequent changes of few records make neither the journal nor its replay
-    /// long.
-    pub fn checkpoint_at(&self) -> usize {
-        self.memtable_bytes_max / 2
+    /// Whether a checkpoint has to begin: when the active memtable is half full, so that as much again fits while it runs;
+    /// or when the journal has grown by the size of a memtable, so that frequent changes of few records make neither the
+    /// journal nor its replay long. If the journal asked for it earlier, the same records would be written more often.
+    pub fn is_checkpoint_due(&self, active_bytes: usize, journal_bytes: u64) -> bool {
+        active_bytes >= self.memtable_bytes_max / 2 || journal_bytes >= self.memtable_bytes_max as u64
     }
 
     /// Whether a checkpoint that is being written should hurry: the memtable is nearly full, or the journal has grown so
