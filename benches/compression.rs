@@ -4,12 +4,16 @@
 //! those of one thread, and the fastest of several rounds.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use larder::record::dictionary::encode::Encoder;
 use larder::record::{Compression, compress, decompress};
+
+#[path = "compare/loads/values.rs"]
+mod values;
+
+use values::{kilobyte, small};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -21,7 +25,7 @@ const LEARNED_FROM: usize = 64;
 
 fn main() {
     println!("| values | `compression` | bytes | µs to compress | µs to decompress |\n|---|---|---|---|---|");
-    for value in [small as fn(usize) -> String, large, document] {
+    for value in [small as fn(usize) -> String, kilobyte, document] {
         let values: Vec<Vec<u8>> = (0..RECORDS).map(|at| value(at * 37).into_bytes()).collect();
         let others: Vec<Vec<u8>> =
             (0..2 * LEARNED_FROM).map(|at| value(1_000_000 + at * 61).into_bytes()).collect();
@@ -66,45 +70,7 @@ fn fastest(work: impl Fn()) -> Duration {
     rounds.min().unwrap()
 }
 
-/// A number that looks random and is the same at every run.
-fn scramble(at: usize) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(&at.to_be_bytes())
-}
-
-fn small(at: usize) -> String {
-    let random = scramble(at);
-    format!(
-        r#"{{"id":{at},"session":"{random:016x}","user":"user-{}@example.com","country":"{}","visits":{},"active":{},"last_seen":"2026-{:02}-{:02}T{:02}:00:00Z"}}"#,
-        random % 1_000_003,
-        ["DE", "FR", "US", "JP", "BR"][(random % 5) as usize],
-        random % 997,
-        random.is_multiple_of(3),
-        random % 12 + 1,
-        random % 28 + 1,
-        random % 24
-    )
-}
-
-fn large(at: usize) -> String {
-    let mut text = format!(r#"{{"order":{at},"customer":{},"items":["#, small(at));
-    for item in 0..8 {
-        let random = scramble(at * 8 + item);
-        let _ = write!(
-            text,
-            r#"{}{{"sku":"{:08x}","title":"article number {}","quantity":{},"price":{}.{:02},"currency":"EUR"}}"#,
-            if item == 0 { "" } else { "," },
-            random as u32,
-            random % 4096,
-            random % 9 + 1,
-            random % 500,
-            random % 100
-        );
-    }
-    text.push_str("]}");
-    text
-}
-
 fn document(at: usize) -> String {
-    let orders: Vec<String> = (0..10).map(|order| large(at * 10 + order)).collect();
+    let orders: Vec<String> = (0..10).map(|order| kilobyte(at * 10 + order)).collect();
     format!(r#"{{"id":{at},"orders":[{}]}}"#, orders.join(","))
 }

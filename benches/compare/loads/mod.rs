@@ -6,6 +6,7 @@ mod larger_than_memory;
 mod records;
 mod requests;
 mod rest;
+mod values;
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -142,6 +143,22 @@ fn describe(figures: &mut Figures, prefix: &str, outcome: &Outcome, seconds: f64
     add("longest_us", outcome.latency_us(1.0));
 }
 
+/// Requests that set so many records, each once, whoever sends them.
+fn sets_in_order(
+    next: &AtomicUsize,
+    count: usize,
+    record: impl Fn(usize) -> (Vec<u8>, Vec<u8>) + Sync,
+) -> impl Fn(&mut Rng, &mut Vec<u8>) -> bool + Sync {
+    move |_, bytes| {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        if at < count {
+            let (key, value) = record(at);
+            push_request(bytes, &[b"SET", &key, &value]);
+        }
+        at < count
+    }
+}
+
 /// Sets so many records, by 8 clients with a pipeline of 64.
 fn write_in_order(
     server: &Server,
@@ -149,14 +166,7 @@ fn write_in_order(
     record: impl Fn(usize) -> (Vec<u8>, Vec<u8>) + Sync,
 ) -> Result<Observed, String> {
     let next = AtomicUsize::new(0);
-    let set = |_: &mut Rng, bytes: &mut Vec<u8>| {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        if at < count {
-            let (key, value) = record(at);
-            push_request(bytes, &[b"SET", &key, &value]);
-        }
-        at < count
-    };
+    let set = sets_in_order(&next, count, record);
     let crew = Crew { connections: 8, threads: 1, pipeline: 64, rate: None, request: &set };
     run(server, &[crew], Span::ToTheEnd)
 }

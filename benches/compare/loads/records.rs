@@ -1,13 +1,13 @@
 //! Records that are all different, until all of them are in the form in which the server keeps them; starts on them.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use fastrand::Rng;
 
-use super::{Group, Load, describe};
+use super::values::{kilobyte, small};
+use super::{Group, Load, describe, sets_in_order};
 use crate::client::{Crew, Span, push_request, run};
 use crate::results::Figures;
 use crate::server::{Program, Server, Setup, disk_bytes};
@@ -35,14 +35,7 @@ fn measure(
     let server = Server::start(program, &setup, folder)?;
     let record = |at: usize| (format!("user:{at:07}").into_bytes(), value(at).into_bytes());
     let next = AtomicUsize::new(0);
-    let set = |_: &mut Rng, bytes: &mut Vec<u8>| {
-        let at = next.fetch_add(1, Ordering::Relaxed);
-        if at < count {
-            let (key, value) = record(at);
-            push_request(bytes, &[b"SET", &key, &value]);
-        }
-        at < count
-    };
+    let set = sets_in_order(&next, count, record);
     let get = |random: &mut Rng, bytes: &mut Vec<u8>| {
         push_request(bytes, &[b"GET", format!("user:{:07}", random.usize(..count)).as_bytes()]);
         next.load(Ordering::Relaxed) < count
@@ -78,44 +71,4 @@ fn start(program: &Program, setup: &Setup, folder: tempfile::TempDir) -> Result<
     let began = Instant::now();
     let server = Server::start_in(program, setup, folder)?;
     Ok((server, began.elapsed().as_secs_f64() * 1e3))
-}
-
-/// A number that looks random and is the same at every run.
-fn scramble(at: usize) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(&at.to_be_bytes())
-}
-
-/// A value that makes, with a key of 12 B, a record of about 166 B.
-fn small(at: usize) -> String {
-    let random = scramble(at);
-    format!(
-        r#"{{"id":{at},"session":"{random:016x}","user":"user-{}@example.com","country":"{}","visits":{},"active":{},"last_seen":"2026-{:02}-{:02}T{:02}:00:00Z"}}"#,
-        random % 1_000_003,
-        ["DE", "FR", "US", "JP", "BR"][(random % 5) as usize],
-        random % 997,
-        random.is_multiple_of(3),
-        random % 12 + 1,
-        random % 28 + 1,
-        random % 24
-    )
-}
-
-/// A value of about 1 KB.
-pub fn kilobyte(at: usize) -> String {
-    let mut text = format!(r#"{{"order":{at},"customer":{},"items":["#, small(at));
-    for item in 0..8 {
-        let random = scramble(at * 8 + item);
-        let _ = write!(
-            text,
-            r#"{}{{"sku":"{:08x}","title":"article number {}","quantity":{},"price":{}.{:02},"currency":"EUR"}}"#,
-            if item == 0 { "" } else { "," },
-            random as u32,
-            random % 4096,
-            random % 9 + 1,
-            random % 500,
-            random % 100
-        );
-    }
-    text.push_str("]}");
-    text
 }

@@ -50,7 +50,7 @@ pub fn loads() -> Vec<Load> {
                 folder,
                 Command::Get,
                 16,
-                (KEYS_OF_1_KB, super::records::kilobyte(7).as_bytes()),
+                (KEYS_OF_1_KB, super::values::kilobyte(7).as_bytes()),
             )
         }
     };

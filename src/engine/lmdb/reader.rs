@@ -16,9 +16,12 @@
 //! | a long value | its pages are in the file, have their number, and room for it |
 //!
 //! A search that is misled by one damaged key ends next to that key, because all other comparisons are right; so
-//! checking both neighbours of its end is enough. That a branch was verified is [remembered](super::residence::Sound) for a
-//! moment, which counts for keys that are found: they are there, whatever led to them. A page that was once sound and is now the wrong one (a write was
-//! lost) has other contents than the path to it requires, because LMDB never overwrites a page that is in use.
+//! checking both neighbours of its end is enough. A page that was once sound and is now the wrong one (a write was lost)
+//! has other contents than the path to it requires, because LMDB never overwrites a page that is in use.
+//!
+//! Look-ups of network threads [remember](super::residence::Sound) for up to two seconds which branches were verified. That
+//! is enough for a key that is found, because it is there, whatever led to it. Before a key counts as absent, all branches
+//! on the way are verified.
 //!
 //! Not noticed are: damage that leaves all of this intact; a damaged key of a record of more than [`CHECKED_BYTES_MAX`]
 //! bytes, whose checksum would take too long when its neighbour is looked up; damaged keys in the tables without values
