@@ -437,12 +437,14 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         match spec {
             Some(spec) if self.is_long(spec, &request) => {
                 self.wait_for_script(spec).await?;
-                self.run_aside(found, request, self.will(Flags::SCRIPT, spec)).await
+                self.run_aside(found, request, self.will(Flags::SCRIPT, spec), Vec::new()).await
             }
             Some(spec) => match self.run_here(spec, found, request).await? {
                 Answer { postponed: Some(Postponed::Aside(request)), .. } => {
                     self.wait_for_script(spec).await?;
-                    self.run_aside(found, request, false).await
+                    // if this one waits for the disk, the next ones are likely to
+                    let ahead = self.keys_ahead().cloned().collect();
+                    self.run_aside(found, request, false, ahead).await
                 }
                 answer => Ok(answer),
             },
@@ -476,7 +478,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
             }
             if spec.is(Flags::ALLOW_BUSY) || self.server.is_busy() {
                 // it may still have to wait for the engine
-                return self.run_aside(found, request, false).await;
+                return self.run_aside(found, request, false, Vec::new()).await;
             }
             self.wait_for_script(spec).await?;
         }
@@ -499,18 +501,23 @@ impl<R: AsyncRead + Unpin> Connection<R> {
         Ok(())
     }
 
-    /// Runs a request that may take long on a thread that may block; a script runs when its turn comes. If this request
-    /// waits for the disk, the next ones are likely to, so what they need is asked for first.
-    async fn run_aside(&mut self, found: Lookup, request: Request, is_script: bool) -> io::Result<Answer> {
+    /// Runs a request that may take long on a thread that may block; a script runs when its turn comes. The records of the
+    /// keys in `ahead` are asked for first, so that the disk reads all of them at the same time.
+    async fn run_aside(
+        &mut self,
+        found: Lookup,
+        request: Request,
+        is_script: bool,
+        ahead: Vec<Bytes>,
+    ) -> io::Result<Answer> {
         let server = self.server.clone();
         let placeholder = Session::new(self.session.client.clone(), self.session.account.clone(), false);
         let mut session = std::mem::replace(&mut self.session, placeholder);
         session.may_block = true;
-        let ahead: Vec<Bytes> = self.keys_ahead().cloned().collect();
         let running = tokio::task::spawn_blocking(move || {
             // no script begins while the server is busy; the gate then refuses
             let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
-            if !ahead.is_empty() && !is_script {
+            if !ahead.is_empty() {
                 server.engine.fetch_cold(session.store, ahead.iter());
             }
             let answer = dispatch_found(&server, &mut session, &mut Stopwatch::start(), found, request);
