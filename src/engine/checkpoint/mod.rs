@@ -16,14 +16,19 @@
 //! 3. a store's usage changes in the commit that changes its records, so it always counts what is there;
 //! 4. readers ask the frozen memtable before LMDB until the last commit is done.
 //!
+//! # What is left out
+//!
+//! Records that have changed again since the memtable was frozen are not written, and neither are those of stores that
+//! have been flushed or dropped since. A counter that changes all the time thus costs a checkpoint nothing. This is safe
+//! for the same reason as several commits are: before a commit without such a record, the journal is durable through
+//! the change that replaced it, so after a crash that change is replayed. But LMDB shows one instant only when a
+//! checkpoint has reached those changes ([`CheckpointStatus::whole_from`]). A backup needs that, so it asks for
+//! checkpoints that write what has changed again, too.
+//!
 //! # When space runs short
 //!
-//! Records of stores that have been flushed or dropped since are no longer written. After a checkpoint has failed, the
-//! next attempt goes further: it first removes from LMDB what has been removed since, also after the memtable was
-//! frozen, and it leaves out records that have changed again. A client that removes records thus frees space for what
-//! still has to be written. Both are safe for the same reason as several commits are: the journal is durable through
-//! everything that was taken into account, so after a crash those entries are replayed. But LMDB shows one instant only
-//! when a checkpoint has reached them ([`CheckpointStatus::whole_from`]), and a backup waits for that.
+//! After a checkpoint has failed, the next attempt first removes from LMDB what has been removed since, also after the
+//! memtable was frozen. A client that removes records thus frees space for what still has to be written.
 //!
 //! Commits that add records do not use LMDB's reserve ([`super::lmdb`]), and become smaller the less other space there
 //! is.
@@ -34,6 +39,9 @@ pub mod compress;
 pub mod learn;
 
 pub mod priority;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -62,8 +70,8 @@ use crate::engine::state::{State, whole};
 use crate::store::usage::Weight;
 use crate::store::{Generation, Usage};
 
-/// The most records that one commit writes. A random record makes a page or two of 4 KB dirty, and writers that wait
-/// for room wait for a commit. Tests have few records but need several commits.
+/// The most records that one commit writes. A random record makes a page or two of 4 KB dirty. Tests have few records
+/// but need several commits.
 const RECORDS_PER_COMMIT: usize = if cfg!(test) { 8 } else { 8_192 };
 /// Pages of so many records are read from the disk at the same time.
 const RECORDS_FETCHED: usize = 256;
@@ -85,8 +93,18 @@ const PAGES_AT_LEAST: u64 = 32;
 /// How long a failed checkpoint waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// What becomes of records that have changed again since the memtable was frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outdated {
+    /// They are left out, if the journal is durable through their change.
+    LeftOut,
+    /// They are written, so that LMDB shows one instant.
+    Written,
+}
+
 impl Writer<'_> {
-    /// Writes everything that has happened so far to LMDB. Returns when it is durable there.
+    /// Makes everything that has happened so far durable, and writes it to LMDB, except for records that change again
+    /// meanwhile.
     pub fn checkpoint(&self) -> Result<(), Fault> {
         if self.is_in_group() {
             // a checkpoint can't begin in the middle of a group; it follows
@@ -106,9 +124,9 @@ impl Engine {
     pub(super) fn checkpoint_now(&self) -> Result<(), Fault> {
         let now = self.journal.last();
         let _running = self.checkpoint.running.lock();
-        self.run_checkpoint()?;
+        self.run_checkpoint(Outdated::LeftOut)?;
         // if one had failed before, what it froze was written first
-        if self.checkpoint.status().through < now { self.run_checkpoint() } else { Ok(()) }
+        if self.checkpoint.status().through < now { self.run_checkpoint(Outdated::LeftOut) } else { Ok(()) }
     }
 
     /// A snapshot of LMDB that shows one instant, with everything that had happened when this was called. Later
@@ -119,17 +137,17 @@ impl Engine {
         // a second time if one had failed before or was overtaken by a flush, because what it froze is written first
         let is_reached = |status: CheckpointStatus| status.through >= now.max(status.whole_from);
         while !is_reached(self.checkpoint.status()) {
-            self.run_checkpoint()?;
+            self.run_checkpoint(Outdated::Written)?;
         }
         // while no checkpoint runs, an entry is in LMDB as a whole or not at all
         Ok(self.tables.snapshot()?)
     }
 
     /// Writes a checkpoint. The caller holds the right to do so.
-    fn run_checkpoint(&self) -> Result<(), Fault> {
+    fn run_checkpoint(&self, outdated: Outdated) -> Result<(), Fault> {
         let (began, before) = (clock::monotonic(), self.checkpoint.status());
         self.checkpoint.status.lock().running = true;
-        let outcome = self.write_checkpoint(before.through);
+        let outcome = self.write_checkpoint(before.through, outdated);
         let mut status = self.checkpoint.status.lock();
         status.running = false;
         match &outcome {
@@ -186,7 +204,7 @@ impl Engine {
         }
     }
 
-    fn write_checkpoint(&self, before: Seq) -> Result<Option<(Seq, usize)>, Fault> {
+    fn write_checkpoint(&self, before: Seq, outdated: Outdated) -> Result<Option<(Seq, usize)>, Fault> {
         let Some(frozen) = self.freeze(before) else {
             if self.journal.is_failed() {
                 self.restart_journal()?;
@@ -195,7 +213,7 @@ impl Engine {
         };
         // there is no point in waiting for a failed journal: the checkpoint itself makes its entries durable
         let journal_failed = self.journal.wait_durable(frozen.through).is_err();
-        let records = self.write_frozen(&frozen)?;
+        let records = self.write_frozen(&frozen, outdated)?;
         self.finish();
         if journal_failed {
             self.restart_journal()?;
@@ -232,7 +250,7 @@ impl Engine {
         Some(frozen)
     }
 
-    fn write_frozen(&self, frozen: &Frozen) -> Result<usize, Fault> {
+    fn write_frozen(&self, frozen: &Frozen, outdated: Outdated) -> Result<usize, Fault> {
         let compression = *self.compression.read();
         let is_short = self.checkpoint.status().failure.is_some();
         if is_short {
@@ -247,7 +265,7 @@ impl Engine {
             }));
         }
         let all = frozen.memtable.layers().iter().map(|(_, layer)| layer.sorted().len()).sum::<usize>();
-        self.leave_out(&mut entries, is_short)?;
+        self.leave_out(&mut entries, if is_short { Outdated::LeftOut } else { outdated })?;
         if entries.is_empty() {
             // stores changed, or were flushed
             self.write_commit(&[], Some(frozen))?;
@@ -258,20 +276,23 @@ impl Engine {
         thread::scope(|scope| {
             let (compressed, portions) = sync_channel(PORTIONS_AHEAD);
             let threads = self.start_compressors(scope, &compressor, compressed)?;
-            let (mut commit, mut bytes, mut written) = (Vec::new(), 0, 0);
+            let (mut commit, mut bytes, mut taken, mut written) = (Vec::new(), 0, 0, 0);
             for portion in portions {
                 bytes += portion.iter().map(|compressed| compressed.record.len()).sum::<usize>();
                 commit.extend(portion);
-                let is_last = written + commit.len() == entries.len();
-                if !is_last && commit.len() < RECORDS_PER_COMMIT && bytes < BYTES_PER_COMMIT {
+                let is_last = taken + commit.len() == entries.len();
+                let part = self.checkpoint.pace.part();
+                if !is_last && commit.len() < RECORDS_PER_COMMIT / part && bytes < BYTES_PER_COMMIT / part {
                     continue;
                 }
-                written += commit.len();
-                self.write_fitting(&mut commit, is_last.then_some(frozen))?;
+                taken += commit.len();
+                let began = clock::monotonic();
+                written += self.write_fitting(&mut commit, is_last.then_some(frozen), outdated)?;
+                self.checkpoint.pace.note(began.elapsed());
                 commit.clear();
                 bytes = 0;
                 // waiting writers continue after each commit, not after the whole checkpoint
-                let done = all - (entries.len() - written);
+                let done = all - (entries.len() - taken);
                 let written_bytes = frozen.memtable.bytes() as u128 * done as u128 / all.max(1) as u128;
                 // writers must not see room in memory before they see what it took in LMDB
                 self.note_space();
@@ -289,15 +310,15 @@ impl Engine {
     }
 
     /// Removes entries that no longer have to be written: records of stores that have been flushed or dropped since
-    /// and, when space is short, records that have changed again. The journal must be durable through the changes that
-    /// replaced them; otherwise nothing is left out.
-    fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, is_short: bool) -> Result<(), Fault> {
+    /// and, if wanted, records that have changed again. The journal must be durable through the changes that replaced
+    /// them; otherwise nothing is left out.
+    fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, outdated: Outdated) -> Result<(), Fault> {
         let (needed, through) = {
             let state = self.state.read();
             let is_needed = |entry: &E| {
                 let (generation, live) = entry.generation_and_live();
                 state.catalog.holding(generation).is_some()
-                    && !(is_short && live.is_some_and(Live::is_outdated))
+                    && !(outdated == Outdated::LeftOut && live.is_some_and(Live::is_outdated))
             };
             (entries.iter().map(is_needed).collect::<Vec<bool>>(), self.journal.last())
         };
@@ -353,9 +374,17 @@ impl Engine {
     }
 
     /// Writes records in as many commits as the space requires, and everything else with the last of them. The commits
-    /// do not use LMDB's reserve unless they add nothing.
-    fn write_fitting(&self, commit: &mut Vec<Compressed<'_>>, last: Option<&Frozen>) -> Result<(), Fault> {
-        self.leave_out(commit, false)?;
+    /// do not use LMDB's reserve unless they add nothing. Returns how many records were not left out.
+    fn write_fitting(
+        &self,
+        commit: &mut Vec<Compressed<'_>>,
+        last: Option<&Frozen>,
+        outdated: Outdated,
+    ) -> Result<usize, Fault> {
+        self.leave_out(commit, outdated)?;
+        if commit.is_empty() && last.is_none() {
+            return Ok(0);
+        }
         let mut rest = &commit[..];
         loop {
             let fitting = self.fitting(rest)?;
@@ -363,7 +392,7 @@ impl Engine {
             self.write_commit(some, last.filter(|_| later.is_empty()))?;
             self.mark_written(some);
             if later.is_empty() {
-                return Ok(());
+                return Ok(commit.len());
             }
             rest = later;
         }

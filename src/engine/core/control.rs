@@ -1,5 +1,6 @@
 //! How checkpoints are requested, and how they are going.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -13,7 +14,39 @@ pub struct Control {
     /// Held by the thread that writes one.
     pub running: Mutex<()>,
     pub status: Mutex<CheckpointStatus>,
+    pub pace: Pace,
     pub interval: Duration,
+}
+
+/// How large the commits of a checkpoint are: the longer the last ones took, the smaller the next.
+///
+/// Writers that wait for room wait for a commit, and a record whose pages have to be read from a disk first can take a
+/// hundred times as long as one whose pages are in memory.
+#[derive(Debug)]
+pub struct Pace(AtomicUsize);
+
+impl Pace {
+    const COMMIT_TAKES_MAX: Duration = Duration::from_millis(100);
+    /// Each commit costs two syncs, so there must not be too many.
+    const PART_MAX: usize = 32;
+
+    /// The next commit may have one part in so many of what a commit has at most.
+    pub fn part(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes how long a commit took.
+    pub fn note(&self, took: Duration) {
+        let part = self.part();
+        let next = if took > Pace::COMMIT_TAKES_MAX {
+            (part * 2).min(Pace::PART_MAX)
+        } else if took < Pace::COMMIT_TAKES_MAX / 4 {
+            (part / 2).max(1)
+        } else {
+            part
+        };
+        self.0.store(next, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +82,7 @@ impl Control {
             changed: Condvar::new(),
             running: Mutex::new(()),
             status: Mutex::new(status),
+            pace: Pace(AtomicUsize::new(1)),
             interval,
         }
     }
