@@ -119,6 +119,7 @@ pub fn dispatch_found(
     if session.caching.is_given {
         session.caching.forget_given(found, session.queue.is_some());
     }
+    request.recycle();
     Answer::new(wanted(session, reply), reflects)
 }
 

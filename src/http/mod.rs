@@ -159,9 +159,9 @@ async fn attend(State(app): State<App>, request: Request, next: Next) -> Respons
         // every request has its password, and all clients of a proxy share an address, so right passwords never wait
         tokio::time::sleep(app.server.guesses.delay(&address, clock::steady_ms())).await;
     }
-    app.server.stats.http_requests.fetch_add(1, Ordering::Relaxed);
+    app.server.stats.mine().http_requests.fetch_add(1, Ordering::Relaxed);
     if response.status().is_client_error() || response.status().is_server_error() {
-        app.server.stats.http_errors.fetch_add(1, Ordering::Relaxed);
+        app.server.stats.mine().http_errors.fetch_add(1, Ordering::Relaxed);
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -72,7 +72,7 @@ pub async fn run<R: AsyncRead + Unpin>(
     peer: Peer,
 ) {
     let client = Arc::new(new_client(&server, peer));
-    server.stats.connections.fetch_add(1, Ordering::Relaxed);
+    server.stats.mine().connections.fetch_add(1, Ordering::Relaxed);
     server.clients.add(client.clone());
     let Some(mut session) = begin(&server, &round, client.clone()).await else {
         server.clients.remove(client.id);
@@ -319,7 +319,7 @@ impl<R: AsyncRead + Unpin> Connection<R> {
                 }
                 Err(error) => {
                     if matches!(error, ProtocolError::RequestTooLong(_)) {
-                        self.server.stats.overlong_requests.fetch_add(1, Ordering::Relaxed);
+                        self.server.stats.mine().overlong_requests.fetch_add(1, Ordering::Relaxed);
                     }
                     self.server.stats.error(&Error::from(error));
                     encode_sharing(&Reply::Error(error.into()), self.session.protocol, &mut self.output);

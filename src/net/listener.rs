@@ -282,7 +282,7 @@ fn refuse(server: &Server, write: impl FnOnce(&[u8]) -> io::Result<usize>) {
 }
 
 fn count_refused(server: &Server) {
-    server.stats.rejected_connections.fetch_add(1, Ordering::Relaxed);
+    server.stats.mine().rejected_connections.fetch_add(1, Ordering::Relaxed);
 }
 
 fn tune(stream: &TcpStream, keepalive_s: u64) -> io::Result<()> {

@@ -24,6 +24,8 @@
 //! that is no `$` is refused before its line is complete. So the reply never depends on how the bytes were split into
 //! pieces.
 
+use std::cell::RefCell;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::inline;
@@ -43,6 +45,27 @@ const CRLF_BYTES: usize = 2;
 pub struct Request {
     /// The command's name and its arguments. Never empty.
     pub args: Vec<Bytes>,
+}
+
+/// So many lists of arguments are kept for the next requests of a thread, if they have room for at most so many.
+const SPARE_LISTS: usize = 64;
+const SPARE_ARGUMENTS: usize = 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<Bytes>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Request {
+    /// Drops the request, and keeps the memory of its list of arguments for the next requests of this thread.
+    pub fn recycle(self) {
+        let mut args = self.args;
+        args.clear();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_LISTS && args.capacity() <= SPARE_ARGUMENTS {
+                spare.push(args);
+            }
+        });
+    }
 }
 
 /// What a client may send now; the caller decides for each request.
@@ -278,7 +301,8 @@ fn parse_number(text: &[u8]) -> Option<i64> {
 /// The words of an array that has arrived completely.
 fn words(mut request: Bytes, ranges: &[(usize, usize)]) -> Vec<Bytes> {
     let Some((last, before)) = ranges.split_last() else { return Vec::new() };
-    let mut words = Vec::with_capacity(ranges.len());
+    let mut words = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    words.reserve(ranges.len());
     words.extend(before.iter().map(|(start, end)| request.slice(*start..*end)));
     // the last one takes over the request's reference, which saves one share of the buffer
     request.truncate(last.1);

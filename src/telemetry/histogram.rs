@@ -49,6 +49,17 @@ impl Histogram {
         self.counts[bucket(nanos)].fetch_add(count, Ordering::Relaxed);
     }
 
+    /// All durations of several distributions.
+    pub fn sum<'h>(distributions: impl Iterator<Item = &'h Histogram>) -> Histogram {
+        let all = Histogram::default();
+        for distribution in distributions {
+            for (sum, count) in all.counts.iter().zip(distribution.counts()) {
+                sum.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+        all
+    }
+
     pub fn reset(&self) {
         self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }

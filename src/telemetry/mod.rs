@@ -1,5 +1,6 @@
 //! What the server counts. INFO shows it.
 
+pub mod counts;
 pub mod histogram;
 pub mod log;
 pub mod process;

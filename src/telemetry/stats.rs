@@ -3,13 +3,12 @@
 //! Commands are counted by number; the caller provides their names. Counting is a few relaxed additions.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::counts::{Counters, Counts, Reset, Sets};
 use super::{Histogram, process};
 use crate::error::Error;
 
@@ -22,11 +21,14 @@ const QUIET_SAMPLES: u32 = 10;
 /// How often whoever drives the server calls [`Stats::sample`].
 pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
-/// Counters of the server, and what it needs for them.
+/// Counters of the server since the start, or since CONFIG RESETSTAT, and what it needs for them.
 #[derive(Debug)]
 pub struct Stats {
-    /// What happened since the start, or since CONFIG RESETSTAT.
-    recent: Recent,
+    counts: Sets,
+    by_error: Mutex<BTreeMap<String, u64>>,
+    rates: Mutex<Rates>,
+    /// Most bytes that were allocated at any sample.
+    memory_peak: AtomicU64,
     /// What was allocated when the server started.
     pub startup_bytes: u64,
     port: AtomicU16,
@@ -35,77 +37,6 @@ pub struct Stats {
     names: Vec<&'static str>,
     /// What counters of others, which are never reset, were at the last reset, by their names.
     before: Mutex<BTreeMap<&'static str, u64>>,
-}
-
-/// Something that CONFIG RESETSTAT resets.
-trait Reset {
-    fn reset(&self);
-}
-
-/// Declares a structure whose `reset` resets all its fields.
-macro_rules! reset_together {
-    ($(#[$about:meta])* $scope:vis struct $name:ident {
-        $($(#[$field_about:meta])* $field_scope:vis $field:ident: $kind:ty,)*
-    }) => {
-        $(#[$about])*
-        $scope struct $name { $($(#[$field_about])* $field_scope $field: $kind,)* }
-
-        impl Reset for $name {
-            fn reset(&self) {
-                $(self.$field.reset();)*
-            }
-        }
-    };
-}
-
-reset_together! {
-    /// What is counted from the last reset on. A counter that is declared here is read as `stats.connections`.
-    #[derive(Debug, Default)]
-    pub struct Recent {
-        pub connections: AtomicU64,
-        pub rejected_connections: AtomicU64,
-        /// Shared, because a writing command counts look-ups while it runs, and then knows nothing else about the server.
-        pub lookups: Arc<Lookups>,
-        pub bytes_in: AtomicU64,
-        pub bytes_out: AtomicU64,
-        /// Times that something was read from a connection, and written to one.
-        pub reads: AtomicU64,
-        pub writes: AtomicU64,
-        pub errors: AtomicU64,
-        /// Connections that were ended because a request was longer than `client-query-buffer-limit`.
-        pub overlong_requests: AtomicU64,
-        pub http_requests: AtomicU64,
-        /// Requests that were answered with a status of 400 or more.
-        pub http_errors: AtomicU64,
-        /// How long clients waited.
-        responses: Histogram,
-        /// Most bytes that were allocated at any sample.
-        memory_peak: AtomicU64,
-        by_command: Vec<Counters>,
-        by_error: Mutex<BTreeMap<String, u64>>,
-        rates: Mutex<Rates>,
-    }
-}
-
-reset_together! {
-    #[derive(Debug, Default)]
-    struct Counters {
-        calls: AtomicU64,
-        nanos: AtomicU64,
-        rejected: AtomicU64,
-        failed: AtomicU64,
-        /// Made when the command is first called.
-        durations: OnceLock<Arc<Histogram>>,
-    }
-}
-
-reset_together! {
-    /// Keys that commands looked for to read them.
-    #[derive(Debug, Default)]
-    pub struct Lookups {
-        hits: AtomicU64,
-        misses: AtomicU64,
-    }
 }
 
 /// What one command did.
@@ -126,82 +57,14 @@ struct Rates {
     quiet: u32,
 }
 
-impl Reset for AtomicU64 {
-    fn reset(&self) {
-        self.store(0, Ordering::Relaxed);
-    }
-}
-
-impl Reset for Histogram {
-    fn reset(&self) {
-        Histogram::reset(self);
-    }
-}
-
-impl<T: Reset> Reset for Arc<T> {
-    fn reset(&self) {
-        (**self).reset();
-    }
-}
-
-impl<T: Reset> Reset for OnceLock<T> {
-    fn reset(&self) {
-        self.get().into_iter().for_each(T::reset);
-    }
-}
-
-impl<T: Reset> Reset for Vec<T> {
-    fn reset(&self) {
-        self.iter().for_each(T::reset);
-    }
-}
-
-impl<T: Default> Reset for Mutex<T> {
-    fn reset(&self) {
-        *self.lock() = T::default();
-    }
-}
-
-impl Deref for Stats {
-    type Target = Recent;
-
-    fn deref(&self) -> &Recent {
-        &self.recent
-    }
-}
-
-impl Lookups {
-    pub fn count(&self, (hits, misses): (u64, u64)) {
-        // other threads count here, too, so even adding 0 has a cost
-        for (counter, count) in [(&self.hits, hits), (&self.misses, misses)] {
-            if count > 0 {
-                counter.fetch_add(count, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// One key, and whether it had a record.
-    pub fn count_one(&self, found: bool) {
-        self.count((u64::from(found), u64::from(!found)));
-    }
-
-    /// How many had a record.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// How many had none.
-    pub fn misses(&self) -> u64 {
-        self.misses.load(Ordering::Relaxed)
-    }
-}
-
 impl Stats {
     /// Counters for commands of these names, which are counted by their positions.
     pub fn new(names: Vec<&'static str>) -> Stats {
-        let by_command = names.iter().map(|_| Counters::default()).collect();
         Stats {
-            recent: Recent { by_command, ..Recent::default() },
+            counts: Sets::new(names.len()),
+            by_error: Mutex::default(),
+            rates: Mutex::default(),
+            memory_peak: AtomicU64::default(),
             startup_bytes: process::allocated_bytes(),
             port: AtomicU16::default(),
             tracks_latency: AtomicBool::new(true),
@@ -210,28 +73,40 @@ impl Stats {
         }
     }
 
+    /// The counters of the calling thread.
+    pub fn mine(&self) -> &Counts {
+        self.counts.mine()
+    }
+
+    /// The sum of one counter of all threads.
+    pub fn total(&self, counter: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.counts.total(counter)
+    }
+
     /// Bytes were read from a connection.
     pub fn received(&self, bytes: usize) {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        let counts = self.mine();
+        counts.reads.fetch_add(1, Ordering::Relaxed);
+        counts.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Bytes were written to a connection.
     pub fn sent(&self, bytes: usize) {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        let counts = self.mine();
+        counts.writes.fetch_add(1, Ordering::Relaxed);
+        counts.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// A command ran for so long. Most take less than a microsecond.
     pub fn command(&self, command: usize, nanos: u64, failed: bool) {
-        if let Some(counters) = self.by_command.get(command) {
+        if let Some(counters) = self.mine().by_command.get(command) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
             counters.nanos.fetch_add(nanos, Ordering::Relaxed);
             if failed {
                 counters.failed.fetch_add(1, Ordering::Relaxed);
             }
             if self.tracks_latency.load(Ordering::Relaxed) {
-                counters.durations.get_or_init(Arc::default).add(nanos);
+                counters.durations.get_or_init(Box::default).add(nanos);
             }
         }
     }
@@ -240,18 +115,19 @@ impl Stats {
     /// until their replies were sent, the wait for the disk included.
     pub fn answered(&self, requests: usize, nanos: u64) {
         if requests > 0 {
-            self.responses.add_many(nanos, requests as u64);
+            self.mine().responses.add_many(nanos, requests as u64);
         }
     }
 
     /// How long clients [waited](Stats::answered).
-    pub fn responses(&self) -> &Histogram {
-        &self.responses
+    pub fn responses(&self) -> Histogram {
+        Histogram::sum(self.counts.iter().map(|counts| &counts.responses))
     }
 
     /// How many commands ran. Added up here, so that it costs them nothing.
     pub fn commands(&self) -> u64 {
-        self.by_command.iter().map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
+        let by_command = self.counts.iter().flat_map(|counts| &counts.by_command);
+        by_command.map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
     }
 
     /// Whether [`durations`](Stats::durations) are kept (`latency-tracking`).
@@ -260,19 +136,22 @@ impl Stats {
     }
 
     /// How long a command took each time; none if it was never called.
-    pub fn durations(&self, command: usize) -> Option<&Arc<Histogram>> {
-        self.by_command.get(command)?.durations.get().filter(|histogram| histogram.total() > 0)
+    pub fn durations(&self, command: usize) -> Option<Histogram> {
+        let of_each = self.counts.iter().filter_map(|counts| counts.by_command.get(command)?.durations.get());
+        let durations: Vec<&Histogram> = of_each.map(|durations| &**durations).collect();
+        let all = (!durations.is_empty()).then(|| Histogram::sum(durations.into_iter()))?;
+        Some(all).filter(|histogram| histogram.total() > 0)
     }
 
     /// The durations of all commands that were called, by name.
-    pub fn all_durations(&self) -> impl Iterator<Item = (&'static str, &Arc<Histogram>)> {
+    pub fn all_durations(&self) -> impl Iterator<Item = (&'static str, Histogram)> {
         let all = self.names.iter().enumerate();
         all.filter_map(|(command, name)| Some((*name, self.durations(command)?)))
     }
 
     /// A command was refused before it ran.
     pub fn rejected(&self, command: usize) {
-        if let Some(counters) = self.by_command.get(command) {
+        if let Some(counters) = self.mine().by_command.get(command) {
             counters.rejected.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -282,7 +161,7 @@ impl Stats {
         if matches!(error, Error::Counted(_)) {
             return;
         }
-        self.errors.fetch_add(1, Ordering::Relaxed);
+        self.mine().errors.fetch_add(1, Ordering::Relaxed);
         let line = error.to_string();
         let code = line.split(' ').next().unwrap_or("ERR");
         let mut by_error = self.by_error.lock();
@@ -295,13 +174,16 @@ impl Stats {
 
     /// Commands that were called or refused, by name.
     pub fn by_command(&self) -> Vec<(&'static str, CommandStats)> {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let all = self.names.iter().zip(&self.by_command).map(|(name, counters)| {
+        let all = self.names.iter().enumerate().map(|(command, name)| {
+            let total = |counter: fn(&Counters) -> &AtomicU64| {
+                let of_each = self.counts.iter().filter_map(|counts| counts.by_command.get(command));
+                of_each.map(|counters| counter(counters).load(Ordering::Relaxed)).sum::<u64>()
+            };
             let stats = CommandStats {
-                calls: read(&counters.calls),
-                micros: read(&counters.nanos) / 1_000,
-                rejected: read(&counters.rejected),
-                failed: read(&counters.failed),
+                calls: total(|counters| &counters.calls),
+                micros: total(|counters| &counters.nanos) / 1_000,
+                rejected: total(|counters| &counters.rejected),
+                failed: total(|counters| &counters.failed),
             };
             (*name, stats)
         });
@@ -317,9 +199,12 @@ impl Stats {
     /// than everything else that an idle server does, so it happens less often while nobody asks the server anything.
     /// Returns whether this sample was such a thorough one.
     pub fn sample(&self, steady_ms: u64) -> bool {
-        let [bytes_in, bytes_out, http_requests] = [&self.bytes_in, &self.bytes_out, &self.http_requests]
-            .map(|counter| counter.load(Ordering::Relaxed));
-        let totals = [self.commands(), bytes_in, bytes_out, http_requests];
+        let totals = [
+            self.commands(),
+            self.total(|counts| &counts.bytes_in),
+            self.total(|counts| &counts.bytes_out),
+            self.total(|counts| &counts.http_requests),
+        ];
         let is_thorough = {
             let Rates { samples, quiet } = &mut *self.rates.lock();
             let has_happened = samples.last().is_none_or(|(_, last)| *last != totals);
@@ -377,7 +262,10 @@ impl Stats {
 
     /// Resets the counters (CONFIG RESETSTAT). Counters of others continue, so their current values are recorded.
     pub fn reset(&self, counted_by_others: BTreeMap<&'static str, u64>) {
-        self.recent.reset();
+        self.counts.reset();
+        self.by_error.lock().clear();
+        *self.rates.lock() = Rates::default();
+        self.memory_peak.store(0, Ordering::Relaxed);
         *self.before.lock() = counted_by_others;
     }
 }
@@ -410,7 +298,7 @@ mod tests {
         let stats = Stats::new(vec!["get"]);
         stats.sample(1_000);
         (0..50).for_each(|_| stats.command(0, 1, false));
-        stats.bytes_in.fetch_add(10_240, Ordering::Relaxed);
+        stats.mine().bytes_in.fetch_add(10_240, Ordering::Relaxed);
         stats.sample(1_500);
         assert_eq!(stats.ops_per_sec(), 100);
         assert_eq!(stats.kbps(), (20.0, 0.0));
@@ -423,7 +311,7 @@ mod tests {
         assert_eq!(thorough(1_001), 101);
         let activities: [&dyn Fn(); 4] =
             [&|| stats.command(0, 1, false), &|| stats.received(1), &|| stats.sent(1), &|| {
-                stats.http_requests.store(1, Ordering::Relaxed)
+                stats.mine().http_requests.store(1, Ordering::Relaxed)
             }];
         for active in activities {
             active();

@@ -115,7 +115,7 @@ fn carry_out(
                         return Err(Stop::Aside);
                     }
                     txn.spend(spent.get())?;
-                    server.stats.lookups.count(txn.hits_and_misses());
+                    server.stats.mine().lookups.count(txn.hits_and_misses());
                     // a subcommand (of OBJECT, MEMORY) asks about a record, so an absent one is no miss
                     if !spec.is_subcommand() {
                         txn.tell_misses();

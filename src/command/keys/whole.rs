@@ -204,7 +204,7 @@ fn copy(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     if from == to {
         return Err(same_object());
     }
-    let lookups = call.server.stats.lookups.clone();
+    let lookups = call.server.stats.mine().lookups.clone();
     write_also(smallvec![to.clone()], move |txn| {
         let outcome = copy_record(txn, &from, &to, replace)?;
         lookups.count_one(outcome != Copied::NoSource);

@@ -191,14 +191,14 @@ fn histograms(call: &mut Call<'_>) -> Result<Plan, Error> {
         (Reply::text(name), Reply::Map(fields))
     };
     let pairs = match call.rest(2) {
-        [] => stats.all_durations().map(|(name, histogram)| shown(name, histogram)).collect(),
+        [] => stats.all_durations().map(|(name, histogram)| shown(name, &histogram)).collect(),
         names => {
             let specs = names.iter().filter_map(|name| call.server.commands.find_full(name));
             // of a container also its subcommands
             let specs = specs.flat_map(|spec| std::iter::once(spec).chain(spec.subcommands));
             let found = specs
                 .filter_map(|spec| Some((spec.name, stats.durations(call.server.commands.index(spec))?)));
-            found.map(|(name, histogram)| shown(name, histogram)).collect()
+            found.map(|(name, histogram)| shown(name, &histogram)).collect()
         }
     };
     reply(Reply::Map(pairs))

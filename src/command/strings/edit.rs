@@ -176,7 +176,7 @@ fn mget(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let lookups = call.server.stats.lookups.clone();
+    let lookups = call.server.stats.mine().lookups.clone();
     write_key(move |txn, key| {
         let found = txn.get(key)?;
         lookups.count_one(found.is_some());
@@ -197,7 +197,7 @@ fn getex(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     // as in Redis, a bad time is an error only if there is a record
     let expiry = expiry.resolve(call);
-    let lookups = call.server.stats.lookups.clone();
+    let lookups = call.server.stats.mine().lookups.clone();
     write_key(move |txn, key| {
         let found = txn.get(key)?;
         lookups.count_one(found.is_some());

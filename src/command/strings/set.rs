@@ -196,7 +196,7 @@ fn set(call: &mut Call<'_>) -> Result<Plan, Error> {
     })?;
     let expiry = expiry.resolve(call)?.unwrap_or(Expiry::Never);
     let value = call.value(2)?;
-    let lookups = get.then(|| call.server.stats.lookups.clone());
+    let lookups = get.then(|| call.server.stats.mine().lookups.clone());
     write_key(move |txn, key| {
         let old = if get { txn.get(key)? } else { None };
         if let Some(lookups) = lookups {
@@ -235,7 +235,7 @@ fn setnx(call: &mut Call<'_>) -> Result<Plan, Error> {
 
 fn getset(call: &mut Call<'_>) -> Result<Plan, Error> {
     let value = call.value(2)?;
-    let lookups = call.server.stats.lookups.clone();
+    let lookups = call.server.stats.mine().lookups.clone();
     write_key(move |txn, key| {
         let old = txn.get(key)?;
         lookups.count_one(old.is_some());

@@ -21,6 +21,7 @@ use crate::engine::{Fill, Fsync, clock};
 use crate::push::channels::SubscriptionKind as Subscription;
 use crate::store::{Store, StoreId, Usage, ValueKind};
 use crate::telemetry::Histogram;
+use crate::telemetry::counts::Counts;
 use crate::telemetry::process;
 use crate::telemetry::stats::CommandStats;
 
@@ -264,18 +265,18 @@ static LMDB: &[Figure<Read>] = &[
 ];
 
 static STATS: &[Figure<Read>] = &[
-    figure("total_connections_received", |s| count(&s.stats().connections))
+    figure("total_connections_received", |s| total(s, |counts| &counts.connections))
         .counter("larder_connections_total", "Connections that came"),
     figure("total_commands_processed", |s| s.stats().commands().into())
         .counter("larder_commands_total", "Commands that ran"),
     figure("instantaneous_ops_per_sec", |s| s.stats().ops_per_sec().into()),
-    figure("total_net_input_bytes", |s| count(&s.stats().bytes_in))
+    figure("total_net_input_bytes", |s| total(s, |counts| &counts.bytes_in))
         .counter("larder_net_input_bytes_total", "Bytes received over the Redis protocol"),
-    figure("total_net_output_bytes", |s| count(&s.stats().bytes_out))
+    figure("total_net_output_bytes", |s| total(s, |counts| &counts.bytes_out))
         .counter("larder_net_output_bytes_total", "Bytes sent over the Redis protocol"),
     figure("instantaneous_input_kbps", |s| Decimal(s.stats().kbps().0, 2)),
     figure("instantaneous_output_kbps", |s| Decimal(s.stats().kbps().1, 2)),
-    figure("rejected_connections", |s| count(&s.stats().rejected_connections))
+    figure("rejected_connections", |s| total(s, |counts| &counts.rejected_connections))
         .counter("larder_rejected_connections_total", "Connections refused for maxclients"),
     figure("sync_full", |_| "0".into()),
     figure("sync_partial_ok", |_| "0".into()),
@@ -288,9 +289,9 @@ static STATS: &[Figure<Read>] = &[
     figure("evicted_keys", |_| "0".into()),
     figure("evicted_clients", |s| s.server.clients.evicted.load(Relaxed).into()).resets(),
     figure("evicted_scripts", |s| s.scripts().evicted.into()).resets(),
-    figure("keyspace_hits", |s| s.stats().lookups.hits().into())
+    figure("keyspace_hits", |s| total(s, |counts| &counts.lookups.hits))
         .counter("larder_keyspace_hits_total", "Keys that were looked for and found"),
-    figure("keyspace_misses", |s| s.stats().lookups.misses().into())
+    figure("keyspace_misses", |s| total(s, |counts| &counts.lookups.misses))
         .counter("larder_keyspace_misses_total", "Keys that were looked for and not found"),
     figure("pubsub_channels", |s| s.server.push.channels.count(Subscription::Channel).into()),
     figure("pubsub_patterns", |s| s.server.push.channels.count(Subscription::Pattern).into()),
@@ -300,22 +301,22 @@ static STATS: &[Figure<Read>] = &[
     figure("tracking_total_keys", |s| s.server.push.tracking.figures().keys.into()),
     figure("tracking_total_items", |s| s.server.push.tracking.figures().items.into()),
     figure("tracking_total_prefixes", |s| s.server.push.tracking.figures().prefixes.into()),
-    figure("client_query_buffer_limit_disconnections", |s| count(&s.stats().overlong_requests)),
+    figure("client_query_buffer_limit_disconnections", |s| total(s, |counts| &counts.overlong_requests)),
     figure("client_output_buffer_limit_disconnections", |s| {
         s.server.push.post.overflows.load(Relaxed).into()
     })
     .resets(),
-    figure("total_error_replies", |s| count(&s.stats().errors))
+    figure("total_error_replies", |s| total(s, |counts| &counts.errors))
         .counter("larder_error_replies_total", "Commands that were answered with an error"),
-    figure("total_reads_processed", |s| count(&s.stats().reads)),
-    figure("total_writes_processed", |s| count(&s.stats().writes)),
+    figure("total_reads_processed", |s| total(s, |counts| &counts.reads)),
+    figure("total_writes_processed", |s| total(s, |counts| &counts.writes)),
 ];
 
 static SLOW_LOG_AND_HTTP: &[Figure<Read>] = &[
     figure("slowlog_entries", |s| s.server.slow.len().into()),
-    figure("http_requests", |s| count(&s.stats().http_requests))
+    figure("http_requests", |s| total(s, |counts| &counts.http_requests))
         .counter("larder_http_requests_total", "HTTP requests that were answered"),
-    figure("http_errors", |s| count(&s.stats().http_errors))
+    figure("http_errors", |s| total(s, |counts| &counts.http_errors))
         .counter("larder_http_errors_total", "HTTP requests answered with a status of 400 or more"),
     figure("http_event_streams", |s| s.server.push.followers.count().into())
         .gauge("larder_http_event_streams", "Streams of changes that are open"),
@@ -363,8 +364,8 @@ static LIMITS: &[Figure<Read>] = &[
     ),
 ];
 
-fn count(counter: &AtomicU64) -> Value {
-    counter.load(Relaxed).into()
+fn total(s: &Sample<'_>, counter: fn(&Counts) -> &AtomicU64) -> Value {
+    s.stats().total(counter).into()
 }
 
 fn largest(s: &Sample<'_>, bytes: fn(&Client) -> usize) -> Value {
@@ -463,7 +464,7 @@ static ERRORS: Family<u64> = Family {
 
 /// How long calls of a command took.
 struct Latency {
-    durations: Arc<Histogram>,
+    durations: Box<Histogram>,
     /// Which percentiles INFO shows.
     percentiles: Arc<str>,
 }
@@ -473,10 +474,8 @@ static LATENCIES: Family<Latency> = Family {
     label: "command",
     rows: |s| {
         let percentiles: Arc<str> = s.settings().latency_percentiles.as_str().into();
-        let latency = |durations: &Arc<Histogram>| Latency {
-            durations: durations.clone(),
-            percentiles: percentiles.clone(),
-        };
+        let latency =
+            |durations| Latency { durations: Box::new(durations), percentiles: percentiles.clone() };
         named(s.stats().all_durations().map(|(name, durations)| (name, latency(durations))))
     },
     columns: &[
