@@ -68,6 +68,7 @@ mod model;
 pub mod net;
 pub mod push;
 mod random;
+pub mod rdb;
 pub mod record;
 pub mod resp;
 #[cfg(test)]

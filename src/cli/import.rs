@@ -1,26 +1,26 @@
 //! `larder import`: records into a store of a running server, from a file, from standard input, or from a Redis.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::client::{Address, Client, Reply, Request, request};
 use super::link::Trust;
 use super::transfer::progress::Progress;
 use super::transfer::source::Records;
-use super::transfer::{Found, Record, Refusals, Source, commands, delimited, lines, named};
-use super::{connect_to_store, server_arguments};
+use super::transfer::{Found, Record, Refusals, Source, commands, delimited, lines, named, rdb};
+use super::{address, connect_to_store, server_arguments};
 use crate::engine::clock;
 use crate::limits::{TRANSFER_BATCH_BYTES, TRANSFER_BATCH_RECORDS};
 use crate::record::line::without_mark;
 
 pub fn command() -> Command {
     server_arguments(Command::new("import").about(
-        "Import records into a store: from a file of larder export, from commands in the format of redis-cli --pipe, or from a Redis",
+        "Import records into a store: from a file of larder export, from commands in the format of redis-cli --pipe, or from a Redis or its RDB file",
     ))
-    .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("The file to import [default: standard input]"))
+    .arg(Arg::new("file").value_name("FILE").conflicts_with("from").help("The file to import; - is standard input [default: -]"))
     .arg(Arg::new("from").long("from").value_name("URL").help(
         "A running Redis or Larder, redis://[user[:password]@]host[:port][/database], or as for --url; hashes, lists and sets become JSON",
     ))
@@ -34,8 +34,16 @@ pub fn command() -> Command {
     .arg(
         Arg::new("format")
             .long("format")
-            .value_parser(["jsonl", "csv", "commands"])
-            .help("The format [default: jsonl if the first byte is {, commands if it is *, otherwise by the file's name]"),
+            .value_parser(["jsonl", "csv", "commands", "rdb"])
+            .help("The format [default: jsonl if the first byte is {, commands if it is *, rdb if it begins with REDIS or VALKEY, otherwise by the file's name]"),
+    )
+    .arg(
+        Arg::new("database")
+            .long("database")
+            .value_name("NUMBER")
+            .value_parser(value_parser!(u64))
+            .conflicts_with("from")
+            .help("Of an RDB file, import only this database, into the store of --store [default: all, each into the store of its number]"),
     )
     .arg(
         Arg::new("replace")
@@ -74,7 +82,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     };
     let source = match text("from") {
         Some(url) => from_server(url, super::trust(arguments), text("match"))?,
-        None => (from_file(text("file"), text("format"))?, None),
+        None => (from_file(arguments)?, None),
     };
     let client = connect_to_store(arguments)?;
     let (source, total) = source;
@@ -108,12 +116,17 @@ fn from_server(
     Ok((Box::new(std::iter::from_fn(move || records.next(&mut client).transpose())), total))
 }
 
-fn from_file(path: Option<&str>, format: Option<&str>) -> Result<Source<'static>, String> {
-    let path = path.filter(|path| *path != "-");
-    let mut input: Box<dyn BufRead> = match path {
+fn from_file(arguments: &ArgMatches) -> Result<Source<'static>, String> {
+    let text = |name: &str| arguments.get_one::<String>(name).map(String::as_str);
+    let (path, format) = (text("file").filter(|path| *path != "-"), text("format"));
+    let file = match path {
+        None => None,
+        Some(path) => Some(File::open(path).map_err(|error| format!("{path} can't be read: {error}"))?),
+    };
+    let mut input: Box<dyn BufRead> = match &file {
         None => Box::new(BufReader::new(io::stdin())),
-        Some(path) => {
-            let file = File::open(path).map_err(|error| format!("{path} can't be read: {error}"))?;
+        Some(file) => {
+            let file = file.try_clone().map_err(|error| format!("the input can't be read: {error}"))?;
             Box::new(BufReader::with_capacity(64 * 1024, file))
         }
     };
@@ -124,6 +137,7 @@ fn from_file(path: Option<&str>, format: Option<&str>) -> Result<Source<'static>
         (Some(format), _) => format,
         (None, Some(b'{') | None) => "jsonl",
         (None, Some(b'*')) => "commands",
+        (None, Some(_)) if [&b"REDIS0"[..], b"VALKEY"].iter().any(|magic| first.starts_with(magic)) => "rdb",
         _ if named(".csv") => "csv",
         _ if named(".jsonl") || named(".ndjson") => "jsonl",
         _ => return Err("what the input is can't be told; say it with --format".to_owned()),
@@ -132,8 +146,37 @@ fn from_file(path: Option<&str>, format: Option<&str>) -> Result<Source<'static>
     Ok(match format {
         "csv" => Box::new(delimited::read(input, now_ms)?),
         "commands" => Box::new(commands::read(input, now_ms)),
+        "rdb" => {
+            let database = arguments.get_one::<u64>("database").copied();
+            let names_store = text("store").is_some() || address(arguments)?.store.is_some();
+            if database.is_none() && names_store {
+                return Err(
+                    "an RDB file may have several databases, and each goes into the store of its number; \
+                     say with --database which one goes into this store"
+                        .to_owned(),
+                );
+            }
+            if let Some(file) = file.filter(|file| file.metadata().is_ok_and(|file| file.is_file())) {
+                check(file, now_ms)?;
+            }
+            Box::new(rdb::read(input, now_ms, database))
+        }
         _ => Box::new(lines::read(input, now_ms)),
     })
+}
+
+/// Reads an RDB file to its end, so that nothing is imported from a damaged one. Leaves it where it was.
+fn check(mut file: File, now_ms: u64) -> Result<(), String> {
+    let failed = |error: io::Error| format!("the input can't be read: {error}");
+    let position = file.stream_position().map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    let input = BufReader::with_capacity(64 * 1024, &file);
+    if let Some(why) = rdb::read(input, now_ms, None).find_map(Result::err) {
+        return Err(format!(
+            "{why}; nothing was imported. What comes before the damage is imported from standard input: larder import - <FILE"
+        ));
+    }
+    file.seek(io::SeekFrom::Start(position)).map(drop).map_err(failed)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -168,6 +211,13 @@ impl Import {
                 Ok(Found::Record(record)) => {
                     bytes += record.bytes();
                     batch.push(record);
+                }
+                Ok(Found::Database(number)) => {
+                    self.send(std::mem::take(&mut batch))?;
+                    bytes = 0;
+                    self.client.done(&["SELECT", &number.to_string()]).map_err(|why| {
+                        format!("database {number} of the file: {why}; import it with --database {number} --store NAME")
+                    })?;
                 }
                 Ok(Found::Refused(what, why)) => self.done.refusals.add(&self.progress, &what, &why),
                 Err(why) => {

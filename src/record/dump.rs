@@ -1,4 +1,5 @@
-//! The payload of DUMP and RESTORE, which carries a value from one server to another.
+//! The payload of DUMP in Larder's first versions, which RESTORE still takes. The one that DUMP has now is in
+//! [`crate::rdb`].
 //!
 //! | offset | bytes | meaning |
 //! |---|---|---|
@@ -12,18 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: &[u8; 4] = b"LDMP";
 const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = MAGIC.len() + 1;
 const CHECKSUM_BYTES: usize = 8;
-
-pub fn encode(value: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(HEADER_BYTES + value.len() + CHECKSUM_BYTES);
-    payload.extend_from_slice(MAGIC);
-    payload.push(FORMAT);
-    payload.extend_from_slice(value);
-    let checksum = xxh3_64(&payload);
-    payload.extend_from_slice(&checksum.to_be_bytes());
-    payload
-}
 
 /// The value in a payload, copied; none if it is damaged, of another version, or of another server.
 pub fn decode(payload: &[u8]) -> Option<Bytes> {
@@ -36,6 +26,14 @@ pub fn decode(payload: &[u8]) -> Option<Bytes> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A payload as it was made.
+    fn encode(value: &[u8]) -> Vec<u8> {
+        let mut payload = [&MAGIC[..], &[FORMAT], value].concat();
+        let checksum = xxh3_64(&payload);
+        payload.extend_from_slice(&checksum.to_be_bytes());
+        payload
+    }
 
     #[test]
     fn the_format_is_what_it_was() {

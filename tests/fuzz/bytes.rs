@@ -1,9 +1,10 @@
-//! The parsers of bytes: requests, replies, records, journal entries, patterns, JSON.
+//! The parsers of bytes: requests, replies, records, payloads and files of Redis, journal entries, patterns, JSON.
 
 use ::bytes::{Bytes, BytesMut};
 use larder::engine::effect::Effect;
 use larder::engine::journal;
 use larder::engine::journal::{Claim, Journal, JournalError};
+use larder::rdb;
 use larder::record::dictionary::encode::Encoder;
 use larder::record::{Compression, Damage, RecordView, compress, json, write};
 use larder::resp::{Parser, Protocol, ProtocolError, Reply, Request, RequestLimits, encode};
@@ -183,6 +184,74 @@ fn records() {
         }
         Ok(())
     });
+}
+
+/// Payloads of DUMP, with a checksum that is right: what is read as a value is written so that it reads the same.
+#[test]
+fn payloads() {
+    const BYTES_MAX: usize = 10_000;
+    let mut objects = seeds(&[
+        b"\x00\xc0\x05",
+        b"\x00\xc3\x05\x0d\x00a\xe0\x03\x00",
+        b"\xf3\x01abcd\x05\x01x\x00\x00\x01v",
+    ]);
+    objects.extend([&b""[..], b"value", &[b'x'; 300]].map(|value| {
+        let payload = rdb::encode(value);
+        payload[..payload.len() - 10].to_vec()
+    }));
+    fuzz("payloads", &(mutated(objects), 1..82u16), |(object, version)| {
+        if let Ok(value) = rdb::decode(&rdb::framed(object.to_vec(), version), BYTES_MAX) {
+            prop_assert!(value.len() <= BYTES_MAX);
+            prop_assert_eq!(rdb::decode(&rdb::encode(&value), BYTES_MAX), Ok(value));
+        }
+        Ok(())
+    });
+}
+
+/// However an RDB file is damaged, it is read to an end, and gives no more than it has bytes.
+#[test]
+fn rdb_files() {
+    let seeds = seeds(&[
+        include_bytes!("../rdb/redis-8.6.rdb"),
+        include_bytes!("../rdb/valkey-9.1.rdb"),
+        b"REDIS0006\xfe\0\x09\x01m\x0f\x02\x01a\x03\x02xyz..\x01b\x00\x00\xff\x0a\x01l\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf2\x02\x01a\xff\xff\0\0\0\0\0\0\0\0",
+    ]);
+    fuzz("rdb files", &mutated(seeds), |bytes| {
+        let mut members = 0;
+        if let Ok(mut file) = rdb::File::open(&bytes[..], 0) {
+            while let Ok(Some(item)) = file.next_item() {
+                members += 1;
+                let rdb::Item::Key(key) = item else { continue };
+                let outcome = match key.kind {
+                    rdb::Kind::String => file.text().map(drop),
+                    _ => file.read_value(&mut Count(&mut members)).map(drop),
+                };
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            prop_assert!(file.offset() <= bytes.len() as u64);
+        }
+        prop_assert!(members <= bytes.len() + 264 * bytes.len(), "{members} members");
+        Ok(())
+    });
+}
+
+struct Count<'a>(&'a mut usize);
+
+impl rdb::Collect for Count<'_> {
+    fn member(&mut self, _: &[u8]) {
+        *self.0 += 1;
+    }
+
+    fn scored(&mut self, _: &[u8], score: f64) {
+        assert!(!score.is_nan());
+        *self.0 += 1;
+    }
+
+    fn field(&mut self, _: &[u8], _: &[u8]) {
+        *self.0 += 1;
+    }
 }
 
 /// Whatever is compressed with a dictionary, also what looks much like its end, comes back.

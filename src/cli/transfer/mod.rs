@@ -7,6 +7,8 @@ pub mod delimited;
 pub mod deliver;
 pub mod lines;
 pub mod progress;
+pub mod rdb;
+mod shape;
 pub mod source;
 
 pub use crate::record::line::Record;
@@ -15,6 +17,8 @@ pub use crate::record::line::Record;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Record(Record),
+    /// The number of the database that the following records are from.
+    Database(u64),
     /// Something that is no record, or can't become one, and the reason.
     Refused(String, String),
 }

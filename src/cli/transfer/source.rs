@@ -4,11 +4,11 @@
 //! deadlines of several keys in one MULTI without asking for more than [`TRANSFER_BYTES`] at once. The value and the
 //! deadline of a record are thus of the same instant.
 //!
-//! Hashes, lists, sets and sorted sets of a Redis become JSON: an object of strings, two arrays of strings, an object of
-//! scores.
+//! Hashes, lists, sets and sorted sets of a Redis become JSON, in the form of [`super::shape`].
 
 use std::vec::IntoIter;
 
+use super::shape::Shape;
 use super::{Found, Record, named};
 use crate::cli::client::{Client, Reply, Request, request};
 use crate::engine::clock;
@@ -196,39 +196,21 @@ impl Kind {
         let members = match read {
             Reply::Text(value) => return Ok(Some(value)),
             Reply::Null => return Ok(None),
-            Reply::List(members) if members.is_empty() => return Ok(None),
             Reply::List(members) => members,
             Reply::Error(error) => return Err(error),
             Reply::Integer(_) => return Err("it was answered with a number".to_owned()),
         };
-        let members = members.into_iter().filter_map(text).map(String::from_utf8);
-        let members: Vec<String> =
-            members.collect::<Result<_, _>>().map_err(|_| "a member is not UTF-8".to_owned())?;
-        let quoted = |text: &String| serde_json::Value::from(text.as_str()).to_string();
-        let fields = |value: fn(&String) -> String| {
-            let pairs = members.chunks(2).filter_map(|pair| Some((pair.first()?, pair.get(1)?)));
-            let fields: Vec<String> =
-                pairs.map(|(name, text)| format!("{}:{}", quoted(name), value(text))).collect();
-            format!("{{{}}}", fields.join(","))
-        };
-        Ok(Some(
-            match self {
-                Kind::Hash => fields(|text| serde_json::Value::from(text.as_str()).to_string()),
-                Kind::SortedSet => fields(score),
-                Kind::Text | Kind::List | Kind::Set => {
-                    format!("[{}]", members.iter().map(quoted).collect::<Vec<_>>().join(","))
-                }
+        let members: Vec<Vec<u8>> = members.into_iter().filter_map(text).collect();
+        let mut shape =
+            if matches!(self, Kind::Hash | Kind::SortedSet) { Shape::object() } else { Shape::array() };
+        match self {
+            Kind::Text | Kind::List | Kind::Set => members.iter().for_each(|member| shape.member(member)),
+            Kind::Hash => members.as_chunks().0.iter().for_each(|[name, value]| shape.field(name, value)),
+            Kind::SortedSet => {
+                members.as_chunks().0.iter().for_each(|[member, score]| shape.scored(member, score));
             }
-            .into_bytes(),
-        ))
-    }
-}
-
-/// A score as Redis writes it is a JSON number, unless it is infinite.
-fn score(text: &String) -> String {
-    match crate::record::json::check(text.as_bytes()) {
-        Ok(()) => text.clone(),
-        Err(_) => serde_json::Value::from(text.as_str()).to_string(),
+        }
+        shape.finish()
     }
 }
 

@@ -1,9 +1,13 @@
-//! DUMP and RESTORE: move values between Larder servers.
+//! DUMP and RESTORE: move values between servers, Larder, Redis and Valkey.
+
+use bytes::Bytes;
 
 use crate::command::base::{Call, Flags, Group, KeyUse, KeyUses, Keys, Plan, Spec, read_key, write_key};
 use crate::engine::Expiry;
 use crate::engine::events::Event;
 use crate::error::Error;
+use crate::limits::ASIDE_BYTES;
+use crate::rdb::{self, Refusal};
 use crate::record::{dump, number};
 use crate::resp::Reply;
 use crate::store::Value;
@@ -41,7 +45,7 @@ pub static COMMANDS: &[Spec] = &[
 
 fn dump_value(_: &mut Call<'_>) -> Result<Plan, Error> {
     read_key(move |txn, key| {
-        let payload = txn.get(key)?.map(|record| dump::encode(&record.value).into());
+        let payload = txn.get(key)?.map(|record| rdb::encode(&record.value).into());
         Ok(Reply::bulk_or_null(payload))
     })
 }
@@ -89,7 +93,13 @@ impl Options {
 fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
     let options = Options::parse(call)?;
     let ttl_ms = number::parse_i64(call.arg(2));
-    let value = dump::decode(call.arg(3));
+    let bytes_max = call.server.config.proto_max_bulk_len();
+    // a short payload may hold a long value, compressed
+    let bytes_now = if call.session.may_block { bytes_max } else { bytes_max.min(ASIDE_BYTES) };
+    let value = match value(call.arg(3), bytes_now) {
+        Err(Error::ValueTooLong) if bytes_now < bytes_max => return Ok(Plan::Aside),
+        value => value,
+    };
     write_key(move |txn, key| {
         let is_there = txn.peek(key)?.is_some();
         if is_there && !options.replaces {
@@ -97,7 +107,7 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         let ttl_ms = u64::try_from(ttl_ms.ok_or(Error::NotInteger)?)
             .map_err(|_| Error::other("ERR Invalid TTL value, must be >= 0"))?;
-        let value = value.ok_or(Error::other("ERR DUMP payload version or checksum are wrong"))?;
+        let value = value?;
         let expiry = match ttl_ms {
             0 => Expiry::Persist,
             deadline if options.is_absolute => Expiry::At(deadline),
@@ -118,6 +128,22 @@ fn restore(call: &mut Call<'_>) -> Result<Plan, Error> {
             }
         }
         Ok(Reply::OK)
+    })
+}
+
+/// The value in a payload of any server.
+fn value(payload: &[u8], bytes_max: usize) -> Result<Bytes, Error> {
+    if let Some(value) = dump::decode(payload) {
+        return Ok(value);
+    }
+    rdb::decode(payload, bytes_max).map(Bytes::from).map_err(|refusal| match refusal {
+        Refusal::Frame => Error::other("ERR DUMP payload version or checksum are wrong"),
+        Refusal::Format => Error::other("ERR Bad data format"),
+        Refusal::Kind(kind) => Error::other(format!(
+            "ERR the payload is a {}, and RESTORE takes only strings; larder import makes JSON of other types",
+            kind.name()
+        )),
+        Refusal::TooLong => Error::ValueTooLong,
     })
 }
 
@@ -169,6 +195,18 @@ mod tests {
             ("RESTORE k 0 abc FREQ 1 IDLETIME 1", "-ERR syntax error"),
             ("RESTORE k 0 abc IDLETIME", "-ERR syntax error"),
             ("EXISTS k", "0"),
+        ]);
+    }
+
+    #[test]
+    fn payloads_of_earlier_versions_are_restored() {
+        Harness::new().expect(&[
+            (r#"RESTORE k 0 "LDMP\x01{}b\xdam\xffP>\xd7\xf4""#, "OK"),
+            ("GET k", r#""{}""#),
+            (
+                r#"RESTORE l 0 "LDMP\x01{}b\xdam\xffP>\xd7\xf5""#,
+                "-ERR DUMP payload version or checksum are wrong",
+            ),
         ]);
     }
 
