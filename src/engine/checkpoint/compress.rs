@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::engine::checkpoint::learn::Dictionaries;
 use crate::engine::checkpoint::priority;
 use crate::engine::lmdb::record_key;
+use crate::engine::memtable::cache::Cached;
 use crate::engine::memtable::table::Entry;
 use crate::record::compress::{Compression, compress};
 use crate::record::dictionary::encode::Encoder;
@@ -37,6 +38,19 @@ pub struct Compressed<'a> {
     pub entry: &'a Entry,
     /// The stored form; empty if the record is removed.
     pub record: Vec<u8>,
+}
+
+impl Compressed<'_> {
+    /// What the cache is to know of the record; `None` if it is removed.
+    pub fn to_cache(&self) -> Option<Cached> {
+        let live = self.entry.live.as_ref()?;
+        Some(Cached {
+            value: live.value.clone(),
+            expires_at_ms: live.expires_at_ms,
+            version: self.entry.version,
+            stored_bytes: (self.key.len() + self.record.len()) as u64,
+        })
+    }
 }
 
 /// The dictionary of one generation, prepared. Entries are in the order of generations, so one is enough.

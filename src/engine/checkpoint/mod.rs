@@ -313,21 +313,36 @@ impl Engine {
     /// and, if wanted, records that have changed again. The journal must be durable through the changes that replaced
     /// them; otherwise nothing is left out.
     fn leave_out<E: AsEntered>(&self, entries: &mut Vec<E>, outdated: Outdated) -> Result<(), Fault> {
-        let (needed, through) = {
+        // Entries are seldom in a processor's cache, so all of them are looked at before the lock is taken, and only those
+        // that seem outdated while it is held.
+        let mut generations = Vec::new();
+        let mut left_out = Vec::new();
+        for (at, (generation, live)) in entries.iter().map(E::generation_and_live).enumerate() {
+            if generations.last() != Some(&generation) {
+                generations.push(generation);
+            }
+            if outdated == Outdated::LeftOut && live.is_some_and(Live::is_outdated) {
+                left_out.push(at);
+            }
+        }
+        let through = {
             let state = self.state.read();
-            let is_needed = |entry: &E| {
-                let (generation, live) = entry.generation_and_live();
-                state.catalog.holding(generation).is_some()
-                    && !(outdated == Outdated::LeftOut && live.is_some_and(Live::is_outdated))
-            };
-            (entries.iter().map(is_needed).collect::<Vec<bool>>(), self.journal.last())
+            // a group that was undone may have outdated it
+            left_out.retain(|at| entries[*at].generation_and_live().1.is_some_and(Live::is_outdated));
+            generations.retain(|generation| state.catalog.holding(*generation).is_none());
+            self.journal.last()
         };
-        if needed.iter().all(|is_needed| *is_needed) || self.journal.wait_durable(through).is_err() {
+        let is_nothing = left_out.is_empty() && generations.is_empty();
+        if is_nothing || self.journal.wait_durable(through).is_err() {
             return Ok(());
         }
         self.note_ahead(through);
-        let mut needed = needed.into_iter();
-        entries.retain(|_| needed.next().unwrap_or(true));
+        let (mut at, mut left_out) = (0, left_out.into_iter().peekable());
+        entries.retain(|entry| {
+            let is_outdated = left_out.next_if_eq(&at).is_some();
+            at += 1;
+            !is_outdated && !generations.contains(&entry.generation_and_live().0)
+        });
         Ok(())
     }
 
@@ -498,8 +513,10 @@ impl Engine {
     fn mark_written(&self, commit: &[Compressed<'_>]) {
         const SETTLED_AT_ONCE: usize = 64;
         for some in commit.chunks(SETTLED_AT_ONCE) {
+            // copied before the lock is taken, because values are seldom in a processor's cache
+            let copies = some.iter().map(Compressed::to_cache).collect();
             let mut state = self.state.write();
-            whole::change(|| mark_some_written(&mut state, some));
+            whole::change(|| mark_some_written(&mut state, some, copies));
         }
     }
 
@@ -555,10 +572,10 @@ impl Engine {
 }
 
 /// One step of [`Engine::mark_written`].
-fn mark_some_written(state: &mut State, some: &[Compressed<'_>]) {
+fn mark_some_written(state: &mut State, some: &[Compressed<'_>], copies: Vec<Option<Cached>>) {
     // by generation, in their order
     let mut changes: Vec<(Generation, i64)> = Vec::new();
-    for Compressed { generation, key, entry, record } in some {
+    for (Compressed { generation, key, entry, record }, copy) in some.iter().zip(copies) {
         entry.live.iter().for_each(Live::note_written);
         let Some(live) = entry.live.as_ref().filter(|live| !live.is_outdated()) else {
             state.cache.remove(*generation, key);
@@ -571,10 +588,8 @@ fn mark_some_written(state: &mut State, some: &[Compressed<'_>]) {
             None => changes.push((*generation, change)),
         }
         live.set_stored_bytes(stored_bytes);
-        if state.catalog.holding(*generation).is_some() {
-            let (value, expires_at_ms) = (live.value.clone(), live.expires_at_ms);
-            let cached = Cached { value, expires_at_ms, version: entry.version, stored_bytes };
-            state.cache.put(*generation, key, cached);
+        if let Some(copy) = copy.filter(|_| state.catalog.holding(*generation).is_some()) {
+            state.cache.put(*generation, key, copy);
         }
     }
     for (generation, change) in changes {
