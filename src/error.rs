@@ -68,6 +68,8 @@ pub enum Error {
     NoPermission(String),
     #[error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")]
     Busy,
+    #[error("BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.")]
+    BusyFunction,
     #[error("ERR a script may write no more than {limit} bytes")]
     ScriptWrites { limit: usize },
     /// A whole error line of one command, code included.

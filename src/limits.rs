@@ -186,6 +186,16 @@ pub const SCRIPT_TEXT_BYTES_MAX: usize = SCRIPT_CACHE_BYTES_MAX;
 pub const EVAL_SCRIPTS_MAX: usize = 500;
 /// Texts of all scripts that are kept.
 pub const SCRIPT_CACHE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most libraries of functions, and bytes of their names and texts.
+pub const LIBRARIES_MAX: usize = 256;
+pub const LIBRARIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest name of a library or a function. LMDB keeps libraries by their names.
+pub const FUNCTION_NAME_BYTES_MAX: usize = 256;
+/// The most functions of a library, and bytes of their names and descriptions.
+pub const FUNCTIONS_PER_LIBRARY_MAX: usize = 1_024;
+pub const DESCRIPTIONS_PER_LIBRARY_BYTES_MAX: usize = 64 * 1024;
+/// The longest time that the text of a library may run to register its functions (as in Redis).
+pub const LIBRARY_LOAD_MS_MAX: u64 = 500;
 /// Scripts that are kept compiled.
 pub const COMPILED_SCRIPTS_MAX: usize = 2 * EVAL_SCRIPTS_MAX;
 /// The most bytes that one script may write. They become one journal entry, and are in memory until then.
@@ -271,6 +281,8 @@ pub const GENERATION_BYTES: usize = 6;
 pub const DEADLINE_BYTES: usize = 6;
 
 const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
+const _: () = assert!(FUNCTION_NAME_BYTES_MAX <= LMDB_KEY_BYTES_MAX);
+const _: () = assert!(LIBRARIES_BYTES_MAX <= SCRIPT_TEXT_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);

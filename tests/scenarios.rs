@@ -42,7 +42,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    both: acl, authentication, conditions, connection, errors, expiry, increx, keys, monitor, notifications,
+    both: acl, authentication, conditions, connection, errors, expiry, functions, increx, keys, monitor, notifications,
         pubsub, scripting, server, strings, tracking, transactions;
     larder only: absent, json_documented, json_replies, json_values, limits,
         redisinsight, stores

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use support::{Connection, Reply, Server};
 
+const BUSY_FUNCTION: &str =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 /// What a test waits at most for something that has to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +54,59 @@ fn a_busy_server_tells_everybody_and_the_script_can_be_killed() {
     for connection in &mut connections {
         assert_eq!(connection.ask("GET k"), Reply::NullBulk);
     }
+}
+
+/// As Redis answers: each kind is ended by its own command.
+#[test]
+fn a_busy_function_shows_itself_and_can_be_killed() {
+    let server = server();
+    let (mut running, mut other) = (server.connect(), server.connect());
+    let library = "#!lua name=lib\nredis.register_function('forever', function() while true do end end) \
+                   redis.register_function('writes', function() redis.call('SET', 'k', 1) while true do end end)";
+    assert_eq!(other.call(&["FUNCTION", "LOAD", library]), Reply::bulk("lib"));
+    running.send(&support::request(&["FCALL", "forever", "1", "key", "arg"]));
+    wait_until_busy(&mut other);
+    for command in ["PING", "FUNCTION LIST", "FUNCTION FLUSH", "FCALL forever 0", "SCRIPT KILL"] {
+        assert_eq!(other.ask(command).text(), BUSY_FUNCTION, "{command}");
+    }
+    let shown = format!("{:?}", other.ask("FUNCTION STATS"));
+    for word in ["forever", "FCALL", "key", "arg", "duration_ms", "libraries_count"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+    assert_eq!(other.ask("FUNCTION KILL"), Reply::ok());
+    let told = running.read().text();
+    assert_eq!(told, "ERR Script killed by user with SCRIPT KILL... script: forever, on @user_function:2.");
+    begin(&mut running, "while true do end");
+    wait_until_busy(&mut other);
+    for command in ["FUNCTION KILL", "FUNCTION STATS"] {
+        assert_eq!(other.ask(command).text(), BUSY, "{command}");
+    }
+    assert_eq!(other.ask("SCRIPT KILL"), Reply::ok());
+    assert!(running.read().is_error("ERR"));
+    running.send(&support::request(&["FCALL", "writes", "1", "k"]));
+    wait_until_busy(&mut other);
+    assert!(other.ask("FUNCTION KILL").is_error("UNKILLABLE"));
+}
+
+#[test]
+fn libraries_survive_a_kill() {
+    let mut server = server();
+    let mut connection = server.connect();
+    for round in 0..3 {
+        let library = format!("#!lua name=lib\nredis.register_function('f', function() return {round} end)");
+        assert_eq!(connection.call(&["FUNCTION", "LOAD", "REPLACE", &library]), Reply::bulk("lib"));
+        if round == 1 {
+            assert_eq!(connection.ask("SAVE"), Reply::ok());
+        }
+        server.kill_hard();
+        server.start();
+        connection = server.connect();
+        assert_eq!(connection.ask("FCALL f 0").integer(), round);
+    }
+    assert_eq!(connection.ask("FUNCTION DELETE lib"), Reply::ok());
+    server.kill_hard();
+    server.start();
+    assert!(server.connect().ask("FCALL f 0").is_error("ERR Function not found"));
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn admit(server: View<'_>, session: &Session, found: Lookup, args: &[Bytes]) -> 
         return Err(Error::NoAuth);
     }
     if !spec.is(Flags::ALLOW_BUSY) && server.is_busy() {
-        return Err(Error::Busy);
+        return Err(server.busy());
     }
     permission::check(server, session, spec, args, permission::context(session))?;
     if session.is_listening() {

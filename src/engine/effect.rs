@@ -11,6 +11,8 @@
 //! | drop a store | 4 | store u32 |
 //! | flush a store | 5 | store u32, new generation u48 |
 //! | swap two stores' contents | 6 | store u32, store u32 |
+//! | put a library of functions | 7 | name length u16, text length u32, name, text |
+//! | remove a library of functions | 8 | name length u16, name |
 
 use bytes::Bytes;
 
@@ -18,7 +20,7 @@ use crate::engine::journal::Claim;
 use crate::record::shared;
 use crate::store::{Definition, Generation, StoreId};
 
-/// One change of one record or store.
+/// One change of one record, store or library of functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     Put {
@@ -48,11 +50,18 @@ pub enum Effect {
         a: StoreId,
         b: StoreId,
     },
+    PutLibrary {
+        name: Bytes,
+        text: Bytes,
+    },
+    RemoveLibrary {
+        name: Bytes,
+    },
 }
 
 /// How much of the last room an entry of these effects may use.
 pub fn claim(effects: &[Effect]) -> Claim {
-    let removes = |effect: &Effect| matches!(effect, Effect::Remove { .. });
+    let removes = |effect: &Effect| matches!(effect, Effect::Remove { .. } | Effect::RemoveLibrary { .. });
     let flushes = |effect: &Effect| matches!(effect, Effect::Drop { .. } | Effect::Flush { .. });
     if effects.is_empty() || !effects.iter().all(|effect| removes(effect) || flushes(effect)) {
         Claim::Ordinary
@@ -69,6 +78,8 @@ const DEFINE: u8 = 3;
 const DROP: u8 = 4;
 const FLUSH: u8 = 5;
 const SWAP: u8 = 6;
+const PUT_LIBRARY: u8 = 7;
+const REMOVE_LIBRARY: u8 = 8;
 
 /// The fields before the key of a record that is written.
 const PUT_FIELDS_BYTES: usize = 21;
@@ -126,6 +137,18 @@ impl Effect {
                 out.extend_from_slice(&a.to_be_bytes());
                 out.extend_from_slice(&b.to_be_bytes());
             }
+            Effect::PutLibrary { name, text } => {
+                out.push(PUT_LIBRARY);
+                out.extend_from_slice(&(name.len() as u16).to_be_bytes());
+                out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+                out.extend_from_slice(name);
+                out.extend_from_slice(text);
+            }
+            Effect::RemoveLibrary { name } => {
+                out.push(REMOVE_LIBRARY);
+                out.extend_from_slice(&(name.len() as u16).to_be_bytes());
+                out.extend_from_slice(name);
+            }
         }
     }
 
@@ -138,6 +161,8 @@ impl Effect {
             Effect::Drop { .. } => 5,
             Effect::Flush { .. } => 11,
             Effect::Swap { .. } => 9,
+            Effect::PutLibrary { name, text } => 7 + name.len() + text.len(),
+            Effect::RemoveLibrary { name } => 3 + name.len(),
         }
     }
 
@@ -199,6 +224,15 @@ impl Reader<'_> {
                 a: u32::from_be_bytes(self.array()?),
                 b: u32::from_be_bytes(self.array()?),
             }),
+            PUT_LIBRARY => {
+                let name_bytes = u16::from_be_bytes(self.array()?) as usize;
+                let text_bytes = u32::from_be_bytes(self.array()?) as usize;
+                Ok(Effect::PutLibrary { name: self.bytes(name_bytes)?, text: self.bytes(text_bytes)? })
+            }
+            REMOVE_LIBRARY => {
+                let name_bytes = u16::from_be_bytes(self.array()?) as usize;
+                Ok(Effect::RemoveLibrary { name: self.bytes(name_bytes)? })
+            }
             _ => Err(self.malformed("has an unknown effect")),
         }
     }
@@ -266,6 +300,8 @@ mod tests {
             Effect::Drop { store: 16 },
             Effect::Flush { store: 0, generation: 4 },
             Effect::Swap { a: 0, b: 1 },
+            Effect::PutLibrary { name: "lib".into(), text: "#!lua name=lib".into() },
+            Effect::RemoveLibrary { name: "lib".into() },
         ]
     }
 

@@ -39,7 +39,6 @@ pub use server::{Listen, start};
 
 use crate::command::Server;
 use crate::engine::clock::{self, Stopwatch};
-use crate::error::Error;
 use crate::http::openapi::route::Route;
 use crate::http::response::problem::Problem;
 use crate::limits::HTTP_REQUESTS_MAX;
@@ -129,7 +128,7 @@ async fn take_turn(State(app): State<App>, request: Request, next: Next) -> Resp
         }
         // the running requests may be waiting for a script
         if app.server.is_busy() {
-            return Problem::from(Error::Busy).into_response();
+            return Problem::from(app.server.busy()).into_response();
         }
     }
 }

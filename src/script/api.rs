@@ -24,21 +24,29 @@ const REPLICATION: [(&str, i64); 5] =
 /// The part that is the same for all scripts.
 pub fn table(lua: &Lua, version: &str, bounds: &Arc<Bounds>) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
-    for (name, value) in LOG_LEVELS.into_iter().chain(REPLICATION) {
+    for (name, value) in REPLICATION {
         redis.raw_set(name, value)?;
     }
-    redis.raw_set("REDIS_VERSION", version)?;
-    let number = version.split('.').fold(0, |number: i64, part| number << 8 | part.parse().unwrap_or(0));
-    redis.raw_set("REDIS_VERSION_NUM", number)?;
+    add_log_and_version(lua, &redis, version)?;
     let looking = bounds.clone();
     let sha1hex = lua.create_function(move |lua, args| {
         looking.look()?;
         sha1hex(lua, args)
     })?;
     redis.raw_set("sha1hex", sha1hex)?;
-    redis.raw_set("log", lua.create_function(log)?)?;
     redis.raw_set("set_repl", lua.create_function(set_repl)?)?;
     Ok(redis)
+}
+
+/// Adds what libraries of functions see while they are loaded, too.
+pub fn add_log_and_version(lua: &Lua, redis: &Table, version: &str) -> mlua::Result<()> {
+    for (name, value) in LOG_LEVELS {
+        redis.raw_set(name, value)?;
+    }
+    redis.raw_set("REDIS_VERSION", version)?;
+    let number = version.split('.').fold(0, |number: i64, part| number << 8 | part.parse().unwrap_or(0));
+    redis.raw_set("REDIS_VERSION_NUM", number)?;
+    redis.raw_set("log", lua.create_function(log)?)
 }
 
 /// Adds what belongs to one run; it ends with the scope.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mlua::chunk::ChunkMode;
-use mlua::{Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::{Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, StdLib, Table, Value, VmState};
 
 use super::convert::{as_text, to_reply};
 use super::library::Bounds;
 use super::raised::{COUNTED, PRELUDE, raised, seen, stopped};
-use super::{Host, Running, Script, api, library};
+use super::register::{Registered, Registering};
+use super::{Host, Running, Script, api, library, register};
 use crate::error::Error;
 use crate::limits::{COMPILED_SCRIPTS_MAX, SCRIPT_TEXT_BYTES_MAX};
 use crate::resp::{Protocol, Reply};
@@ -24,12 +25,27 @@ use crate::resp::{Protocol, Reply};
 /// concatenates or compares long strings, or grows a large table, takes milliseconds.
 const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 250;
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
-/// The name that errors give to a script.
-const SCRIPT_NAME: &str = "@user_script";
+/// What an interpreter runs. Scripts find `KEYS` and `ARGV` among their globals; functions get them as arguments, and
+/// are registered by the text of a library, which sees other globals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Scripts,
+    Functions,
+}
+
+impl Purpose {
+    /// The name that errors give to a text.
+    fn chunk_name(self) -> &'static str {
+        match self {
+            Purpose::Scripts => "@user_script",
+            Purpose::Functions => "@user_function",
+        }
+    }
+}
 
 pub struct Interpreter {
     lua: Lua,
-    /// Runs a function. Returns whether it succeeded, and its result or error.
+    /// Purpose a function. Returns whether it succeeded, and its result or error.
     runner: Function,
     /// Where scripts find `KEYS` and `ARGV`.
     globals: Table,
@@ -37,6 +53,10 @@ pub struct Interpreter {
     environment: Table,
     /// The table of that name, to which scripts get a read-only view.
     redis: Table,
+    /// The globals of a library while it is loaded.
+    loading_globals: Option<Table>,
+    registering: Arc<Registering>,
+    purpose: Purpose,
     compiled: HashMap<String, Function>,
     bounds: Arc<Bounds>,
     is_usable: bool,
@@ -45,12 +65,13 @@ pub struct Interpreter {
 impl Interpreter {
     /// `version` is the version of Redis that scripts see, and `seed` is that of `math.random`.
     pub fn new(
+        purpose: Purpose,
         version: &str,
         seed: u32,
         memory_bytes: usize,
         running: Arc<Running>,
     ) -> Result<Interpreter, Error> {
-        build(version, seed, memory_bytes, running)
+        build(purpose, version, seed, memory_bytes, running)
             .map_err(|error| Error::other(format!("ERR no interpreter: {}", first_line(&error))))
     }
 
@@ -80,7 +101,7 @@ impl Interpreter {
         self.compile(script).map(|_| ())
     }
 
-    /// Runs a script to its end.
+    /// Purpose a script to its end.
     pub fn run(
         &mut self,
         script: &Script,
@@ -89,34 +110,96 @@ impl Interpreter {
         host: &mut dyn Host,
     ) -> Result<Reply, Error> {
         let function = self.compile(script)?;
-        let outcome = self.call(function, keys, args, host);
+        let set_globals = || {
+            self.globals.raw_set("KEYS", words(&self.lua, keys)?)?;
+            self.globals.raw_set("ARGV", words(&self.lua, args)?)
+        };
+        let outcome = set_globals().and_then(|()| self.call(function, host));
+        self.reply(&script.sha, outcome)
+    }
+
+    /// Purpose a function of a library to its end.
+    pub fn run_function(
+        &mut self,
+        name: &str,
+        function: &Function,
+        keys: &[Bytes],
+        args: &[Bytes],
+        host: &mut dyn Host,
+    ) -> Result<Reply, Error> {
+        let arguments = words(&self.lua, keys).and_then(|keys| Ok((keys, words(&self.lua, args)?)));
+        let outcome = arguments.and_then(|(keys, args)| self.call((function, keys, args), host));
+        self.reply(name, outcome)
+    }
+
+    /// Purpose the text of a library, without its first line, and returns the functions that it registers.
+    pub fn load(&mut self, code: &[u8]) -> Result<Vec<Registered>, Error> {
+        let refused = |why: &str| Error::other(format!("ERR Error registering functions: {why}"));
+        let text = self.lua.load(code).set_name(self.purpose.chunk_name()).set_mode(ChunkMode::Text);
+        let text = text.set_environment(self.environment.clone()).into_function().map_err(|error| {
+            self.is_usable &= !is_memory(&error);
+            Error::other(format!("ERR Error compiling function: {}", first_line(&error)))
+        })?;
+        self.registering.begin();
+        let ended = self.show_globals(self.loading_globals.as_ref()).and_then(|()| {
+            let ended = self.runner.call::<(bool, Value)>(text);
+            self.show_globals(Some(&self.globals))?;
+            let (well, value) = ended?;
+            if well { Ok(Ended::Well(value)) } else { Ended::from_error(&value) }
+        });
+        let (registered, is_overdue) = self.registering.end();
+        match ended {
+            Ok(Ended::Well(_)) => Ok(registered),
+            _ if is_overdue => Err(refused("ERR FUNCTION LOAD timeout")),
+            Ok(Ended::Raised { text, .. }) => Err(refused(&text)),
+            Ok(Ended::Broken(why)) => {
+                self.is_usable = false;
+                Err(refused(&format!("ERR {why}")))
+            }
+            Err(error) => {
+                self.is_usable = false;
+                Err(refused(&format!("ERR {}", first_line(&error))))
+            }
+        }
+    }
+
+    /// Makes the environment show the fields of this table.
+    fn show_globals(&self, globals: Option<&Table>) -> mlua::Result<()> {
+        match self.environment.metatable() {
+            Some(metatable) => metatable.raw_set("__index", globals),
+            None => Ok(()),
+        }
+    }
+
+    /// `name` is that of the script or the function, for errors.
+    fn reply(&mut self, name: &str, outcome: mlua::Result<(Ended, Protocol)>) -> Result<Reply, Error> {
         match outcome {
             Ok((Ended::Well(value), protocol)) => match to_reply(&value, protocol, &self.bounds.running) {
                 Ok(Reply::Error(error)) => Err(error),
                 Ok(reply) => Ok(reply),
-                Err(error) => Err(self.failed(script, &error)),
+                Err(error) => Err(self.failed(name, &error)),
             },
             Ok((Ended::Raised { text, place, is_counted }, _)) => {
                 let text = match place {
-                    Some(place) => format!("{text} script: {}, on {place}.", script.sha),
+                    Some(place) => format!("{text} script: {name}, on {place}."),
                     None => text,
                 };
                 Err(if is_counted { Error::Counted(text) } else { Error::other(text) })
             }
             Ok((Ended::Broken(why), _)) => {
                 self.is_usable = false;
-                Err(Error::other(format!("ERR Error running script {}, {why}", script.sha)))
+                Err(Error::other(format!("ERR Error running script {name}, {why}")))
             }
-            Err(error) => Err(self.failed(script, &error)),
+            Err(error) => Err(self.failed(name, &error)),
         }
     }
 
-    fn failed(&mut self, script: &Script, error: &mlua::Error) -> Error {
+    fn failed(&mut self, name: &str, error: &mlua::Error) -> Error {
         if self.bounds.running.is_stopped() {
             return Error::other(KILLED);
         }
         self.is_usable = false;
-        Error::other(format!("ERR Error running script {}, {}", script.sha, first_line(error)))
+        Error::other(format!("ERR Error running script {name}, {}", first_line(error)))
     }
 
     fn compile(&mut self, script: &Script) -> Result<Function, Error> {
@@ -126,7 +209,7 @@ impl Interpreter {
         let chunk = self
             .lua
             .load(script.code())
-            .set_name(SCRIPT_NAME)
+            .set_name(self.purpose.chunk_name())
             .set_mode(ChunkMode::Text)
             .set_environment(self.environment.clone());
         let function = chunk.into_function().map_err(|error| {
@@ -142,17 +225,13 @@ impl Interpreter {
 
     fn call(
         &self,
-        function: Function,
-        keys: &[Bytes],
-        args: &[Bytes],
+        function_and_arguments: impl IntoLuaMulti,
         host: &mut dyn Host,
     ) -> mlua::Result<(Ended, Protocol)> {
-        self.globals.raw_set("KEYS", words(&self.lua, keys)?)?;
-        self.globals.raw_set("ARGV", words(&self.lua, args)?)?;
         let host = RefCell::new(host);
         self.lua.scope(|scope| {
             api::add_commands(&self.redis, scope, &host, &self.bounds)?;
-            let (well, value): (bool, Value) = self.runner.call(function)?;
+            let (well, value): (bool, Value) = self.runner.call(function_and_arguments)?;
             let protocol = host.borrow().protocol();
             Ok((if well { Ended::Well(value) } else { Ended::from_error(&value)? }, protocol))
         })
@@ -189,6 +268,7 @@ impl Ended {
 }
 
 fn build(
+    purpose: Purpose,
     version: &str,
     seed: u32,
     memory_bytes: usize,
@@ -215,22 +295,29 @@ fn build(
     let watched = running.clone();
     native.raw_set("handle", lua.create_function(move |lua, error| handle(lua, error, &watched))?)?;
 
+    let registering = Arc::new(Registering::default());
+    if purpose == Purpose::Functions {
+        native.raw_set("loading", register::table(&lua, version, &registering)?)?;
+    }
+
     let environment = lua.create_table()?;
     let runner: Function = lua
         .load(include_str!("prelude.lua"))
         .set_name(format!("={PRELUDE}"))
         .set_mode(ChunkMode::Text)
-        .call((native, &globals, &environment))?;
+        .call((&native, &globals, &environment))?;
     // chunks that scripts load themselves find their globals there
     lua.set_globals(environment.clone())?;
-    let watched = running.clone();
+    let (watched, loaded) = (running.clone(), registering.clone());
     lua.set_global_hook(
         HookTriggers::new().every_nth_instruction(INSTRUCTIONS_BETWEEN_LOOKS),
         move |_, _| {
-            if watched.is_stopped() {
-                return Err(stopped());
-            }
-            Ok(VmState::Continue)
+            // while a library is loaded, it may be another interpreter's script that is stopped
+            let is_stopped = match loaded.is_active() {
+                true => loaded.is_overdue() || watched.has_ended(),
+                false => watched.is_stopped(),
+            };
+            if is_stopped { Err(stopped()) } else { Ok(VmState::Continue) }
         },
     )?;
     Ok(Interpreter {
@@ -239,6 +326,9 @@ fn build(
         globals,
         environment,
         redis,
+        loading_globals: native.raw_get("loading_globals")?,
+        registering,
+        purpose,
         compiled: HashMap::new(),
         bounds,
         is_usable: true,
@@ -317,6 +407,7 @@ fn first_line(error: &mlua::Error) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::script::running::Runs;
 
     /// Answers every command with its words, and `fail` with an error.
     struct Echo(Protocol);
@@ -345,7 +436,7 @@ mod tests {
     const MEMORY_BYTES: usize = 16 << 20;
 
     fn interpreter() -> Interpreter {
-        Interpreter::new("8.8.0", 1, MEMORY_BYTES, Arc::default()).unwrap()
+        Interpreter::new(Purpose::Scripts, "8.8.0", 1, MEMORY_BYTES, Arc::default()).unwrap()
     }
 
     /// What a script gives: a text, a number or `nil`; of an error its text, without the name of the script.
@@ -495,9 +586,10 @@ mod tests {
             "local s = string.gsub(string.rep('a', 5000), string.rep('.?', 100) .. 'b', function() end)",
         ] {
             let running = Arc::new(Running::default());
-            let mut interpreter = Interpreter::new("8.8.0", 1, MEMORY_BYTES, running.clone()).unwrap();
-            let _run = running.begin();
-            running.kill();
+            let mut interpreter =
+                Interpreter::new(Purpose::Scripts, "8.8.0", 1, MEMORY_BYTES, running.clone()).unwrap();
+            let _run = running.begin(Runs::Script);
+            running.kill(false);
             let answer = run_in(&mut interpreter, code);
             assert_eq!(
                 answer, "-ERR Script killed by user with SCRIPT KILL... script: SHA, on @user_script:1.",
@@ -580,13 +672,14 @@ mod tests {
         let watched = running.clone();
         let script = Script::parse(code.as_bytes()).unwrap();
         std::thread::spawn(move || {
-            let mut interpreter = Interpreter::new("8.8.0", 1, MEMORY_BYTES, watched.clone()).unwrap();
-            let _run = watched.begin();
+            let mut interpreter =
+                Interpreter::new(Purpose::Scripts, "8.8.0", 1, MEMORY_BYTES, watched.clone()).unwrap();
+            let _run = watched.begin(Runs::Script);
             let _ = ended.send(interpreter.run(&script, &[], &[], &mut Killed(begun)));
         });
         begin.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("does not begin: {code}"));
         std::thread::sleep(std::time::Duration::from_millis(30));
-        running.kill();
+        running.kill(false);
         let outcome = end.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("goes on: {code}"));
         let error = outcome.expect_err(code).to_string();
         assert!(error.starts_with(KILLED), "{code}: {error}");
@@ -663,7 +756,7 @@ mod tests {
         ]);
         let long = vec![b' '; SCRIPT_TEXT_BYTES_MAX + 1];
         assert!(Script::parse(&long).unwrap_err().to_string().contains("16777216"));
-        let mut large = Interpreter::new("8.8.0", 1, 1 << 27, Arc::default()).unwrap();
+        let mut large = Interpreter::new(Purpose::Scripts, "8.8.0", 1, 1 << 27, Arc::default()).unwrap();
         let answer = run_in(&mut large, "return select(2, loadstring((' '):rep(16777217)))");
         assert_eq!(answer, "chunk has more than 16777216 bytes");
     }

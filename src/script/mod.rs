@@ -6,9 +6,10 @@
 //!                prelude.lua ┘    └── Running: is it to stop?                 └── command::scripting
 //! ```
 //!
-//! There is one interpreter, made for the first script and again after one that ran out of memory. What scripts share
-//! in it is read-only, so a script sees nothing of earlier ones. Memory is bounded by `lua-memory-limit`, and time by
-//! SCRIPT KILL, for which a hook checks every few hundred instructions.
+//! There are two interpreters, one for scripts and one for functions, each made when it is first needed and again after
+//! it ran out of memory ([`workshop`]). What scripts share is read-only, so a script sees nothing of earlier ones;
+//! the functions of a library share its local variables. The memory of each interpreter is bounded by
+//! `lua-memory-limit`, and time by SCRIPT KILL and FUNCTION KILL, for which a hook checks every few hundred instructions.
 //!
 //! Knows replies and errors, but no commands, sessions or engine: those belong to the [`Host`]. Runs on the caller's
 //! thread, one script at a time.
@@ -17,12 +18,15 @@ pub mod api;
 pub mod cache;
 pub mod convert;
 pub mod format;
+pub mod functions;
 pub mod interpreter;
 pub mod library;
 pub mod raised;
+pub mod register;
 pub mod running;
 pub mod source;
 pub mod turnstile;
+pub mod workshop;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,14 +35,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use cache::CacheStatus;
-pub use running::{Kill, Running};
+pub use functions::Functions;
+pub use running::{Kill, Running, Runs};
 pub use source::{Declared, Script};
 use turnstile::Turnstile;
 
 use crate::error::Error;
 use crate::resp::{Protocol, Reply};
 use cache::Cache;
-use interpreter::Interpreter;
+use interpreter::Purpose;
+use workshop::Workshop;
 
 /// What a script can ask of its server.
 pub trait Host {
@@ -53,12 +59,10 @@ pub trait Host {
 
 /// The scripts of a server.
 pub struct Scripts {
-    /// The version of Redis that scripts see.
-    version: String,
-    /// The seed of `math.random`.
-    seed: u32,
     cache: Mutex<Cache>,
-    interpreter: Mutex<Option<Interpreter>>,
+    interpreter: Workshop<()>,
+    pub functions: Functions,
+    /// The script or function that runs.
     pub running: Arc<Running>,
     /// Whether scripts may call DEBUG, for tests.
     pub may_debug: AtomicBool,
@@ -67,13 +71,14 @@ pub struct Scripts {
 }
 
 impl Scripts {
+    /// `version` is the version of Redis that scripts see, and `seed` is that of `math.random`.
     pub fn new(version: String, seed: u32) -> Scripts {
+        let running = Arc::new(Running::default());
         Scripts {
-            version,
-            seed,
             cache: Mutex::default(),
-            interpreter: Mutex::default(),
-            running: Arc::default(),
+            interpreter: Workshop::new(Purpose::Scripts, version.clone(), seed, running.clone()),
+            functions: Functions::new(Workshop::new(Purpose::Functions, version, seed, running.clone())),
+            running,
             may_debug: AtomicBool::default(),
             turnstile: Turnstile::default(),
         }
@@ -107,9 +112,7 @@ impl Scripts {
 
     /// Forgets all scripts.
     pub fn flush(&self) {
-        let mut interpreter = self.interpreter.lock();
-        self.cache.lock().clear();
-        *interpreter = None;
+        self.interpreter.forget(|| self.cache.lock().clear());
     }
 
     /// Runs a script to its end.
@@ -121,8 +124,8 @@ impl Scripts {
         memory_bytes: usize,
         host: &mut dyn Host,
     ) -> Result<Reply, Error> {
-        self.with_interpreter(memory_bytes, |interpreter| {
-            let _run = self.running.begin();
+        self.interpreter.with(memory_bytes, |interpreter, _| {
+            let _run = self.running.begin(Runs::Script);
             interpreter.run(script, keys, args, host)
         })
     }
@@ -133,31 +136,12 @@ impl Scripts {
 
     /// The memory of the interpreter; 0 while a script runs.
     pub fn interpreter_bytes(&self) -> usize {
-        let interpreter = self.interpreter.try_lock();
-        interpreter.and_then(|it| it.as_ref().map(Interpreter::used_bytes)).unwrap_or(0)
+        self.interpreter.used_bytes()
     }
 
     fn compiled(&self, text: &[u8], memory_bytes: usize) -> Result<Arc<Script>, Error> {
         let script = Script::parse(text)?;
-        self.with_interpreter(memory_bytes, |interpreter| interpreter.check(&script))?;
+        self.interpreter.with(memory_bytes, |interpreter, _| interpreter.check(&script))?;
         Ok(Arc::new(script))
-    }
-
-    /// An interpreter that reached its limit is not used again.
-    fn with_interpreter<R>(
-        &self,
-        memory_bytes: usize,
-        work: impl FnOnce(&mut Interpreter) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let mut slot = self.interpreter.lock();
-        let mut interpreter = match slot.take() {
-            Some(interpreter) => interpreter,
-            None => Interpreter::new(&self.version, self.seed, memory_bytes, self.running.clone())?,
-        };
-        let outcome = interpreter.prepare(memory_bytes).and_then(|()| work(&mut interpreter));
-        if interpreter.is_usable() {
-            *slot = Some(interpreter);
-        }
-        outcome
     }
 }

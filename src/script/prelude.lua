@@ -19,7 +19,7 @@ local create, resume = coroutine.create, coroutine.resume
 local look = native.look
 
 -- The parser holds the name of its chunk without owning it. These are the names that Rust gives.
-native.anchors = { "@user_script" }
+native.anchors = { "@user_script", "@user_function" }
 
 ---------------------------------------------------------------------------------------------------- read-only tables
 
@@ -386,15 +386,17 @@ function redis.error_reply(...)
     return answer
 end
 
-function redis.replicate_commands()
-    return true
-end
+if not native.loading then
+    function redis.replicate_commands()
+        return true
+    end
 
-function redis.breakpoint()
-    return false
-end
+    function redis.breakpoint()
+        return false
+    end
 
-function redis.debug()
+    function redis.debug()
+    end
 end
 
 ------------------------------------------------------------------------------------------------------------- globals
@@ -419,13 +421,22 @@ getmetatable("").__metatable = seal({ __index = real.string })
 real.server = real.redis
 real._G = seal(real, public)
 
-setmetatable(real, {
+local absent = {
     __index = function(_, name)
         error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
     end,
-})
+}
+setmetatable(real, absent)
 
--- Runs a script; gives whether it came to its end, and its result or its error.
-return function(script)
-    return xpcall(script, native.handle)
+-- The globals of a library while it is loaded: only what registers functions.
+if native.loading then
+    local loading = seal(setmetatable(native.loading, absent))
+    native.loading_globals = setmetatable({ redis = loading, server = loading }, absent)
+end
+
+-- Runs a script, or a function with its arguments; gives whether it came to its end, and its result or its error.
+return function(script, ...)
+    if select("#", ...) == 0 then return xpcall(script, native.handle) end
+    local keys, args = ...
+    return xpcall(function() return script(keys, args) end, native.handle)
 end

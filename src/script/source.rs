@@ -22,7 +22,8 @@ bitflags! {
     }
 }
 
-const FLAGS: [(&str, Declared); 5] = [
+/// Their names.
+pub const FLAGS: [(&str, Declared); 5] = [
     ("no-writes", Declared::NO_WRITES),
     ("allow-oom", Declared::ALLOW_OOM),
     ("allow-stale", Declared::ALLOW_STALE),
@@ -84,7 +85,7 @@ pub fn sha1_hex(text: &[u8]) -> String {
     out
 }
 
-fn line_end(text: &[u8]) -> Option<usize> {
+pub fn line_end(text: &[u8]) -> Option<usize> {
     memchr::memchr(b'\n', text)
 }
 

@@ -1,9 +1,10 @@
-//! Stores and their properties: names and numbers, kinds of values, usage. Pure data; knows no disk and no sockets.
+//! Stores and their properties: names and numbers, kinds of values, usage; libraries of functions. Pure data; knows no disk and no sockets.
 
 pub mod catalog;
 pub mod cursor;
 pub mod definition;
 pub mod key;
+pub mod libraries;
 pub mod pattern;
 pub mod quota;
 pub mod usage;
@@ -12,6 +13,7 @@ pub mod value;
 pub use catalog::{Catalog, Store};
 pub use definition::Definition;
 pub use key::{Key, StoreId};
+pub use libraries::Libraries;
 pub use pattern::Pattern;
 pub use quota::{Quota, ServerQuota};
 pub use usage::Usage;

@@ -72,10 +72,10 @@ fn run_scripts(log: &str) {
                     return false;
                 }
                 // on a busy machine it may not have begun
-                let is_killed = scripts.running.kill() == Kill::Done;
+                let is_killed = scripts.running.kill(false) == Kill::Done;
                 let give_up = Instant::now() + PATIENCE;
                 while wait.recv_timeout(KILLED_AFTER) == Err(RecvTimeoutError::Timeout) {
-                    let kill = scripts.running.kill();
+                    let kill = scripts.running.kill(false);
                     if Instant::now() > give_up {
                         println!("a script goes on though it was to be killed: {kill:?}");
                         // the thread that runs it can't be ended otherwise

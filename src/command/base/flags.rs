@@ -61,6 +61,8 @@ bitflags! {
         const WHILE_SUBSCRIBED = 1 << 36;
         /// Names a script by its digest rather than by its text.
         const BY_DIGEST = 1 << 37;
+        /// Names a function rather than a script.
+        const BY_FUNCTION = 1 << 40;
         /// A script may call it after DEBUG SET-DISABLE-DENY-SCRIPTS.
         const DEBUGS = 1 << 38;
         /// Does not use up CLIENT CACHING, which is for the next other command.

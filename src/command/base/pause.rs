@@ -34,6 +34,8 @@ fn script_has_effect(server: &Shared, spec: &Spec, args: &[Bytes]) -> bool {
     let what = args.get(1).map_or(&b""[..], |word| word);
     let declared = if spec.is(Flags::BY_DIGEST) {
         server.scripts.find(what).and_then(|script| script.declared)
+    } else if spec.is(Flags::BY_FUNCTION) {
+        server.scripts.functions.last_known().function(what).map(|function| function.flags())
     } else {
         Declared::read(what)
     };
@@ -55,6 +57,11 @@ mod tests {
         let sha = String::from_utf8_lossy(&sha).into_owned();
         h.expect(&[
             ("SCRIPT LOAD \"return 1\"", "\"e0e1f9fabfc9d4800c877a703b823ac0578ff8db\""),
+            (
+                "FUNCTION LOAD \"#!lua name=lib\\nredis.register_function('writes', function() end) \
+                 redis.register_function{function_name='reads', callback=function() end, flags={'no-writes'}}\"",
+                "\"lib\"",
+            ),
             ("ACL SETUSER bob on nopass ~* &* +@all -set -publish", "OK"),
         ]);
         let held_by_both = [
@@ -71,6 +78,10 @@ mod tests {
             "EVAL \"#!lua\\nreturn 1\" 0",
             "EVAL_RO \"#!lua\\nreturn 1\" 0",
             "EVAL \"#!nothing\\nreturn 1\" 0",
+            "FCALL writes 0",
+            "FCALL nothing 0",
+            "FUNCTION LOAD x",
+            "FUNCTION DELETE x",
             "MULTI; SET a 1",
             "MULTI; EVAL \"return 1\" 0",
         ];
@@ -91,6 +102,9 @@ mod tests {
             "ACL WHOAMI",
             "SUBSCRIBE c",
             "SCRIPT EXISTS x",
+            "FCALL reads 0",
+            "FCALL_RO reads 0",
+            "FUNCTION LIST",
             "SCRIPT LOAD \"return 1\"",
             "EVAL_RO \"return 1\" 0",
             "EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0",

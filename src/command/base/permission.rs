@@ -244,3 +244,14 @@ impl Refusal {
         ))
     }
 }
+
+/// A request of somebody else with the name of its command alone, for users who may not see everything: the other words
+/// may be keys and values.
+pub fn without_words(mut words: Vec<Bytes>) -> Vec<Bytes> {
+    let hidden = words.len().saturating_sub(1);
+    if hidden > 0 {
+        words.truncate(1);
+        words.push(format!("... ({hidden} more arguments)").into());
+    }
+    words
+}

@@ -115,6 +115,8 @@ impl Server {
             shutdown: Signal::default(),
             random: AtomicU64::new(random),
         };
+        // a library that can't be loaded is reported now, and not when somebody misses its functions
+        shared.scripts.functions.known(&engine.reader().libraries(), shared.config.lua_memory_limit());
         Server { engine, shared }
     }
 
@@ -207,6 +209,11 @@ impl Shared {
     /// Whether a script has run so long that others are answered with BUSY.
     pub fn is_busy(&self) -> bool {
         self.busy_in().is_some_and(|left| left.is_zero())
+    }
+
+    /// The error for those who wait for the running script or function.
+    pub fn busy(&self) -> Error {
+        if self.scripts.running.is_function() { Error::BusyFunction } else { Error::Busy }
     }
 
     /// How long the running script may continue before the server counts as busy; `None` if there is none, or if it may

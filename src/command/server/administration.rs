@@ -152,7 +152,7 @@ fn shutdown(call: &mut Call<'_>) -> Result<Plan, Error> {
         return Err(Error::other("ERR No shutdown in progress."));
     }
     if !no_save && call.server.is_busy() {
-        return Err(Error::Busy);
+        return Err(call.server.busy());
     }
     tracing::info!(client = call.session.client.id, "SHUTDOWN: stopping");
     call.server.shutdown.raise();

@@ -1,7 +1,7 @@
 //! SLOWLOG: the commands that took longer than `slowlog-log-slower-than`.
 
 use crate::command::base::table::help;
-use crate::command::base::{Call, Flags, Plan, Spec, reply};
+use crate::command::base::{Call, Flags, Plan, Spec, permission, reply};
 use crate::error::Error;
 use crate::record::number;
 use crate::resp::Reply;
@@ -86,14 +86,8 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
     ))
 }
 
-/// The entry with the name of its command alone: the other words may be keys and values.
-fn without_words(mut entry: SlowCommand) -> SlowCommand {
-    let hidden = entry.words.len().saturating_sub(1);
-    if hidden > 0 {
-        entry.words.truncate(1);
-        entry.words.push(format!("... ({hidden} more arguments)").into());
-    }
-    entry
+fn without_words(entry: SlowCommand) -> SlowCommand {
+    SlowCommand { words: permission::without_words(entry.words), ..entry }
 }
 
 fn shown(entry: SlowCommand) -> Reply {

@@ -244,6 +244,7 @@ impl Engine {
             next_store: state.catalog.next_id(),
             last_generation: state.last_generation,
             retired: std::mem::take(&mut state.retired),
+            libraries: std::mem::take(&mut state.has_new_libraries).then(|| state.libraries.clone()),
         });
         state.frozen = Some(frozen.clone());
         state.journal_bytes_frozen = self.journal.bytes();
@@ -498,6 +499,9 @@ impl Engine {
             self.tables.put_stores(&mut batch, stores)?;
             for generation in &frozen.retired {
                 self.tables.retire(&mut batch, *generation)?;
+            }
+            if let Some(libraries) = &frozen.libraries {
+                self.tables.put_libraries(&mut batch, libraries)?;
             }
             self.tables.put_meta_number(&mut batch, "next_store", frozen.next_store.into())?;
             self.tables.put_meta_number(&mut batch, "last_generation", frozen.last_generation)?;

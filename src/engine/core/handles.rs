@@ -20,7 +20,7 @@ use crate::engine::state::State;
 use crate::engine::state::group_lock::Asker;
 use crate::engine::state::watch::{Watch, Watches};
 use crate::record::compress::Compression;
-use crate::store::{Catalog, Key, ServerQuota, Store, StoreId, ValueKind};
+use crate::store::{Catalog, Key, Libraries, ServerQuota, Store, StoreId, ValueKind};
 use crate::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 /// Access to the engine that can only read. It gives no access to anything that can write.
@@ -84,6 +84,16 @@ impl<'e> Reader<'e> {
         let state = self.state();
         let store = state.catalog.get(store).ok_or(Error::NoStore(store))?;
         Ok(state.kind(store))
+    }
+
+    /// The libraries of functions.
+    pub fn libraries(&self) -> Libraries {
+        self.state().libraries.clone()
+    }
+
+    /// Whether libraries can be kept: not in a data directory that is still in an older format.
+    pub fn takes_libraries(&self) -> bool {
+        self.engine.tables.takes_libraries()
     }
 
     /// What a store without a kind of its own takes.

@@ -252,7 +252,7 @@ impl News {
                 Effect::Drop { .. } | Effect::Flush { .. } | Effect::Swap { .. } => {
                     self.stores_changed = true;
                 }
-                Effect::Define { .. } => {}
+                Effect::Define { .. } | Effect::PutLibrary { .. } | Effect::RemoveLibrary { .. } => {}
             }
         }
     }

@@ -95,6 +95,8 @@ impl<'s> Outlook<'s> {
             Effect::Drop { store } => self.empty(state, *store, 0),
             Effect::Flush { store, generation } => self.empty(state, *store, *generation),
             Effect::Swap { a, b } => self.swap(state, *a, *b),
+            // the limits are those of stores
+            Effect::PutLibrary { .. } | Effect::RemoveLibrary { .. } => {}
         }
     }
 

@@ -28,6 +28,7 @@ impl Tables {
         to.take_rows(snapshot, self, "dictionaries", &to.dictionaries, of_record)?;
         to.take_sealed(snapshot, self, Sealed::Usage, of_record)?;
         to.take_sealed(snapshot, self, Sealed::Stores, |_| true)?;
+        to.take_sealed(snapshot, self, Sealed::Libraries, |_| true)?;
         // the copy begins a journal of its own
         let is_wanted = |name: &[u8]| name != JOURNAL.as_bytes() && name != FORMAT_ROW;
         to.take_sealed(snapshot, self, Sealed::Meta, is_wanted)

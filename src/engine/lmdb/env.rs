@@ -14,18 +14,22 @@ use super::tables::Tables;
 use crate::files;
 use crate::limits::LMDB_READERS_MAX;
 
-/// The format of tables and keys: dictionaries may have codes. Formats 1 (without dictionaries), 2 and 3 are read, and
-/// [converted](Tables::upgrade).
-pub(super) const FORMAT: u32 = 4;
+/// The format of tables and keys: there may be libraries of functions. Formats 1 (without dictionaries) to 4 are read,
+/// and [converted](Tables::upgrade).
+pub(super) const FORMAT: u32 = 5;
 const FORMAT_MIN: u32 = 1;
 /// The first format with checksums of the rows of small tables.
 pub(super) const FORMAT_WITH_SEALS: u32 = 3;
+/// The first format with dictionaries that have codes.
+pub(super) const FORMAT_WITH_CODES: u32 = 4;
+/// The first format with libraries of functions.
+pub(super) const FORMAT_WITH_LIBRARIES: u32 = 5;
 /// The row of `meta` that says which one it is.
 pub(super) const FORMAT_ROW: &[u8] = b"format";
 
 /// The names of all tables. A file of an older format may lack one, which is made then.
-pub(super) const TABLES: [&str; 7] =
-    ["records", "deadlines", "stores", "usage", "retired", "dictionaries", "meta"];
+pub(super) const TABLES: [&str; 8] =
+    ["records", "deadlines", "stores", "usage", "retired", "dictionaries", "libraries", "meta"];
 
 /// LMDB's name for its file.
 pub const DATA_FILE: &str = "data.mdb";
@@ -111,10 +115,11 @@ impl Tables {
                 table(Some("usage"))?,
                 table(Some("retired"))?,
                 table(Some("dictionaries"))?,
+                table(Some("libraries"))?,
                 table(Some("meta"))?,
                 table(None)?,
             );
-            let meta = &tables.6;
+            let meta = &tables.7;
             let format = match meta.get(wtxn, FORMAT_ROW)? {
                 Some(bytes) => bytes.try_into().ok().map(u32::from_be_bytes),
                 None if found == 0 => {
@@ -133,7 +138,17 @@ impl Tables {
             })
         })?;
         match opened {
-            CommitOrAbort::Commit((records, deadlines, stores, usage, retired, dictionaries, meta, list)) => {
+            CommitOrAbort::Commit((
+                records,
+                deadlines,
+                stores,
+                usage,
+                retired,
+                dictionaries,
+                libraries,
+                meta,
+                list,
+            )) => {
                 let reader = Reader::new(&env, list, &env.read_txn()?);
                 Ok(Tables {
                     reader: reader.map_err(|fault| OpenError::Damaged(fault.to_string()))?,
@@ -145,6 +160,7 @@ impl Tables {
                     usage: Table { name: "usage", rows: usage },
                     retired: Table { name: "retired", rows: retired },
                     dictionaries: Table { name: "dictionaries", rows: dictionaries },
+                    libraries: Table { name: "libraries", rows: libraries },
                     meta: Table { name: "meta", rows: meta },
                     #[cfg(test)]
                     watch: Default::default(),

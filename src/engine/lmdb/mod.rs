@@ -8,6 +8,7 @@
 //! | `usage` | generation u48 | records, expiring, plain bytes, stored bytes: u64 each |
 //! | `retired` | generation u48 | nothing: its records are garbage and are reclaimed bit by bit |
 //! | `dictionaries` | generation u48, id u32 | a dictionary: see [`crate::record::dictionary`] |
+//! | `libraries` | the name of a library of functions | its text |
 //! | `meta` | a name | `format` u32, `checkpoint` u64 (journal sequence number that all of this reflects), … |
 //!
 //! Numbers are big-endian. Only the checkpoint writes, one transaction at a time, and readers never wait for it.

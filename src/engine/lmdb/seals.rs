@@ -1,4 +1,4 @@
-//! Checksums of the rows of small tables: `stores`, `usage`, `retired` and `meta`.
+//! Checksums of the rows of small tables: `stores`, `usage`, `retired`, `libraries` and `meta`.
 //!
 //! From format 3 on, each of their values ends with the XXH3-64 of the bytes before it, seeded with that of the table's
 //! name and the row's key. A row that was changed, or that belongs elsewhere, is therefore not accepted. The row
@@ -12,7 +12,9 @@ use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::batch::WriteBatch;
-use super::env::{FORMAT, FORMAT_ROW, FORMAT_WITH_SEALS, Snapshot, Table};
+use super::env::{
+    FORMAT, FORMAT_ROW, FORMAT_WITH_CODES, FORMAT_WITH_LIBRARIES, FORMAT_WITH_SEALS, Snapshot, Table,
+};
 use super::fault::Fault;
 use super::reader::IsSound;
 use super::residence::Wait;
@@ -26,17 +28,20 @@ pub enum Sealed {
     Stores,
     Usage,
     Retired,
+    Libraries,
     Meta,
 }
 
 impl Sealed {
-    const ALL: [Sealed; 4] = [Sealed::Stores, Sealed::Usage, Sealed::Retired, Sealed::Meta];
+    const ALL: [Sealed; 5] =
+        [Sealed::Stores, Sealed::Usage, Sealed::Retired, Sealed::Libraries, Sealed::Meta];
 
     pub fn name(self) -> &'static str {
         match self {
             Sealed::Stores => "stores",
             Sealed::Usage => "usage",
             Sealed::Retired => "retired",
+            Sealed::Libraries => "libraries",
             Sealed::Meta => "meta",
         }
     }
@@ -66,6 +71,7 @@ impl Tables {
             Sealed::Stores => &self.stores,
             Sealed::Usage => &self.usage,
             Sealed::Retired => &self.retired,
+            Sealed::Libraries => &self.libraries,
             Sealed::Meta => &self.meta,
         }
     }
@@ -94,6 +100,7 @@ impl Tables {
             Sealed::Stores => |key, row| Sealed::Stores.opened(key, row).is_some(),
             Sealed::Usage => |key, row| Sealed::Usage.opened(key, row).is_some(),
             Sealed::Retired => |key, row| Sealed::Retired.opened(key, row).is_some(),
+            Sealed::Libraries => |key, row| Sealed::Libraries.opened(key, row).is_some(),
             Sealed::Meta => |key, row| Sealed::Meta.opened(key, row).is_some(),
         };
         let row = self.reader.get(snapshot, table.name(), key, is_sound, Wait::ForDisk)?;
@@ -130,7 +137,12 @@ impl Tables {
 
     /// Whether dictionaries may be added, which servers of older formats could not read.
     pub fn takes_dictionaries(&self) -> bool {
-        self.is_of_this_format()
+        self.format.load(Ordering::Relaxed) >= FORMAT_WITH_CODES
+    }
+
+    /// Whether libraries of functions may be added, of which servers of older formats know nothing.
+    pub fn takes_libraries(&self) -> bool {
+        self.format.load(Ordering::Relaxed) >= FORMAT_WITH_LIBRARIES
     }
 
     /// As if there had been no space to convert an environment of an older format.
@@ -203,6 +215,11 @@ mod tests {
                 |txn: &mut crate::engine::WriteTxn<'_>| txn.put(&key, Value::integer(at), Expiry::Never);
             engine.writer().write(1, std::slice::from_ref(&key), put).unwrap();
         }
+        let put = |txn: &mut crate::engine::WriteTxn<'_>| {
+            txn.put_library("lib".into(), "#!lua name=lib".into());
+            Ok::<_, crate::engine::Error>(())
+        };
+        engine.writer().write(1, &[], put).unwrap();
         engine.close().unwrap();
         drop(engine);
         let tables = open(dir.path());
@@ -227,6 +244,7 @@ mod tests {
         }
         tables.timeline(&snapshot)?;
         tables.retired(&snapshot)?;
+        tables.libraries(&snapshot)?;
         Ok(())
     }
 
@@ -273,7 +291,7 @@ mod tests {
             };
             {
                 let tables = open(dir.path());
-                assert_eq!((tables.is_sealed(), tables.takes_dictionaries()), (is_sealed, false));
+                assert_eq!((tables.is_sealed(), tables.takes_libraries()), (is_sealed, false));
                 read(&tables).unwrap();
                 // a look changes nothing, and what is written meanwhile fits the old format
                 let mut batch = tables.batch().unwrap();
@@ -283,10 +301,10 @@ mod tests {
             let tables = open(dir.path());
             assert_eq!(tables.meta_number(&tables.snapshot().unwrap(), "next_store").unwrap(), Some(17));
             tables.upgrade().unwrap();
-            assert!(tables.is_sealed() && tables.takes_dictionaries());
+            assert!(tables.is_sealed() && tables.takes_dictionaries() && tables.takes_libraries());
             drop(tables);
             let tables = open(dir.path());
-            assert!(tables.is_sealed() && tables.takes_dictionaries());
+            assert!(tables.is_sealed() && tables.takes_dictionaries() && tables.takes_libraries());
             assert_eq!(rows(&tables), expected);
             drop(tables);
             assert_eq!(check::check(dir.path()).unwrap().problems, [""; 0]);

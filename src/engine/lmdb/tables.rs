@@ -20,7 +20,7 @@ use crate::record::dictionary::Dictionary;
 use crate::record::header::RecordView;
 use crate::record::shared;
 use crate::store::usage::Weight;
-use crate::store::{Definition, Generation, StoreId, Usage};
+use crate::store::{Definition, Generation, Libraries, StoreId, Usage};
 
 /// The row of `meta` that identifies the journal that belongs to the tables.
 pub const JOURNAL: &str = "journal";
@@ -39,6 +39,7 @@ pub struct Tables {
     pub(super) usage: Table,
     pub(super) retired: Table,
     pub(super) dictionaries: Table,
+    pub(super) libraries: Table,
     pub(super) meta: Table,
     /// The reader for snapshots.
     pub(super) reader: Reader,
@@ -433,6 +434,24 @@ impl Tables {
             self.remove_dictionaries(batch, generation)?;
         }
         Ok(empty)
+    }
+
+    // libraries of functions
+
+    pub fn libraries(&self, txn: &Snapshot<'_>) -> Result<Libraries, Fault> {
+        let rows = self.reader.rows(txn, Sealed::Libraries.name(), Bound::Unbounded, None)?;
+        rows.map(|row| {
+            let (name, row) = row?;
+            let text = self.unseal(Sealed::Libraries, name, row)?;
+            Ok((Bytes::copy_from_slice(name), Bytes::copy_from_slice(text)))
+        })
+        .collect()
+    }
+
+    /// Replaces the whole table of libraries.
+    pub fn put_libraries(&self, batch: &mut WriteBatch<'_>, libraries: &Libraries) -> Result<(), Fault> {
+        batch.clear(&self.libraries)?;
+        libraries.iter().try_for_each(|(name, text)| self.put_sealed(batch, Sealed::Libraries, name, text))
     }
 
     // meta

@@ -104,6 +104,9 @@ pub(in crate::engine) fn check_claimed(dir: &Path) -> Result<Report, OpenError> 
     let snapshot = tables.snapshot()?;
     check_records(&tables, &snapshot, &mut report)?;
     check_deadlines(&tables, &snapshot, &mut report)?;
+    if let Err(fault) = tables.libraries(&snapshot) {
+        report.problem(fault.to_string());
+    }
     let (checkpoint, identity) = (tables.checkpoint(&snapshot)?, tables.meta_number(&snapshot, JOURNAL)?);
     check_journal(&dir.join("journal"), checkpoint, identity, &mut report)?;
     Ok(report)

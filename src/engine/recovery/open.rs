@@ -257,6 +257,7 @@ fn load(tables: &Tables, snapshot: &Snapshot<'_>, options: &Options) -> Result<S
     state.last_generation = tables.meta_number(snapshot, "last_generation")?.unwrap_or(0);
     let next_store = tables.meta_number(snapshot, "next_store")?.unwrap_or(0);
     state.catalog.reserve_ids_below(StoreId::try_from(next_store).unwrap_or(StoreId::MAX));
+    state.libraries = tables.libraries(snapshot)?;
     for (id, generation, definition) in tables.stores(snapshot)? {
         let usage = tables.usage(snapshot, generation)?;
         state.define(0, id, generation, &definition, usage);

@@ -33,7 +33,9 @@ use crate::engine::state::tight::Tight;
 use crate::engine::state::undo::Step;
 use crate::engine::state::watch::{Noted, Watches};
 use crate::store::usage::Weight;
-use crate::store::{Catalog, Definition, Generation, ServerQuota, Store, StoreId, Usage, ValueKind};
+use crate::store::{
+    Catalog, Definition, Generation, Libraries, ServerQuota, Store, StoreId, Usage, ValueKind,
+};
 
 pub struct State {
     pub catalog: Catalog,
@@ -52,6 +54,9 @@ pub struct State {
     pub last_generation: Generation,
     /// Generations that were flushed or dropped and that no checkpoint has recorded yet.
     pub retired: Vec<Generation>,
+    pub libraries: Libraries,
+    /// Whether a library was changed since the last checkpoint began.
+    pub has_new_libraries: bool,
     /// What a store without a kind of its own takes.
     pub default_kind: ValueKind,
     pub server_quota: ServerQuota,
@@ -99,6 +104,8 @@ impl State {
             epoch: 0,
             last_generation: 0,
             retired: Vec::new(),
+            libraries: Libraries::default(),
+            has_new_libraries: false,
             default_kind,
             server_quota: ServerQuota::default(),
             is_bounded: false,
@@ -130,7 +137,10 @@ impl State {
 
     /// An estimate of the memory that changes take which are not in LMDB yet.
     pub fn memtable_bytes(&self) -> usize {
-        self.active.bytes() + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
+        let libraries_bytes = if self.has_new_libraries { self.libraries.bytes() } else { 0 };
+        self.active.bytes()
+            + libraries_bytes
+            + self.frozen.as_ref().map_or(0, |frozen| frozen.unwritten_bytes())
     }
 
     /// Makes an effect visible. `replaced` is the size of the record that was at the key of a put or a remove. While a
@@ -182,6 +192,12 @@ impl State {
                     self.keep_undo(Step::Swap { stores: [a, b], born });
                 }
             }
+            Effect::PutLibrary { name, text } => {
+                self.change_libraries(|libraries| libraries.put(seq, name, text));
+            }
+            Effect::RemoveLibrary { name } => {
+                self.change_libraries(|libraries| libraries.remove(seq, &name));
+            }
         }
     }
 
@@ -222,6 +238,12 @@ impl State {
         {
             leftovers.entries.push(before);
         }
+    }
+
+    fn change_libraries(&mut self, change: impl FnOnce(&mut Libraries)) {
+        self.keep_undo(Step::Libraries(self.libraries.clone()));
+        change(&mut self.libraries);
+        self.has_new_libraries = true;
     }
 
     fn keep_undo(&mut self, step: Step) {

@@ -11,7 +11,7 @@ use crate::engine::journal::Seq;
 use crate::engine::memtable::table::{Entry, Layer, Name};
 use crate::engine::state::State;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Store, StoreId};
+use crate::store::{Generation, Libraries, Store, StoreId};
 
 /// The changes of a group, and the counters of the state before it.
 pub struct Undo {
@@ -30,6 +30,8 @@ pub enum Step {
     Swap { stores: [StoreId; 2], born: [Seq; 2] },
     /// A store before it was changed; none if it was created.
     Define { store: StoreId, before: Option<Box<Store>> },
+    /// The libraries of functions before one of them was changed.
+    Libraries(Libraries),
 }
 
 impl Undo {
@@ -78,6 +80,7 @@ impl State {
                         self.catalog.insert(*before);
                     }
                 }
+                Step::Libraries(before) => self.libraries = before,
             }
         }
         if !changes_nothing {

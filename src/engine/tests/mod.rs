@@ -6,6 +6,8 @@ pub mod atomicity;
 #[cfg(test)]
 pub mod cold;
 #[cfg(test)]
+pub mod libraries;
+#[cfg(test)]
 pub mod limits;
 #[cfg(test)]
 pub mod powercut;

@@ -27,7 +27,7 @@ use crate::limits::{ASIDE_BYTES, KEY_BYTES_MAX, REPLY_BYTES_MAX, VALUE_BYTES_MAX
 use crate::record::dictionary::Dictionary;
 use crate::store::Definition;
 use crate::store::usage::Weight;
-use crate::store::{Generation, Key, Store, StoreId, Value, ValueKind};
+use crate::store::{Generation, Key, Libraries, Store, StoreId, Value, ValueKind};
 
 /// A record as a command sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -721,6 +721,20 @@ impl<'t> WriteTxn<'t> {
         self.tell_followers(store, || Some(What::Drop));
         self.changes.push(Effect::Drop { store }, None);
         Ok(())
+    }
+
+    /// The libraries of functions, as they were when the transaction began.
+    pub fn libraries(&self) -> Result<&'t Libraries, Error> {
+        Ok(&self.whole_state()?.libraries)
+    }
+
+    /// Adds a library of functions, or replaces the one of that name.
+    pub fn put_library(&mut self, name: Bytes, text: Bytes) {
+        self.changes.push(Effect::PutLibrary { name, text }, None);
+    }
+
+    pub fn remove_library(&mut self, name: Bytes) {
+        self.changes.push(Effect::RemoveLibrary { name }, None);
     }
 
     /// The store of a number, as it was when the transaction began.

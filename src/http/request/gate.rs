@@ -114,7 +114,7 @@ pub async fn wait_for_script(server: &Server) -> Result<(), Problem> {
     let turnstile = &server.scripts.turnstile;
     while turnstile.is_closed() {
         if server.is_busy() {
-            return Err(Error::Busy.into());
+            return Err(server.busy().into());
         }
         let patience = server.busy_in().unwrap_or(STEP).min(STEP);
         // whether it is open or not, the loop checks again
@@ -273,7 +273,7 @@ mod tests {
         let (before, late) = (gate(), gate());
         let get = || words([b"GET", b"k"]);
         let closed = api.server.scripts.turnstile.close(|| false).unwrap();
-        let script = api.server.scripts.running.begin();
+        let script = api.server.scripts.running.begin(crate::script::Runs::Script);
         // a request that has changed something continues, because a refusal would not tell what has happened
         let done = late.write(1, move |talk| {
             talk.has_written = true;

@@ -102,7 +102,9 @@ fn in_words_of_http(error: &Error) -> Option<String> {
             format!("{exceeded}; delete some or raise the setting {} of store {store}", counted.setting())
         }
         Error::Arity(_) => "there is nothing to do in this request".to_owned(),
-        Error::Busy => "a script has been running for too long; try again later, or have it ended".to_owned(),
+        Error::Busy | Error::BusyFunction => {
+            "a script has been running for too long; try again later, or have it ended".to_owned()
+        }
         _ => return None,
     })
 }
@@ -119,7 +121,7 @@ fn status(error: &Error) -> StatusCode {
         Error::TooManyKeys { .. } => StatusCode::UPGRADE_REQUIRED,
         Error::Quota(_) => StatusCode::INSUFFICIENT_STORAGE,
         Error::Damaged(_) | Error::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Error::Storage(_) | Error::Crowded(_) | Error::Stopping | Error::Busy => {
+        Error::Storage(_) | Error::Crowded(_) | Error::Stopping | Error::Busy | Error::BusyFunction => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Error::Syntax

@@ -1,27 +1,16 @@
 //! Lua scripts: EVAL, EVALSHA, their read-only forms, and SCRIPT.
-//!
-//! A script runs alone, like the commands of EXEC, and what it wrote is one journal entry. As in Redis, an error ends
-//! it and undoes nothing; only if the journal refuses its entry, nothing of it has happened. Its commands pass the
-//! checks of the gate that apply to them (`Commands`). They run in a session of the script's own, so that a SELECT
-//! ends with the script.
-//!
-//! While a script runs, others wait. When it has run for longer than `busy-reply-threshold`, the gate answers them with
-//! [`Error::Busy`], except for the few commands that may end it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::command::base::run::{Stop, count, run};
 use crate::command::base::table;
-use crate::command::base::table::Lookup;
-use crate::command::base::{Call, Flags, Group, Keys, Plan, Session, Spec, View, control, permission, reply};
-use crate::engine::{Seq, Writer};
+use crate::command::base::{Call, Flags, Group, Keys, Plan, Spec, control, reply};
+use crate::command::scripting::run::{end, keys_and_args, run_alone};
+use crate::engine::Writer;
 use crate::error::Error;
-use crate::limits::SCRIPT_WRITES_BYTES_MAX;
-use crate::resp::{Protocol, Reply};
-use crate::script::{Host, Kill, Script};
+use crate::resp::Reply;
+use crate::script::Script;
 
 pub static COMMANDS: &[Spec] = &[
     Spec {
@@ -107,7 +96,7 @@ pub static COMMANDS: &[Spec] = &[
                 arity: 2,
                 flags: MANAGING.flags.union(Flags::ALLOW_BUSY).union(Flags::ENDS_SCRIPTS),
                 tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
-                plan: kill,
+                plan: |call| end(call, false),
                 ..MANAGING
             },
             Spec {
@@ -136,7 +125,7 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-const WRITING: Spec = Spec {
+pub(super) const WRITING: Spec = Spec {
     group: Group::Scripting,
     since: "2.6.0",
     complexity: "Depends on the script",
@@ -146,9 +135,9 @@ const WRITING: Spec = Spec {
     ..Spec::DEFAULT
 };
 
-const READING: Spec = Spec { since: "7.0.0", flags: RUNNING.union(Flags::READONLY), ..WRITING };
+pub(super) const READING: Spec = Spec { since: "7.0.0", flags: RUNNING.union(Flags::READONLY), ..WRITING };
 
-const RUNNING: Flags = Flags::NOSCRIPT
+pub(super) const RUNNING: Flags = Flags::NOSCRIPT
     .union(Flags::STALE)
     .union(Flags::SKIP_MONITOR)
     .union(Flags::NO_MANDATORY_KEYS)
@@ -177,7 +166,7 @@ fn run_script(call: &mut Call<'_>, engine: Writer<'_>, named: Named, access: Acc
     if named == Named::BySha && call.arg(1).len() != SHA_DIGITS {
         return Err(no_script());
     }
-    let (keys, args) = keys_and_args(call)?;
+    let (keys, args) = keys_and_args(call, call.integer(2)?)?;
     let scripts = &call.server.scripts;
     let memory_bytes = call.server.config.lua_memory_limit();
     let script = match named {
@@ -187,131 +176,15 @@ fn run_script(call: &mut Call<'_>, engine: Writer<'_>, named: Named, access: Acc
     if access == Access::ReadOnly && script.declared.is_some() && !script.only_reads() {
         return Err(Error::other("ERR Can not execute a script with write flag using *_ro command."));
     }
-    let (server, now_ms, session) = (call.server, call.now_ms, call.session.for_script());
     let reads_only = access == Access::ReadOnly || script.only_reads();
-    let outcome = engine.alone(|engine| {
-        engine.allow_writes(Some(SCRIPT_WRITES_BYTES_MAX));
-        let server = server.with(*engine);
-        let mut commands = Commands { server, engine, session, reads_only, now_ms, reflects: 0 };
-        let reply = server.scripts.run(&script, &keys, &args, memory_bytes, &mut commands);
-        // within a transaction, other commands may write after it
-        engine.allow_writes(None);
-        (reply, commands.reflects)
-    });
-    // the script's session shares its client with the caller's
-    let store = call.session.store;
-    call.session.select(store);
-    let ((reply, read), written) = outcome?;
-    Ok(Plan::Reflecting(reply?, read.max(written)))
+    let (reply, reflects) = run_alone(call, engine, reads_only, |scripts, host| {
+        scripts.run(&script, &keys, &args, memory_bytes, host)
+    })?;
+    Ok(Plan::Reflecting(reply, reflects))
 }
 
 fn no_script() -> Error {
     Error::other("NOSCRIPT No matching script. Please use EVAL.")
-}
-
-/// What a script finds in `KEYS` and `ARGV`.
-fn keys_and_args(call: &Call<'_>) -> Result<(Vec<Bytes>, Vec<Bytes>), Error> {
-    let count = call.integer(2)?;
-    let words = call.rest(3);
-    let Ok(count) = usize::try_from(count) else {
-        return Err(Error::other("ERR Number of keys can't be negative"));
-    };
-    match words.split_at_checked(count) {
-        Some((keys, args)) => Ok((keys.to_vec(), args.to_vec())),
-        None => Err(Error::other("ERR Number of keys can't be greater than number of args")),
-    }
-}
-
-/// The commands of one script.
-struct Commands<'a> {
-    server: View<'a>,
-    engine: Writer<'a>,
-    session: Session,
-    reads_only: bool,
-    /// The one time of the whole script.
-    now_ms: u64,
-    /// The sequence number that its replies reflect.
-    reflects: Seq,
-}
-
-impl Commands<'_> {
-    /// Refuses what a script may not run.
-    fn admit(&mut self, args: &[Bytes]) -> Result<&'static Spec, Error> {
-        let Lookup::Command(spec) = self.server.commands.lookup(args) else {
-            return Err(Error::other("ERR Unknown Redis command called from script"));
-        };
-        if !spec.takes(args.len()) {
-            return Err(Error::other("ERR Wrong number of args calling Redis command from script"));
-        }
-        let may_debug = || spec.is(Flags::DEBUGS) && self.server.scripts.may_debug.load(Ordering::Relaxed);
-        if spec.is(Flags::NOSCRIPT) && !may_debug() {
-            return Err(Error::other("ERR This Redis command is not allowed from script"));
-        }
-        permission::check_in_script(self.server, &self.session, spec, args)?;
-        if self.reads_only && spec.has_effect() {
-            return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
-        }
-        if spec.is(Flags::WRITE) {
-            self.server.scripts.running.note_write();
-        }
-        Ok(spec)
-    }
-
-    /// Makes an error, and counts it.
-    fn refused(&self, error: &Error) -> Reply {
-        self.server.stats.error(error);
-        Reply::Error(Error::Counted(error.to_string()))
-    }
-}
-
-impl Host for Commands<'_> {
-    fn call(&mut self, mut args: Vec<Bytes>) -> Reply {
-        let spec = match self.admit(&args) {
-            Ok(spec) => spec,
-            Err(error) => {
-                if let Lookup::Command(spec) = self.server.commands.lookup(&args) {
-                    self.server.stats.rejected(self.server.commands.index(spec));
-                }
-                return self.refused(&error);
-            }
-        };
-        let outcome = run(&self.server, self.engine, &mut self.session, spec, &mut args, self.now_ms)
-            .map_err(Stop::into_error);
-        count(&self.server, &self.session, self.server.commands.index(spec), 0, outcome.is_err());
-        match outcome {
-            Ok((reply, reflects)) => {
-                self.reflects = self.reflects.max(reflects);
-                self.session.seen = self.session.seen.max(reflects);
-                match reply {
-                    Reply::Error(error) => self.refused(&error),
-                    reply => reply,
-                }
-            }
-            Err(error) => self.refused(&error),
-        }
-    }
-
-    fn may_run(&mut self, args: &[Bytes]) -> Result<bool, Error> {
-        match self.server.commands.lookup(args) {
-            Lookup::Command(spec) if !spec.takes(args.len()) => {
-                Err(Error::other("ERR Wrong number of args for redis.acl_check_cmd()"))
-            }
-            Lookup::Command(spec) => {
-                let account = &self.session.account;
-                Ok(permission::dry_run(self.server, account, spec, args, self.session.store).is_none())
-            }
-            _ => Err(Error::other("ERR Invalid command passed to redis.acl_check_cmd()")),
-        }
-    }
-
-    fn protocol(&self) -> Protocol {
-        self.session.protocol
-    }
-
-    fn set_protocol(&mut self, protocol: Protocol) {
-        // not that of the client, which keeps its own
-        self.session.protocol = protocol;
-    }
 }
 
 fn load(call: &mut Call<'_>) -> Result<Plan, Error> {
@@ -339,17 +212,6 @@ fn flush(call: &mut Call<'_>) -> Result<Plan, Error> {
     }
     call.server.scripts.flush();
     reply(Reply::OK)
-}
-
-fn kill(call: &mut Call<'_>) -> Result<Plan, Error> {
-    match call.server.scripts.running.kill() {
-        Kill::Done => reply(Reply::OK),
-        Kill::NotBusy => Err(Error::other("NOTBUSY No scripts in execution right now.")),
-        Kill::Unkillable => Err(Error::other(
-            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait \
-             the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
-        )),
-    }
 }
 
 fn debug(call: &mut Call<'_>) -> Result<Plan, Error> {
