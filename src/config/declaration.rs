@@ -99,11 +99,13 @@ macro_rules! settings {
             $(#[doc = $help] $(#[$meta])* pub $field: $type,)*
             /// The values of `user` in the settings file, each with a name and rules.
             pub users: Vec<String>,
+            /// Values that CONFIG SET gave to settings of Redis that do nothing here.
+            pub remembered: BTreeMap<&'static str, String>,
         }
 
         impl Default for Settings {
             fn default() -> Settings {
-                Settings { $($field: $default,)* users: Vec::new() }
+                Settings { $($field: $default,)* users: Vec::new(), remembered: BTreeMap::new() }
             }
         }
 

@@ -107,7 +107,9 @@ fn read_line(
         if name == "cluster-enabled" && !is_same {
             return Err(format!("{name} '{value}': there is no cluster; delete the line"));
         }
-        if !is_same {
+        if !is_same && constant.is_free && !neglected.names.contains(&name) {
+            neglected.names.push(name);
+        } else if !is_same && !constant.is_free {
             neglected.fixed.push(format!("{name} {value} (it is '{}')", constant.value));
         }
     } else if let Some(meant) = nearest_setting(&name) {
@@ -166,9 +168,10 @@ mod tests {
                     rdbchecksum no\ndaemonize NO\n";
         let (_, neglected) = read_text(text).unwrap();
         assert_eq!(neglected.fixed, ["save 3600 1 300 100 (it is '')", "appendonly no (it is 'yes')"]);
-        assert_eq!(neglected.names, ["rdbchecksum", "hash-max-listpack-entries"]);
+        // its first line has the value that Redis begins with
+        assert_eq!(neglected.names, ["hash-max-listpack-entries", "rdbchecksum"]);
         let told = neglected.told(Path::new("redis.conf"));
-        assert!(told[1].ends_with("do nothing here: rdbchecksum hash-max-listpack-entries"), "{told:?}");
+        assert!(told[1].ends_with("do nothing here: hash-max-listpack-entries rdbchecksum"), "{told:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{SETTINGS, Settings, When};
+use super::{SETTINGS, Settings, When, constants};
 
 /// The whole reference, as Markdown.
 pub fn settings_markdown() -> String {
@@ -26,8 +26,24 @@ pub fn settings_markdown() -> String {
         // writing to memory cannot fail
         let _ = writeln!(out, "| `{}` | {default} | {when} | {help} |", setting.name);
     }
+    out.push_str(WITHOUT_EFFECT);
+    for constant in constants().filter(|constant| constant.is_free) {
+        let _ = writeln!(out, "| `{}` | `{}` |", constant.name, constant.value);
+    }
     out
 }
+
+const WITHOUT_EFFECT: &str = "
+## Settings of Redis that do nothing
+
+Programs set these settings of a Redis, and test suites set them to what they were before. They are about the inside of a Redis
+(encodings in memory, snapshots, replicas), so Larder does nothing with them. `CONFIG SET` takes a value of the same form as the default,
+and `CONFIG GET` answers it until the server stops. A setting that would promise something that Larder doesn't do, such as
+`min-replicas-to-write`, is refused.
+
+| setting | value after the start |
+|---|---|
+";
 
 const INTRODUCTION: &str = "# Settings
 

@@ -197,6 +197,11 @@ impl Known {
         self.functions.len()
     }
 
+    /// What a reply reflects that tells about them.
+    pub fn version(&self) -> u64 {
+        self.texts.version()
+    }
+
     /// Bytes of all names and texts.
     pub fn bytes(&self) -> usize {
         self.texts.bytes()

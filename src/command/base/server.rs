@@ -19,6 +19,7 @@ use crate::push::Push;
 use crate::random::SplitMix;
 use crate::record::number;
 use crate::script::Scripts;
+use crate::script::functions::Known;
 use crate::store::Definition;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
@@ -116,7 +117,7 @@ impl Server {
             random: AtomicU64::new(random),
         };
         // a library that can't be loaded is reported now, and not when somebody misses its functions
-        shared.scripts.functions.known(&engine.reader().libraries(), shared.config.lua_memory_limit());
+        shared.with(engine.reader()).functions();
         Server { engine, shared }
     }
 
@@ -135,6 +136,11 @@ impl<'a> View<'a> {
     /// The same with another handle of the engine: that of a group.
     pub fn with(self, engine: Reader<'a>) -> View<'a> {
         self.shared.with(engine)
+    }
+
+    /// The libraries of functions, as the engine has them.
+    pub fn functions(self) -> Arc<Known> {
+        self.scripts.functions.known(&self.engine.libraries(), self.config.lua_memory_limit())
     }
 
     /// The number of the store that a word names: a number, or the name of a store. A missing one is created if

@@ -154,8 +154,8 @@ fn call_alone(call: &mut Call<'_>, engine: Writer<'_>, reads_only: bool) -> Resu
 }
 
 fn call_function(call: &mut Call<'_>, engine: Writer<'_>, reads_only: bool) -> Result<(Reply, Seq), Error> {
-    let (texts, memory_bytes) = (engine.libraries(), call.server.config.lua_memory_limit());
-    let known = call.server.scripts.functions.known(&texts, memory_bytes);
+    let memory_bytes = call.server.config.lua_memory_limit();
+    let known = call.server.with(*engine).functions();
     let Some(found) = known.function(call.arg(1)) else { return Err(Error::other("ERR Function not found")) };
     let count = call.integer(2).map_err(|_| Error::other("ERR Bad number of keys provided"))?;
     let (keys, args) = keys_and_args(call, count)?;
@@ -167,7 +167,7 @@ fn call_function(call: &mut Call<'_>, engine: Writer<'_>, reads_only: bool) -> R
     let (reply, reflects) = run_alone(call, engine, reads_only || only_reads, |scripts, host| {
         scripts.functions.run(found, &command, (&keys, &args), memory_bytes, host)
     })?;
-    Ok((reply, reflects.max(texts.version())))
+    Ok((reply, reflects.max(known.version())))
 }
 
 fn load(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
@@ -184,12 +184,12 @@ fn load(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
             return Err(Error::other(format!("ERR Library '{name}' already exists")));
         }
         let memory_bytes = server.config.lua_memory_limit();
-        let known = server.scripts.functions.known(&engine.libraries(), memory_bytes);
+        let known = server.with(*engine).functions();
         let libraries = server.scripts.functions.load(&texts, memory_bytes)?;
         keep(engine, now_ms, &known, &libraries, &[])?;
         server.scripts.functions.adopt();
         // for those who ask what was known last
-        server.scripts.functions.known(&engine.libraries(), memory_bytes);
+        server.with(*engine).functions();
         Ok(())
     })?;
     loaded?;
@@ -256,8 +256,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
             return Err(Error::other(format!("ERR Unknown argument {word}")));
         }
     }
-    let texts = call.server.engine.libraries();
-    let known = call.server.scripts.functions.known(&texts, call.server.config.lua_memory_limit());
+    let known = call.server.functions();
     let is_wanted =
         |library: &&Arc<Library>| pattern.as_ref().is_none_or(|pattern| pattern.matches(&library.name));
     let libraries = known.libraries().iter().filter(is_wanted).map(|library| {
@@ -272,7 +271,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
         }
         Reply::Map(fields)
     });
-    Ok(Plan::Reflecting(Reply::Array(libraries.collect()), texts.version()))
+    Ok(Plan::Reflecting(Reply::Array(libraries.collect()), known.version()))
 }
 
 fn description(function: &Function) -> Reply {
@@ -301,9 +300,9 @@ fn stats(call: &mut Call<'_>) -> Result<Plan, Error> {
             (functions.last_known(), Reply::Map(fields), 0)
         }
         None => {
-            let texts = call.server.engine.libraries();
-            let known = functions.known(&texts, call.server.config.lua_memory_limit());
-            (known, Reply::Null, texts.version())
+            let known = call.server.functions();
+            let reflects = known.version();
+            (known, Reply::Null, reflects)
         }
     };
     let counts = Reply::Map(vec![

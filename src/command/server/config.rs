@@ -107,12 +107,15 @@ fn get(call: &mut Call<'_>) -> Result<Plan, Error> {
         for setting in SETTINGS {
             setting.names().for_each(|name| answer(name, &|| (setting.get)(&settings)));
         }
-        config::constants().for_each(|constant| answer(constant.name, &|| constant.value.to_owned()));
+        for constant in config::constants() {
+            let remembered = settings.remembered.get(constant.name);
+            answer(constant.name, &|| remembered.map_or(constant.value, String::as_str).to_owned());
+        }
     }
     reply(Reply::Map(found))
 }
 
-/// A setting that CONFIG SET names: one of Larder, or one of Redis that has a fixed value here.
+/// A setting that CONFIG SET names: one of Larder, or one of Redis that does nothing here.
 enum Target {
     Setting(&'static Setting),
     Constant(config::Constant),
@@ -173,9 +176,11 @@ fn find(name: &str) -> Result<Target, Error> {
 fn change(settings: &mut Settings, target: &Target, value: &str) -> Result<(), String> {
     match target {
         Target::Setting(setting) => (setting.set)(settings, value),
-        // tools set these unconditionally; setting them to the fixed value does no harm
-        Target::Constant(constant) if value.eq_ignore_ascii_case(constant.value) => Ok(()),
-        Target::Constant(constant) => Err(format!("it can't be changed here from '{}'", constant.value)),
+        // tools set these unconditionally, and suites set what they have read
+        Target::Constant(constant) => {
+            settings.remembered.insert(constant.name, constant.check(value)?);
+            Ok(())
+        }
     }
 }
 

@@ -153,7 +153,7 @@ fn memory_stats(call: &mut Call<'_>) -> Result<Plan, Error> {
         ("cluster.links", bytes(0)),
         ("aof.buffer", bytes(status.journal.pending_bytes as u64)),
         ("lua.caches", bytes(server.scripts.cache_status().bytes as u64)),
-        ("functions.caches", bytes(0)),
+        ("functions.caches", bytes(server.functions().bytes() as u64)),
         ("overhead.total", bytes(memory.allocated.saturating_sub(dataset))),
         ("keys.count", bytes(keys)),
         ("keys.bytes-per-key", bytes(dataset / keys.max(1))),

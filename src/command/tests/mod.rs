@@ -7,4 +7,6 @@ pub mod harness;
 #[cfg(test)]
 pub mod limits;
 #[cfg(test)]
+pub mod preflight;
+#[cfg(test)]
 pub mod visibility;

@@ -41,7 +41,7 @@ pub async fn ready(State(app): State<App>) -> Response {
         (app.server.shutdown.is_raised(), "stopping"),
         (status.journal.failure.is_some(), "the journal has failed"),
         (status.journal.shortage.is_some(), "there is no room for the journal"),
-        (app.server.is_busy(), "a script keeps everybody waiting; SCRIPT KILL ends it"),
+        (app.server.is_busy(), "a script keeps everybody waiting; SCRIPT KILL or FUNCTION KILL ends it"),
         (status.shortage.is_some(), "there is no space for more records"),
         (status.checkpoint.failure.is_some(), "the last checkpoint failed"),
     ];

@@ -1,4 +1,4 @@
-// Published rate limiters and locks that work by Lua scripts.
+// Published rate limiters and locks that work by Lua scripts; functions.
 
 import assert from "node:assert/strict";
 
@@ -90,6 +90,29 @@ await io.set("own", "1");
 assert.equal(await io.compareAndSet("own", "1", "2"), 1);
 assert.equal(await io.compareAndSet("own", "1", "3"), 0);
 assert.equal(await io.get("own"), "2");
+
+// functions, through both clients
+const library = `#!lua name=counters
+redis.register_function('count', function(keys, args) return redis.call('INCRBY', keys[1], args[1]) end)
+redis.register_function{
+  function_name = 'counted', callback = function(keys) return redis.call('GET', keys[1]) end, flags = {'no-writes'}
+}`;
+await io.del("counted");
+assert.equal(await io.function("LOAD", "REPLACE", library), "counters");
+assert.equal(await io.fcall("count", 1, "counted", 2), 2);
+assert.equal(await io.fcall_ro("counted", 1, "counted"), "2");
+assert.equal((await io.function("LIST", "LIBRARYNAME", "counters")).length, 1);
+await assert.rejects(node.functionLoad(library), /already exists/);
+assert.equal(await node.functionLoad(library, { REPLACE: true }), "counters");
+assert.equal(await node.fCall("count", { keys: ["counted"], arguments: ["3"] }), 5);
+assert.equal(await node.fCallRo("counted", { keys: ["counted"] }), "5");
+const [listed] = await node.functionList();
+assert.equal(listed.library_name, "counters");
+assert.deepEqual(listed.functions.map(({ name }) => name).sort(), ["count", "counted"]);
+assert.equal((await node.functionStats()).engines.LUA.functions_count, 2);
+assert.equal(await node.functionDelete("counters"), "OK");
+await assert.rejects(io.fcall("count", 1, "counted", 2), /Function not found/);
+assert.equal(await io.function("FLUSH"), "OK");
 
 await io.quit();
 await node.close();

@@ -1,4 +1,4 @@
-"""Published locks and rate limiters that work by Lua scripts: redis-py's Lock and Script, and `limits`."""
+"""Published locks and rate limiters that work by Lua scripts: redis-py's Lock and Script, and `limits`; functions."""
 
 import asyncio
 import threading
@@ -69,6 +69,36 @@ def script(client):
         assert pipeline.execute() == [8, b"8"]
 
 
+LIBRARY = """#!lua name=counters
+redis.register_function('count', function(keys, args) return redis.call('INCRBY', keys[1], args[1]) end)
+redis.register_function{
+    function_name = 'counted',
+    callback = function(keys) return redis.call('GET', keys[1]) end,
+    flags = {'no-writes'},
+    description = 'what was counted',
+}"""
+
+
+def functions(client):
+    client.delete("counted")
+    assert client.function_load(LIBRARY, replace=True) in ("counters", b"counters")
+    assert "already exists" in refused(ResponseError, client.function_load, LIBRARY)
+    assert [client.fcall("count", 1, "counted", 2) for _ in range(2)] == [2, 4]
+    assert client.fcall_ro("counted", 1, "counted") == b"4"
+    assert "*_ro command" in refused(ResponseError, client.fcall_ro, "count", 1, "counted", 2)
+    listed = repr(client.function_list(library="count*", withcode=True))
+    assert "what was counted" in listed and "no-writes" in listed and "#!lua name=counters" in listed
+    assert "running_script" in repr(client.function_stats())
+    assert "No scripts in execution" in refused(ResponseError, client.function_kill)
+    with client.pipeline() as pipeline:
+        pipeline.fcall("count", 1, "counted", 1)
+        pipeline.get("counted")
+        assert pipeline.execute() == [5, b"5"]
+    assert client.function_delete("counters")
+    assert "Function not found" in refused(ResponseError, client.fcall, "count", 1, "counted", 2)
+    assert client.function_flush("ASYNC") and client.function_list() == []
+
+
 def limit(url):
     storage = limits.storage.storage_from_string(url)
     five = limits.parse("5/minute")
@@ -90,6 +120,7 @@ for protocol in (2, 3):
     lock(client)
     asyncio.run(lock_asynchronously(url))
     script(client)
+    functions(client)
     limit(url)
     client.close()
 

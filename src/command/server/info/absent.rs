@@ -11,10 +11,6 @@ pub static SERVER: &[(&str, &str)] = &[
 pub static CLIENTS: &[(&str, &str)] = &[("total_blocking_keys", "0"), ("total_blocking_keys_on_nokey", "0")];
 
 pub static MEMORY: &[(&str, &str)] = &[
-    ("number_of_functions", "0"),
-    ("number_of_libraries", "0"),
-    ("used_memory_vm_functions", "0"),
-    ("used_memory_functions", "0"),
     ("mem_not_counted_for_evict", "0"),
     ("mem_replication_backlog", "0"),
     ("mem_total_replication_buffers", "0"),

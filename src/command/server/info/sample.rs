@@ -8,6 +8,7 @@ use crate::command::base::{Session, View, permission};
 use crate::config::Settings;
 use crate::engine::{Status, clock};
 use crate::script::CacheStatus;
+use crate::script::functions::Known;
 use crate::store::{Store, Usage};
 use crate::telemetry::Stats;
 use crate::telemetry::process::{self, Cpu, Memory};
@@ -22,6 +23,7 @@ pub struct Sample<'a> {
     cpu: OnceCell<Cpu>,
     engine: OnceCell<Status>,
     scripts: OnceCell<CacheStatus>,
+    functions: OnceCell<Arc<Known>>,
     clients: OnceCell<Vec<Arc<Client>>>,
     totals: OnceCell<Totals>,
 }
@@ -43,6 +45,7 @@ impl<'a> Sample<'a> {
             cpu: OnceCell::new(),
             engine: OnceCell::new(),
             scripts: OnceCell::new(),
+            functions: OnceCell::new(),
             clients: OnceCell::new(),
             totals: OnceCell::new(),
         }
@@ -74,6 +77,10 @@ impl<'a> Sample<'a> {
 
     pub fn scripts(&self) -> &CacheStatus {
         self.scripts.get_or_init(|| self.server.scripts.cache_status())
+    }
+
+    pub fn functions(&self) -> &Known {
+        self.functions.get_or_init(|| self.server.functions())
     }
 
     pub fn clients(&self) -> &[Arc<Client>] {
