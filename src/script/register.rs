@@ -127,7 +127,7 @@ pub fn check_name(name: &[u8]) -> Result<String, String> {
 }
 
 fn function(args: &MultiValue) -> Result<Registered, String> {
-    match (args.get(0), args.get(1)) {
+    match (args.front(), args.get(1)) {
         (Some(Value::Table(named)), None) => named_arguments(named),
         (Some(_), None) => {
             Err("calling redis.register_function with a single argument is only applicable to Lua \
