@@ -43,8 +43,15 @@ pub enum Error {
     ReplyTooLong,
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     ValueTooLong,
+    /// A text that has to be JSON whatever the store takes: an argument of JSON.SET.
     #[error("NOTJSON {0}")]
     NotJson(#[from] NotJson),
+    /// A value for a store that takes only JSON.
+    #[error(
+        "NOTJSON this store takes JSON and the value is not (line {line}, column {column}): quote text as '\"bar\"', or let the store \
+         take anything with STORE SET {store} values any"
+    )]
+    NotForStore { store: String, line: usize, column: usize },
     #[error(
         "TOOMANYKEYS 426 more than {limit} keys match in store '{store}' (max-keys-per-query is {limit}); use SCAN to page through them"
     )]
@@ -58,7 +65,7 @@ pub enum Error {
     StoreExists(String),
     #[error("INUSE store '{store}' is used by {users}; close or unlink them, or drop it with FORCE")]
     InUse { store: String, users: String },
-    #[error("QUOTA {0}; {remedy}", remedy = remedy(.0))]
+    #[error("{}", refusal(.0))]
     Quota(QuotaExceeded),
     #[error("NOAUTH Authentication required.")]
     NoAuth,
@@ -103,9 +110,22 @@ impl Error {
         Error::Other(line.into())
     }
 
+    /// A value that a store, by its name or number, does not take because it is not JSON.
+    pub fn not_for_store(store: String, why: &NotJson) -> Error {
+        Error::NotForStore { store, line: why.line, column: why.column }
+    }
+
     /// Whether this is the machine's trouble and not about what the command asked for: the same command may succeed later.
     pub fn is_of_machine(&self) -> bool {
         matches!(self, Error::Storage(_) | Error::Disk(_) | Error::Crowded(_) | Error::Stopping)
+    }
+}
+
+/// The words for a limit that was reached. One that evicts, but finds nothing more to evict, is refused in Redis's words.
+fn refusal(exceeded: &QuotaExceeded) -> String {
+    match exceeded.eviction {
+        Some(_) => "OOM command not allowed when used memory > 'maxmemory'.".to_owned(),
+        None => format!("QUOTA {exceeded}; {}", remedy(exceeded)),
     }
 }
 
@@ -125,7 +145,7 @@ impl From<engine::Error> for Error {
             engine::Error::NoStore(id) => Error::NoStore(id.to_string()),
             engine::Error::KeyTooLong { bytes, limit } => Error::KeyTooLong { bytes, limit },
             engine::Error::ValueTooLong { .. } => Error::ValueTooLong,
-            engine::Error::NotJson(why) => Error::NotJson(why),
+            engine::Error::NotJson { store, why } => Error::not_for_store(store, &why),
             engine::Error::ReplyTooLong => Error::ReplyTooLong,
             engine::Error::Quota(exceeded) => Error::Quota(exceeded),
             engine::Error::AllowanceExceeded { limit } => Error::ScriptWrites { limit },
@@ -194,6 +214,7 @@ mod tests {
     use crate::engine::error::NoRoom;
     use crate::engine::lmdb::{LmdbError, MdbError};
     use crate::record::json;
+    use crate::store::eviction::{Order, Policy};
 
     /// Each trouble is told as what it is: only what keeps the journal from taking changes says that writes are refused.
     #[test]
@@ -245,9 +266,12 @@ mod tests {
         let not_json = json::check(b"{\"a\" 1}").unwrap_err();
         let lcs = "ERR Insufficient memory, failed allocating transient memory for LCS";
         let quota = |store: Option<&str>, counted| {
-            let exceeded = QuotaExceeded { store: store.map(str::to_owned), counted, used: 1, max: 2 };
-            Error::from(engine::Error::Quota(exceeded))
+            let (store, scope) = (store.map(str::to_owned), None);
+            QuotaExceeded { store, scope, counted, used: 1, after: 3, max: 2, eviction: None }
         };
+        let evicts = Some(Policy::of_store(Order::Lru));
+        let out_of_memory = QuotaExceeded { eviction: evicts, ..quota(None, Counted::Bytes) };
+        let quota = |store, counted| Error::from(engine::Error::Quota(quota(store, counted)));
         let cases = [
             (
                 quota(Some("0"), Counted::Bytes),
@@ -266,10 +290,16 @@ mod tests {
                 quota(None, Counted::Stores),
                 "QUOTA the server holds 1 of at most 2 stores; drop stores or raise max-stores",
             ),
+            (Error::Quota(out_of_memory), "OOM command not allowed when used memory > 'maxmemory'."),
             (Damage::NewerFormat(9).into(), newer),
             (Damage::Checksum.into(), damaged),
             (lcs::TooLong.into(), lcs),
-            (not_json.into(), "NOTJSON expected `:` at line 1 column 6"),
+            (not_json.clone().into(), "NOTJSON expected `:` at line 1 column 6"),
+            (
+                engine::Error::NotJson { store: "orders".into(), why: not_json }.into(),
+                "NOTJSON this store takes JSON and the value is not (line 1, column 6): quote text as '\"bar\"', or let the store \
+                 take anything with STORE SET orders values any",
+            ),
             (
                 engine::Error::NoRoom(NoRoom::Memory { failure: "x".into(), takes_removals: true }).into(),
                 "MISCONF changes can't be moved from memory to LMDB: x; removals and flushes are still \

@@ -16,7 +16,7 @@ const ORDERS: [(&str, &str); 3] = [
     ),
     (
         "crate::engine",
-        "mod backup recovery expiry checkpoint scan transaction limits core state memtable events effect error \
+        "mod backup recovery eviction expiry checkpoint scan transaction limits core state memtable heat events effect error \
          directory journal lmdb clock",
     ),
 ];

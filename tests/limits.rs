@@ -164,6 +164,97 @@ fn limits_hold_through_kills() {
     assert!(sound, "{said}");
 }
 
+/// The same where limits evict: writers are not refused, and what was evicted stays away.
+#[test]
+fn eviction_holds_limits_through_kills() {
+    const MAX_KEYS: i64 = 40;
+    const MAX_BYTES: i64 = 8_000;
+    let mut random = Random::from_environment();
+    let mut server = Server::larder(&["--appendfsync", "everysec", "--memtable-memory", "1mb"]);
+    let mut connection = server.connect();
+    let create = format!("STORE CREATE orders max-keys {MAX_KEYS} max-bytes {MAX_BYTES} evict lru");
+    assert_eq!(connection.ask(&create), Reply::ok());
+    for policy in ["lru", "lfu", "random"] {
+        let port = server.port();
+        assert_eq!(server.connect().ask(&format!("STORE SET orders evict {policy}")), Reply::ok());
+        thread::scope(|scope| {
+            let seeds: Vec<u64> = (0..3).map(|_| random.next()).collect();
+            let writers: Vec<_> =
+                seeds.into_iter().map(|seed| scope.spawn(move || write(port, Random::new(seed)))).collect();
+            thread::sleep(Duration::from_millis(200 + random.below(200) as u64));
+            assert!(server.connect().ask("INFO stats").text().contains("evicted_keys:"));
+            server.kill_hard();
+            let refusals: usize = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+            assert_eq!(refusals, 0, "{policy}");
+        });
+        server.start();
+        let mut connection = server.connect();
+        connection.ask("SELECT orders");
+        let keys = connection.ask("KEYS *").elements().len() as i64;
+        assert_eq!(told(&mut connection, "orders", "records"), keys, "{policy}");
+        assert!((1..=MAX_KEYS).contains(&keys), "{policy}: {keys}");
+        assert_eq!(connection.ask("SAVE"), Reply::ok());
+        wait_for(|| (told(&mut connection, "orders", "stored_bytes") <= MAX_BYTES).then_some(()))
+            .expect("estimates that were too low are made up for");
+    }
+    server.kill_hard();
+    let (sound, said) = server.check();
+    assert!(sound, "{said}");
+}
+
+/// The event of an eviction goes to those who may know of the key, and to nobody else.
+#[test]
+fn an_eviction_is_told_to_who_may_see_the_key() {
+    let server = Server::larder(&["--notify-keyspace-events", "KEe"]);
+    let mut administrator = server.connect();
+    let rules = "ACL SETUSER guest on nopass ~open:* &* +@all";
+    assert_eq!(administrator.ask(rules), Reply::ok());
+    assert_eq!(administrator.ask("STORE SET 0 max-keys 1 evict lru"), Reply::ok());
+    let mut guest = server.connect();
+    assert_eq!(guest.call(&["AUTH", "guest", ""]), Reply::ok());
+    guest.ask("PSUBSCRIBE __key*__:*");
+    for key in ["secret:1", "open:1", "secret:2"] {
+        assert_eq!(administrator.call(&["SET", key, "1"]), Reply::ok());
+    }
+    let told: Vec<String> = (0..2).map(|_| format!("{:?}", guest.read())).collect();
+    assert!(told.iter().all(|message| message.contains("evicted") && message.contains("open:1")), "{told:?}");
+    let log = administrator.ask("INFO stats").text();
+    assert!(log.contains("evicted_keys:2\r\n"), "{log}");
+    // no more than these
+    assert_eq!(guest.ask("PING").elements().len(), 2);
+}
+
+#[test]
+fn what_evicts_says_what_it_can_not_do_and_what_it_does() {
+    let server = Server::larder(&["--maxmemory-policy", "volatile-lru"]);
+    let mut connection = server.connect();
+    for number in 0..300 {
+        assert_eq!(connection.ask(&format!("SET key:{number} 1 EX 1000")), Reply::ok());
+    }
+    assert_eq!(connection.ask("SET stays 1"), Reply::ok());
+    assert_eq!(connection.ask("CONFIG SET max-keys 1"), Reply::ok());
+    server.wait_for_log("a limit is below what is there");
+    server.wait_for_log("the limit is kept");
+    assert_eq!(connection.ask("KEYS *").elements().len(), 1);
+    assert!(
+        connection.ask("SET other 1").is_error("OOM command not allowed when used memory > 'maxmemory'.")
+    );
+    server.wait_for_log("no record that expires is left");
+    assert_eq!(connection.ask("SET stays 2"), Reply::ok());
+    assert!(connection.ask("CONFIG SET maxmemory-policy allkeys-lrm").is_error("ERR CONFIG SET failed"));
+    assert_eq!(connection.ask("CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lfu"), Reply::ok());
+    assert_eq!(connection.ask("SET other 1"), Reply::ok());
+    let memory = connection.ask("INFO memory").text();
+    assert!(
+        memory.contains("maxmemory:104857600\r\n") && memory.contains("maxmemory_human:100.00M\r\n"),
+        "{memory}"
+    );
+    assert!(memory.contains("maxmemory_policy:allkeys-lfu\r\n"), "{memory}");
+    let shown = connection.ask("CONFIG GET maxmemory max-bytes");
+    let shown: Vec<&Reply> = shown.elements().iter().collect();
+    assert_eq!(shown.iter().filter(|reply| ***reply == Reply::bulk("104857600")).count(), 2);
+}
+
 /// Writes until the server is gone; says how often a limit was in the way.
 fn write(port: u16, mut random: Random) -> usize {
     let mut refusals = 0;

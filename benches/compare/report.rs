@@ -43,7 +43,7 @@ const fn figure(
 use Better::{Less, More, Neither};
 
 /// The headings of the tables, and their rows.
-const GROUPS: [(Group, &str, &[Figure]); 8] = [
+const GROUPS: [(Group, &str, &[Figure]); 10] = [
     (
         Group::Requests,
         "Single commands",
@@ -113,6 +113,26 @@ const GROUPS: [(Group, &str, &[Figure]); 8] = [
             figure("beside_set_get_per_s", "GET/s beside these SETs", More, 1.0, 0),
             figure("beside_set_get_p99_us", "GET p99 beside these SETs, ms", Less, 1e3, 2),
             figure("beside_set_get_longest_us", "longest wait of a GET, ms", Less, 1e3, 0),
+        ],
+    ),
+    (
+        Group::Eviction,
+        "Hits of full caches",
+        &[
+            figure("same_records_hit_percent", "hits of 100, same number of records", More, 1.0, 1),
+            figure("same_records_held", "records", Neither, 1.0, 0),
+            figure("same_bytes_hit_percent", "hits of 100, same number of bytes", More, 1.0, 1),
+            figure("same_bytes_held", "records in these bytes", More, 1.0, 0),
+        ],
+    ),
+    (
+        Group::Burst,
+        "Bursts of new records",
+        &[
+            figure("per_s", "SET/s", More, 1.0, 0),
+            figure("p99_us", "p99, ms", Less, 1e3, 2),
+            figure("longest_us", "longest wait, ms", Less, 1e3, 1),
+            figure("cpu_us", "CPU of the server per SET, µs", Less, 1.0, 2),
         ],
     ),
     (

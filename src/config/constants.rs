@@ -58,9 +58,6 @@ const FIXED: &[(&str, &str)] = &[
     ("appendonly", "yes"),
     ("cluster-enabled", "no"),
     ("daemonize", "no"),
-    // memory is bounded by memtable-memory and cache-memory, and nothing is ever evicted
-    ("maxmemory", "0"),
-    ("maxmemory-policy", "noeviction"),
     // there are no replicas
     ("min-replicas-to-write", "0"),
     ("min-slaves-to-write", "0"),

@@ -17,7 +17,7 @@ use super::settings::RETIRED;
 
 const PREFIX: &str = "LARDER_";
 /// Variables that belong to no setting but are read by the program.
-const OTHERS: [&str; 2] = ["LARDER_CONFIG", "LARDER_URL"];
+const OTHERS: [&str; 3] = ["LARDER_CONFIG", "LARDER_PROFILE", "LARDER_URL"];
 
 /// The settings in the environment.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
 //! Where settings come from. The command line takes precedence over the environment, that over the settings file, and
-//! that over the defaults.
+//! that over the defaults, which a profile may change.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml_edit::{DocumentMut, Item, TomlError, Value};
 
 use super::nearest::nearest_setting;
+use super::profile::settings_of;
 use super::redis_file::read_redis_file;
 use super::settings::RETIRED;
 use super::units::yes_no;
@@ -30,9 +31,14 @@ pub fn command_line(command: Command) -> Command {
         .value_name("FILE")
         .help("Settings file: in TOML if its name ends with .toml, else a configuration file of Redis")
         .conflicts_with("config");
+    let profile = Arg::new("profile")
+        .long("profile")
+        .value_name("NAME")
+        .env("LARDER_PROFILE")
+        .help("Other defaults of settings; cache: any values, everysec, and at most 1 GB from which the least used records are evicted");
     // known, so that whoever uses them is told what to do instead
     let retired = RETIRED.iter().map(|(name, _)| Arg::new(*name).long(*name).num_args(0..=1).hide(true));
-    let command = command.arg(by_itself).arg(file.env("LARDER_CONFIG")).args(retired);
+    let command = command.arg(by_itself).arg(file.env("LARDER_CONFIG")).arg(profile).args(retired);
     SETTINGS.iter().fold(command, |command, setting| {
         let default = (setting.get)(&Settings::default());
         let shown = if default.is_empty() { "none".to_owned() } else { default };
@@ -56,7 +62,9 @@ pub fn load(matches: &ArgMatches) -> Result<Loaded, String> {
     }
     let environment = environment::read(std::env::vars_os())?;
     let mut warnings = environment.warnings;
-    let mut settings = Settings::default();
+    let mut settings = matches
+        .get_one::<String>("profile")
+        .map_or_else(|| Ok(Settings::default()), |name| settings_of(name))?;
     let mut file = matches.get_one::<String>("config").map(PathBuf::from);
     if let Some(path) = matches.get_one::<String>("file").map(PathBuf::from) {
         if path.extension().is_some_and(|extension| extension == "toml") {
@@ -161,6 +169,22 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let settings = loaded(&["larder", "--config", path, "--port", "7001"]).unwrap();
         assert_eq!((settings.port, settings.bind.len(), settings.protected_mode), (7001, 2, false));
+    }
+
+    #[test]
+    fn a_profile_comes_before_nothing_but_the_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let toml = dir.path().join("larder.toml");
+        std::fs::write(&toml, "appendfsync = \"no\"\n").unwrap();
+        let toml = toml.to_str().unwrap();
+        let told = |args: &[&str]| {
+            let settings = loaded(&[&["larder", "--profile", "cache"], args].concat()).unwrap();
+            let names = ["default-values", "appendfsync", "max-bytes", "maxmemory-policy"];
+            names.map(|name| (Setting::find(name).unwrap().get)(&settings)).join(" ")
+        };
+        assert_eq!(told(&[]), "any everysec 1073741824 allkeys-lfu");
+        assert_eq!(told(&[toml, "--maxmemory", "2mb"]), "any no 2097152 allkeys-lfu");
+        assert!(loaded(&["larder", "--profile", "store"]).unwrap_err().ends_with("there is: cache"));
     }
 
     #[test]

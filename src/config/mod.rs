@@ -12,6 +12,7 @@ mod environment;
 mod form;
 mod load;
 mod nearest;
+mod profile;
 mod redis_file;
 pub mod reference;
 mod rewrite;

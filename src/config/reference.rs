@@ -21,7 +21,7 @@ pub fn settings_markdown() -> String {
         };
         let mut help = setting.help.replace('|', "\\|");
         for former in setting.former_names {
-            help.push_str(&format!(". Its former name `{former}` is accepted, too"));
+            help.push_str(&format!(". The name `{former}` is accepted, too"));
         }
         // writing to memory cannot fail
         let _ = writeln!(out, "| `{}` | {default} | {when} | {help} |", setting.name);

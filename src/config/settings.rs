@@ -13,6 +13,7 @@ use crate::engine::events::Classes;
 use crate::limits;
 use crate::record::compress::Compression;
 use crate::store::ValueKind;
+use crate::store::eviction::Policy;
 
 settings! {
     dir: PathBuf = PathBuf::from("./larder-data") => {
@@ -235,10 +236,20 @@ settings! {
 
     max_bytes: Option<u64> = None => {
         name: "max-bytes",
+        former: "maxmemory",
         value: "BYTES",
         form: Limit(Bytes(0, u64::MAX)),
         when: When::Any(Effect::Quota),
         help: "Maximum number of bytes in all stores, after compression; 0: no limit",
+    }
+
+    maxmemory_policy: Option<Policy> = None => {
+        name: "maxmemory-policy",
+        value: "POLICY",
+        form: OneOf(Policy::NAMES),
+        when: When::Any(Effect::Quota),
+        help: "Which records are evicted when max-keys or max-bytes is reached: noeviction, allkeys-lru, allkeys-lfu, \
+               allkeys-random, or volatile-lru, volatile-lfu, volatile-random, volatile-ttl, which spare what does not expire",
     }
 
     compression: Compression = Compression::default() => {

@@ -1,15 +1,26 @@
 //! Values that come from several settings, and combinations of settings that are not allowed.
 
 use super::settings::LOG_LEVELS;
-use super::units::parse_word;
+use super::units::{parse_word, word};
 use super::{Address, Settings};
 use crate::store::ServerQuota;
+use crate::store::eviction::Policy;
 use crate::telemetry::slow::Thresholds;
 
 impl Settings {
     /// The limits over all stores.
     pub fn quota(&self) -> ServerQuota {
-        ServerQuota { max_stores: self.max_stores, max_keys: self.max_keys, max_bytes: self.max_bytes }
+        ServerQuota {
+            max_stores: self.max_stores,
+            max_keys: self.max_keys,
+            max_bytes: self.max_bytes,
+            evict: self.maxmemory_policy,
+        }
+    }
+
+    /// The name of what is evicted when a limit over all stores is reached.
+    pub fn maxmemory_policy_name(&self) -> String {
+        word(&self.maxmemory_policy, Policy::NAMES)
     }
 
     /// The thresholds of the slow log and the latency monitor.

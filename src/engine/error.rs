@@ -5,6 +5,7 @@ use crate::engine::lmdb;
 use crate::limits::REPLY_BYTES_MAX;
 use crate::record::json::NotJson;
 use crate::store::StoreId;
+use crate::store::eviction::Policy;
 
 /// Why the engine refused an operation. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +17,9 @@ pub enum Error {
     KeyTooLong { bytes: usize, limit: usize },
     #[error("a value of {bytes} bytes is longer than the limit of {limit}")]
     ValueTooLong { bytes: usize, limit: usize },
-    #[error("the value is not JSON: {0}")]
-    NotJson(#[from] NotJson),
+    /// The store, by its name or number, takes nothing else.
+    #[error("the value for store '{store}' is not JSON: {why}")]
+    NotJson { store: String, why: NotJson },
     #[error("the values that were read take more than {REPLY_BYTES_MAX} bytes")]
     ReplyTooLong,
     #[error("{0}")]
@@ -107,10 +109,16 @@ impl Fault {
 pub struct QuotaExceeded {
     /// The store whose limit it is, by its name or number; `None` for a limit of the whole server.
     pub store: Option<String>,
+    /// The number of that store.
+    pub scope: Option<StoreId>,
     pub counted: Counted,
     /// The current usage.
     pub used: u64,
+    /// The usage that the transaction would cause.
+    pub after: u64,
     pub max: u64,
+    /// What the limit allows to evict; `None` if it refuses writes instead.
+    pub eviction: Option<Policy>,
 }
 
 /// What a limit counts.

@@ -21,6 +21,7 @@
 //! |---|---|
 //! | `backup` | copies a running engine's data |
 //! | `recovery` | opening a data directory, replaying the journal, closing; checking and salvaging a directory |
+//! | `eviction` | removes records so that a full store takes new ones |
 //! | `expiry` | removes records whose deadline or retention has passed |
 //! | `checkpoint` | moves changes from memory to LMDB |
 //! | `scan` | keys in order, counts, random keys |
@@ -29,6 +30,7 @@
 //! | `core` | the engine itself: what it consists of, its handles `Reader` and `Writer`, and room in memory and on disk |
 //! | `state` | what the engine's lock protects, the lock, the changes of a transaction, how they are undone; watched keys |
 //! | `memtable` | the changes since the last checkpoint, and the cache of records that LMDB holds |
+//! | `heat` | how recently and how often records were used, and candidates for eviction |
 //! | `events` | what listeners are told of changes |
 //! | `effect` | a change of a record or a store, and its form in the journal |
 //! | `error` | why the engine did not do something |
@@ -45,7 +47,9 @@ mod directory;
 pub mod effect;
 pub mod error;
 pub mod events;
+mod eviction;
 mod expiry;
+mod heat;
 pub mod journal;
 mod limits;
 pub mod lmdb;
@@ -63,6 +67,7 @@ pub use crate::engine::core::{Engine, Status};
 pub use crate::engine::directory::DirectoryError;
 pub use crate::engine::error::{Error, Fault};
 pub use crate::engine::events::Event;
+pub use crate::engine::eviction::Evicted;
 pub use crate::engine::journal::{Claim, Fsync, Seq};
 pub use crate::engine::limits::fill::Fill;
 pub use crate::engine::recovery::open::{OpenError, Options};

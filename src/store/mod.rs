@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod cursor;
 pub mod definition;
+pub mod eviction;
 pub mod key;
 pub mod libraries;
 pub mod pattern;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::eviction::{Order, Policy};
+
 /// What a store may hold, and for how long. `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
@@ -16,6 +18,9 @@ pub struct Quota {
     /// How long a record lives after its last change, whatever its own expiry says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
+    /// Which records make room when a limit is reached. `None`: writes are refused instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evict: Option<Order>,
 }
 
 /// What the server may hold. `None`: no limit.
@@ -27,6 +32,8 @@ pub struct ServerQuota {
     pub max_keys: Option<u64>,
     /// Keys and records as stored, over all stores.
     pub max_bytes: Option<u64>,
+    /// Which records make room when `max_keys` or `max_bytes` is reached. `None`: writes are refused instead.
+    pub evict: Option<Policy>,
 }
 
 impl Quota {
@@ -34,12 +41,22 @@ impl Quota {
     pub fn is_bounded(&self) -> bool {
         self.max_keys.is_some() || self.max_bytes.is_some()
     }
+
+    /// What is evicted when a limit is reached; `None` if there is no limit, or if it refuses writes.
+    pub fn eviction(&self) -> Option<Policy> {
+        self.evict.filter(|_| self.is_bounded()).map(Policy::of_store)
+    }
 }
 
 impl ServerQuota {
     /// Whether writes have to be checked against it.
     pub fn is_bounded(&self) -> bool {
-        *self != ServerQuota::default()
+        self.max_stores.is_some() || self.max_keys.is_some() || self.max_bytes.is_some()
+    }
+
+    /// What is evicted when the limit of keys or bytes is reached; `None` if there is none, or if it refuses writes.
+    pub fn eviction(&self) -> Option<Policy> {
+        self.evict.filter(|_| self.max_keys.is_some() || self.max_bytes.is_some())
     }
 }
 

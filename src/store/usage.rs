@@ -75,6 +75,13 @@ impl Usage {
         self.merge(after);
     }
 
+    /// The size that a record will probably have when it is compressed, if it is like the others.
+    pub fn estimate(&self, key_bytes: u64, plain: Weight) -> u64 {
+        let (stored, of) = (u128::from(self.stored_bytes), u128::from(self.plain_bytes));
+        let like_others = (u128::from(plain.plain_bytes) * stored).checked_div(of).unwrap_or(u128::MAX);
+        u64::try_from(like_others).unwrap_or(u64::MAX).max(key_bytes + 1).min(plain.stored_bytes)
+    }
+
     /// The ratio of uncompressed to stored bytes; 1 for an empty store.
     pub fn ratio(&self) -> f64 {
         if self.stored_bytes == 0 { 1.0 } else { self.plain_bytes as f64 / self.stored_bytes as f64 }

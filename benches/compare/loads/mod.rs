@@ -2,6 +2,7 @@
 
 mod documents;
 mod engine;
+mod eviction;
 mod larger_than_memory;
 mod records;
 mod requests;
@@ -51,6 +52,8 @@ pub enum Group {
     Engine,
     Records,
     LargerThanMemory,
+    Eviction,
+    Burst,
     Rest,
     Documents,
 }
@@ -61,6 +64,7 @@ static ALL: LazyLock<Vec<Load>> = LazyLock::new(|| {
         engine::loads(),
         records::loads(),
         larger_than_memory::loads(),
+        eviction::loads(),
         rest::loads(),
         documents::loads(),
     ];

@@ -62,8 +62,9 @@ impl Call<'_> {
     /// The value at a position, after a check that the selected store accepts it.
     pub fn value(&self, at: usize) -> Result<Value, Error> {
         let bytes = self.arg(at);
-        let kind = self.server.engine.kind(self.session.store)?;
-        Ok(Value::unchecked(shared::copy(bytes)).admit(kind)?)
+        let store = self.session.store;
+        let value = Value::unchecked(shared::copy(bytes)).admit(self.server.engine.kind(store)?);
+        value.map_err(|why| Error::not_for_store(self.server.store_label(store), &why))
     }
 
     /// The integer at a position.

@@ -67,6 +67,10 @@ bitflags! {
         const DEBUGS = 1 << 38;
         /// Does not use up CLIENT CACHING, which is for the next other command.
         const KEEPS_CACHING = 1 << 39;
+        /// Asks about records without using them, as far as eviction is concerned.
+        const PEEKS = 1 << 40;
+        /// Uses records even after CLIENT NO-TOUCH.
+        const TOUCHES = 1 << 41;
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::client::Client;
 use crate::command::base::{Call, Flags, Plan, Session, Shared, Spec};
-use crate::engine::{self, Seq, Weighed, Writer};
+use crate::engine::{self, Evicted, Seq, Weighed, Writer};
 use crate::error::Error;
 use crate::resp::Reply;
 use crate::store::Key;
@@ -103,7 +104,7 @@ fn carry_out(
     let engine = if may_block { engine } else { engine.without_disk() };
     let spent = &Cell::new(call.session.reply_bytes);
     let named = keys.len();
-    let mut weighed = Weighed::default();
+    let (mut weighed, mut evicted) = (Weighed::default(), Evicted::default());
     loop {
         match plan(call, engine)? {
             Plan::Aside => return Err(Stop::Aside),
@@ -116,6 +117,9 @@ fn carry_out(
                     }
                     txn.spend(spent.get())?;
                     server.stats.mine().lookups.count(txn.hits_and_misses());
+                    if txn.counts_uses() && uses(spec, &call.session.client) {
+                        txn.touch();
+                    }
                     // a subcommand (of OBJECT, MEMORY) asks about a record, so an absent one is no miss
                     if !spec.is_subcommand() {
                         txn.tell_misses();
@@ -140,7 +144,8 @@ fn carry_out(
                 match done {
                     Ok(Some(done)) => return Ok(done),
                     Ok(None) => {}
-                    Err(Stop::Refused(Error::Quota(_))) if engine.make_room(now_ms)? => {}
+                    Err(Stop::Refused(Error::Quota(exceeded)))
+                        if engine.make_room(now_ms, &exceeded, &mut evicted)? => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -149,6 +154,11 @@ fn carry_out(
             }
         }
     }
+}
+
+/// Whether a command uses the records that it reads, as far as eviction is concerned.
+fn uses(spec: &Spec, client: &Client) -> bool {
+    !spec.is(Flags::PEEKS) && (spec.is(Flags::TOUCHES) || !client.no_touch.load(Ordering::Relaxed))
 }
 
 /// Plans a command, and lets it control the engine if it is declared to.

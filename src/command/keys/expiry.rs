@@ -13,7 +13,8 @@ use crate::resp::Reply;
 /// one.
 const EXPIRY: Spec = Spec { group: Group::Generic, keys: Keys::ONE, ..Spec::DEFAULT };
 const SETTING: Spec = Spec { arity: -3, flags: Flags::WRITE.union(Flags::FAST), ..EXPIRY };
-const ASKING: Spec = Spec { syntax: "key", arity: 2, flags: Flags::READONLY.union(Flags::FAST), ..EXPIRY };
+const ASKING: Spec =
+    Spec { syntax: "key", arity: 2, flags: Flags::READONLY.union(Flags::FAST).union(Flags::PEEKS), ..EXPIRY };
 
 pub static COMMANDS: &[Spec] = &[
     Spec {

@@ -59,7 +59,7 @@ static SUBCOMMANDS: &[Spec] = &[
         syntax: "key [SAMPLES count]",
         summary: "Returns the bytes that a record takes on disk, with its key and index entries",
         arity: -3,
-        flags: Flags::READONLY,
+        flags: Flags::READONLY.union(Flags::PEEKS),
         keys: Keys::Range { first: 2, last: 2, step: 1 },
         key_uses: KeyUses::Each(&[KeyUse::RO]),
         plan: usage,

@@ -28,6 +28,7 @@ use crate::limits::ENTRIES_PAGE_BYTES;
 use crate::resp::Reply;
 use crate::store::Definition;
 use crate::store::catalog::check_name;
+use crate::store::eviction::Order;
 use crate::store::{Store, Usage, ValueKind};
 
 pub static COMMANDS: &[Spec] = &[Spec {
@@ -129,7 +130,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "store|set",
         syntax: "name setting value [setting value ...]",
-        summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, default-ttl, retention; none removes a limit",
+        summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, evict, default-ttl, retention; none removes a limit",
         arity: -5,
         stores: Stores::THIRD_WORD,
         plan: |_| control(set),
@@ -209,7 +210,7 @@ fn set(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
     }
     let changes = settings::parse(call.rest(3))?;
     // expired records are no reason to refuse; if they can't be removed now, they count
-    let _ = engine.make_room(call.now_ms);
+    let _ = engine.remove_due(call.now_ms);
     write(move |txn| {
         let store = txn.store(id)?;
         let mut definition = store.definition();
@@ -280,6 +281,7 @@ fn description(store: &Store, usage: &Usage, default_kind: ValueKind) -> Vec<(Re
         ("ratio", Reply::Double((usage.ratio() * 100.0).round() / 100.0)),
         ("max_keys", settings::limit(store.quota.max_keys)),
         ("max_bytes", settings::limit(store.quota.max_bytes)),
+        ("evict", Reply::text(store.quota.evict.map_or("none", Order::as_str))),
         ("default_ttl_ms", settings::limit(store.quota.default_ttl_ms)),
         ("retention_ms", settings::limit(store.quota.retention_ms)),
         ("links", count(store.links.len() as u64)),

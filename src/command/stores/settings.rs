@@ -9,6 +9,7 @@ use crate::record::number;
 use crate::resp::Reply;
 use crate::store::Definition;
 use crate::store::ValueKind;
+use crate::store::eviction::Order;
 
 /// A setting, and how to change it.
 struct Setting {
@@ -44,6 +45,15 @@ static SETTINGS: &[Setting] = &[
         takes: "a number of bytes like 1000000, 64mb or 2gb, or none",
         set: |definition, text| {
             definition.quota.max_bytes = unless_none(text, |text| parse_bytes(text).ok())?;
+            Some(())
+        },
+    },
+    Setting {
+        name: "evict",
+        takes: "lru, lfu, ttl or random, or none to refuse writes when a limit is reached",
+        set: |definition, text| {
+            let is_none = text.eq_ignore_ascii_case("none");
+            definition.quota.evict = if is_none { None } else { Some(Order::parse(text)?) };
             Some(())
         },
     },
@@ -146,6 +156,7 @@ mod tests {
             quota: Quota {
                 max_keys: Some(1),
                 max_bytes: Some(1),
+                evict: Some(Order::Ttl),
                 default_ttl_ms: Some(1),
                 retention_ms: Some(1),
             },
@@ -165,7 +176,8 @@ mod tests {
             assert_eq!(quota(&format!("default-ttl {text}")).default_ttl_ms, Some(ms), "{text}");
         }
         assert_eq!(quota("retention 90d").retention_ms, Some(90 * 24 * 3_600_000));
-        let gone = quota("max-keys 0 max-bytes none default-ttl 0 retention NONE");
+        assert_eq!(quota("evict LFU").evict, Some(Order::Lfu));
+        let gone = quota("max-keys 0 max-bytes none evict none default-ttl 0 retention NONE");
         assert_eq!(gone, Quota::default());
         assert_eq!(set("values none").unwrap().kind, None);
         assert_eq!(set("values JSON").unwrap().kind, Some(ValueKind::Json));
@@ -184,6 +196,8 @@ mod tests {
             "retention 99999999999999999999",
             "retention d",
             "values 0",
+            "evict allkeys-lru",
+            "evict 0",
         ] {
             let name = line.split(' ').next().unwrap();
             assert!(set(line).unwrap_err().starts_with(&format!("ERR '{name}' is ")), "{line}");
@@ -191,7 +205,7 @@ mod tests {
         assert!(
             set("colour red")
                 .unwrap_err()
-                .ends_with("'values', 'max-keys', 'max-bytes', 'default-ttl', 'retention'")
+                .ends_with("'values', 'max-keys', 'max-bytes', 'evict', 'default-ttl', 'retention'")
         );
         assert_eq!(set("values").unwrap_err(), "ERR syntax error");
     }

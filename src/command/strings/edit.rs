@@ -279,10 +279,13 @@ fn setrange(call: &mut Call<'_>) -> Result<Plan, Error> {
         let end =
             offset.checked_add(patch.len()).filter(|end| *end <= bytes_max).ok_or(Error::ValueTooLong)?;
         let old = txn.get(key)?.map_or(Bytes::new(), |record| record.value);
+        let store = txn.store(key.store)?;
         if offset > old.len() && txn.kind(key.store)? == ValueKind::Json {
             // the gap would be filled with zeros, and a zero byte is no JSON, so it is refused before they are
             // allocated
-            Value::unchecked([&old[..], b"\0"].concat()).admit(ValueKind::Json)?;
+            Value::unchecked([&old[..], b"\0"].concat())
+                .admit(ValueKind::Json)
+                .map_err(|why| Error::not_for_store(store.label(), &why))?;
         }
         let length = old.len().max(end);
         let mut value = Vec::with_capacity(length);
@@ -351,7 +354,7 @@ fn run_reply(run: &Match, with_length: bool) -> Reply {
 #[cfg(test)]
 mod tests {
     use crate::command::strings::edit::*;
-    use crate::command::tests::harness::Harness;
+    use crate::command::tests::harness::{Harness, not_json};
 
     // The expected replies were taken from Redis 7.0.15, except where a test says otherwise.
 
@@ -483,11 +486,11 @@ mod tests {
         h.expect(&[
             ("SET k 12", "OK"),
             ("APPEND k 3", "3"),
-            ("APPEND k ,", "-NOTJSON trailing characters at line 1 column 4"),
-            ("SETRANGE k 0 x", "-NOTJSON expected value at line 1 column 1"),
+            ("APPEND k ,", &not_json(1, 4)),
+            ("SETRANGE k 0 x", &not_json(1, 1)),
             ("SETRANGE k 0 9", "3"),
             ("GET k", "\"923\""),
-            ("APPEND new ''", "-NOTJSON end of text while parsing a value at line 1 column 1"),
+            ("APPEND new ''", &not_json(1, 1)),
             ("GET new", "nil"),
         ]);
     }

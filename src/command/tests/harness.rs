@@ -107,6 +107,14 @@ impl Harness {
     }
 }
 
+/// The error for a value that is not JSON from this line and column on, in the short form of [`shown`].
+pub fn not_json(line: usize, column: usize) -> String {
+    format!(
+        "-NOTJSON this store takes JSON and the value is not (line {line}, column {column}): quote text as '\"bar\"', or let the \
+         store take anything with STORE SET 0 values any"
+    )
+}
+
 impl Drop for Harness {
     fn drop(&mut self) {
         self.server.engine.close().unwrap();

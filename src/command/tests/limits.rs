@@ -300,7 +300,8 @@ impl Pair {
             }
             Step::LimitServer(keys, bytes) => {
                 let max_keys = keys.map(u64::from).filter(|keys| *keys > 0);
-                self.server = ServerQuota { max_stores: None, max_keys, max_bytes: bytes.map(u64::from) };
+                self.server =
+                    ServerQuota { max_keys, max_bytes: bytes.map(u64::from), ..ServerQuota::default() };
                 let (keys, bytes) = (keys.unwrap_or(0), bytes.unwrap_or(0));
                 let line = format!("CONFIG SET max-keys {keys} max-bytes {bytes}");
                 assert_eq!(self.limited.line(0, &line), Reply::OK);

@@ -29,6 +29,8 @@ use crate::engine::core::timeline::Timeline;
 use crate::engine::directory::Lock;
 use crate::engine::error::Error;
 use crate::engine::events::Listening;
+use crate::engine::heat::Heat;
+use crate::engine::heat::hunt::Hunts;
 use crate::engine::journal;
 use crate::engine::journal::{Journal, Seq};
 use crate::engine::lmdb::{Snapshot, Tables};
@@ -54,6 +56,9 @@ pub struct Engine {
     /// The sequence number of the last change at points in time, for retention.
     pub(super) timeline: Mutex<Timeline>,
     pub(super) expired: AtomicU64,
+    /// How records were used, for eviction.
+    pub(super) heat: Arc<Heat>,
+    pub(super) hunts: Hunts,
     pub(super) memtable_bytes: AtomicUsize,
     pub(super) noting_space: Mutex<()>,
     pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -126,6 +131,7 @@ impl Reader<'_> {
             map_bytes: self.engine.tables.map_bytes(),
             shortage: self.engine.room.shortage(),
             expired_records: self.engine.expired.load(Ordering::Relaxed),
+            evicted_records: self.engine.hunts.evicted.load(Ordering::Relaxed),
         }
     }
 }
@@ -151,4 +157,5 @@ pub struct Status {
     /// Why LMDB's file has no space for more, if a write was refused for that.
     pub shortage: Option<String>,
     pub expired_records: u64,
+    pub evicted_records: u64,
 }

@@ -36,6 +36,11 @@ pub enum What {
         key: Bytes,
         old: Old,
     },
+    /// A record was evicted.
+    Evict {
+        key: Bytes,
+        old: Old,
+    },
     /// All records were removed.
     Flush,
     /// The store now has all records of another store.
@@ -64,7 +69,10 @@ impl What {
     /// The record that it is about, if it is about one.
     pub fn key(&self) -> Option<&Bytes> {
         match self {
-            What::Set { key, .. } | What::Delete { key, .. } | What::Expire { key, .. } => Some(key),
+            What::Set { key, .. }
+            | What::Delete { key, .. }
+            | What::Expire { key, .. }
+            | What::Evict { key, .. } => Some(key),
             What::Flush | What::Swap | What::Rename { .. } | What::Drop => None,
         }
     }
@@ -73,7 +81,7 @@ impl What {
     pub fn bytes(&self) -> usize {
         let values = match self {
             What::Set { old, new, .. } => new.len() + old.as_ref().map_or(0, Old::bytes),
-            What::Delete { old, .. } | What::Expire { old, .. } => old.bytes(),
+            What::Delete { old, .. } | What::Expire { old, .. } | What::Evict { old, .. } => old.bytes(),
             What::Rename { name } => name.len(),
             What::Flush | What::Swap | What::Drop => 0,
         };
@@ -143,6 +151,7 @@ mod tests {
             }
             What::Delete { key, old } => format!("delete {} {}", key.escape_ascii(), shown(key, Some(old))),
             What::Expire { key, old } => format!("expire {} {}", key.escape_ascii(), shown(key, Some(old))),
+            What::Evict { key, old } => format!("evict {} {}", key.escape_ascii(), shown(key, Some(old))),
             What::Flush => "flush".into(),
             What::Swap => "swap".into(),
             What::Rename { name } => format!("rename {name}"),

@@ -146,6 +146,7 @@ impl Event {
     pub const COPY_TO: Event = Event::generic("copy_to");
     pub const DEL: Event = Event::generic("del");
     pub const EXPIRE: Event = Event::generic("expire");
+    pub const EVICTED: Event = Event { class: Classes::EVICTED, name: "evicted" };
     pub const EXPIRED: Event = Event { class: Classes::EXPIRED, name: "expired" };
     pub const INCRBY: Event = Event::string("incrby");
     pub const INCRBYFLOAT: Event = Event::string("incrbyfloat");

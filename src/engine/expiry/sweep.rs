@@ -58,7 +58,7 @@ impl Writer<'_> {
 
     /// Removes some records that are due, for a command that met a limit, because the sweeper may be a tenth of a
     /// second late. Returns whether there were any.
-    pub fn make_room(&self, now_ms: u64) -> Result<bool, Error> {
+    pub fn remove_due(&self, now_ms: u64) -> Result<bool, Error> {
         Ok(self.engine.may_sweep() && self.expire_due(now_ms, REMOVED_PER_WALK)? > 0)
     }
 

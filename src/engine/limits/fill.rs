@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use crate::engine::core::Engine;
 use crate::engine::core::handles::Reader;
 use crate::engine::state::State;
-use crate::store::StoreId;
 use crate::store::quota::is_nearly_full;
+use crate::store::{Store, StoreId};
 
 /// Whose limit, and which. No store: the server.
 type Limit = (Option<StoreId>, &'static str);
@@ -68,12 +68,14 @@ fn nearly_full(state: &State) -> Vec<Fill> {
         return Vec::new();
     }
     let (quota, total) = (state.server_quota, state.catalog.total());
-    let mut limits = vec![
-        (None, "max-stores", total.named, quota.max_stores),
-        (None, "max-keys", total.records, quota.max_keys),
-        (None, "max-bytes", total.stored_bytes, quota.max_bytes),
-    ];
-    for store in state.catalog.iter().filter(|store| store.quota.is_bounded()) {
+    let mut limits = vec![(None, "max-stores", total.named, quota.max_stores)];
+    // what evicts is meant to be full
+    if quota.evict.is_none() {
+        limits.push((None, "max-keys", total.records, quota.max_keys));
+        limits.push((None, "max-bytes", total.stored_bytes, quota.max_bytes));
+    }
+    let refuses = |store: &&Store| store.quota.is_bounded() && store.quota.evict.is_none();
+    for store in state.catalog.iter().filter(refuses) {
         limits.push((Some(store.id), "max-keys", store.usage.records, store.quota.max_keys));
         limits.push((Some(store.id), "max-bytes", store.usage.stored_bytes, store.quota.max_bytes));
     }

@@ -16,6 +16,7 @@ use crate::engine::error::{Counted, QuotaExceeded};
 use crate::engine::state::State;
 use crate::engine::state::changes::Changes;
 use crate::engine::state::tight::Scope;
+use crate::store::eviction::Policy;
 use crate::store::usage::Weight;
 use crate::store::{Generation, Quota, Store, StoreId, Usage};
 
@@ -146,7 +147,15 @@ impl<'s> Outlook<'s> {
         let total = state.catalog.total();
         let named = total.named + self.new_names;
         if let Some(max) = quota.max_stores.filter(|max| self.new_names > 0 && named > *max) {
-            let exceeded = QuotaExceeded { store: None, counted: Counted::Stores, used: total.named, max };
+            let exceeded = QuotaExceeded {
+                store: None,
+                scope: None,
+                counted: Counted::Stores,
+                used: total.named,
+                after: named,
+                max,
+                eviction: None,
+            };
             return Err(Excess { scope: Scope::Server, is_of_bytes: false, exceeded });
         }
         if !self.stores.iter().any(|prospect| prospect.fills) {
@@ -162,7 +171,8 @@ impl<'s> Outlook<'s> {
             (total.stored_bytes + stored_bytes).saturating_sub(before(|usage| usage.stored_bytes));
         let excused_bytes = self.stores.iter().map(|prospect| prospect.excused_bytes).sum();
         let (scope, scope_before) = (Scope::Server, Scope::Server);
-        let side = Side { scope, scope_before, is_weighed, excused_bytes, store: None };
+        let eviction = quota.eviction();
+        let side = Side { scope, scope_before, is_weighed, excused_bytes, store: None, eviction };
         side.judge(total.records, records, quota.max_keys, Counted::Keys)?;
         side.judge(total.stored_bytes, stored_bytes, quota.max_bytes, Counted::Bytes)
     }
@@ -186,6 +196,7 @@ impl<'s> Prospect<'s> {
             is_weighed,
             excused_bytes: self.excused_bytes,
             store: Some(self.store),
+            eviction: self.quota.eviction(),
         };
         side.judge(self.store.usage.records, self.records, self.quota.max_keys, Counted::Keys)?;
         side.judge(self.store.usage.stored_bytes, self.stored_bytes, self.quota.max_bytes, Counted::Bytes)
@@ -202,13 +213,16 @@ struct Side<'a> {
     excused_bytes: u64,
     /// `None`: the server.
     store: Option<&'a Store>,
+    /// What may be evicted. Sizes are estimated then, and are not going to be measured.
+    eviction: Option<Policy>,
 }
 
 impl Side<'_> {
     fn judge(&self, before: u64, after: u64, max: Option<u64>, counted: Counted) -> Result<(), Excess> {
         let Some(max) = max.filter(|max| after > *max) else { return Ok(()) };
         let is_of_bytes = counted == Counted::Bytes;
-        let unweighed = [self.scope, self.scope_before].into_iter().find(|scope| !(self.is_weighed)(*scope));
+        let is_weighed = |scope: &Scope| self.eviction.is_some() || (self.is_weighed)(*scope);
+        let unweighed = [self.scope, self.scope_before].into_iter().find(|scope| !is_weighed(scope));
         let adds_nothing = if is_of_bytes {
             after.saturating_sub(self.excused_bytes) <= before && unweighed.is_none()
         } else {
@@ -217,7 +231,15 @@ impl Side<'_> {
         if adds_nothing {
             return Ok(());
         }
-        let exceeded = QuotaExceeded { store: self.store.map(Store::label), counted, used: before, max };
+        let exceeded = QuotaExceeded {
+            store: self.store.map(Store::label),
+            scope: self.store.map(|store| store.id),
+            counted,
+            used: before,
+            after,
+            max,
+            eviction: self.eviction,
+        };
         Err(Excess { scope: unweighed.unwrap_or(self.scope), is_of_bytes, exceeded })
     }
 }

@@ -113,14 +113,26 @@ pub(in crate::engine) fn fit(
         .effects
         .iter()
         .any(|effect| matches!(effect, Effect::Put { generation, .. } if state.tight.holds(*generation)));
-    if !is_tight && sizes.values.is_none() && judge(state, changes, &|scope| state.is_weighed(scope)).is_ok()
-    {
-        return Ok(None);
+    estimate(state, changes);
+    if !is_tight && sizes.values.is_none() {
+        match judge(state, changes, &|scope| state.is_weighed(scope)) {
+            Ok(()) => return Ok(None),
+            // others are evicted, and nothing has to be measured for that
+            Err(Excess { exceeded, .. }) if exceeded.eviction.is_some() => {
+                return Err(Error::Quota(exceeded));
+            }
+            Err(_) => {}
+        }
     }
-    let (mut values, mut weights) = (Vec::new(), Vec::new());
+    let estimated = std::mem::take(&mut changes.weights);
+    let (mut values, mut weights) = (Vec::new(), Vec::with_capacity(estimated.len()));
     for (at, effect) in changes.effects.iter().enumerate() {
         let Effect::Put { generation, key, value, expires_at_ms } = effect else { continue };
         if !changes.is_last_on_its_key(at) {
+            continue;
+        }
+        if let Some(estimated) = estimated.iter().find(|(of, _)| *of == at) {
+            weights.push(*estimated);
             continue;
         }
         let expires = expires_at_ms.is_some();
@@ -142,6 +154,22 @@ pub(in crate::engine) fn fit(
     }
 }
 
+/// Gives records of stores that evict the sizes that they will probably have when they are compressed.
+fn estimate(state: &State, changes: &mut Changes) {
+    changes.weights.clear();
+    if !state.evicts {
+        return;
+    }
+    for (at, effect) in changes.effects.iter().enumerate() {
+        if let Effect::Put { generation, key, value, expires_at_ms } = effect
+            && let Some(store) = state.catalog.holding(*generation).filter(|store| state.estimates(store))
+        {
+            let plain = Weight::plain(key, value.len(), expires_at_ms.is_some());
+            changes.weights.push((at, store.usage.estimate(key.len() as u64, plain)));
+        }
+    }
+}
+
 impl Engine {
     /// Whether a transaction fits; if that is not known yet, what has to be measured first. For a command that can't
     /// run again nothing is measured first: what exceeds a limit by its uncompressed size is refused, and what is
@@ -155,6 +183,7 @@ impl Engine {
         match sizes {
             Some(sizes) => fit(state, changes, sizes, &self.compression.read()),
             None => {
+                estimate(state, changes);
                 judge(state, changes, &|_| true).map_err(|excess| Error::Quota(excess.exceeded))?;
                 changes.effects.iter().for_each(|effect| state.tight.note(effect));
                 Ok(None)

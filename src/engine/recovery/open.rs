@@ -17,6 +17,7 @@ use crate::engine::directory;
 use crate::engine::effect::Malformed;
 use crate::engine::error::Fault;
 use crate::engine::events::Listening;
+use crate::engine::heat::hunt::Hunts;
 use crate::engine::journal;
 use crate::engine::journal::{Disk, Fsync, Journal, JournalError, RealDisk, Seq};
 use crate::engine::lmdb;
@@ -116,7 +117,8 @@ impl Engine {
         // before the journal uses the rest of the disk
         tables.keep_reserve()?;
         let (state, journal, through) = recover(&tables, &options)?;
-        let (memtable_bytes, watches) = (state.memtable_bytes(), state.watches.clone());
+        let (memtable_bytes, watches, heat) =
+            (state.memtable_bytes(), state.watches.clone(), state.heat.clone());
         let timeline = read_timeline(&tables, journal.last())?;
         let control = Control::new(options.checkpoint_interval, through, clock::now_ms());
         let checkpoint = Arc::new(control);
@@ -138,6 +140,8 @@ impl Engine {
             sweeps_from_ms: AtomicU64::new(0),
             timeline: Mutex::new(timeline),
             expired: AtomicU64::new(0),
+            heat,
+            hunts: Hunts::default(),
             memtable_bytes: AtomicUsize::new(memtable_bytes),
             noting_space: Mutex::default(),
             threads: Mutex::new(Vec::new()),
@@ -147,6 +151,7 @@ impl Engine {
         engine.note_space();
         engine.start("checkpoint", Engine::run_checkpoints)?;
         engine.start("sweeper", Engine::run_sweeps)?;
+        engine.start("eviction", Engine::run_evictions)?;
         if memtable_bytes >= options.memtable_bytes_max / 2 {
             engine.checkpoint.request();
         }
@@ -157,6 +162,7 @@ impl Engine {
     pub fn close(&self) -> Result<(), Fault> {
         self.room.close();
         self.checkpoint.stop();
+        self.heat.alarm.raise();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the engine had panicked");
@@ -173,6 +179,7 @@ impl Engine {
     pub(crate) fn abandon(&self) {
         self.room.close();
         self.checkpoint.stop();
+        self.heat.alarm.raise();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             thread.join().expect("a thread of the engine");
         }

@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::engine::clock;
 use crate::engine::effect::Effect;
+use crate::engine::heat::Heat;
 use crate::engine::journal::Seq;
 use crate::engine::memtable::cache::RecordCache;
 use crate::engine::memtable::frozen::Frozen;
@@ -32,6 +34,7 @@ use crate::engine::state::group_lock::Occupied;
 use crate::engine::state::tight::Tight;
 use crate::engine::state::undo::Step;
 use crate::engine::state::watch::{Noted, Watches};
+use crate::store::eviction::Order;
 use crate::store::usage::Weight;
 use crate::store::{
     Catalog, Definition, Generation, Libraries, ServerQuota, Store, StoreId, Usage, ValueKind,
@@ -62,6 +65,9 @@ pub struct State {
     pub server_quota: ServerQuota,
     /// Whether writes have to be checked against any limit.
     pub is_bounded: bool,
+    /// Whether any limit evicts.
+    pub evicts: bool,
+    pub heat: Arc<Heat>,
     /// The stores that are so close to a limit that compressed sizes matter.
     pub tight: Tight,
     /// Effects that are going to be one journal entry: see [`crate::engine::transaction::group`].
@@ -109,6 +115,8 @@ impl State {
             default_kind,
             server_quota: ServerQuota::default(),
             is_bounded: false,
+            evicts: false,
+            heat: Arc::new(Heat::new(clock::now_ms())),
             tight: Tight::default(),
             group: None,
             watches: Arc::default(),
@@ -280,10 +288,10 @@ impl State {
             born: known.map_or(seq, |store| store.born),
             usage: known.map_or(usage, |store| store.usage),
         };
-        let was_bounded = self.catalog.get(id).is_some_and(|store| store.quota.is_bounded());
+        let quota_before = self.catalog.get(id).map(|store| store.quota).unwrap_or_default();
         self.catalog.insert(store);
         self.last_generation = self.last_generation.max(generation);
-        if was_bounded != definition.quota.is_bounded() {
+        if quota_before != definition.quota {
             self.note_bounds();
         }
     }
@@ -300,6 +308,29 @@ impl State {
             // without a limit, writes are not recorded, so everything is looked at again when there is a limit
             self.tight = Tight::default();
         }
+        let stores = self.catalog.iter().filter_map(|store| store.quota.eviction());
+        let (mut evicts, mut by_frequency) = (false, false);
+        for policy in stores.chain(self.server_quota.eviction()) {
+            (evicts, by_frequency) = (true, by_frequency || policy.order == Order::Lfu);
+        }
+        self.evicts = evicts;
+        self.heat.switch(evicts, by_frequency);
+        if evicts {
+            self.heat.alarm.raise();
+        }
+    }
+
+    /// Whether records of a store count with an estimate until they are compressed: if a limit of bytes evicts, and none
+    /// refuses writes.
+    pub fn estimates(&self, store: &Store) -> bool {
+        let (quota, server) = (&store.quota, &self.server_quota);
+        let limits = [(quota.max_bytes, quota.evict.is_some()), (server.max_bytes, server.evict.is_some())];
+        let mut evict = limits.iter().filter(|(max, _)| max.is_some()).map(|(_, evicts)| *evicts);
+        let mut is_any = false;
+        evict.all(|evicts| {
+            is_any = true;
+            evicts
+        }) && is_any
     }
 
     /// Makes a record in memory count with its compressed size. Does nothing if the record has changed since this

@@ -212,7 +212,7 @@ proptest! {
                     None
                 }
                 Step::LimitServer(keys, bytes) => {
-                    server = ServerQuota { max_stores: None, max_keys: keys.map(u64::from), max_bytes: bytes.map(u64::from) };
+                    server = ServerQuota { max_keys: keys.map(u64::from), max_bytes: bytes.map(u64::from), ..ServerQuota::default() };
                     engine.writer().set_quota(server);
                     None
                 }

@@ -40,6 +40,9 @@ impl Engine {
                 taken => taken?,
             },
         };
+        if state.evicts {
+            self.note_uses(state, changes, seq);
+        }
         let stored_sizes = changes.take_stored_sizes();
         let mut news = std::mem::take(&mut changes.news);
         news.add_changes(&state.catalog, &changes.effects);

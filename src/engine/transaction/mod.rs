@@ -14,3 +14,5 @@ pub mod run;
 pub mod telling;
 /// What a command sees and changes: `ReadTxn` and `WriteTxn`.
 pub mod txn;
+/// What eviction has to know of writes.
+pub mod uses;

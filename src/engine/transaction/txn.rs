@@ -16,6 +16,7 @@ use crate::engine::effect::Effect;
 use crate::engine::error::{Error, Fault};
 use crate::engine::events::change::{Old, What};
 use crate::engine::events::{Classes, Event, Listening, News, kept};
+use crate::engine::heat::Use;
 use crate::engine::journal::Seq;
 use crate::engine::lmdb::DiskRecord;
 use crate::engine::memtable::cache::Cached;
@@ -392,6 +393,25 @@ impl<'t> ReadTxn<'t> {
         self.reader.tell_of_reading(news);
     }
 
+    /// Whether anything evicts, so that uses count.
+    pub fn counts_uses(&self) -> bool {
+        self.reader.engine.heat.is_on()
+    }
+
+    /// Notes that the records at the declared keys are used, for eviction.
+    pub fn touch(&self) {
+        for Declared { generation, name, found } in &self.declared.keys {
+            if found.is_live(self.now_ms) {
+                self.reader.engine.heat.touch(*generation, name, self.now_ms);
+            }
+        }
+    }
+
+    /// How the record at a key was used, if that is known.
+    pub fn used(&self, key: &Key) -> Result<Option<Use>, Error> {
+        Ok(self.reader.engine.heat.of(self.declared(key)?.generation, &key.name))
+    }
+
     /// How many of the declared keys have a record, and how many have none.
     pub fn hits_and_misses(&self) -> (u64, u64) {
         let live = |declared: &&Declared<'_>| declared.found.is_live(self.now_ms);
@@ -554,7 +574,8 @@ impl<'t> WriteTxn<'t> {
         if bytes > VALUE_BYTES_MAX {
             return Err(Error::ValueTooLong { bytes, limit: VALUE_BYTES_MAX });
         }
-        let value = value.admit(kind)?.into_bytes();
+        let not_json = |why| Error::NotJson { store: store.label(), why };
+        let value = value.admit(kind).map_err(not_json)?.into_bytes();
         let generation = self.generation(key.store)?;
         let found = self.found(generation, &key.name)?;
         let expires_at_ms = match expiry {
@@ -635,6 +656,19 @@ impl<'t> WriteTxn<'t> {
             self.changes.push(Effect::Remove { generation, key: key.name.clone() }, replaced);
         }
         Ok(expired)
+    }
+
+    /// Evicts the record at a key. Returns whether there was one.
+    pub(in crate::engine) fn evict(&mut self, key: &Key) -> Result<bool, Error> {
+        let generation = self.generation(key.store)?;
+        let found = self.found(generation, &key.name)?.unexpired(self.now_ms);
+        let Some(replaced) = found.weight(&key.name) else { return Ok(false) };
+        self.notify(key, Event::EVICTED);
+        self.tell_followers(key.store, || {
+            found.old(generation, &key.name).map(|old| What::Evict { key: kept(&key.name), old })
+        });
+        self.changes.push(Effect::Remove { generation, key: key.name.clone() }, Some(replaced));
+        Ok(true)
     }
 
     /// Reports that a record had expired that is now replaced or removed.

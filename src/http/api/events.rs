@@ -75,7 +75,9 @@ fn event_schema() -> Schema {
     object([
         (
             "kind",
-            word(&["open", "lost", "set", "delete", "expire", "flush", "swap", "rename", "drop", "end"]),
+            word(&[
+                "open", "lost", "set", "delete", "expire", "evict", "flush", "swap", "rename", "drop", "end",
+            ]),
         ),
         (
             "version",
@@ -291,6 +293,7 @@ fn kind(what: &What) -> &'static str {
         What::Set { .. } => "set",
         What::Delete { .. } => "delete",
         What::Expire { .. } => "expire",
+        What::Evict { .. } => "evict",
         What::Flush => "flush",
         What::Swap => "swap",
         What::Rename { .. } => "rename",
@@ -315,7 +318,9 @@ fn data(what: &What, version: &str) -> Vec<u8> {
                 writer.raw(format!(",\"expires_at_ms\":{at}"));
             }
         }
-        What::Delete { key, old } | What::Expire { key, old } => write_old(&mut writer, key, old),
+        What::Delete { key, old } | What::Expire { key, old } | What::Evict { key, old } => {
+            write_old(&mut writer, key, old)
+        }
         What::Rename { name } => _ = writer.raw(",\"name\":").raw(Value::from(&**name).to_string()),
         What::Flush | What::Swap | What::Drop => {}
     }

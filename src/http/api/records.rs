@@ -599,6 +599,8 @@ mod tests {
         let refused = api.send("PUT /api/v1/stores/0/records/a", &bytes, "not JSON").await;
         assert_eq!((refused.status, refused.header("content-type")), (422, "application/problem+json"));
         assert_eq!(refused.json()["code"], "NOTJSON");
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains("(line 1, column 2)") && detail.contains("values of store 0"), "{detail}");
         let entries = api.run("GET /api/v1/stores/blobs/entries", "").await.json();
         assert_eq!(entries["entries"][0]["key"]["base64"], "/wAv");
         assert_eq!(entries["entries"][0]["value_base64"], "bm90IEpTT04=");

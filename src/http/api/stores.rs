@@ -48,6 +48,7 @@ pub fn routes() -> Vec<Route> {
                 ("values", values_schema().optional()),
                 ("max-keys", max_keys_schema().optional()),
                 ("max-bytes", max_bytes_schema().optional()),
+                ("evict", evict_schema().optional()),
                 ("default-ttl", default_ttl_schema().optional()),
                 ("retention", retention_schema().optional()),
             ]))
@@ -64,6 +65,7 @@ pub fn routes() -> Vec<Route> {
                     ("values", values_schema().optional()),
                     ("max-keys", max_keys_schema().optional()),
                     ("max-bytes", max_bytes_schema().optional()),
+                    ("evict", evict_schema().optional()),
                     ("default-ttl", default_ttl_schema().optional()),
                     ("retention", retention_schema().optional()),
                 ])
@@ -101,6 +103,7 @@ pub fn store_schema() -> Schema {
         ("ratio", number()),
         ("max_keys", count().about("0: no limit")),
         ("max_bytes", count().about("0: no limit")),
+        ("evict", word(&EVICT).about("Which records make room; none: writes are refused")),
         ("default_ttl_ms", count().about("0: none")),
         ("retention_ms", count().about("0: none")),
         ("links", count().about("How many workflows are linked")),
@@ -134,6 +137,16 @@ fn max_bytes_schema() -> Schema {
         .at_least(0)
         .about("Most bytes of keys and records after compression, or a text like 64mb. null or 0: no limit")
         .named("MaxBytes")
+}
+
+/// What `evict` takes.
+const EVICT: [&str; 5] = ["none", "lru", "lfu", "ttl", "random"];
+
+fn evict_schema() -> Schema {
+    any()
+        .with("enum", json!([EVICT[0], EVICT[1], EVICT[2], EVICT[3], EVICT[4], null]))
+        .about("Which records make room when a limit is reached. null or none: writes are refused instead")
+        .named("Evict")
 }
 
 fn default_ttl_schema() -> Schema {

@@ -59,6 +59,7 @@ export function activityView(main) {
         ["Commands", count(all.larder_commands_total)],
         ["Keys found", percent(hits, lookups)],
         ["Expired", count(all.larder_expired_records_total)],
+        ["Evicted", count(all.larder_evicted_records_total)],
         ["Not yet in LMDB", bytes(all.larder_memtable_bytes)],
         ["On disk", bytes((all.larder_lmdb_file_bytes ?? 0) + (all.larder_journal_segments_bytes ?? 0))],
       ]),

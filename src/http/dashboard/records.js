@@ -119,6 +119,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
         ["Compression", ratio(store.plain_bytes, store.stored_bytes)],
         ["With expiry", count(store.expiring)],
         ["Values", store.values === "any" ? "any bytes" : "JSON"],
+        ...(store.evict !== "none" ? [["When full", `evicts (${store.evict})`]] : []),
         ...(store.default_ttl_ms ? [["Expire after", duration(store.default_ttl_ms)]] : []),
         ...(store.retention_ms ? [["Kept unchanged", duration(store.retention_ms)]] : []),
         ["Connections", count(store.clients ?? 0)],

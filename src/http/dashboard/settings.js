@@ -13,6 +13,8 @@ const LIMITS = [
   { field: "retention_ms", setting: "retention", label: "Delete records unchanged for", hint: "Like 90d. Empty: never.", shown: inTime },
 ];
 
+const EVICT = [["none", "Refuse writes"], ["lru", "Evict what was used least recently"], ["lfu", "Evict what is used least often"], ["ttl", "Evict what expires next"], ["random", "Evict any record"]];
+
 export async function settingsDialog(store, changed) {
   const isShown = pageNow();
   let now = store;
@@ -53,11 +55,18 @@ export function limitFields(store) {
     const input = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "none", props: { value: before } });
     return { ...limit, before, input };
   });
+  const evict = h("select", {}, EVICT.map(([value, text]) => h("option", { value }, text)));
+  const evictBefore = store.evict ?? "none";
+  evict.value = evictBefore;
+  const elements = limits.map(({ label, input, hint }) => field(label, input, hint));
+  elements.splice(2, 0, field("When it is full", evict, "What happens when a limit of records or bytes is reached."));
   return {
-    elements: limits.map(({ label, input, hint }) => field(label, input, hint)),
+    elements,
     changes() {
       const changed = limits.filter(({ before, input }) => input.value.trim() !== before);
-      return Object.fromEntries(changed.map(({ setting, input }) => [setting, input.value.trim() || "none"]));
+      const changes = changed.map(({ setting, input }) => [setting, input.value.trim() || "none"]);
+      if (evict.value !== evictBefore) changes.push(["evict", evict.value]);
+      return Object.fromEntries(changes);
     },
   };
 }

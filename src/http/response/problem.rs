@@ -97,8 +97,12 @@ fn in_words_of_http(error: &Error) -> Option<String> {
         Error::InUse { store, users } => {
             format!("store '{store}' is used by {users}; close or unlink them, or drop it with ?force=true")
         }
+        Error::NotForStore { store, line, column } => format!(
+            "this store takes JSON and the value is not (line {line}, column {column}): quote text as \"bar\", or let the store take \
+             anything with the setting values of store {store}, which can be any"
+        ),
         Error::ExpireTime(_) => "the time to live is too long".to_owned(),
-        Error::Quota(exceeded @ QuotaExceeded { store: Some(store), counted, .. }) => {
+        Error::Quota(exceeded @ QuotaExceeded { store: Some(store), counted, eviction: None, .. }) => {
             format!("{exceeded}; delete some or raise the setting {} of store {store}", counted.setting())
         }
         Error::Arity(_) => "there is nothing to do in this request".to_owned(),
@@ -117,7 +121,7 @@ fn status(error: &Error) -> StatusCode {
         Error::NoStore(_) | Error::NoStoreNumber | Error::NoSuchKey => StatusCode::NOT_FOUND,
         Error::StoreExists(_) | Error::InUse { .. } => StatusCode::CONFLICT,
         Error::ValueTooLong => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::NotJson(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::NotJson(_) | Error::NotForStore { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::TooManyKeys { .. } => StatusCode::UPGRADE_REQUIRED,
         Error::Quota(_) => StatusCode::INSUFFICIENT_STORAGE,
         Error::Damaged(_) | Error::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -168,6 +172,15 @@ mod tests {
     #[test]
     fn errors_of_commands_have_the_documented_status() {
         let long = Error::KeyTooLong { bytes: 2_000, limit: 1_920 };
+        let exceeded = QuotaExceeded {
+            store: None,
+            scope: None,
+            counted: Counted::Keys,
+            used: 1,
+            after: 2,
+            max: 1,
+            eviction: None,
+        };
         let table = [
             (Error::TooManyKeys { store: "0".into(), limit: 3 }, 426),
             (NotJson { what: "x".into(), line: 1, column: 1 }.into(), 422),
@@ -175,7 +188,7 @@ mod tests {
             (Error::NoStoreNumber, 404),
             (Error::StoreExists("x".into()), 409),
             (Error::InUse { store: "x".into(), users: "y".into() }, 409),
-            (Error::Quota(QuotaExceeded { store: None, counted: Counted::Keys, used: 1, max: 1 }), 507),
+            (Error::Quota(exceeded), 507),
             (Error::NoAuth, 401),
             (Error::WrongPass, 401),
             (Error::NoPermission("no".into()), 403),

@@ -153,8 +153,9 @@ static MEMORY: &[Figure<Read>] = &[
     figure("number_of_functions", |s| s.functions().functions_count().into()),
     figure("number_of_libraries", |s| s.functions().libraries().len().into()),
     figure("number_of_cached_scripts", |s| s.scripts().scripts.into()),
-    figure("maxmemory", |_| Bytes(0)),
-    figure("maxmemory_policy", |_| "noeviction".into()),
+    // stored bytes on disk, not memory: max-bytes under Redis's name
+    figure("maxmemory", |s| Bytes(s.settings().quota().max_bytes.unwrap_or(0))),
+    figure("maxmemory_policy", |s| s.settings().maxmemory_policy_name().into()),
     figure("allocator_frag_ratio", |s| Decimal(ratio(s.memory().active, s.memory().allocated), 2)),
     figure("allocator_frag_bytes", |s| s.memory().active.saturating_sub(s.memory().allocated).into()),
     figure("allocator_rss_ratio", |s| Decimal(ratio(s.memory().resident, s.memory().active), 2)),
@@ -290,7 +291,9 @@ static STATS: &[Figure<Read>] = &[
         .resets(),
     // records do not expire by being read; the sweeper removes them
     figure("expired_keys_active", |s| s.engine().expired_records.into()).resets(),
-    figure("evicted_keys", |_| "0".into()),
+    figure("evicted_keys", |s| s.engine().evicted_records.into())
+        .counter("larder_evicted_records_total", "Records that were evicted because a limit was reached")
+        .resets(),
     figure("evicted_clients", |s| s.server.clients.evicted.load(Relaxed).into()).resets(),
     figure("evicted_scripts", |s| s.scripts().evicted.into()).resets(),
     figure("keyspace_hits", |s| total(s, |counts| &counts.lookups.hits))
