@@ -1,4 +1,4 @@
-//! What a Redis wrote: payloads of its DUMP go both ways, and its RDB files are imported as if it were running.
+//! What a Redis wrote: payloads of its DUMP and FUNCTION DUMP go both ways, and its RDB files are imported as if it were running.
 //!
 //! `tests/rdb` has files of servers that Debian does not have: `redis-8.6.rdb` and `valkey-9.1.rdb` hold a value of each
 //! encoding that these write. What only old servers wrote is made here, and the reference has to load it.
@@ -122,6 +122,30 @@ fn exchange_payloads(redis: &mut Connection, ours: &mut Connection) {
 fn payloads_of_dump_go_both_ways() {
     let (redis, larder) = (Server::redis(&[]), Server::larder(&[]));
     exchange_payloads(&mut redis.connect(), &mut larder.connect());
+}
+
+#[test]
+fn libraries_of_functions_go_both_ways() {
+    let (redis, larder) = (Server::redis(&[]), Server::larder(&[]));
+    let (mut redis, mut larder) = (redis.connect(), larder.connect());
+    hand_over_libraries(&mut redis, &mut larder);
+    hand_over_libraries(&mut larder, &mut redis);
+}
+
+/// The longer one is compressed by Redis.
+fn hand_over_libraries(from: &mut Connection, to: &mut Connection) {
+    for (name, repetitions) in [("short", 0), ("long", 5_000)] {
+        let comment = "the same again and again, ".repeat(repetitions);
+        let code = format!(
+            "#!lua name={name}\nredis.register_function('{name}', function() return '{name}' end)\n--{comment}"
+        );
+        assert_eq!(from.call(&["FUNCTION", "LOAD", "REPLACE", &code]), Reply::bulk(name));
+    }
+    let payload = from.ask("FUNCTION DUMP");
+    assert_eq!(to.call(&[&b"FUNCTION"[..], b"RESTORE", payload.bytes(), b"FLUSH"]), Reply::ok());
+    for name in ["short", "long"] {
+        assert_eq!(to.call(&["FCALL", name, "0"]), Reply::bulk(name));
+    }
 }
 
 #[test]
@@ -262,7 +286,7 @@ fn files_of_newer_servers_are_imported() {
         let (code, said) = import(&larder, &["--as-string", path.to_str().unwrap()]);
         assert_eq!(code, Some(2), "{name}: {said}");
         for refused in [
-            "library of functions '#!lua name=lib': functions are not imported",
+            "library of functions '#!lua name=lib': functions belong to no store; load it with FUNCTION LOAD or FUNCTION RESTORE",
             "key 'stream': a stream can't become a record",
         ] {
             assert!(said.contains(&format!("refused: {refused}")), "{name}: {said}");

@@ -369,7 +369,7 @@ settings! {
         form: Bytes(limits::SCRIPT_MEMORY_BYTES_MIN as u64, 64 << 30),
         when: When::Any(Effect::None),
         kept: AtomicUsize,
-        help: "Memory for scripts, including their interpreter",
+        help: "Memory for scripts, including their interpreter, and as much for functions",
     }
 
     busy_reply_threshold_ms: u64 = 5_000 => {

@@ -8,13 +8,12 @@ use std::io::Read;
 
 use super::input::{Input, Summed};
 use super::object::{self, Collect, Kind, MODULE, STRING};
+use super::payload::{FUNCTION, FUNCTION_CANDIDATE};
 use super::{Dialect, Fault};
 use crate::limits::VALUE_BYTES_MAX;
 
 const SLOT_IMPORT: u8 = 243;
 const SLOT_INFO: u8 = 244;
-const FUNCTION: u8 = 245;
-const FUNCTION_CANDIDATE: u8 = 246;
 const MODULE_DATA: u8 = 247;
 const IDLE: u8 = 248;
 const FREQUENCY: u8 = 249;

@@ -4,7 +4,7 @@
 //! them. The bytes may be anything: no length sizes an allocation before real bytes have confirmed it, and a string
 //! longer than a value may be is skipped, not held. docs/FORMAT.md names the versions.
 //!
-//! Larder writes only strings. Of everything else it reads the members, whatever encoding they have.
+//! Larder writes only strings and libraries of functions. Of everything else it reads the members, whatever encoding they have.
 
 // the numbers of Larder's own formats are big-endian, and those of this one are not
 #![allow(clippy::disallowed_methods)]
@@ -18,7 +18,7 @@ mod payload;
 
 pub use file::{File, Item, Key};
 pub use object::{Collect, Kind};
-pub use payload::{Refusal, decode, encode, framed};
+pub use payload::{Refusal, decode, decode_libraries, encode, encode_libraries, framed};
 
 use std::io;
 

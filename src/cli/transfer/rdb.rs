@@ -50,7 +50,8 @@ impl<R: Read> Dump<R> {
         while let Some(item) = file.next_item()? {
             let key = match item {
                 Item::Functions(code) => {
-                    let why = "functions are not imported".to_owned();
+                    let why = "functions belong to no store; load it with FUNCTION LOAD or FUNCTION RESTORE"
+                        .to_owned();
                     return Ok(Some(Found::Refused(library(&code), why)));
                 }
                 Item::ModuleData(name) => {

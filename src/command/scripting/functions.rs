@@ -14,6 +14,8 @@ use crate::command::scripting::run::{end, keys_and_args, run_alone};
 use crate::command::scripting::scripts::{READING, WRITING};
 use crate::engine::{Seq, Writer};
 use crate::error::Error;
+use crate::limits::LIBRARIES_BYTES_MAX;
+use crate::rdb;
 use crate::resp::Reply;
 use crate::script::Runs;
 use crate::script::functions::{Function, Known, Library, library_name};
@@ -68,6 +70,15 @@ pub static COMMANDS: &[Spec] = &[
                 ..ABOUT
             },
             Spec {
+                name: "function|dump",
+                summary: "Returns all libraries in a form that FUNCTION RESTORE takes, also that of a Redis",
+                complexity: "O(N) where N is the length of the code",
+                arity: 2,
+                flags: ABOUT.flags.union(Flags::LONG),
+                plan: dump,
+                ..ABOUT
+            },
+            Spec {
                 name: "function|flush",
                 syntax: "[ASYNC | SYNC]",
                 summary: "Removes all libraries",
@@ -115,6 +126,17 @@ pub static COMMANDS: &[Spec] = &[
                 flags: LOADING,
                 tips: EVERYWHERE,
                 plan: |_| control(load),
+                ..ABOUT
+            },
+            Spec {
+                name: "function|restore",
+                syntax: "serialized-value [FLUSH | APPEND | REPLACE]",
+                summary: "Adds the libraries that FUNCTION DUMP of a Larder, a Redis or a Valkey returned",
+                complexity: "O(N) where N is the length of the code",
+                arity: -3,
+                flags: LOADING,
+                tips: EVERYWHERE,
+                plan: |_| control(restore),
                 ..ABOUT
             },
             Spec {
@@ -176,47 +198,91 @@ fn load(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
         return Err(Error::other(format!("ERR Unknown option given: {}", String::from_utf8_lossy(other))));
     }
     let name = library_name(text)?;
-    let (server, texts, replaces) = (call.server, [Bytes::copy_from_slice(text)], !options.is_empty());
-    let now_ms = call.now_ms;
+    let (texts, replaces) = ([Bytes::copy_from_slice(text)], !options.is_empty());
+    let written = add(call, engine, &texts, |known| match known.library(name.as_bytes()) {
+        Some(_) if !replaces => Err(Error::other(format!("ERR Library '{name}' already exists"))),
+        _ => Ok(Vec::new()),
+    })?;
+    Ok(Plan::Reflecting(Reply::text(name), written))
+}
+
+/// Loads libraries, and keeps them in the place of those of their names and of those that `removed` gives. Returns the
+/// sequence number of the change.
+fn add(
+    call: &Call<'_>,
+    engine: Writer<'_>,
+    texts: &[Bytes],
+    removed: impl FnOnce(&Known) -> Result<Vec<Bytes>, Error>,
+) -> Result<Seq, Error> {
+    let (server, now_ms, memory_bytes) = (call.server, call.now_ms, call.server.config.lua_memory_limit());
     // alone, because another library must not take the names of its functions meanwhile
-    let (loaded, written) = engine.alone(|engine| {
-        if !replaces && engine.libraries().get(name.as_bytes()).is_some() {
-            return Err(Error::other(format!("ERR Library '{name}' already exists")));
+    let (added, written) = engine.alone(|engine| {
+        if !engine.takes_libraries() {
+            return Err(Error::other(
+                "ERR the data directory is in an older format, which has no libraries; make space on the disk and start \
+                 the server again, which converts it",
+            ));
         }
-        let memory_bytes = server.config.lua_memory_limit();
         let known = server.with(*engine).functions();
-        let libraries = server.scripts.functions.load(&texts, memory_bytes)?;
-        keep(engine, now_ms, &known, &libraries, &[])?;
+        let removed = removed(&known)?;
+        let added = server.scripts.functions.load(texts, memory_bytes)?;
+        known.check_room(&added, &removed)?;
+        engine.write(now_ms, &[], |txn| {
+            removed.into_iter().for_each(|name| txn.remove_library(name));
+            added.iter().for_each(|library| txn.put_library(library.name.clone(), library.text.clone()));
+            Ok::<_, Error>(())
+        })?;
         server.scripts.functions.adopt();
         // for those who ask what was known last
         server.with(*engine).functions();
         Ok(())
     })?;
-    loaded?;
-    Ok(Plan::Reflecting(Reply::text(name), written))
+    added.map(|()| written)
 }
 
-/// Removes some libraries, and adds others, which replace those of their names.
-fn keep(
-    engine: Writer<'_>,
-    now_ms: u64,
-    known: &Known,
-    added: &[Arc<Library>],
-    removed: &[Bytes],
-) -> Result<(), Error> {
-    if !engine.takes_libraries() {
-        return Err(Error::other(
-            "ERR the data directory is in an older format, which has no libraries; make space on the disk and start the \
-             server again, which converts it",
-        ));
+fn dump(call: &mut Call<'_>) -> Result<Plan, Error> {
+    let libraries = call.server.engine.libraries();
+    let payload = rdb::encode_libraries(libraries.iter().map(|(_, text)| &text[..]));
+    Ok(Plan::Reflecting(Reply::Bulk(payload.into()), libraries.version()))
+}
+
+/// What FUNCTION RESTORE does with libraries that are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Append,
+    Flush,
+    Replace,
+}
+
+fn restore(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
+    let policy = match call.args.len() {
+        3 => Policy::Append,
+        4 if call.is(3, "APPEND") => Policy::Append,
+        4 if call.is(3, "FLUSH") => Policy::Flush,
+        4 if call.is(3, "REPLACE") => Policy::Replace,
+        4 => {
+            let why = "ERR Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE.";
+            return Err(Error::other(why));
+        }
+        _ => return Err(wrong_words(call)),
+    };
+    let texts = rdb::decode_libraries(call.arg(2), LIBRARIES_BYTES_MAX)
+        .map_err(|why| Error::other(format!("ERR {why}")))?;
+    let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
+    let names = texts.iter().map(|text| library_name(text)).collect::<Result<Vec<_>, _>>()?;
+    if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        return Err(Error::other(format!("ERR Library '{name}' already exists")));
     }
-    known.check_room(added, removed)?;
-    engine.write(now_ms, &[], |txn| {
-        removed.iter().for_each(|name| txn.remove_library(name.clone()));
-        added.iter().for_each(|library| txn.put_library(library.name.clone(), library.text.clone()));
-        Ok::<_, Error>(())
+    let is_there = |known: &Known, name: &String| known.library(name.as_bytes()).is_some();
+    let written = add(call, engine, &texts, |known| match policy {
+        Policy::Append => match names.iter().find(|name| is_there(known, name)) {
+            Some(name) => Err(Error::other(format!("ERR Library {name} already exists"))),
+            None => Ok(Vec::new()),
+        },
+        Policy::Replace => Ok(Vec::new()),
+        Policy::Flush => Ok(known.libraries().iter().map(|library| library.name.clone()).collect()),
     })?;
-    Ok(())
+    Ok(Plan::Reflecting(Reply::OK, written))
 }
 
 fn flush(call: &mut Call<'_>) -> Result<Plan, Error> {

@@ -94,6 +94,10 @@ def functions(client):
         pipeline.fcall("count", 1, "counted", 1)
         pipeline.get("counted")
         assert pipeline.execute() == [5, b"5"]
+    dumped = client.function_dump()
+    assert client.function_delete("counters")
+    assert client.function_restore(dumped, "APPEND")
+    assert "already exists" in refused(ResponseError, client.function_restore, dumped)
     assert client.function_delete("counters")
     assert "Function not found" in refused(ResponseError, client.fcall, "count", 1, "counted", 2)
     assert client.function_flush("ASYNC") and client.function_list() == []

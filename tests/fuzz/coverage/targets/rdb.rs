@@ -2,7 +2,7 @@
 #![no_main]
 
 use larder::cli::transfer::rdb::read;
-use larder::rdb::{decode, encode, framed};
+use larder::rdb::{decode, decode_libraries, encode, encode_libraries, framed};
 use libfuzzer_sys::fuzz_target;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -12,6 +12,10 @@ fuzz_target!(|bytes: &[u8]| {
     for version in [11, 13, 80] {
         if let Ok(value) = decode(&framed(bytes.to_vec(), version), BYTES_MAX) {
             assert_eq!(decode(&encode(&value), BYTES_MAX), Ok(value));
+        }
+        if let Ok(texts) = decode_libraries(&framed(bytes.to_vec(), version), BYTES_MAX) {
+            let payload = encode_libraries(texts.iter().map(|text| &text[..]));
+            assert_eq!(decode_libraries(&payload, BYTES_MAX), Ok(texts));
         }
     }
     for head in ["REDIS0013", "VALKEY080"] {
