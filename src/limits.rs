@@ -194,8 +194,12 @@ pub const FUNCTION_NAME_BYTES_MAX: usize = 256;
 /// The most functions of a library, and bytes of their names and descriptions.
 pub const FUNCTIONS_PER_LIBRARY_MAX: usize = 1_024;
 pub const DESCRIPTIONS_PER_LIBRARY_BYTES_MAX: usize = 64 * 1024;
-/// The longest time that the text of a library may run to register its functions (as in Redis).
+/// The longest time that the text of a library may run to register its functions (as in Redis), and that all of a FUNCTION
+/// RESTORE may.
 pub const LIBRARY_LOAD_MS_MAX: u64 = 500;
+pub const LIBRARIES_LOAD_MS_MAX: u64 = 10 * LIBRARY_LOAD_MS_MAX;
+/// The same for a library that was loaded before: a busy machine is no reason to miss it after a restart.
+pub const LIBRARY_RELOAD_MS_MAX: u64 = 100 * LIBRARY_LOAD_MS_MAX;
 /// Scripts that are kept compiled.
 pub const COMPILED_SCRIPTS_MAX: usize = 2 * EVAL_SCRIPTS_MAX;
 /// The most bytes that one script may write. They become one journal entry, and are in memory until then.

@@ -91,9 +91,13 @@ pub fn decode(payload: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-/// The texts of the libraries in a payload of FUNCTION DUMP of any server, if all together have at most `bytes_max`
-/// bytes; otherwise an error in the words of Redis.
-pub fn decode_libraries(payload: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>, &'static str> {
+/// The texts of the libraries in a payload of FUNCTION DUMP of any server, if there are at most `count_max`, and all
+/// together have at most `bytes_max` bytes. Errors are in the words of Redis.
+pub fn decode_libraries(
+    payload: &[u8],
+    count_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<Vec<u8>>, &'static str> {
     let (object, _) = unframed(payload).ok_or("DUMP payload version or checksum are wrong")?;
     let mut input = Input::new(object, bytes_max);
     let (mut texts, mut bytes) = (Vec::new(), 0);
@@ -108,6 +112,9 @@ pub fn decode_libraries(payload: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>
         bytes += text.len();
         if input.take_skipped() || bytes > bytes_max {
             return Err("the libraries in the payload are too long");
+        }
+        if texts.len() >= count_max {
+            return Err("the payload has too many libraries");
         }
         texts.push(text);
     }
@@ -218,12 +225,12 @@ mod tests {
             (encode_libraries([&*one, &*two].into_iter().map(str::as_bytes)), vec![&one, &two]),
         ] {
             let texts = texts.into_iter().map(|text| text.clone().into_bytes()).collect();
-            assert_eq!(decode_libraries(&payload, 1_000), Ok(texts));
+            assert_eq!(decode_libraries(&payload, 2, 1_000), Ok(texts));
             for at in 0..payload.len() {
                 let mut changed = payload.clone();
                 changed[at] ^= 1;
-                assert!(decode_libraries(&changed, 1_000).is_err(), "byte {at}");
-                assert!(decode_libraries(&payload[..at], 1_000).is_err(), "{at} bytes");
+                assert!(decode_libraries(&changed, 2, 1_000).is_err(), "byte {at}");
+                assert!(decode_libraries(&payload[..at], 2, 1_000).is_err(), "{at} bytes");
             }
         }
         for (object, why) in [
@@ -234,8 +241,9 @@ mod tests {
             (b"\xf5\x81\xff\xff\xff\xff\xff\xff\xff\xff", "failed loading the given functions payload"),
             (b"\xf5\x06123456", "the libraries in the payload are too long"),
             (b"\xf5\x03123\xf5\x03123", "the libraries in the payload are too long"),
+            (b"\xf5\x00\xf5\x00\xf5\x00", "the payload has too many libraries"),
         ] {
-            assert_eq!(decode_libraries(&framed(object.to_vec(), 11), 5), Err(why), "{object:?}");
+            assert_eq!(decode_libraries(&framed(object.to_vec(), 11), 2, 5), Err(why), "{object:?}");
         }
     }
 }

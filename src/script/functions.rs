@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mlua::Function as Callback;
@@ -20,10 +21,17 @@ use super::register::{Registered, check_name};
 use super::source::{Declared, line_end};
 use super::workshop::Workshop;
 use super::{Host, Runs};
+use crate::engine::clock;
 use crate::error::Error;
-use crate::limits::{LIBRARIES_BYTES_MAX, LIBRARIES_MAX};
+use crate::limits::{
+    LIBRARIES_BYTES_MAX, LIBRARIES_LOAD_MS_MAX, LIBRARIES_MAX, LIBRARY_LOAD_MS_MAX, LIBRARY_RELOAD_MS_MAX,
+};
 use crate::resp::{Reply, split_arguments};
 use crate::store::Libraries;
+
+/// How long a new library may take, and one that was loaded before.
+const ONE_LOAD: Duration = Duration::from_millis(LIBRARY_LOAD_MS_MAX);
+const RELOAD: Duration = Duration::from_millis(LIBRARY_RELOAD_MS_MAX);
 
 /// The libraries of a server.
 pub struct Functions {
@@ -112,8 +120,10 @@ impl Functions {
     pub fn load(&self, texts: &[Bytes], memory_bytes: usize) -> Result<Vec<Arc<Library>>, Error> {
         self.interpreter.with(memory_bytes, |interpreter, shelf| {
             shelf.candidates.clear();
+            let ends_at = clock::monotonic() + Duration::from_millis(LIBRARIES_LOAD_MS_MAX);
             for text in texts {
-                shelf.candidates.push(Loaded::from_text(interpreter, text)?);
+                let left = ends_at.saturating_duration_since(clock::monotonic());
+                shelf.candidates.push(Loaded::from_text(interpreter, text, left.min(ONE_LOAD))?);
             }
             Ok(shelf.candidates.iter().map(|candidate| candidate.library.clone()).collect())
         })
@@ -154,7 +164,7 @@ impl Functions {
     /// A library of which only the text is known.
     fn learn(&self, name: &Bytes, text: &Bytes, memory_bytes: usize) -> Arc<Library> {
         let loaded = self.interpreter.with(memory_bytes, |interpreter, shelf| {
-            let loaded = Loaded::from_text(interpreter, text)?;
+            let loaded = Loaded::from_text(interpreter, text, RELOAD)?;
             let library = loaded.library.clone();
             shelf.loaded.insert(name.clone(), loaded);
             Ok(library)
@@ -262,7 +272,7 @@ impl Shelf {
         if let Some(callback) = known.and_then(|loaded| loaded.callbacks.get(at)) {
             return Ok(callback.clone());
         }
-        let mut loaded = Loaded::from_text(interpreter, &library.text)?;
+        let mut loaded = Loaded::from_text(interpreter, &library.text, RELOAD)?;
         let names =
             |library: &Library| library.functions.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         let callback = loaded.callbacks.get(at).cloned();
@@ -278,9 +288,9 @@ impl Shelf {
 }
 
 impl Loaded {
-    fn from_text(interpreter: &mut Interpreter, text: &Bytes) -> Result<Loaded, Error> {
+    fn from_text(interpreter: &mut Interpreter, text: &Bytes, time: Duration) -> Result<Loaded, Error> {
         let name = library_name(text)?;
-        let registered = interpreter.load(&text[line_end(text).unwrap_or(text.len())..])?;
+        let registered = interpreter.load(&text[line_end(text).unwrap_or(text.len())..], time)?;
         if registered.is_empty() {
             return Err(Error::other("ERR No functions registered"));
         }

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mlua::chunk::ChunkMode;
@@ -25,7 +26,7 @@ use crate::resp::{Protocol, Reply};
 /// concatenates or compares long strings, or grows a large table, takes milliseconds.
 const INSTRUCTIONS_BETWEEN_LOOKS: u32 = 250;
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
-/// What an interpreter runs. Scripts find `KEYS` and `ARGV` among their globals; functions get them as arguments, and
+/// What an interpreter is for. Scripts find `KEYS` and `ARGV` among their globals; functions get them as arguments, and
 /// are registered by the text of a library, which sees other globals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -45,7 +46,7 @@ impl Purpose {
 
 pub struct Interpreter {
     lua: Lua,
-    /// Purpose a function. Returns whether it succeeded, and its result or error.
+    /// Runs a function. Returns whether it succeeded, and its result or error.
     runner: Function,
     /// Where scripts find `KEYS` and `ARGV`.
     globals: Table,
@@ -101,7 +102,7 @@ impl Interpreter {
         self.compile(script).map(|_| ())
     }
 
-    /// Purpose a script to its end.
+    /// Runs a script to its end.
     pub fn run(
         &mut self,
         script: &Script,
@@ -118,7 +119,7 @@ impl Interpreter {
         self.reply(&script.sha, outcome)
     }
 
-    /// Purpose a function of a library to its end.
+    /// Runs a function of a library to its end.
     pub fn run_function(
         &mut self,
         name: &str,
@@ -132,15 +133,15 @@ impl Interpreter {
         self.reply(name, outcome)
     }
 
-    /// Purpose the text of a library, without its first line, and returns the functions that it registers.
-    pub fn load(&mut self, code: &[u8]) -> Result<Vec<Registered>, Error> {
+    /// Runs the text of a library, without its first line, and returns the functions that it registers.
+    pub fn load(&mut self, code: &[u8], time: Duration) -> Result<Vec<Registered>, Error> {
         let refused = |why: &str| Error::other(format!("ERR Error registering functions: {why}"));
         let text = self.lua.load(code).set_name(self.purpose.chunk_name()).set_mode(ChunkMode::Text);
         let text = text.set_environment(self.environment.clone()).into_function().map_err(|error| {
             self.is_usable &= !is_memory(&error);
             Error::other(format!("ERR Error compiling function: {}", first_line(&error)))
         })?;
-        self.registering.begin();
+        self.registering.begin(time);
         let ended = self.show_globals(self.loading_globals.as_ref()).and_then(|()| {
             let ended = self.runner.call::<(bool, Value)>(text);
             self.show_globals(Some(&self.globals))?;

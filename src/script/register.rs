@@ -12,10 +12,7 @@ use super::convert::as_text;
 use super::raised::reply_error;
 use super::source::{Declared, FLAGS};
 use crate::engine::clock;
-use crate::limits::{
-    DESCRIPTIONS_PER_LIBRARY_BYTES_MAX, FUNCTION_NAME_BYTES_MAX, FUNCTIONS_PER_LIBRARY_MAX,
-    LIBRARY_LOAD_MS_MAX,
-};
+use crate::limits::{DESCRIPTIONS_PER_LIBRARY_BYTES_MAX, FUNCTION_NAME_BYTES_MAX, FUNCTIONS_PER_LIBRARY_MAX};
 
 /// A function that a library has registered.
 pub struct Registered {
@@ -41,8 +38,9 @@ struct Loading {
 }
 
 impl Registering {
-    pub fn begin(&self) {
-        let ends_at = clock::monotonic() + Duration::from_millis(LIBRARY_LOAD_MS_MAX);
+    /// Begins; the text may run for so long.
+    pub fn begin(&self, time: Duration) {
+        let ends_at = clock::monotonic() + time;
         let loading = Loading { functions: Vec::new(), bytes: 0, ends_at, is_overdue: false };
         *self.loading.lock() = Some(loading);
         self.is_active.store(true, Ordering::Release);

@@ -205,10 +205,10 @@ fn payloads() {
             prop_assert_eq!(rdb::decode(&rdb::encode(&value), BYTES_MAX), Ok(value));
         }
         let libraries = [b"\xf5", &object[..]].concat();
-        if let Ok(texts) = rdb::decode_libraries(&rdb::framed(libraries, version), BYTES_MAX) {
+        if let Ok(texts) = rdb::decode_libraries(&rdb::framed(libraries, version), 256, BYTES_MAX) {
             prop_assert!(texts.iter().map(Vec::len).sum::<usize>() <= BYTES_MAX);
             let payload = rdb::encode_libraries(texts.iter().map(|text| &text[..]));
-            prop_assert_eq!(rdb::decode_libraries(&payload, BYTES_MAX), Ok(texts));
+            prop_assert_eq!(rdb::decode_libraries(&payload, 256, BYTES_MAX), Ok(texts));
         }
         Ok(())
     });

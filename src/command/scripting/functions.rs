@@ -14,7 +14,7 @@ use crate::command::scripting::run::{end, keys_and_args, run_alone};
 use crate::command::scripting::scripts::{READING, WRITING};
 use crate::engine::{Seq, Writer};
 use crate::error::Error;
-use crate::limits::LIBRARIES_BYTES_MAX;
+use crate::limits::{LIBRARIES_BYTES_MAX, LIBRARIES_MAX};
 use crate::rdb;
 use crate::resp::Reply;
 use crate::script::Runs;
@@ -266,7 +266,7 @@ fn restore(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
         }
         _ => return Err(wrong_words(call)),
     };
-    let texts = rdb::decode_libraries(call.arg(2), LIBRARIES_BYTES_MAX)
+    let texts = rdb::decode_libraries(call.arg(2), LIBRARIES_MAX, LIBRARIES_BYTES_MAX)
         .map_err(|why| Error::other(format!("ERR {why}")))?;
     let texts: Vec<Bytes> = texts.into_iter().map(Bytes::from).collect();
     let names = texts.iter().map(|text| library_name(text)).collect::<Result<Vec<_>, _>>()?;

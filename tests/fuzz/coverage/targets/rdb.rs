@@ -13,9 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(value) = decode(&framed(bytes.to_vec(), version), BYTES_MAX) {
             assert_eq!(decode(&encode(&value), BYTES_MAX), Ok(value));
         }
-        if let Ok(texts) = decode_libraries(&framed(bytes.to_vec(), version), BYTES_MAX) {
+        if let Ok(texts) = decode_libraries(&framed(bytes.to_vec(), version), 256, BYTES_MAX) {
             let payload = encode_libraries(texts.iter().map(|text| &text[..]));
-            assert_eq!(decode_libraries(&payload, BYTES_MAX), Ok(texts));
+            assert_eq!(decode_libraries(&payload, 256, BYTES_MAX), Ok(texts));
         }
     }
     for head in ["REDIS0013", "VALKEY080"] {
