@@ -143,6 +143,19 @@ impl<T> RwLock<T> {
         available(self.0.try_write()).map(|guard| RwLockWriteGuard { guard, lock: self })
     }
 
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        available(self.0.try_read())
+    }
+
+    /// Locked, as far as a model shows: a thread that would look again and again runs through all its steps for nothing.
+    pub fn is_locked(&self) -> bool {
+        true
+    }
+
+    pub fn is_locked_exclusive(&self) -> bool {
+        true
+    }
+
     pub fn try_write_for(&self, _: Duration) -> Option<RwLockWriteGuard<'_, T>> {
         self.try_write()
     }

@@ -3,7 +3,11 @@
 //! A thread that acquires the lock checks whether somebody has the state to himself, and if so waits at the gate. Only
 //! who asks as [`Asker::Alone`] may take the lock then: handles say so that are handed to him and to nobody else.
 
-use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, hint};
+
+/// A thread looks so often whether the lock is free before it sleeps. As a rule the lock is held for less than a
+/// microsecond, and to fall asleep and be woken takes several.
+const SPINS: usize = 400;
 
 /// Who asks for the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ impl<S: Occupied> GroupLock<S> {
 
     pub fn read_as(&self, asker: Asker) -> RwLockReadGuard<'_, S> {
         loop {
-            let state = self.state.read();
+            let state = self.read_patiently();
             if !state.is_occupied() || asker == Asker::Alone {
                 return state;
             }
@@ -53,13 +57,37 @@ impl<S: Occupied> GroupLock<S> {
 
     pub fn write_as(&self, asker: Asker) -> RwLockWriteGuard<'_, S> {
         loop {
-            let state = self.state.write();
+            let state = self.write_patiently();
             if !state.is_occupied() || asker == Asker::Alone {
                 return state;
             }
             drop(state);
             drop(self.gate.lock());
         }
+    }
+
+    fn read_patiently(&self) -> RwLockReadGuard<'_, S> {
+        for _ in 0..SPINS {
+            if !self.state.is_locked_exclusive()
+                && let Some(state) = self.state.try_read()
+            {
+                return state;
+            }
+            hint::spin_loop();
+        }
+        self.state.read()
+    }
+
+    fn write_patiently(&self) -> RwLockWriteGuard<'_, S> {
+        for _ in 0..SPINS {
+            if !self.state.is_locked()
+                && let Some(state) = self.state.try_write()
+            {
+                return state;
+            }
+            hint::spin_loop();
+        }
+        self.state.write()
     }
 
     /// Waits until nobody is alone, and keeps others waiting from when the state says that it is occupied.
