@@ -67,6 +67,8 @@ pub const ASIDE_COMMANDS: usize = 256;
 
 /// The most matches in a reply of KEYS and similar commands: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
+/// The ceiling of that setting, which a cache begins with.
+pub const KEYS_PER_QUERY_MAX: usize = 1_000_000;
 
 /// A page of STORE ENTRIES ends with the record at which its keys and values reach this size.
 pub const ENTRIES_PAGE_BYTES: usize = 16 * 1024 * 1024;

@@ -160,7 +160,7 @@ fn a_configuration_file_of_redis_is_read() {
         assert_eq!(told, Reply::Array(vec![Reply::bulk(name), Reply::bulk(value)]));
     }
     assert!(run.path("data/larder").exists());
-    run.wait_for_log("do nothing here: pidfile logfile dbfilename hash-max-listpack-entries");
+    run.wait_for_log("do nothing here: pidfile logfile dbfilename");
     run.wait_for_log("save 3600 1 300 100 (it is '')");
 }
 

@@ -179,11 +179,12 @@ mod tests {
         let toml = toml.to_str().unwrap();
         let told = |args: &[&str]| {
             let settings = loaded(&[&["larder", "--profile", "cache"], args].concat()).unwrap();
-            let names = ["default-values", "appendfsync", "max-bytes", "maxmemory-policy"];
+            let names =
+                ["default-values", "appendfsync", "max-keys-per-query", "max-bytes", "maxmemory-policy"];
             names.map(|name| (Setting::find(name).unwrap().get)(&settings)).join(" ")
         };
-        assert_eq!(told(&[]), "any everysec 1073741824 allkeys-lfu");
-        assert_eq!(told(&[toml, "--maxmemory", "2mb"]), "any no 2097152 allkeys-lfu");
+        assert_eq!(told(&[]), "any everysec 1000000 1073741824 allkeys-lfu");
+        assert_eq!(told(&[toml, "--maxmemory", "2mb"]), "any no 1000000 2097152 allkeys-lfu");
         assert!(loaded(&["larder", "--profile", "store"]).unwrap_err().ends_with("there is: cache"));
     }
 

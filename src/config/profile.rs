@@ -2,6 +2,7 @@
 
 use super::Settings;
 use crate::engine::Fsync;
+use crate::limits;
 use crate::store::ValueKind;
 use crate::store::eviction::{Order, Policy};
 
@@ -16,6 +17,8 @@ const PROFILES: &[Profile] = &[Profile {
     apply: |settings| {
         settings.default_values = ValueKind::Any;
         settings.appendfsync = Fsync::EverySec;
+        // what clears a cache asks for all its keys
+        settings.max_keys_per_query = limits::KEYS_PER_QUERY_MAX;
         settings.max_bytes = Some(1 << 30);
         settings.maxmemory_policy = Some(Policy { order: Order::Lfu, only_expiring: false });
     },

@@ -212,7 +212,7 @@ settings! {
     max_keys_per_query: usize = limits::KEYS_PER_QUERY => {
         name: "max-keys-per-query",
         value: "N",
-        form: Number(1, 1_000_000),
+        form: Number(1, limits::KEYS_PER_QUERY_MAX),
         when: When::Any(Effect::None),
         kept: AtomicUsize,
         help: "Maximum number of matches of KEYS, and of keys in a page of SCAN",
