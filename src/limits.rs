@@ -69,6 +69,8 @@ pub const ASIDE_COMMANDS: usize = 256;
 pub const KEYS_PER_QUERY: usize = 1_024;
 /// The ceiling of that setting, which a cache begins with.
 pub const KEYS_PER_QUERY_MAX: usize = 1_000_000;
+/// The same for a store without a limit: the largest number that a command takes as COUNT.
+pub const KEYS_PER_QUERY_UNLIMITED: usize = i64::MAX as usize;
 
 /// A page of STORE ENTRIES ends with the record at which its keys and values reach this size.
 pub const ENTRIES_PAGE_BYTES: usize = 16 * 1024 * 1024;

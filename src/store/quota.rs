@@ -21,6 +21,9 @@ pub struct Quota {
     /// Which records make room when a limit is reached. `None`: writes are refused instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evict: Option<Order>,
+    /// The most keys that one query returns; 0: any number. `None`: what the server's setting says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_keys_per_query: Option<u64>,
 }
 
 /// What the server may hold. `None`: no limit.

@@ -15,6 +15,7 @@ use crate::command::base::table::Table;
 use crate::config::{Config, Settings};
 use crate::engine::{Engine, Reader, Writer};
 use crate::error::Error;
+use crate::limits::KEYS_PER_QUERY_UNLIMITED;
 use crate::push::Push;
 use crate::random::SplitMix;
 use crate::record::number;
@@ -23,7 +24,7 @@ use crate::script::functions::Known;
 use crate::store::Definition;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
-use crate::store::{Key, Store, StoreId};
+use crate::store::{Catalog, Key, Store, StoreId};
 use crate::telemetry::{Slow, Stats};
 
 /// Applies TLS settings, or returns why they can't be applied.
@@ -180,6 +181,16 @@ impl<'a> View<'a> {
         let named = |name| self.engine.with_catalog(|catalog| catalog.named(name).map(|store| store.id));
         let store = std::str::from_utf8(word).ok().and_then(named);
         store.ok_or_else(|| Error::NoStore(String::from_utf8_lossy(word).into_owned()))
+    }
+
+    /// The most keys that one query of a store may return.
+    pub fn keys_per_query(self, id: StoreId) -> usize {
+        let of_store = |catalog: &Catalog| catalog.get(id).and_then(|store| store.quota.max_keys_per_query);
+        match self.engine.with_catalog(of_store) {
+            None => self.config.max_keys_per_query(),
+            Some(0) => KEYS_PER_QUERY_UNLIMITED,
+            Some(limit) => usize::try_from(limit).unwrap_or(KEYS_PER_QUERY_UNLIMITED),
+        }
     }
 
     /// The name of a store.

@@ -52,7 +52,7 @@ const COUNT_DEFAULT: usize = 10;
 fn keys(call: &mut Call<'_>) -> Result<Plan, Error> {
     let pattern = Pattern::new(call.arg(1))?;
     let (server, store) = (call.server, call.session.store);
-    let limit = server.config.max_keys_per_query();
+    let limit = server.keys_per_query(store);
     let mut keys = Vec::new();
     let client = &call.session.client;
     let sight = permission::sight(call, store, Access::empty());
@@ -160,7 +160,7 @@ impl Page {
         };
         let client = &call.session.client;
         let wants = |key: &[u8]| client.is_leaving() || self.pattern.matches(key) && sight.shows(key);
-        let mut room = call.server.config.max_keys_per_query();
+        let mut room = call.server.keys_per_query(store);
         let range = range(store, &self.pattern, prefix, from, self.count);
         let end = engine.scan(call.now_ms, range, &wants, &mut |row| {
             check_presence(client)?;
@@ -303,6 +303,34 @@ mod tests {
                 "-TOOMANYKEYS 426 more than 3 keys match in store '0' (max-keys-per-query is 3); use SCAN to page through them",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_store_may_have_a_limit_of_its_own_or_none() {
+        let mut h = Harness::new();
+        h.server.config.update(|settings| settings.max_keys_per_query = 3);
+        fill(&mut h, &["a:1", "a:2", "a:3", "b:1", "b:2"]);
+        let all = r#"["a:1", "a:2", "a:3", "b:1", "b:2"]"#;
+        let shown = |h: &mut Harness, limit: &str| {
+            assert!(shown(&h.run("STORE INFO 0")).contains(&format!("\"max_keys_per_query\": {limit},")));
+        };
+        shown(&mut h, "3");
+        h.expect(&[("STORE SET 0 max-keys-per-query 0", "OK"), ("KEYS *", all)]);
+        shown(&mut h, "0");
+        assert_eq!(pages(&mut h, "COUNT 1000").len(), 1);
+        h.expect(&[
+            ("STORE SET 0 max-keys-per-query 5", "OK"),
+            ("KEYS *", all),
+            ("STORE SET 0 max-keys-per-query 4", "OK"),
+            (
+                "KEYS *",
+                "-TOOMANYKEYS 426 more than 4 keys match in store '0' (max-keys-per-query is 4); use SCAN to page through them",
+            ),
+        ]);
+        assert_eq!(pages(&mut h, "COUNT 1000").len(), 2);
+        h.expect(&[("STORE SET 0 max-keys-per-query none", "OK")]);
+        shown(&mut h, "3");
+        h.expect(&[("SELECT 1", "OK"), ("KEYS *", "[]")]);
     }
 
     #[test]

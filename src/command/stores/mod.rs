@@ -130,7 +130,7 @@ static SUBCOMMANDS: &[Spec] = &[
     Spec {
         name: "store|set",
         syntax: "name setting value [setting value ...]",
-        summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, evict, default-ttl, retention; none removes a limit",
+        summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, evict, default-ttl, retention, max-keys-per-query (0: any number); none removes a limit",
         arity: -5,
         stores: Stores::THIRD_WORD,
         plan: |_| control(set),
@@ -228,8 +228,7 @@ fn set(call: &mut Call<'_>, engine: Writer<'_>) -> Result<Plan, Error> {
 }
 
 fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
-    let engine = &call.server.engine;
-    let default_kind = engine.default_kind();
+    let (engine, defaults) = (&call.server.engine, Defaults::of(call));
     let usages = engine.usages(call.now_ms)?;
     let used = |store: &Store| usages.get(&store.id).copied().unwrap_or_default();
     let stores = engine.with_catalog(|catalog| {
@@ -237,7 +236,7 @@ fn list(call: &mut Call<'_>) -> Result<Plan, Error> {
             .iter()
             .filter(|store| used(store).records > 0 || store.definition() != Definition::default())
             .filter(|store| permission::may_use_store(call.session, &store.label()));
-        shown.map(|store| Reply::Map(description(store, &used(store), default_kind))).collect()
+        shown.map(|store| Reply::Map(description(store, &used(store), &defaults))).collect()
     });
     Ok(Plan::Reflecting(Reply::Array(stores), engine.last_seq()))
 }
@@ -248,12 +247,11 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
         3 => call.server.known_store(call.arg(2))?,
         _ => return Err(Error::Syntax),
     };
-    let engine = &call.server.engine;
-    let default_kind = engine.default_kind();
+    let (engine, defaults) = (&call.server.engine, Defaults::of(call));
     let usages = engine.usages(call.now_ms)?;
     let store = engine.store(id).ok_or_else(|| Error::NoStore(id.to_string()))?;
     let usage = usages.get(&id).copied().unwrap_or_default();
-    let mut lines = description(&store, &usage, default_kind);
+    let mut lines = description(&store, &usage, &defaults);
     let clients = call.server.clients.all().iter().filter(|client| client.store() == id).count();
     lines.push((Reply::text("clients"), Reply::Integer(clients as i64)));
     let Status { file_live_bytes, file_free_bytes, journal, .. } = engine.status();
@@ -267,13 +265,28 @@ fn info(call: &mut Call<'_>) -> Result<Plan, Error> {
     Ok(Plan::Reflecting(Reply::Map(lines), engine.last_seq()))
 }
 
+/// What the server says where a store says nothing.
+struct Defaults {
+    kind: ValueKind,
+    keys_per_query: u64,
+}
+
+impl Defaults {
+    fn of(call: &Call<'_>) -> Defaults {
+        Defaults {
+            kind: call.server.engine.default_kind(),
+            keys_per_query: call.server.config.max_keys_per_query() as u64,
+        }
+    }
+}
+
 /// The description of a store. Its name is what SELECT takes: for a numbered store the number.
-fn description(store: &Store, usage: &Usage, default_kind: ValueKind) -> Vec<(Reply, Reply)> {
+fn description(store: &Store, usage: &Usage, defaults: &Defaults) -> Vec<(Reply, Reply)> {
     let count = |number: u64| Reply::Integer(number as i64);
     let lines = [
         ("number", count(store.id.into())),
         ("name", Reply::text(store.label())),
-        ("values", Reply::text(store.kind.unwrap_or(default_kind).as_str())),
+        ("values", Reply::text(store.kind.unwrap_or(defaults.kind).as_str())),
         ("records", count(usage.records)),
         ("expiring", count(usage.expiring)),
         ("plain_bytes", count(usage.plain_bytes)),
@@ -284,6 +297,10 @@ fn description(store: &Store, usage: &Usage, default_kind: ValueKind) -> Vec<(Re
         ("evict", Reply::text(store.quota.evict.map_or("none", Order::as_str))),
         ("default_ttl_ms", settings::limit(store.quota.default_ttl_ms)),
         ("retention_ms", settings::limit(store.quota.retention_ms)),
+        (
+            "max_keys_per_query",
+            settings::limit(store.quota.max_keys_per_query.or(Some(defaults.keys_per_query))),
+        ),
         ("links", count(store.links.len() as u64)),
     ];
     lines.into_iter().map(|(name, value)| (Reply::text(name), value)).collect()

@@ -73,6 +73,16 @@ static SETTINGS: &[Setting] = &[
             Some(())
         },
     },
+    Setting {
+        name: "max-keys-per-query",
+        takes: "a number, 0 for no limit, or none for what the server's max-keys-per-query says",
+        set: |definition, text| {
+            let is_none = text.eq_ignore_ascii_case("none");
+            let number = || number::parse_i64(text.as_bytes()).and_then(|number| u64::try_from(number).ok());
+            definition.quota.max_keys_per_query = if is_none { None } else { Some(number()?) };
+            Some(())
+        },
+    },
 ];
 
 const LIFETIME: &str = "seconds, or a time like 30s, 15m, 12h or 90d up to 36500d, or none";
@@ -159,6 +169,7 @@ mod tests {
                 evict: Some(Order::Ttl),
                 default_ttl_ms: Some(1),
                 retention_ms: Some(1),
+                max_keys_per_query: Some(1),
             },
             ..Definition::default()
         };
@@ -177,7 +188,10 @@ mod tests {
         }
         assert_eq!(quota("retention 90d").retention_ms, Some(90 * 24 * 3_600_000));
         assert_eq!(quota("evict LFU").evict, Some(Order::Lfu));
-        let gone = quota("max-keys 0 max-bytes none evict none default-ttl 0 retention NONE");
+        assert_eq!(quota("max-keys-per-query 0").max_keys_per_query, Some(0));
+        let gone = quota(
+            "max-keys 0 max-bytes none evict none default-ttl 0 retention NONE max-keys-per-query none",
+        );
         assert_eq!(gone, Quota::default());
         assert_eq!(set("values none").unwrap().kind, None);
         assert_eq!(set("values JSON").unwrap().kind, Some(ValueKind::Json));
@@ -198,15 +212,15 @@ mod tests {
             "values 0",
             "evict allkeys-lru",
             "evict 0",
+            "max-keys-per-query -1",
+            "max-keys-per-query all",
         ] {
             let name = line.split(' ').next().unwrap();
             assert!(set(line).unwrap_err().starts_with(&format!("ERR '{name}' is ")), "{line}");
         }
-        assert!(
-            set("colour red")
-                .unwrap_err()
-                .ends_with("'values', 'max-keys', 'max-bytes', 'evict', 'default-ttl', 'retention'")
-        );
+        assert!(set("colour red").unwrap_err().ends_with(
+            "'values', 'max-keys', 'max-bytes', 'evict', 'default-ttl', 'retention', 'max-keys-per-query'"
+        ));
         assert_eq!(set("values").unwrap_err(), "ERR syntax error");
     }
 }

@@ -14,7 +14,7 @@ use crate::http::request::gate::{MissingStore, Talk, items, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version;
-use crate::limits::{ENTRIES_PAGE_BYTES, HTTP_PAGE_TURNS_MAX};
+use crate::limits::{ENTRIES_PAGE_BYTES, HTTP_PAGE_TURNS_MAX, KEYS_PER_QUERY, KEYS_PER_QUERY_UNLIMITED};
 use crate::resp::Reply;
 use crate::store::StoreId;
 
@@ -39,7 +39,9 @@ impl Page {
 
     /// The same, for lists that come in pages even without a cursor.
     pub fn paged(params: &Params, limit_max: usize) -> Result<Page, Problem> {
-        let limit = params.integer("limit", 1)?.map_or(limit_max, |limit| limit as usize);
+        let is_endless = params.bytes("cursor").is_some() && limit_max == KEYS_PER_QUERY_UNLIMITED;
+        let default = if is_endless { KEYS_PER_QUERY } else { limit_max };
+        let limit = params.integer("limit", 1)?.map_or(default, |limit| limit as usize);
         if limit > limit_max {
             return Err(Problem::bad(format!("'limit' must be at most {limit_max} (max-keys-per-query)")));
         }
@@ -155,8 +157,8 @@ pub fn entry_schema() -> Schema {
 }
 
 pub async fn keys(ask: Ask) -> Answer {
-    let page = Page::of(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.max_keys_per_query())?;
     let store = ask.store();
+    let page = Page::of(&ask.params(&PAGE_PARAMS)?, ask.gate.keys_per_query(&store))?;
     let (keys, cursor) = ask
         .gate
         .read(move |talk| {
@@ -182,9 +184,9 @@ pub async fn keys(ask: Ask) -> Answer {
 
 pub async fn entries(ask: Ask) -> Answer {
     let params = ask.params(&["prefix", "cursor", "limit", "preview"])?;
-    let page = Page::of(&params, ask.gate.server.config.max_keys_per_query())?;
-    let preview_bytes = preview_of(&params)?;
     let store = ask.store();
+    let page = Page::of(&params, ask.gate.keys_per_query(&store))?;
+    let preview_bytes = preview_of(&params)?;
     let (entries, cursor) = ask
         .gate
         .read(move |talk| {

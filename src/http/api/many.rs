@@ -90,7 +90,7 @@ pub async fn get(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
     let (KeyList { keys }, gate) = ask.object().await?;
-    check_count(keys.len(), gate.server.config.max_keys_per_query())?;
+    check_count(keys.len(), gate.keys_per_query(&store))?;
     let (keys, values) = gate
         .read(move |talk| {
             talk.enter(&store, MissingStore::Refused)?;
@@ -162,7 +162,7 @@ pub async fn put(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
     let (list, gate) = ask.object::<RecordList>().await?;
-    check_count(list.records.len(), gate.server.config.max_keys_per_query())?;
+    check_count(list.records.len(), gate.keys_per_query(&store))?;
     let (nx, xx) = (list.nx, list.xx);
     let count = list.records.len();
     let mut command = words([b"MSETEX", count.to_string().as_bytes()]);
@@ -210,7 +210,7 @@ pub async fn delete(ask: Ask) -> Answer {
     ask.params(&[])?;
     let store = ask.store();
     let (KeyList { keys }, gate) = ask.object().await?;
-    check_count(keys.len(), gate.server.config.max_keys_per_query())?;
+    check_count(keys.len(), gate.keys_per_query(&store))?;
     let bytes = keys.iter().map(|Key(key)| key.len()).sum::<usize>();
     let deleted = gate
         .claim(Claim::Removal, bytes, move |talk| {

@@ -51,6 +51,7 @@ pub fn routes() -> Vec<Route> {
                 ("evict", evict_schema().optional()),
                 ("default-ttl", default_ttl_schema().optional()),
                 ("retention", retention_schema().optional()),
+                ("max-keys-per-query", keys_per_query_schema().optional()),
             ]))
             .returns(201, "The store", store_schema()),
         route::get("/api/v1/stores/{store}", info).named("getStore", "Tell about a store").returns(
@@ -68,6 +69,7 @@ pub fn routes() -> Vec<Route> {
                     ("evict", evict_schema().optional()),
                     ("default-ttl", default_ttl_schema().optional()),
                     ("retention", retention_schema().optional()),
+                    ("max-keys-per-query", keys_per_query_schema().optional()),
                 ])
                 .with("minProperties", 1),
             )
@@ -106,6 +108,7 @@ pub fn store_schema() -> Schema {
         ("evict", word(&EVICT).about("Which records make room; none: writes are refused")),
         ("default_ttl_ms", count().about("0: none")),
         ("retention_ms", count().about("0: none")),
+        ("max_keys_per_query", count().about("0: no limit")),
         ("links", count().about("How many workflows are linked")),
         ("clients", count().optional()),
     ])
@@ -169,6 +172,16 @@ fn retention_schema() -> Schema {
                  15m, 12h, 90d. null or 0: forever",
         )
         .named("Retention")
+}
+
+fn keys_per_query_schema() -> Schema {
+    any()
+        .of_types(&["integer", "string", "null"])
+        .at_least(0)
+        .about(
+            "Most keys that one query returns. 0: no limit; null: what the server's max-keys-per-query says",
+        )
+        .named("MaxKeysPerQuery")
 }
 
 pub fn fill_schema() -> Schema {
@@ -408,6 +421,25 @@ mod tests {
         let free = r#"{"max-keys": null, "max-bytes": 0, "default-ttl": "none", "retention": "0"}"#;
         let told = api.run("PATCH /api/v1/stores/orders", free).await.json();
         assert_eq!(limits.map(|name| told[name].as_u64()), [Some(0); 4]);
+        for (value, told) in [("2", 2), ("0", 0), ("null", 1024)] {
+            let body = format!("{{\"max-keys-per-query\": {value}}}");
+            let store = api.run("PATCH /api/v1/stores/orders", &body).await.json();
+            assert_eq!(store["max_keys_per_query"], told);
+            let status = if told == 2 { 426 } else { 200 };
+            for list in ["keys", "entries"] {
+                let line = format!("GET /api/v1/stores/orders/{list}");
+                assert_eq!(api.run(&line, "").await.status, status, "{line} {value}");
+                let line = format!("{line}?cursor=0&limit=3");
+                assert_eq!(
+                    api.run(&line, "").await.status,
+                    if told == 2 { 400 } else { 200 },
+                    "{line} {value}"
+                );
+            }
+            let keys = r#"{"keys": ["0", "1", "2"]}"#;
+            let many = api.run("POST /api/v1/stores/orders/many/get", keys).await;
+            assert_eq!(many.status, if told == 2 { 400 } else { 200 }, "{value}");
+        }
         assert_eq!(api.run("POST /api/v1/stores/orders/many/put", many).await.status, 200);
     }
 

@@ -16,7 +16,7 @@ const PREVIEW_BYTES = 160;
 const NAMED_MAX = 8;
 
 export function recordsView(main, { session, argument: name, parameters }) {
-  const limitMax = session.max_keys_per_query;
+  let limitMax = session.max_keys_per_query;
   let store = null;
   let text = parameters.get("prefix") ?? parameters.get("contains") ?? "";
   let way = parameters.has("contains") ? "contains" : "prefix";
@@ -94,6 +94,9 @@ export function recordsView(main, { session, argument: name, parameters }) {
   async function loadStore() {
     store = await (store ? watch(storePath(store)) : storeOf(name));
     if (hasLeft) return;
+    // a store may allow fewer keys than the server
+    limitMax = Math.min(store.max_keys_per_query || Infinity, session.max_keys_per_query);
+    limit = Math.min(limit, limitMax);
     if (name !== store.name) {
       // somebody renamed it: this is its page still
       name = store.name;

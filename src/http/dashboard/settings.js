@@ -11,6 +11,7 @@ const LIMITS = [
   { field: "max_bytes", setting: "max-bytes", label: "Stored bytes at most", hint: "After compression; like 64mb or 2gb. Empty: no limit.", shown: inBytes },
   { field: "default_ttl_ms", setting: "default-ttl", label: "Records expire after", hint: "If nothing else was said when they were written; like 30s, 15m, 12h, 90d. Empty: never.", shown: inTime },
   { field: "retention_ms", setting: "retention", label: "Delete records unchanged for", hint: "Like 90d. Empty: never.", shown: inTime },
+  { field: "max_keys_per_query", setting: "max-keys-per-query", label: "Keys per query at most", hint: "For KEYS and lists without pages. 0: no limit. Empty: what the server says.", shown: String, zero: "0" },
 ];
 
 const EVICT = [["none", "Refuse writes"], ["lru", "Evict what was used least recently"], ["lfu", "Evict what is used least often"], ["ttl", "Evict what expires next"], ["random", "Evict any record"]];
@@ -51,7 +52,8 @@ export async function settingsDialog(store, changed) {
 /** Fields for a store's limits, and what was changed in them, as the API takes it. */
 export function limitFields(store) {
   const limits = LIMITS.map((limit) => {
-    const before = store[limit.field] ? limit.shown(store[limit.field]) : "";
+    const value = store[limit.field];
+    const before = value ? limit.shown(value) : value === undefined ? "" : (limit.zero ?? "");
     const input = h("input", { autocomplete: "off", spellcheck: "false", placeholder: "none", props: { value: before } });
     return { ...limit, before, input };
   });

@@ -72,6 +72,14 @@ impl Gate {
         Ok((gate, outcome?))
     }
 
+    /// The most keys that a request about this store may name or return.
+    pub fn keys_per_query(&self, store: &[u8]) -> usize {
+        let view = self.server.view();
+        let known = view.known_store(store).ok();
+        let own = known.filter(|id| permission::may_use_store(&self.session, &view.store_label(*id)));
+        own.map_or(self.server.config.max_keys_per_query(), |id| view.keys_per_query(id))
+    }
+
     async fn run<R: Send + 'static>(
         self,
         run: impl FnOnce(&mut Talk) -> Result<R, Problem> + Send + 'static,
