@@ -171,6 +171,11 @@ pub const HTTP_THREADS_MAX: usize = HTTP_REQUESTS_MAX + 4;
 pub const FOLLOWERS_MAX: usize = 256;
 /// The most bytes that a stream of changes collects before it sends them, not counting its last event.
 pub const EVENTS_CHUNK_BYTES: usize = 64 * 1024;
+/// Most commands, and most words of them all together, in one request below `/redis`.
+pub const HTTP_COMMANDS_MAX: usize = 10_000;
+pub const HTTP_WORDS_MAX: usize = PLAIN_ARGUMENTS;
+/// Most streams of messages below `/redis` at once. With those of changes, they are fewer than there may be connections.
+pub const HTTP_STREAMS_MAX: usize = 128;
 /// How often a page of keys or entries is filled from the next page of a command before it is returned as it is.
 pub const HTTP_PAGE_TURNS_MAX: usize = 4_096;
 /// Most records that one page of a search in values looks at.
@@ -295,6 +300,7 @@ const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(STORE_NAME_BYTES_MAX + KEY_BYTES_MAX + 64 <= CHANNEL_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= GLOB_BYTES_MAX);
 const _: () = assert!(DATABASES <= DATABASES_MAX);
+const _: () = assert!(FOLLOWERS_MAX + HTTP_STREAMS_MAX < HTTP_CONNECTIONS_MAX);
 // A command holds at most two read transactions, and so does a network thread; the rest is for the engine's own
 // threads.
 const _: () = assert!(2 * (LONG_COMMANDS_MAX + HTTP_THREADS_MAX + IO_THREADS_MAX) + 64 <= LMDB_READERS_MAX);

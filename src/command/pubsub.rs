@@ -102,6 +102,7 @@ const SUBSCRIBE: Spec = Spec {
         .union(Flags::NOSCRIPT)
         .union(Flags::LOADING)
         .union(Flags::STALE)
+        .union(Flags::STATEFUL)
         .union(Flags::WHILE_SUBSCRIBED),
     ..GROUP
 };

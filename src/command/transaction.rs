@@ -82,7 +82,7 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-const TRANSACTING: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE);
+const TRANSACTING: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::STATEFUL);
 
 fn multi(call: &mut Call<'_>) -> Result<Plan, Error> {
     if call.session.queue.is_some() {

@@ -17,6 +17,7 @@ mod openapi;
 mod operations;
 mod request;
 mod response;
+mod rest;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -41,7 +42,7 @@ use crate::command::Server;
 use crate::engine::clock::{self, Stopwatch};
 use crate::http::openapi::route::Route;
 use crate::http::response::problem::Problem;
-use crate::limits::HTTP_REQUESTS_MAX;
+use crate::limits::{HTTP_REQUESTS_MAX, HTTP_STREAMS_MAX};
 use crate::script::turnstile::Slot;
 use server::Crowded;
 
@@ -54,6 +55,8 @@ struct App {
     server: Arc<Server>,
     /// The semaphore for requests that are processed.
     places: Arc<Semaphore>,
+    /// The semaphore for streams of messages.
+    streams: Arc<Semaphore>,
     /// Marks the HTTP thread as being inside the engine.
     slot: Arc<Slot>,
 }
@@ -62,11 +65,13 @@ struct App {
 pub fn router(server: Arc<Server>) -> Router {
     let cors = cors(server.config.settings().http_cors_origin.as_deref());
     let slot = server.scripts.turnstile.slot();
-    let app = App { server, places: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)), slot };
+    let semaphore = |places| Arc::new(Semaphore::new(places));
+    let app =
+        App { server, places: semaphore(HTTP_REQUESTS_MAX), streams: semaphore(HTTP_STREAMS_MAX), slot };
     let (api, operations): (Vec<_>, Vec<_>) = routes()
         .into_iter()
         .flat_map(|(_, routes)| routes)
-        .partition(|route| route.path.starts_with("/api/"));
+        .partition(|route| route.path.starts_with("/api/") || rest::is_below(&route.path));
     let api = served(api).layer(middleware::from_fn_with_state(app.clone(), take_turn));
     let router = served(operations)
         .route("/", get(dashboard::page))
@@ -79,6 +84,7 @@ pub fn router(server: Arc<Server>) -> Router {
         })
         .layer(middleware::from_fn(refuse_if_crowded))
         .layer(middleware::from_fn_with_state(app.clone(), attend))
+        .layer(middleware::from_fn(rest::translate))
         .layer(CompressionLayer::new())
         .layer(middleware::map_response(response::version::mark_coding));
     let router = match cors {
@@ -102,6 +108,7 @@ fn routes() -> Vec<(&'static str, Vec<Route>)> {
         ("pages", api::import::routes()),
         ("many", api::many::routes()),
         ("records", api::records::routes()),
+        ("redis", rest::routes()),
         ("server", operations::health::routes()),
         ("server", operations::metrics::routes()),
     ]
@@ -190,6 +197,7 @@ fn cors(origin: Option<&str>) -> Option<CorsLayer> {
         api::records::PLAIN_BYTES,
         api::records::STORED_BYTES,
     ];
+    let asked: Vec<_> = asked.into_iter().chain(rest::headers()).collect();
     let layer = CorsLayer::new().allow_origin(AllowOrigin::exact(origin)).allow_methods(methods);
     Some(layer.allow_headers(asked).expose_headers(told).max_age(Duration::from_secs(600)))
 }

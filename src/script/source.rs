@@ -31,6 +31,9 @@ pub const FLAGS: [(&str, Declared); 5] = [
     ("allow-cross-slot-keys", Declared::ALLOW_CROSS_SLOT_KEYS),
 ];
 
+/// A flag of Upstash, whose scripts with other keys may run at the same time. Here they run one after the other.
+const KEY_LOCKING: &str = "allow-key-locking";
+
 impl Declared {
     /// The declarations of the first line of a text; `None` if it is no such line, or an invalid one.
     pub fn read(text: &[u8]) -> Option<Declared> {
@@ -114,6 +117,7 @@ fn first_line(text: &[u8]) -> Result<Option<Declared>, Error> {
         for name in flags.split(',') {
             match FLAGS.iter().find(|(known, _)| *known == name) {
                 Some((_, flag)) => declared |= *flag,
+                None if name == KEY_LOCKING => {}
                 None => return Err(Error::other(format!("ERR Unexpected flag in script shebang: {name}"))),
             }
         }
@@ -153,6 +157,7 @@ mod tests {
             ("#!lua flags=\"no-writes,allow-oom\"\nreturn 1", NO_WRITES.union(Declared::ALLOW_OOM)),
             ("#!lua flags=no-writes flags=allow-oom\nreturn 1", NO_WRITES.union(Declared::ALLOW_OOM)),
             ("#!lua flags=\nreturn 1", Declared::empty()),
+            ("#!lua flags=allow-key-locking\nreturn 1", Declared::empty()),
             ("#!lua \nreturn 1", Declared::empty()),
             ("#!lua\r\nreturn 1", Declared::empty()),
         ] {

@@ -71,6 +71,8 @@ bitflags! {
         const PEEKS = 1 << 40;
         /// Uses records even after CLIENT NO-TOUCH.
         const TOUCHES = 1 << 41;
+        /// Changes what a connection is or gets from then on, so it has no meaning in a request over HTTP.
+        const STATEFUL = 1 << 42;
     }
 }
 

@@ -95,6 +95,7 @@ const CONNECTION: Spec = Spec { group: Group::Connection, ..Spec::DEFAULT };
 
 /// Commands that are allowed before authentication, and while the server is busy.
 const ANY_TIME: Flags = Flags::NOSCRIPT
+    .union(Flags::STATEFUL)
     .union(Flags::LOADING)
     .union(Flags::STALE)
     .union(Flags::FAST)

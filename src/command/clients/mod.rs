@@ -31,6 +31,7 @@ pub static COMMANDS: &[Spec] = &[Spec {
 
 const OWN: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::KEEPS_CACHING);
 const OTHERS: Flags = OWN.union(Flags::ADMIN);
+const STATEFUL: Flags = OWN.union(Flags::STATEFUL);
 
 const CLIENT: Spec = Spec { group: Group::Connection, flags: OWN, arity: 2, ..Spec::DEFAULT };
 
@@ -41,6 +42,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Sets whether the keys of the next command are tracked, in OPTIN or OPTOUT mode",
         since: "6.0.0",
         arity: 3,
+        flags: STATEFUL,
         plan: tracking::caching,
         ..CLIENT
     },
@@ -149,6 +151,7 @@ static SUBCOMMANDS: &[Spec] = &[
         summary: "Sets which replies the connection gets: all, none, or all but the next one",
         since: "3.2.0",
         arity: 3,
+        flags: STATEFUL,
         plan: choose_replies,
         ..CLIENT
     },
@@ -180,6 +183,7 @@ static SUBCOMMANDS: &[Spec] = &[
         since: "6.0.0",
         complexity: "O(1); some options need O(N) for N prefixes",
         arity: -3,
+        flags: STATEFUL,
         plan: tracking::tracking,
         ..CLIENT
     },

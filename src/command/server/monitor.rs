@@ -9,7 +9,11 @@ use crate::resp::Reply;
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "monitor",
     summary: "Shows every request that the server runs, until RESET or the end of the connection",
-    flags: Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE),
+    flags: Flags::ADMIN
+        .union(Flags::NOSCRIPT)
+        .union(Flags::LOADING)
+        .union(Flags::STALE)
+        .union(Flags::STATEFUL),
     // it shows the words of everybody's requests
     stores: Stores::All,
     all_keys: Access::READ,

@@ -43,9 +43,9 @@ use crate::limits::EVENTS_CHUNK_BYTES;
 use crate::push::followers::Following;
 
 /// How long a stream is silent before it sends a comment as a sign of life.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A comment, which clients pass over.
-const BEAT: &[u8] = b":\n\n";
+pub const BEAT: &[u8] = b":\n\n";
 
 pub const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static("last-event-id");
 
@@ -150,7 +150,7 @@ fn last_event_id(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(id.as_bytes()).into_owned()).filter(|id| !id.is_empty())
 }
 
-fn stream_of(body: Body) -> Response {
+pub fn stream_of(body: Body) -> Response {
     // asks proxies not to buffer the response
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (NO_BUFFERING, "no")];
     (headers, body).into_response()
@@ -342,6 +342,11 @@ fn write_event(out: &mut Vec<u8>, name: &str, id: Option<&String>, data: &[u8]) 
         out.extend_from_slice(format!("id: {id}\n").as_bytes());
     }
     out.extend_from_slice(format!("event: {name}\n").as_bytes());
+    write_data(out, data);
+}
+
+/// The data of an event, and its end.
+pub fn write_data(out: &mut Vec<u8>, data: &[u8]) {
     for line in data.split(|byte| matches!(byte, b'\n' | b'\r')) {
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(line);

@@ -93,6 +93,8 @@ pub fn in_path(segment: &str) -> Option<Parameter> {
         "key" => {
             path("key", "Key of a record: any bytes, percent-encoded").example("user%3A1").shared_as("key")
         }
+        "command" => path("command", "Words of a command, percent-encoded, with slashes in between")
+            .example("get/user%3A1"),
         "workflow" => path("workflow", "Name of a workflow, percent-encoded").example("nightly"),
         _ => return None,
     })

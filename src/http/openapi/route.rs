@@ -169,6 +169,7 @@ impl Route {
             document["security"] = json!([]);
         }
         let in_path = self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+        let in_path = in_path.map(|segment| segment.trim_start_matches('*'));
         let in_path: Vec<Parameter> = in_path.filter_map(parameter::in_path).collect();
         let parameters = in_path.into_iter().chain(self.parameters);
         let parameters: Vec<Value> =

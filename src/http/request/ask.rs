@@ -55,7 +55,7 @@ impl FromRequest<App> for Ask {
         session.is_watching = is_watching(&parts.method, &parts.headers);
         let mut path = parts.uri.path().split('/').skip(1).map(decoded).collect::<Result<Vec<_>, _>>()?;
         let mut query = parts.uri.query().unwrap_or_default().to_owned();
-        let kind = path.get(KIND_SEGMENT);
+        let kind = path.get(KIND_SEGMENT).filter(|_| path[0] == "api");
         if let Some((_, name)) =
             NAMED_IN_QUERY.iter().find(|(named, _)| kind.is_some_and(|kind| kind == named))
         {
@@ -89,6 +89,23 @@ impl Ask {
     /// What the path names within the store: a key, or another store.
     pub fn key(&self) -> Bytes {
         self.path.get(KEY_SEGMENT).cloned().unwrap_or_default()
+    }
+
+    /// The segments of the path.
+    pub fn path(&self) -> &[Bytes] {
+        &self.path
+    }
+
+    /// The names and values of the query as words, in their order. A name without a value is one word.
+    pub fn query_words(&self) -> Result<Vec<Bytes>, Problem> {
+        let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
+        let words = pairs.flat_map(|pair| pair.splitn(2, '='));
+        words.map(|word| decoded(&word.replace('+', " "))).collect()
+    }
+
+    /// The body, of any type.
+    pub async fn bytes(self) -> Result<(Bytes, Gate), Problem> {
+        self.collect().await
     }
 
     /// The query, which may have only these parameters.

@@ -164,14 +164,31 @@ impl Talk {
 
     /// Runs a command. Also returns the version of what it wrote, if anything.
     pub fn versioned(&mut self, args: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
+        match self.answer(args)? {
+            (Reply::Error(error), _) => Err(error.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Runs a command, whose reply may be an error.
+    pub fn reply(&mut self, args: Vec<Bytes>) -> Result<Reply, Problem> {
+        self.answer(args).map(|(reply, _)| reply)
+    }
+
+    fn answer(&mut self, args: Vec<Bytes>) -> Result<(Reply, Seq), Problem> {
         self.wait_for_script()?;
-        let is_write = |spec: &Spec| spec.is(Flags::WRITE) || spec.is(Flags::EXECUTES);
-        self.has_written |=
-            args.first().and_then(|name| self.server.commands.find(name)).is_some_and(is_write);
+        let spec = args.first().and_then(|name| self.server.commands.find(name));
+        let is_any = |flags| spec.is_some_and(|spec| spec.flags.intersects(flags));
+        self.has_written |= is_any(Flags::WRITE | Flags::EXECUTES | Flags::SCRIPT);
+        let runs_queue = is_any(Flags::EXECUTES)
+            && self.session.queue.as_ref().is_some_and(|queue| queue.has(Flags::SCRIPT));
+        let server = self.server.clone();
+        // a script has the engine to itself; none begins while the server is busy, and the gate then refuses
+        let is_script = runs_queue || (is_any(Flags::SCRIPT) && self.session.queue.is_none());
+        let _closed = is_script.then(|| server.scripts.turnstile.close(|| server.is_busy()));
         let answer = dispatch(&self.server, &mut self.session, Request { args });
         self.reflects = self.reflects.max(answer.reflects);
         match answer.reply {
-            Some(Reply::Error(error)) => Err(error.into()),
             Some(reply) => Ok((reply, answer.reflects)),
             None => Err(Problem::ours("a command gave no reply")),
         }

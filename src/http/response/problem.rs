@@ -142,8 +142,16 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
+/// The error of a response as one line, as the Redis protocol tells it.
+#[derive(Debug, Clone)]
+pub struct Line(pub String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let line = match &self.cause {
+            Some(error) => error.to_string(),
+            None => format!("{} {}", self.code, self.detail),
+        };
         let body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
@@ -153,6 +161,7 @@ impl IntoResponse for Problem {
         });
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, body.to_string()).into_response();
+        response.extensions_mut().insert(Line(line));
         if self.status == StatusCode::UNAUTHORIZED {
             // not Basic, because a browser would then ask for a password by itself and send it with every request of a
             // page
