@@ -68,11 +68,11 @@ bitflags! {
         /// Does not use up CLIENT CACHING, which is for the next other command.
         const KEEPS_CACHING = 1 << 39;
         /// Asks about records without using them, as far as eviction is concerned.
-        const PEEKS = 1 << 40;
+        const PEEKS = 1 << 41;
         /// Uses records even after CLIENT NO-TOUCH.
-        const TOUCHES = 1 << 41;
+        const TOUCHES = 1 << 42;
         /// Changes what a connection is or gets from then on, so it has no meaning in a request over HTTP.
-        const STATEFUL = 1 << 42;
+        const STATEFUL = 1 << 43;
     }
 }
 
@@ -96,4 +96,18 @@ impl Flags {
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_has_a_bit_of_its_own() {
+        let mut seen = Flags::empty();
+        for flag in <Flags as bitflags::Flags>::FLAGS {
+            assert!(!seen.intersects(*flag.value()), "{}", flag.name());
+            seen |= *flag.value();
+        }
+    }
 }
