@@ -7,18 +7,25 @@
 
 mod support;
 
-use support::{Kind, Server, hold, node_script, on_both, python_script, redis_cli, run};
+use std::process::Command;
+
+use support::{Kind, Server, hold, installed, node_script, on_both, python_script, redis_cli, run, script};
 
 on_both! {
     server =>
     django,
     flask_caching,
+    fastapi_cache,
+    aiocache,
+    langgraph_cache,
     celery_with_json,
     celery_with_pickles,
     express_sessions,
     keyv_and_cache_manager,
     locks_and_limits_in_python,
     locks_and_limits_in_node,
+    socket_io,
+    resumable_stream,
 }
 
 /// The scripts take store 1 for JSON and store 2 for any bytes.
@@ -39,6 +46,29 @@ fn django(mut server: Server) {
 
 fn flask_caching(mut server: Server) {
     hold(python_script("flask_cache.py", &server), &mut server);
+}
+
+fn fastapi_cache(mut server: Server) {
+    hold(python_script("fastapi_caches.py", &server), &mut server);
+}
+
+fn aiocache(mut server: Server) {
+    hold(python_script("aiocaches.py", &server), &mut server);
+}
+
+/// It uses commands for JSON documents, which a Redis without its modules does not have.
+#[test]
+fn langchain_cache() {
+    let mut server = server(Kind::Larder);
+    hold(langchain_script("langchain_cache.py", &server), &mut server);
+}
+
+fn langgraph_cache(mut server: Server) {
+    hold(langchain_script("langgraph_cache.py", &server), &mut server);
+}
+
+fn langchain_script(name: &str, server: &Server) -> Command {
+    script(installed("langchain/bin/python"), &format!("python/{name}"), server)
 }
 
 fn celery_with_json(server: Server) {
@@ -69,4 +99,12 @@ fn locks_and_limits_in_python(mut server: Server) {
 
 fn locks_and_limits_in_node(mut server: Server) {
     hold(node_script("scripts.mjs", &server), &mut server);
+}
+
+fn socket_io(mut server: Server) {
+    hold(node_script("socket-io.mjs", &server), &mut server);
+}
+
+fn resumable_stream(mut server: Server) {
+    hold(node_script("resumable-stream.mjs", &server), &mut server);
 }
