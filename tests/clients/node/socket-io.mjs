@@ -97,8 +97,8 @@ async function scenario(adapterOf, connect) {
 
   // subscriptions come back after a restart
   await restart();
-  assert.equal(await hears(two.client, "after", () => one.server.emit("after", 1)), 1);
-  assert.equal(await hears(one.client, "after", () => two.server.emit("after", 2)), 2);
+  assert.equal(await hears(two.client, "from one", () => one.server.emit("from one", 1)), 1);
+  assert.equal(await hears(one.client, "from two", () => two.server.emit("from two", 2)), 2);
 
   const left = once(two.client, "disconnect");
   one.server.in("room").disconnectSockets(true);
