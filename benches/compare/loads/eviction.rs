@@ -70,7 +70,8 @@ fn trace_of(exponent: f64, has_scan: bool) -> Vec<usize> {
         if has_scan && at.is_multiple_of(3) {
             return KEYS + at;
         }
-        let rank = sums.partition_point(|sum_to| *sum_to < random.f64() * sum);
+        let drawn = random.f64() * sum;
+        let rank = sums.partition_point(|sum_to| *sum_to < drawn);
         // neighbours in rank are not neighbours in the order of keys
         rank * 7_919 % KEYS
     };

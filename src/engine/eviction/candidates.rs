@@ -30,17 +30,20 @@ impl Writer<'_> {
     /// Looks at some records, and puts the coldest into the pool. Returns whether there are none at all.
     pub(super) fn find_candidates(&self, now_ms: u64, scope: Scope, policy: Policy) -> Result<bool, Error> {
         let hunts = &self.engine.hunts;
-        let Step { recent: mut seen, mut hand, moves_hand } =
+        let Step { recent, mut hand, moves_hand } =
             hunts.begin_step(scope, self.records(scope), EXAMINED_AT_ONCE);
+        let mut seen = self.still_there(now_ms, recent)?;
         let is_at_begin = hand.after.is_none();
-        if self.wait != Wait::No && moves_hand {
+        if self.wait == Wait::No {
+            if seen.is_empty() {
+                return Err(Fault::Cold.into());
+            }
+        } else if moves_hand {
             seen.extend(if policy.only_expiring {
                 self.expiring_under(scope, &mut hand)?
             } else {
                 self.records_under(now_ms, scope, &mut hand)?
             });
-        } else if seen.is_empty() {
-            return Err(Fault::Cold.into());
         }
         // the index of deadlines has the records of all stores
         let sees_all = is_at_begin && hand.after.is_none() && (policy.only_expiring || scope.is_some());
@@ -58,6 +61,27 @@ impl Writer<'_> {
 }
 
 impl Reader<'_> {
+    /// The recent keys that have a record. Those that were evicted under the hand, or removed otherwise, would look like the
+    /// coldest of all.
+    fn still_there(&self, now_ms: u64, recent: Vec<Recent>) -> Result<Vec<Recent>, Error> {
+        let keys: Vec<Key> = recent.iter().map(|recent| recent.key.clone()).collect();
+        let found = self.read(now_ms, &keys, |txn| {
+            let mut found = Vec::with_capacity(recent.len());
+            for Recent { key, .. } in recent {
+                if let Some(meta) = txn.peek(&key)? {
+                    found.push(Recent { key, expires_at_ms: meta.expires_at_ms, version: meta.version });
+                }
+            }
+            Ok::<_, Error>(found)
+        });
+        match found {
+            Ok((found, _)) => Ok(found),
+            // a store was dropped meanwhile, or a record can't be read; the hand finds the others again
+            Err(Error::NoStore(_) | Error::Fault(Fault::Damaged(_))) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The order in which records of a store are evicted: by its own setting or else by the server's.
     pub fn eviction_order(&self, store: StoreId) -> Option<Order> {
         let state = self.state();

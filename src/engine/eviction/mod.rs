@@ -166,7 +166,8 @@ impl Writer<'_> {
                 break;
             }
             let gone = self.evict_these(now_ms, scope, policy, victims)?;
-            fruitless = if gone.keys == 0 { fruitless + 1 } else { 0 };
+            // of the same candidates, others may be there still
+            fruitless = if gone.keys == 0 { fruitless + usize::from(is_hungry) } else { 0 };
             freed = Freed { keys: freed.keys + gone.keys, bytes: freed.bytes + gone.bytes };
         }
         let records = self.with_catalog(|catalog| catalog.total().records);
