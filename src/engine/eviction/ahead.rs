@@ -1,6 +1,6 @@
 //! Evicts ahead of writes, so that full stores have a little room.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ struct Full {
 impl Engine {
     /// The thread that evicts ahead of writes, until the engine closes.
     pub(in crate::engine) fn run_evictions(&self) {
-        let (mut lowered, mut rest) = (HashSet::new(), None);
+        let (mut lowered, mut rest) = (HashMap::new(), None);
         while !self.room.closes_within(Duration::ZERO) {
             self.heat.alarm.wait(rest);
             rest = self.evict_ahead(&mut lowered);
@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// Evicts a little in each full store. Returns how long to rest; `None`: until the next alarm.
-    fn evict_ahead(&self, lowered: &mut HashSet<Scope>) -> Option<Duration> {
+    fn evict_ahead(&self, lowered: &mut HashMap<Scope, String>) -> Option<Duration> {
         let (full, records) = {
             let state = self.state.read();
             self.hunts.retain(&scopes(&state));
@@ -128,9 +128,9 @@ fn full(state: &State) -> Vec<Full> {
 }
 
 /// Logs when a limit is below what is there, and when it is kept again.
-fn tell_of_lowered_limits(full: &[Full], lowered: &mut HashSet<Scope>) {
+fn tell_of_lowered_limits(full: &[Full], lowered: &mut HashMap<Scope, String>) {
     for Full { scope, over, label, .. } in full {
-        if *over > 0 && lowered.insert(*scope) {
+        if *over > 0 && lowered.insert(*scope, label.clone()).is_none() {
             tracing::warn!(
                 store = label,
                 over,
@@ -138,10 +138,10 @@ fn tell_of_lowered_limits(full: &[Full], lowered: &mut HashSet<Scope>) {
             );
         }
     }
-    lowered.retain(|scope| {
+    lowered.retain(|scope, label| {
         let is_over = full.iter().any(|full| full.scope == *scope && full.over > 0);
         if !is_over {
-            tracing::info!(store = ?scope, "enough records were evicted: the limit is kept");
+            tracing::info!(store = label, "enough records were evicted: the limit is kept");
         }
         is_over
     });

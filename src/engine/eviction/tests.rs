@@ -44,8 +44,17 @@ fn put_bytes(
     deadline: Option<u64>,
     now_ms: u64,
 ) -> Result<(), Error> {
+    put_value(engine, key, Bytes::from(vec![b'v'; bytes]), deadline, now_ms)
+}
+
+fn put_value(
+    engine: &Engine,
+    key: &Key,
+    value: Bytes,
+    deadline: Option<u64>,
+    now_ms: u64,
+) -> Result<(), Error> {
     let (mut weighed, mut evicted) = (Weighed::default(), Evicted::default());
-    let value = Bytes::from(vec![b'v'; bytes]);
     loop {
         let keys = std::slice::from_ref(key);
         let done = engine.writer().write_weighed(now_ms, keys, &mut weighed, |txn| {
@@ -289,6 +298,35 @@ fn a_long_burst_always_finds_something_to_evict() {
         assert_exact(&engine, 16_000);
         engine.close().unwrap();
     }
+}
+
+/// The records that are there compress well, so an estimate would say that the next ones do, too. If nothing may be
+/// evicted, what is above the limit would stay there.
+#[test]
+fn a_limit_that_evicts_only_some_records_is_kept_by_records_that_do_not_compress() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        checkpoint_interval: Duration::from_secs(3600),
+        default_kind: ValueKind::Any,
+        ..Options::new(dir.path())
+    };
+    let engine = Engine::open(options).unwrap();
+    let max_bytes = 64 * 1024;
+    set_quota(&engine, Quota { max_bytes: Some(max_bytes), evict: Some(Order::Ttl), ..Quota::default() });
+    for number in 0..200 {
+        put_bytes(&engine, &key(0, number), 2_000, NEVER, NOW_MS).unwrap();
+    }
+    engine.writer().checkpoint().unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let refused = (0..400).filter(|number| {
+        let value: Vec<u8> = (0..500).map(|_| random.u8(..)).collect();
+        put_value(&engine, &key(0, 1_000 + number), Bytes::from(value), NEVER, NOW_MS).is_err()
+    });
+    assert!(refused.count() > 200);
+    engine.writer().checkpoint().unwrap();
+    let stored_bytes = engine.reader().store(0).unwrap().usage.stored_bytes;
+    assert!(stored_bytes <= max_bytes, "{stored_bytes}");
+    engine.close().unwrap();
 }
 
 /// Only the thread evicts, so that a write finds room.

@@ -118,7 +118,7 @@ pub(in crate::engine) fn fit(
         match judge(state, changes, &|scope| state.is_weighed(scope)) {
             Ok(()) => return Ok(None),
             // others are evicted, and nothing has to be measured for that
-            Err(Excess { exceeded, .. }) if exceeded.eviction.is_some() => {
+            Err(Excess { exceeded, .. }) if exceeded.eviction.is_some_and(|policy| !policy.only_expiring) => {
                 return Err(Error::Quota(exceeded));
             }
             Err(_) => {}

@@ -34,7 +34,7 @@ use crate::engine::state::group_lock::Occupied;
 use crate::engine::state::tight::Tight;
 use crate::engine::state::undo::Step;
 use crate::engine::state::watch::{Noted, Watches};
-use crate::store::eviction::Order;
+use crate::store::eviction::{Order, Policy};
 use crate::store::usage::Weight;
 use crate::store::{
     Catalog, Definition, Generation, Libraries, ServerQuota, Store, StoreId, Usage, ValueKind,
@@ -320,11 +320,16 @@ impl State {
         }
     }
 
-    /// Whether records of a store count with an estimate until they are compressed: if a limit of bytes evicts, and none
-    /// refuses writes.
+    /// Whether records of a store count with an estimate until they are compressed: if a limit of bytes evicts whatever
+    /// there is, and none refuses writes. A limit that evicts only some records may find none of them, and what is above
+    /// it would then stay.
     pub fn estimates(&self, store: &Store) -> bool {
+        let evicts_all = |policy: Option<Policy>| policy.is_some_and(|policy| !policy.only_expiring);
         let (quota, server) = (&store.quota, &self.server_quota);
-        let limits = [(quota.max_bytes, quota.evict.is_some()), (server.max_bytes, server.evict.is_some())];
+        let limits = [
+            (quota.max_bytes, evicts_all(quota.eviction())),
+            (server.max_bytes, evicts_all(server.eviction())),
+        ];
         let mut evict = limits.iter().filter(|(max, _)| max.is_some()).map(|(_, evicts)| *evicts);
         let mut is_any = false;
         evict.all(|evicts| {

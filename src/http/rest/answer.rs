@@ -5,7 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::ENCODING;
+use crate::error::Error;
 use crate::http::openapi::schema::{Schema, any, object, text};
+use crate::limits::HTTP_VALUES_BYTES_MAX;
 use crate::resp::{Reply, format_double};
 
 /// How strings are written.
@@ -33,22 +35,39 @@ impl Encoding {
         }
     }
 
-    /// Appends `{"result": …}` or `{"error": …}`.
-    pub fn write(self, reply: &Reply, out: &mut Vec<u8>) {
-        match reply {
-            Reply::Error(error) => out.extend(error_json(&error.to_string())),
+    /// Appends `{"result": …}` or `{"error": …}`. A result that makes the answer too long is replaced by an error, which is
+    /// returned, too.
+    pub fn write(self, reply: &Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+        let begin = out.len();
+        let result = match reply {
+            Reply::Error(error) => {
+                out.extend(error_json(&error.to_string()));
+                return Ok(());
+            }
+            Reply::Simple("OK") => {
+                out.extend_from_slice(b"{\"result\":\"OK\"");
+                Ok(())
+            }
             reply => {
                 out.extend_from_slice(b"{\"result\":");
-                match reply {
-                    Reply::Simple("OK") => out.extend_from_slice(b"\"OK\""),
-                    reply => self.write_reply(reply, out),
-                }
-                out.push(b'}');
+                self.write_reply(reply, out)
+            }
+        };
+        match &result {
+            Ok(()) => out.push(b'}'),
+            Err(error) => {
+                out.truncate(begin);
+                out.extend(error_json(&error.to_string()));
             }
         }
+        result
     }
 
-    fn write_reply(self, reply: &Reply, out: &mut Vec<u8>) {
+    /// Fails if the answer is longer than it may be. A single string may be of any length.
+    fn write_reply(self, reply: &Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+        if out.len() > HTTP_VALUES_BYTES_MAX {
+            return Err(too_long());
+        }
         match reply {
             Reply::Simple(text) => self.write_string(text.as_bytes(), out),
             Reply::Status(text) | Reply::Bulk(text) | Reply::Verbatim(text) => self.write_string(text, out),
@@ -58,23 +77,27 @@ impl Encoding {
             Reply::Double(number) => self.write_string(format_double(*number).as_bytes(), out),
             Reply::BigNumber(digits) => self.write_string(digits.as_bytes(), out),
             Reply::Null | Reply::NullArray => out.extend_from_slice(b"null"),
-            Reply::Attributed(_, reply) => self.write_reply(reply, out),
+            Reply::Attributed(_, reply) => return self.write_reply(reply, out),
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) | Reply::Sequence(items) => {
-                self.write_items(items.iter(), out);
+                return self.write_items(items.iter(), out);
             }
-            Reply::Map(pairs) => self.write_items(pairs.iter().flat_map(|(key, value)| [key, value]), out),
+            Reply::Map(pairs) => {
+                return self.write_items(pairs.iter().flat_map(|(key, value)| [key, value]), out);
+            }
         }
+        Ok(())
     }
 
-    fn write_items<'r>(self, items: impl Iterator<Item = &'r Reply>, out: &mut Vec<u8>) {
+    fn write_items<'r>(self, items: impl Iterator<Item = &'r Reply>, out: &mut Vec<u8>) -> Result<(), Error> {
         out.push(b'[');
         for (at, item) in items.enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            self.write_reply(item, out);
+            self.write_reply(item, out)?;
         }
         out.push(b']');
+        Ok(())
     }
 
     fn write_string(self, text: &[u8], out: &mut Vec<u8>) {
@@ -87,6 +110,12 @@ impl Encoding {
             }
         }
     }
+}
+
+fn too_long() -> Error {
+    Error::other(format!(
+        "ERR the reply was left out, because the answer has more than {HTTP_VALUES_BYTES_MAX} bytes"
+    ))
 }
 
 /// `{"error": …}`
@@ -103,11 +132,11 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn replies_become_json() {
@@ -137,9 +166,28 @@ mod tests {
         ] {
             for (encoding, expected) in [(Encoding::Text, as_text), (Encoding::Base64, in_base64)] {
                 let mut out = Vec::new();
-                encoding.write(&reply, &mut out);
+                encoding.write(&reply, &mut out).unwrap();
                 assert_eq!(String::from_utf8_lossy(&out), expected);
             }
         }
+    }
+
+    /// JSON can be six times as long as the text, so what counts is the answer and not the values.
+    #[test]
+    fn an_answer_has_a_bound_and_a_single_string_has_none() {
+        let bulk = |bytes: usize| Reply::Bulk(Bytes::from(vec![1; bytes]));
+        let (mut out, part) = (b"[".to_vec(), HTTP_VALUES_BYTES_MAX / 6 / 2);
+        Encoding::Text.write(&bulk(2 * part + 1), &mut out).unwrap();
+        assert!(out.len() > HTTP_VALUES_BYTES_MAX);
+        for reply in [Reply::Integer(1), Reply::Array(vec![bulk(part)])] {
+            let begin = out.len();
+            assert!(Encoding::Text.write(&reply, &mut out).is_err());
+            assert!(out[begin..].starts_with(b"{\"error\":\"ERR the reply was left out"));
+            out.truncate(begin);
+        }
+        let mut out = Vec::new();
+        let parts = Reply::Array(vec![bulk(part), bulk(part), bulk(part), bulk(part)]);
+        assert!(Encoding::Text.write(&parts, &mut out).is_err());
+        assert!(out.len() < 200 && out.capacity() < 4 * HTTP_VALUES_BYTES_MAX);
     }
 }

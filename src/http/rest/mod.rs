@@ -240,7 +240,10 @@ impl Plan {
             | Flags::MAY_REPLICATE
             | Flags::CONTROL
             | Flags::ADMIN
-            | Flags::DANGEROUS;
+            | Flags::DANGEROUS
+            // what scripts may not run changes the connection or what all of them share
+            | Flags::NOSCRIPT
+            | Flags::ENDS_SCRIPTS;
         let specs = || asked.commands().iter().filter_map(|words| spec(server, words));
         Plan {
             claim: specs().filter(|spec| spec.writes()).map(Spec::claim).min(),
@@ -262,7 +265,7 @@ fn run(talk: &mut Talk, asked: Asked, encoding: Encoding) -> Result<Vec<u8>, Pro
     match asked {
         Asked::Command(words) => match reply(talk, words)? {
             Reply::Error(error) => return Err(error.into()),
-            reply => encoding.write(&reply, &mut out),
+            reply => encoding.write(&reply, &mut out)?,
         },
         Asked::Pipeline(commands) => {
             let mut separator = b'[';
@@ -272,7 +275,8 @@ fn run(talk: &mut Talk, asked: Asked, encoding: Encoding) -> Result<Vec<u8>, Pro
                     ..=HTTP_VALUES_BYTES_MAX => reply(talk, words)?,
                     _ => Reply::Error(too_long()),
                 };
-                encoding.write(&reply, &mut out);
+                // the error is in its place
+                let _ = encoding.write(&reply, &mut out);
             }
             out.extend_from_slice(if separator == b'[' { b"[]" } else { b"]" });
         }
@@ -283,7 +287,8 @@ fn run(talk: &mut Talk, asked: Asked, encoding: Encoding) -> Result<Vec<u8>, Pro
                 if at > 0 {
                     out.push(b',');
                 }
-                encoding.write(reply, &mut out);
+                // the error is in its place
+                let _ = encoding.write(reply, &mut out);
             }
             out.push(b']');
         }

@@ -208,6 +208,11 @@ async fn a_page_changes_nothing_on_a_server_without_a_password() {
         "eval/return 1/0",
         "config/set/databases/3",
         "shutdown",
+        "script/flush",
+        "script/load/return 1",
+        "script/kill",
+        "function/kill",
+        "client/setname/x",
         "publish/a/b",
         "subscribe",
     ] {
