@@ -50,6 +50,7 @@
 //! ```
 
 pub mod acl;
+pub mod archive;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -293,6 +293,18 @@ pub const GENERATION_BYTES: usize = 6;
 /// Bytes of a deadline in the expiry index.
 pub const DEADLINE_BYTES: usize = 6;
 
+/// Longest address that a server announces to others by the lease of an archive.
+pub const ARCHIVE_ADDRESS_BYTES_MAX: usize = 512;
+/// Most snapshots of an archive at once.
+pub const ARCHIVE_SNAPSHOTS_MAX: usize = 1_024;
+/// Most epochs that one data directory is about to lead until it has led one of them.
+pub const ARCHIVE_OWN_EPOCHS_MAX: usize = 16;
+/// Longest segment of an archive before compression. The longest entry of the journal fits.
+pub const ARCHIVE_SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Longest part of a snapshot in an archive before compression, and the most parts: together 64 TiB.
+pub const ARCHIVE_PART_BYTES_MAX: u32 = 64 * 1024 * 1024;
+pub const ARCHIVE_PARTS_MAX: u32 = 1024 * 1024;
+
 const _: () = assert!(KEY_BYTES_MAX + GENERATION_BYTES + DEADLINE_BYTES <= LMDB_KEY_BYTES_MAX);
 const _: () = assert!(FUNCTION_NAME_BYTES_MAX <= LMDB_KEY_BYTES_MAX);
 const _: () = assert!(LIBRARIES_BYTES_MAX <= SCRIPT_TEXT_BYTES_MAX);

@@ -7,7 +7,7 @@ use std::path::Path;
 const ORDERS: [(&str, &str); 3] = [
     (
         "crate",
-        "cli net http listen tls command push script client config telemetry resp error acl document engine store rdb \
+        "cli net http listen tls command push script client config telemetry resp error acl document archive engine store rdb \
          record sync limits files text random",
     ),
     (
