@@ -64,7 +64,7 @@ impl<'b> Rest<'b> {
         if object.get(..magic.len()) != Some(magic) {
             return Err(FormatError::Foreign { what });
         }
-        rest.skip(magic.len())?;
+        rest.take(magic.len())?;
         match rest.u32()? {
             FORMAT => {}
             0 => return Err(rest.damaged("there is no format 0")),
@@ -97,8 +97,9 @@ impl<'b> Rest<'b> {
         Ok(*taken)
     }
 
-    pub fn skip(&mut self, count: usize) -> Result<(), FormatError> {
-        self.take(count).map(drop)
+    /// Four bytes that have no meaning yet.
+    pub fn reserved(&mut self) -> Result<(), FormatError> {
+        if self.u32()? == 0 { Ok(()) } else { Err(self.damaged("a field without a meaning is not zero")) }
     }
 
     pub fn u16(&mut self) -> Result<u16, FormatError> {

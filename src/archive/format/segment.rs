@@ -105,7 +105,7 @@ impl SegmentHeader {
         let (earliest_ms, latest_ms) = (rest.u64()?, rest.u64()?);
         let codec = rest.u32()?;
         let codec = Codec::from_number(codec).ok_or_else(|| rest.damaged("its codec is impossible"))?;
-        rest.skip(4)?;
+        rest.reserved()?;
         let (plain_bytes, stored_bytes, checksum) = (rest.u64()?, rest.u64()?, rest.u64()?);
         if plain_bytes > ARCHIVE_SEGMENT_BYTES_MAX {
             let limit = ARCHIVE_SEGMENT_BYTES_MAX;
@@ -141,23 +141,31 @@ impl SegmentHeader {
     }
 }
 
-/// The body of a segment of kind [`Kind::Base`].
+/// The body of a segment of kind [`Kind::Base`]: the snapshot that has everything before the next segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Base(pub SnapshotName);
+pub struct Base {
+    pub name: SnapshotName,
+    /// As in [`Listed`](super::Listed).
+    pub time_ms: u64,
+    pub bytes: u64,
+}
 
 impl Base {
-    const BYTES: usize = 16;
+    pub const BYTES: usize = 32;
 
-    pub fn encode(&self) -> [u8; Base::BYTES] {
-        (u128::from(self.0.entry) << 64 | u128::from(self.0.id)).to_be_bytes()
+    pub fn encode(&self) -> Vec<u8> {
+        let numbers = [self.name.entry, self.name.id, self.time_ms, self.bytes];
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
     }
 
     pub fn decode(body: &[u8]) -> Result<Base, FormatError> {
-        let Ok(bytes) = <[u8; Base::BYTES]>::try_from(body) else {
+        if body.len() != Base::BYTES {
             let (bytes, expected) = (body.len() as u64, Base::BYTES as u64);
-            return Err(FormatError::Length { what: "segment with a base", bytes, expected });
-        };
-        let number = u128::from_be_bytes(bytes);
-        Ok(Base(SnapshotName { entry: (number >> 64) as u64, id: number as u64 }))
+            return Err(FormatError::Length { what: "body of a segment with a base", bytes, expected });
+        }
+        let number =
+            |at: usize| body[at * 8..][..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let name = SnapshotName { entry: number(0), id: number(1) };
+        Ok(Base { name, time_ms: number(2), bytes: number(3) })
     }
 }

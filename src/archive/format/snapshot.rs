@@ -115,7 +115,7 @@ impl PartHeader {
         let archive = rest.id()?;
         let snapshot = SnapshotName { entry: rest.u64()?, id: rest.u64()? };
         let (part, plain_bytes, stored_bytes) = (rest.u32()?, rest.u32()?, rest.u32()?);
-        rest.skip(4)?;
+        rest.reserved()?;
         let checksum = rest.u64()?;
         if plain_bytes > ARCHIVE_PART_BYTES_MAX {
             let (number, limit) = (plain_bytes.into(), ARCHIVE_PART_BYTES_MAX.into());

@@ -108,7 +108,8 @@ fn objects_come_back_as_they_were() {
     assert_eq!(SnapshotContents::decode(&contents().encode()), Ok(contents()));
     assert_eq!(SegmentHeader::decode(&segment().encode()), Ok(segment()));
     assert_eq!(PartHeader::decode(&part().encode()), Ok(part()));
-    assert_eq!(Base::decode(&Base(SNAPSHOT).encode()), Ok(Base(SNAPSHOT)));
+    let base = Base { name: SNAPSHOT, time_ms: 5, bytes: 6 };
+    assert_eq!(Base::decode(&base.encode()), Ok(base));
     for (what, object, decoded) in objects() {
         assert_eq!(decoded(&object).as_ref(), Ok(&object), "{what}");
     }
@@ -165,7 +166,7 @@ fn what_no_server_writes_is_refused_although_its_checksum_is_right() {
         |bytes| SegmentHeader::decode(bytes).err(),
         |bytes| PartHeader::decode(bytes).err(),
     ];
-    let cases: [(&str, Decoded, Vec<u8>); 17] = [
+    let cases: [(&str, Decoded, Vec<u8>); 19] = [
         ("a state", lease_of, forged(&lease().encode(), 12, &most)),
         ("an heir of a lease that is held", lease_of, forged(&lease().encode(), 12, &1u32.to_be_bytes())),
         ("a long address", lease_of, forged(&lease().encode(), 92, &most[..2])),
@@ -186,6 +187,8 @@ fn what_no_server_writes_is_refused_although_its_checksum_is_right() {
         ("a kind", segment_of, forged(&segment, 12, &most)),
         ("a fence with entries", segment_of, forged(&segment, 12, &2u32.to_be_bytes())),
         ("an end before the beginning", segment_of, forged(&segment, 48, &number)),
+        ("a reserved field", segment_of, forged(&segment, 84, &[1])),
+        ("a reserved field of a part", part_of, forged(&part().encode(), 60, &[1])),
         ("a long body", segment_of, forged(&segment, 88, &(ARCHIVE_SEGMENT_BYTES_MAX + 1).to_be_bytes())),
     ];
     for (what, decoded, bytes) in cases {
@@ -196,7 +199,7 @@ fn what_no_server_writes_is_refused_although_its_checksum_is_right() {
     assert!(matches!(part_of(&forged_part), Some(FormatError::TooLarge { .. })));
     let long = Lease { address: "a".repeat(ARCHIVE_ADDRESS_BYTES_MAX + 1), ..lease() };
     assert!(matches!(Lease::decode(&long.encode()), Err(FormatError::TooLarge { .. })));
-    assert!(Base::decode(&[0; 15]).is_err());
+    assert!(Base::decode(&[0; 31]).is_err());
 }
 
 /// What was written once has to be readable for ever.
