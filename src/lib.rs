@@ -16,6 +16,7 @@
 //! | who may do what | [`acl`], and [`command::base::permission`] |
 //! | transactions, the journal, checkpoints, recovery, expiry, limits | [`engine`] |
 //! | everything about LMDB | [`engine::lmdb`] |
+//! | the archive in object storage: its objects, and who leads | [`archive`] |
 //! | JSONPath and changes of documents | [`document`] |
 //! | the stored form of a value | [`record`] |
 //! | Lua scripts | [`script`] |

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 /// The rooms of a folder from top to bottom. `mod` is what the folder itself exports.
-const ORDERS: [(&str, &str); 3] = [
+const ORDERS: [(&str, &str); 4] = [
     (
         "crate",
         "cli net http listen tls command push script client config telemetry resp error acl document archive engine store rdb \
          record sync limits files text random",
     ),
+    ("crate::archive", "protocol format"),
     (
         "crate::command",
         "dispatch reference acl clients json pubsub scripting server stores strings keys transaction mod base",

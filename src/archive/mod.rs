@@ -3,5 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`format`] | names and bytes of the objects |
+//! | [`protocol`] | who leads, what is in the log, what may be acknowledged; without IO |
 
 pub mod format;
+pub mod protocol;
