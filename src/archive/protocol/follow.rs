@@ -133,9 +133,7 @@ impl Running {
         if let Reading::Applying(header) = self.reading {
             self.local = header.last;
             self.passed(header);
-            if now >= self.recorded_at + u64::from(self.config.lease_ms) {
-                self.record(now, out);
-            }
+            self.record_at_times(now, out);
         }
     }
 

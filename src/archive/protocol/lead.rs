@@ -8,8 +8,7 @@ use bytes::Bytes;
 use super::message::{Answer, Millis, Output, Request, Stored};
 use super::node::{Phase, Running, Writes};
 use super::{Ack, Stop, Trouble};
-use crate::archive::format::Id;
-use crate::archive::format::{Base, Codec, Kind, Listed, Name, SegmentHeader};
+use crate::archive::format::{Base, Id, Kind, Listed, Name, SegmentHeader};
 
 /// A segment that is being created.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ impl Running {
             self.stop_reading();
             self.own(epoch);
             self.record(now, out);
-            let fence = self.header(epoch, Kind::Fence, self.logged + 1).describe(&[]);
+            let fence = self.header(epoch, Kind::Fence, self.logged + 1);
             self.upload = Some(Upload::new(fence, &[], None));
         }
         self.send_upload(now, out);
@@ -83,9 +82,7 @@ impl Running {
             self.uploaded_at = now;
             out.push(Output::Pack { number: self.segment + 1, epoch, first: self.logged + 1 });
         }
-        if now >= self.recorded_at + u64::from(self.config.lease_ms) {
-            self.record(now, out);
-        }
+        self.record_at_times(now, out);
     }
 
     /// A snapshot goes into the manifest when the log covers it, and into the log when that can't go on without it.
@@ -109,21 +106,9 @@ impl Running {
         }
     }
 
+    /// The next segment, without a body.
     fn header(&self, epoch: u64, kind: Kind, first: u64) -> SegmentHeader {
-        SegmentHeader {
-            archive: self.tenure.archive(),
-            epoch,
-            number: self.segment + 1,
-            kind,
-            first,
-            last: first - 1,
-            earliest_ms: 0,
-            latest_ms: 0,
-            codec: Codec::Plain,
-            plain_bytes: 0,
-            stored_bytes: 0,
-            checksum: 0,
-        }
+        SegmentHeader::empty(self.tenure.archive(), epoch, self.segment + 1, kind, first)
     }
 
     /// The segment that was asked for.

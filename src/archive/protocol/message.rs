@@ -15,6 +15,7 @@ pub struct Version(pub String);
 /// A request to the object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
+    /// A segment never changes, so the server may read ahead, and answer [`Answer::Found`] from what it has read.
     Get(Name),
     /// Only if there is no object with this name.
     Create(Name, Bytes),

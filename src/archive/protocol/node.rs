@@ -42,7 +42,8 @@ pub(super) struct Running {
     pub local: u64,
     /// As in [`Mark`].
     pub own: Vec<u64>,
-    pub recorded_at: Millis,
+    /// When a mark was recorded last, and its segment.
+    recorded: (Millis, u64),
     pub reading: Reading,
     /// The log ends here, as far as is known.
     pub is_at_end: bool,
@@ -186,7 +187,7 @@ impl Running {
             logged,
             local,
             own: mark.map_or(Vec::new(), |mark| mark.own.clone()),
-            recorded_at: now,
+            recorded: (now, segment),
             reading: if must_restore { Reading::Lost } else { Reading::Next },
             is_at_end: false,
             ended_at: None,
@@ -319,9 +320,17 @@ impl Running {
 
     /// Records how far the data directory and the log agree.
     pub fn record(&mut self, now: Millis, out: &mut Vec<Output>) {
-        self.recorded_at = now;
+        self.recorded = (now, self.segment);
         let (archive, own) = (self.tenure.archive(), self.own.clone());
         out.push(Output::Record(Mark { archive, segment: self.segment, entry: self.logged, own }));
+    }
+
+    /// Records that from time to time. An old mark is true, too; it only makes the next start read more.
+    pub fn record_at_times(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let (at, segment) = self.recorded;
+        if self.segment > segment && now >= at + u64::from(self.config.lease_ms) {
+            self.record(now, out);
+        }
     }
 
     /// From now on, segments of this epoch are this directory's own.

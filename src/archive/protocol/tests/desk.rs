@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::checker::Checker;
 use super::network::Store;
 use crate::archive::format::{
-    Codec, Id, Kind, Lease, LeaseState, Listed, Manifest, Mark, Name, SegmentHeader, SnapshotName,
+    Id, Kind, Lease, LeaseState, Listed, Manifest, Mark, Name, SegmentHeader, SnapshotName,
 };
 use crate::archive::protocol::{Ack, Answer, Config, Input, Node, Output, Request, Role, Ticket};
 
@@ -158,20 +158,7 @@ impl Desk {
 }
 
 pub fn segment(epoch: u64, number: u64, first: u64) -> SegmentHeader {
-    SegmentHeader {
-        archive: ARCHIVE,
-        epoch,
-        number,
-        kind: Kind::Fence,
-        first,
-        last: first - 1,
-        earliest_ms: 0,
-        latest_ms: 0,
-        codec: Codec::Plain,
-        plain_bytes: 0,
-        stored_bytes: 0,
-        checksum: 0,
-    }
+    SegmentHeader::empty(ARCHIVE, epoch, number, Kind::Fence, first)
 }
 
 pub fn whole(header: SegmentHeader, body: &[u8]) -> Bytes {
