@@ -56,7 +56,7 @@ impl Engine {
             let is_possible = self.room.is_open_for_sweeper(self.memtable_bytes.load(Ordering::Relaxed))
                 && !(is_plain && self.waits_for_compression(scope));
             let freed = match is_possible {
-                true => self.writer().evict(clock::now_ms(), scope, policy, need, EVICTED_PER_TURN),
+                true => self.writer().evict(clock::now_ms(), scope, policy, need, 1, EVICTED_PER_TURN),
                 false => Ok(Freed::default()),
             };
             // a fault here comes from the journal or from LMDB, and their own threads report it

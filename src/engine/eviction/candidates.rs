@@ -9,6 +9,7 @@ use crate::engine::core::Engine;
 use crate::engine::core::handles::{Reader, Writer};
 use crate::engine::error::{Error, Fault};
 use crate::engine::heat::hunt::{Candidate, Hand, Recent, Scope, Step, Warmth};
+use crate::engine::journal::Seq;
 use crate::engine::lmdb::DeadlineRow;
 use crate::engine::lmdb::residence::Wait;
 use crate::engine::scan::Range;
@@ -30,12 +31,13 @@ impl Writer<'_> {
     /// Looks at some records, and puts the coldest into the pool. Returns whether there are none at all.
     pub(super) fn find_candidates(&self, now_ms: u64, scope: Scope, policy: Policy) -> Result<bool, Error> {
         let hunts = &self.engine.hunts;
-        let Step { recent, mut hand, moves_hand } =
+        let Step { recent, warmest, mut hand, moves_hand } =
             hunts.begin_step(scope, self.records(scope), EXAMINED_AT_ONCE);
+        let (recent, too_warm) = self.colder(policy.order, warmest, recent);
         let mut seen = self.still_there(now_ms, recent)?;
         let is_at_begin = hand.after.is_none();
         if self.wait == Wait::No {
-            if seen.is_empty() {
+            if seen.is_empty() && warmest.is_none() {
                 return Err(Fault::Cold.into());
             }
         } else if moves_hand {
@@ -51,12 +53,28 @@ impl Writer<'_> {
         let generations = self.generations_of(seen.iter().map(|recent| recent.key.store));
         let candidates = seen.into_iter().filter_map(|Recent { key, expires_at_ms, version }| {
             let generation = generations.get(&key.store)?;
-            let mut candidate = Candidate { key, expires_at_ms, version, warmth: Warmth::default() };
-            candidate.warmth = self.engine.warmth(policy.order, *generation, &candidate);
-            Some(candidate)
+            let warmth = self.engine.warmth(policy.order, *generation, &key, expires_at_ms, version);
+            Some(Candidate { key, expires_at_ms, version, warmth })
         });
-        hunts.end_step(scope, hand, candidates.collect());
+        hunts.end_step(scope, hand, candidates.collect(), too_warm);
         Ok(is_none)
+    }
+
+    /// The recent keys that are colder than the warmest candidate, and the others. To ask how warm a key is costs less than
+    /// to look up its record.
+    fn colder(
+        &self,
+        order: Order,
+        warmest: Option<Warmth>,
+        recent: Vec<Recent>,
+    ) -> (Vec<Recent>, Vec<Recent>) {
+        let Some(warmest) = warmest else { return (recent, Vec::new()) };
+        let generations = self.generations_of(recent.iter().map(|recent| recent.key.store));
+        recent.into_iter().partition(|Recent { key, expires_at_ms, version }| {
+            generations.get(&key.store).is_none_or(|generation| {
+                self.engine.warmth(order, *generation, key, *expires_at_ms, *version) < warmest
+            })
+        })
     }
 }
 
@@ -171,7 +189,7 @@ impl Reader<'_> {
         Ok(seen)
     }
 
-    fn records(&self, scope: Scope) -> u64 {
+    pub(super) fn records(&self, scope: Scope) -> u64 {
         self.with_catalog(|catalog| match scope {
             Some(store) => catalog.get(store).map_or(0, |store| store.usage.records),
             None => catalog.total().records,
@@ -200,11 +218,22 @@ fn recent_in(state: &State, generation: Generation, store: StoreId, key: &[u8]) 
 }
 
 impl Engine {
-    pub(super) fn warmth(&self, order: Order, generation: Generation, candidate: &Candidate) -> Warmth {
+    pub(super) fn warmth_of(&self, order: Order, generation: Generation, candidate: &Candidate) -> Warmth {
         let Candidate { key, expires_at_ms, version, .. } = candidate;
+        self.warmth(order, generation, key, *expires_at_ms, *version)
+    }
+
+    fn warmth(
+        &self,
+        order: Order,
+        generation: Generation,
+        key: &Key,
+        expires_at_ms: Option<u64>,
+        version: Seq,
+    ) -> Warmth {
         match order {
             Order::Random => Warmth::by_chance(self.heat.chance(&key.name, self.hunts.steps())),
-            order => Warmth::of(order, self.heat.of(generation, &key.name), *expires_at_ms, *version),
+            order => Warmth::of(order, self.heat.of(generation, &key.name), expires_at_ms, version),
         }
     }
 }

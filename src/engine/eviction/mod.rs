@@ -54,12 +54,12 @@ use crate::engine::heat::hunt::{Candidate, Recent, Scope};
 use crate::engine::journal::Claim;
 use crate::engine::lmdb::residence::Wait;
 use crate::store::Key;
-use crate::store::eviction::{Order, Policy};
+use crate::store::eviction::{Brim, Order, Policy};
 
 /// The most records that one write evicts. Only a value as large as so many others needs as many.
 pub const EVICTED_PER_WRITE_MAX: u64 = 65_536;
 /// The number of records that one transaction evicts.
-const EVICTED_AT_ONCE: usize = 16;
+const EVICTED_AT_ONCE: u64 = 16;
 /// After so many steps without a victim, there is probably none.
 const FRUITLESS_STEPS_MAX: usize = 64;
 /// The most bytes of the journal that a removal takes in addition to its key.
@@ -87,11 +87,11 @@ impl Need {
     }
 
     /// How many records have to go for it, if those that went were like the others.
-    fn records(self, freed: Freed) -> usize {
+    fn records(self, freed: Freed) -> u64 {
         let keys = self.keys.saturating_sub(freed.keys);
         let bytes = self.bytes.saturating_sub(freed.bytes);
         let bytes_each = freed.bytes.checked_div(freed.keys).unwrap_or(u64::MAX).max(1);
-        keys.max(bytes.div_ceil(bytes_each)).max(1) as usize
+        keys.max(bytes.div_ceil(bytes_each)).max(1)
     }
 }
 
@@ -126,11 +126,17 @@ impl Writer<'_> {
             self.tell_why(now_ms, exceeded, "one write evicts no more records");
             return Ok(false);
         }
-        let need = match counted {
-            Counted::Bytes => Need { keys: 0, bytes: excess },
-            Counted::Keys | Counted::Stores => Need { keys: excess, bytes: 0 },
+        let headroom = max - Brim::of(*max).evicts_above;
+        // one transaction evicts for the next writes, too, as far as the thread would do so a moment later
+        let (need, at_once) = match counted {
+            Counted::Bytes => {
+                let bytes_each = used.checked_div(self.records(*scope)).unwrap_or(u64::MAX).max(1);
+                (Need { keys: 0, bytes: excess }, headroom / bytes_each)
+            }
+            Counted::Keys | Counted::Stores => (Need { keys: excess, bytes: 0 }, headroom),
         };
-        let freed = self.evict(now_ms, *scope, *policy, need, EVICTED_PER_WRITE_MAX - evicted.records)?;
+        let records_max = EVICTED_PER_WRITE_MAX - evicted.records;
+        let freed = self.evict(now_ms, *scope, *policy, need, at_once, records_max)?;
         evicted.records += freed.keys;
         if freed.keys == 0 {
             let why =
@@ -147,21 +153,23 @@ impl Writer<'_> {
         }
     }
 
-    /// Evicts until a need is met or, at the most, so many records.
+    /// Evicts until a need is met, or until so many records have gone. Each transaction evicts at least `at_once` records,
+    /// as far as one can.
     fn evict(
         &self,
         now_ms: u64,
         scope: Scope,
         policy: Policy,
         need: Need,
+        at_once: u64,
         records_max: u64,
     ) -> Result<Freed, Error> {
         let (mut freed, mut fruitless) = (Freed::default(), 0);
         while !need.is_met_by(freed) && freed.keys < records_max && fruitless < FRUITLESS_STEPS_MAX {
-            let is_hungry = self.engine.hunts.is_hungry(scope, EVICTED_AT_ONCE);
+            let is_hungry = self.engine.hunts.is_hungry(scope, EVICTED_AT_ONCE as usize);
             let is_none = is_hungry && self.find_candidates(now_ms, scope, policy)?;
-            let count = need.records(freed).min(EVICTED_AT_ONCE).min((records_max - freed.keys) as usize);
-            let victims = self.engine.hunts.take_coldest(scope, count);
+            let count = need.records(freed).max(at_once).min(EVICTED_AT_ONCE).min(records_max - freed.keys);
+            let victims = self.engine.hunts.take_coldest(scope, count as usize);
             if is_none && victims.is_empty() {
                 break;
             }
@@ -187,7 +195,7 @@ impl Writer<'_> {
         let (victims, used): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| {
             let Some(generation) = generations.get(&victim.key.store) else { return true };
             let is_by_use = matches!(policy.order, Order::Lru | Order::Lfu);
-            !is_by_use || self.engine.warmth(policy.order, *generation, victim) <= victim.warmth
+            !is_by_use || self.engine.warmth_of(policy.order, *generation, victim) <= victim.warmth
         });
         for Candidate { key, expires_at_ms, version, .. } in used {
             self.engine.hunts.remember(scope, Recent { key, expires_at_ms, version });

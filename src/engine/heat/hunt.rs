@@ -25,6 +25,8 @@ const POOL_MAX: usize = 128;
 const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// If the recent keys seem to be all there are, the hand moves only once in so many steps.
 const STEPS_PER_LOOK: u64 = 8;
+/// The recent keys seem to be all there are if no more than this part of the records is missing.
+const UNKNOWN_PART: u64 = 64;
 /// What a recent key takes beside its bytes.
 const RECENT_OVERHEAD_BYTES: usize = 80;
 
@@ -98,6 +100,9 @@ struct Hunt {
 pub struct Step {
     /// The recent keys whose turn it is.
     pub recent: Vec<Recent>,
+    /// How warm the warmest candidate is. What is warmer has no chance to be evicted soon. `None` if there are few
+    /// candidates.
+    pub warmest: Option<Warmth>,
     pub hand: Hand,
     pub moves_hand: bool,
 }
@@ -139,10 +144,14 @@ impl Hunt {
         for Candidate { key, expires_at_ms, version, .. } in
             self.pool.split_off(POOL_MAX.min(self.pool.len()))
         {
-            let recent = Recent { key, expires_at_ms, version };
-            if bytes.0.load(Ordering::Relaxed) + taken(&recent) <= RECENT_BYTES_MAX {
-                self.remember(recent, bytes);
-            }
+            self.keep(Recent { key, expires_at_ms, version }, bytes);
+        }
+    }
+
+    /// Remembers a key that was looked at, if there is room.
+    fn keep(&mut self, recent: Recent, bytes: &RecentBytes) {
+        if bytes.0.load(Ordering::Relaxed) + taken(&recent) <= RECENT_BYTES_MAX {
+            self.remember(recent, bytes);
         }
     }
 
@@ -185,20 +194,29 @@ impl Hunts {
     pub fn begin_step(&self, scope: Scope, records: u64, keys_max: usize) -> Step {
         let mut hunts = self.by_scope.lock();
         let hunt = hunts.entry(scope).or_default();
-        let knows_all = hunt.recent.len() as u64 >= records;
+        // the others wait in the pool, or are just being written
+        let known = (hunt.recent.len() + hunt.pool.len()) as u64;
+        let knows_all = known >= records - records / UNKNOWN_PART;
         let recent = hunt.take_some_recent(if knows_all { keys_max } else { keys_max / 2 }, &self.bytes);
         // keys that are written anew count twice, so the hand moves now and then
         let is_due = self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(STEPS_PER_LOOK);
-        Step { recent, hand: hunt.hand.clone(), moves_hand: !knows_all || is_due }
+        let warmest = hunt.pool.last().filter(|_| hunt.pool.len() >= POOL_MAX / 2);
+        Step {
+            recent,
+            warmest: warmest.map(|candidate| candidate.warmth),
+            hand: hunt.hand.clone(),
+            moves_hand: !knows_all || is_due,
+        }
     }
 
-    /// Ends it, with what was found.
-    pub fn end_step(&self, scope: Scope, hand: Hand, candidates: Vec<Candidate>) {
+    /// Ends it, with what was found, and with the recent keys that are too warm.
+    pub fn end_step(&self, scope: Scope, hand: Hand, candidates: Vec<Candidate>, too_warm: Vec<Recent>) {
         let mut hunts = self.by_scope.lock();
         let hunt = hunts.entry(scope).or_default();
         hunt.hand = hand;
         hunt.taken = 0;
         hunt.offer(candidates, &self.bytes);
+        too_warm.into_iter().for_each(|recent| hunt.keep(recent, &self.bytes));
     }
 
     /// Whether candidates have to be looked for, because so many were taken since.

@@ -132,8 +132,11 @@ impl Model {
 
     fn evict(&mut self) {
         if self.hunts.is_hungry(Some(0), 16) {
-            let Step { recent: mut seen, mut hand, moves_hand } =
+            let Step { recent, warmest, mut hand, moves_hand } =
                 self.hunts.begin_step(Some(0), self.held.len() as u64, 256);
+            let (mut seen, too_warm): (Vec<_>, Vec<_>) = recent.into_iter().partition(|recent| {
+                warmest.is_none_or(|warmest| self.warmth(&recent.key, recent.version) < warmest)
+            });
             if moves_hand {
                 let from = hand.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
                 let range = self.held.range((from, Bound::Unbounded)).take(128);
@@ -152,7 +155,7 @@ impl Model {
                 Candidate { key, expires_at_ms, version, warmth }
             });
             let candidates = candidates.collect();
-            self.hunts.end_step(Some(0), hand, candidates);
+            self.hunts.end_step(Some(0), hand, candidates, too_warm);
         }
         for Candidate { key, expires_at_ms, version, warmth } in self.hunts.take_coldest(Some(0), 1) {
             if self.warmth(&key, version) > warmth {

@@ -14,15 +14,49 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Passing a sync to the sync thread and being woken by it costs 20 to 50 µs. If syncs take much longer than that, it
 /// is better to do something else meanwhile.
 const SYNCED_ASIDE_US: u64 = 1_000;
+/// The sync thread waits for the writers that it has just served, for this part of the time that the sync took.
+const CROWD_PART: u32 = 8;
+
+/// The writers that a slow sync has served. They will soon be back with their next writes. If the next sync began
+/// without them, they would wait for that sync and for another one, and each sync would serve only a part of the writers.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    /// The last entry when all of them are back, one entry for each that the sync served.
+    back_at: Seq,
+    until: Instant,
+}
+
+impl Crowd {
+    /// Nobody is waited for.
+    fn none(now: Instant) -> Crowd {
+        Crowd { back_at: 0, until: now }
+    }
+
+    /// Those that a sync has served, which took so long, when the last entry is this one.
+    fn served(count: u64, took: Duration, last: Seq, now: Instant) -> Crowd {
+        if took.as_micros() <= u128::from(SYNCED_ASIDE_US) {
+            return Crowd::none(now);
+        }
+        Crowd { back_at: last.saturating_add(count), until: now + took / CROWD_PART }
+    }
+
+    fn is_awaited(&self, last: Seq, now: Instant) -> bool {
+        last < self.back_at && now < self.until
+    }
+}
 
 impl Core {
     /// The sync thread.
     pub fn run_syncs(&self) {
         let _failing = FailOnPanic(self);
         let mut last_sync = clock::monotonic();
-        while self.await_sync(last_sync) {
+        let mut crowd = Crowd::none(last_sync);
+        while self.await_sync(last_sync, crowd) {
             last_sync = clock::monotonic();
+            let before = self.durable();
             self.sync();
+            let (now, served) = (clock::monotonic(), self.durable().saturating_sub(before));
+            crowd = Crowd::served(served, now.duration_since(last_sync), self.last(), now);
         }
     }
 
@@ -136,8 +170,8 @@ impl Core {
         }
     }
 
-    /// Sleeps until there is something to sync. Returns false when it is time to stop.
-    fn await_sync(&self, last_sync: Instant) -> bool {
+    /// Sleeps until there is something to sync, and the crowd is back. Returns false when it is time to stop.
+    fn await_sync(&self, last_sync: Instant, crowd: Crowd) -> bool {
         let mut waiters = self.waiters.lock();
         while !waiters.stopping {
             let fsync = self.fsync();
@@ -145,7 +179,10 @@ impl Core {
             if waiters.failed.is_some() {
                 self.sync_wanted.wait(&mut waiters);
             } else if waiters.forced > self.durable() {
-                return true;
+                if fsync != Fsync::Always || !crowd.is_awaited(self.last(), now) {
+                    return true;
+                }
+                self.sync_wanted.wait_until(&mut waiters, crowd.until);
             } else if fsync != Fsync::EverySec {
                 self.sync_wanted.wait(&mut waiters);
             } else if self.last() == self.durable() {
@@ -177,5 +214,41 @@ impl Core {
     fn publish_durable(&self, durable: Seq) {
         self.durable.fetch_max(durable, Ordering::AcqRel);
         self.wake_acknowledged();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_that_a_slow_sync_served_are_awaited_and_not_for_long() {
+        const SLOW: Duration = Duration::from_millis(8);
+        let now = clock::monotonic();
+        let after = |micros| now + Duration::from_micros(micros);
+        // served, the last entry then, time of the sync; the last entry later, how much later
+        let cases = [
+            // four writers were served while four others came; all eight are awaited
+            (4, 104, SLOW, 104, 0, true),
+            (4, 104, SLOW, 107, 0, true),
+            (4, 104, SLOW, 108, 0, false),
+            // a writer that is alone never waits
+            (1, 100, SLOW, 101, 0, false),
+            // nobody is awaited longer than an eighth of the sync
+            (4, 104, SLOW, 104, 999, true),
+            (4, 104, SLOW, 104, 1_000, false),
+            // a short sync is over before a wait would be
+            (4, 104, Duration::from_micros(1_000), 104, 0, false),
+            (4, Seq::MAX, SLOW, Seq::MAX, 0, false),
+        ];
+        for (served, last, took, later, micros, is_awaited) in cases {
+            let crowd = Crowd::served(served, took, last, now);
+            assert_eq!(
+                crowd.is_awaited(later, after(micros)),
+                is_awaited,
+                "{served} {last} {took:?} {later}"
+            );
+        }
+        assert!(!Crowd::none(now).is_awaited(0, now));
     }
 }
