@@ -67,9 +67,9 @@ pub const ASIDE_COMMANDS: usize = 256;
 
 /// The most matches in a reply of KEYS and similar commands: the default of `max-keys-per-query`.
 pub const KEYS_PER_QUERY: usize = 1_024;
-/// The ceiling of that setting, which a cache begins with.
+/// The largest limit that the setting can have.
 pub const KEYS_PER_QUERY_MAX: usize = 1_000_000;
-/// The same for a store without a limit: the largest number that a command takes as COUNT.
+/// What counts where there is no limit: the largest number that a command takes as COUNT.
 pub const KEYS_PER_QUERY_UNLIMITED: usize = i64::MAX as usize;
 
 /// A page of STORE ENTRIES ends with the record at which its keys and values reach this size.

@@ -158,8 +158,8 @@ impl Export {
         while let Some(found) = records.next(&mut self.client)? {
             let record = match found {
                 Found::Record(record) => record,
-                // only a file has several
-                Found::Database(_) => continue,
+                // only an RDB file has them
+                Found::Database(_) | Found::Library(_) => continue,
                 Found::Refused(what, why) => {
                     self.done.refusals.add(&self.progress, &what, &why);
                     continue;

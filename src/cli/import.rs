@@ -10,7 +10,9 @@ use super::client::{Address, Client, Reply, Request, request};
 use super::link::Trust;
 use super::transfer::progress::Progress;
 use super::transfer::source::Records;
-use super::transfer::{Found, Record, Refusals, Source, commands, delimited, lines, named, rdb};
+use super::transfer::{
+    Found, Record, Refusals, Source, commands, delimited, lines, named, named_library, rdb,
+};
 use super::{address, connect_to_store, server_arguments};
 use crate::engine::clock;
 use crate::limits::{TRANSFER_BATCH_BYTES, TRANSFER_BATCH_RECORDS};
@@ -190,6 +192,7 @@ enum Existing {
 struct Done {
     imported: u64,
     as_strings: u64,
+    libraries: u64,
     skipped: u64,
     expired: u64,
     refusals: Refusals,
@@ -219,6 +222,7 @@ impl Import {
                         format!("database {number} of the file: {why}; import it with --database {number} --store NAME")
                     })?;
                 }
+                Ok(Found::Library(code)) => self.load(&code)?,
                 Ok(Found::Refused(what, why)) => self.done.refusals.add(&self.progress, &what, &why),
                 Err(why) => {
                     // what came before is as good as if the source had ended there
@@ -232,6 +236,23 @@ impl Import {
             }
         }
         self.send(batch)
+    }
+
+    /// Loads a library of functions.
+    fn load(&mut self, code: &[u8]) -> Result<(), String> {
+        let mut words = request(&["FUNCTION", "LOAD"]);
+        if self.existing == Existing::Replace {
+            words.push(b"REPLACE".to_vec());
+        }
+        words.push(code.to_vec());
+        match self.client.call(words)? {
+            Reply::Error(error) if self.existing == Existing::Skip && error.ends_with(" already exists") => {
+                self.done.skipped += 1;
+            }
+            Reply::Error(error) => self.done.refusals.add(&self.progress, &named_library(code), &error),
+            _ => self.done.libraries += 1,
+        }
+        Ok(())
     }
 
     fn send(&mut self, mut batch: Vec<Record>) -> Result<(), String> {
@@ -290,9 +311,11 @@ impl Import {
 
 impl Done {
     fn summary(&self) -> String {
+        let libraries = if self.libraries == 1 { "library of functions" } else { "libraries of functions" };
         let mut parts = vec![format!("imported {}", self.imported)];
         for (count, what) in [
             (self.as_strings, "of them as strings"),
+            (self.libraries, libraries),
             (self.skipped, "skipped, they exist"),
             (self.expired, "left out, they have expired"),
             (self.refusals.count(), "refused"),

@@ -183,8 +183,8 @@ mod tests {
                 ["default-values", "appendfsync", "max-keys-per-query", "max-bytes", "maxmemory-policy"];
             names.map(|name| (Setting::find(name).unwrap().get)(&settings)).join(" ")
         };
-        assert_eq!(told(&[]), "any everysec 1000000 1073741824 allkeys-lfu");
-        assert_eq!(told(&[toml, "--maxmemory", "2mb"]), "any no 1000000 2097152 allkeys-lfu");
+        assert_eq!(told(&[]), "any everysec 0 1073741824 allkeys-lfu");
+        assert_eq!(told(&[toml, "--maxmemory", "2mb"]), "any no 0 2097152 allkeys-lfu");
         assert!(loaded(&["larder", "--profile", "store"]).unwrap_err().ends_with("there is: cache"));
     }
 

@@ -38,6 +38,8 @@ pub use settings::{ClientCertificates, DebugAccess, SETTINGS, Settings};
 
 use settings::Kept;
 
+use crate::limits::KEYS_PER_QUERY_UNLIMITED;
+
 /// The settings of a running server. Those that every request reads are in atomics, too.
 #[derive(Debug)]
 pub struct Config {
@@ -109,6 +111,14 @@ impl Config {
         let [hard_bytes, soft_bytes, soft_s] =
             [0, 1, 2].map(|at| self.normal_output[at].load(Ordering::Relaxed));
         Limit { hard_bytes, soft_bytes, soft_s }
+    }
+
+    /// The most keys that one query may return, of a store without a limit of its own.
+    pub fn keys_per_query(&self) -> usize {
+        match self.max_keys_per_query() {
+            0 => KEYS_PER_QUERY_UNLIMITED,
+            limit => limit,
+        }
     }
 
     /// The time after which a running script makes the server busy; `None`: never.

@@ -2,7 +2,6 @@
 
 use super::Settings;
 use crate::engine::Fsync;
-use crate::limits;
 use crate::store::ValueKind;
 use crate::store::eviction::{Order, Policy};
 
@@ -18,7 +17,7 @@ const PROFILES: &[Profile] = &[Profile {
         settings.default_values = ValueKind::Any;
         settings.appendfsync = Fsync::EverySec;
         // what clears a cache asks for all its keys
-        settings.max_keys_per_query = limits::KEYS_PER_QUERY_MAX;
+        settings.max_keys_per_query = 0;
         settings.max_bytes = Some(1 << 30);
         settings.maxmemory_policy = Some(Policy { order: Order::Lfu, only_expiring: false });
     },

@@ -212,10 +212,10 @@ settings! {
     max_keys_per_query: usize = limits::KEYS_PER_QUERY => {
         name: "max-keys-per-query",
         value: "N",
-        form: Number(1, limits::KEYS_PER_QUERY_MAX),
+        form: Number(0, limits::KEYS_PER_QUERY_MAX),
         when: When::Any(Effect::None),
         kept: AtomicUsize,
-        help: "Maximum number of matches of KEYS, and of keys in a page of SCAN",
+        help: "Maximum number of matches of KEYS, and of keys in a page of SCAN; 0: no limit",
     }
 
     max_stores: Option<u64> = None => {

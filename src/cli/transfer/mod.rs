@@ -19,6 +19,8 @@ pub enum Found {
     Record(Record),
     /// The number of the database that the following records are from.
     Database(u64),
+    /// The code of a library of functions.
+    Library(Vec<u8>),
     /// Something that is no record, or can't become one, and the reason.
     Refused(String, String),
 }
@@ -50,6 +52,16 @@ impl Refusals {
 
 /// How a record is named in a message.
 pub fn named(key: &[u8]) -> String {
+    format!("key '{}'", shown(key))
+}
+
+/// How a library of functions is named in a message: with its first line, which has its name.
+pub fn named_library(code: &[u8]) -> String {
+    let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    format!("library of functions '{}'", shown(line))
+}
+
+fn shown(text: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 128;
-    format!("key '{}'", String::from_utf8_lossy(&key[..key.len().min(SHOWN_BYTES_MAX)]).escape_debug())
+    String::from_utf8_lossy(&text[..text.len().min(SHOWN_BYTES_MAX)]).escape_debug().to_string()
 }

@@ -49,11 +49,9 @@ impl<R: Read> Dump<R> {
         let Some(file) = &mut self.file else { return Ok(None) };
         while let Some(item) = file.next_item()? {
             let key = match item {
-                Item::Functions(code) => {
-                    let why = "functions belong to no store; load it with FUNCTION LOAD or FUNCTION RESTORE"
-                        .to_owned();
-                    return Ok(Some(Found::Refused(library(&code), why)));
-                }
+                // they are of no database
+                Item::Functions(_) if self.only_database.is_some() => continue,
+                Item::Functions(code) => return Ok(Some(Found::Library(code))),
                 Item::ModuleData(name) => {
                     let why = "it can't become a record".to_owned();
                     return Ok(Some(Found::Refused(format!("data of the module {name}"), why)));
@@ -76,14 +74,6 @@ impl<R: Read> Dump<R> {
         let offset = self.file.as_ref().map_or(0, File::offset);
         format!("the RDB file can't be read beyond byte {offset}: {fault}")
     }
-}
-
-/// How a library of functions is named in a message: with its first line, which has its name.
-fn library(code: &[u8]) -> String {
-    const SHOWN_BYTES_MAX: usize = 128;
-    let line = code.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES_MAX)]);
-    format!("library of functions '{}'", line.escape_debug())
 }
 
 /// What becomes of a key; `None` if it has no members.

@@ -187,7 +187,7 @@ impl<'a> View<'a> {
     pub fn keys_per_query(self, id: StoreId) -> usize {
         let of_store = |catalog: &Catalog| catalog.get(id).and_then(|store| store.quota.max_keys_per_query);
         match self.engine.with_catalog(of_store) {
-            None => self.config.max_keys_per_query(),
+            None => self.config.keys_per_query(),
             Some(0) => KEYS_PER_QUERY_UNLIMITED,
             Some(limit) => usize::try_from(limit).unwrap_or(KEYS_PER_QUERY_UNLIMITED),
         }

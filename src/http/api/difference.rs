@@ -63,7 +63,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 pub async fn difference(ask: Ask) -> Answer {
-    let page = Page::paged(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.max_keys_per_query())?;
+    let page = Page::paged(&ask.params(&PAGE_PARAMS)?, ask.gate.server.config.keys_per_query())?;
     let (here, there) = (ask.store(), ask.key());
     let (found, cursor) = ask
         .gate

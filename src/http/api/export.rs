@@ -37,7 +37,7 @@ pub fn routes() -> Vec<Route> {
 
 pub async fn export(ask: Ask) -> Answer {
     let params = ask.params(&["prefix"])?;
-    let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
+    let page = Page::paged(&params, ask.gate.server.config.keys_per_query())?;
     let export =
         Export { store: ask.store(), pattern: page.pattern.clone(), cursor: Bytes::from_static(b"0") };
     // the first page is made at once, so that its errors have a status

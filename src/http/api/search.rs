@@ -90,7 +90,7 @@ pub async fn search(ask: Ask) -> Answer {
         ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
     let preview_bytes = preview_of(&params)?;
     let wanted = Wanted::of(&params)?;
-    let page = Page::paged(&params, ask.gate.server.config.max_keys_per_query())?;
+    let page = Page::paged(&params, ask.gate.server.config.keys_per_query())?;
     let store = ask.store();
     let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
     let mut writer = Writer::new();

@@ -16,7 +16,7 @@ const PREVIEW_BYTES = 160;
 const NAMED_MAX = 8;
 
 export function recordsView(main, { session, argument: name, parameters }) {
-  let limitMax = session.max_keys_per_query;
+  let limitMax = session.max_keys_per_query || 1000;
   let store = null;
   let text = parameters.get("prefix") ?? parameters.get("contains") ?? "";
   let way = parameters.has("contains") ? "contains" : "prefix";
@@ -95,7 +95,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
     store = await (store ? watch(storePath(store)) : storeOf(name));
     if (hasLeft) return;
     // a store may allow fewer keys than the server
-    limitMax = Math.min(store.max_keys_per_query || Infinity, session.max_keys_per_query);
+    limitMax = Math.min(store.max_keys_per_query || Infinity, session.max_keys_per_query || 1000);
     limit = Math.min(limit, limitMax);
     if (name !== store.name) {
       // somebody renamed it: this is its page still

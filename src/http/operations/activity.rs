@@ -33,7 +33,7 @@ pub fn routes() -> Vec<Route> {
                     ("user", text()),
                     ("asks_for_password", boolean()),
                     ("version", text()),
-                    ("max_keys_per_query", integer().at_least(1)),
+                    ("max_keys_per_query", integer().at_least(0).about("0: no limit")),
                     ("max_body_bytes", integer().at_least(1)),
                 ]),
             ),

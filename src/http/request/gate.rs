@@ -77,7 +77,7 @@ impl Gate {
         let view = self.server.view();
         let known = view.known_store(store).ok();
         let own = known.filter(|id| permission::may_use_store(&self.session, &view.store_label(*id)));
-        own.map_or(self.server.config.max_keys_per_query(), |id| view.keys_per_query(id))
+        own.map_or(self.server.config.keys_per_query(), |id| view.keys_per_query(id))
     }
 
     async fn run<R: Send + 'static>(
