@@ -114,6 +114,16 @@ impl<'b> Rest<'b> {
         self.array().map(u64::from_be_bytes)
     }
 
+    /// An epoch, an entry, or any other number that is counted up: far from where counting ends.
+    pub fn number(&mut self) -> Result<u64, FormatError> {
+        let number = self.u64()?;
+        if number > u64::MAX / 2 {
+            Err(self.damaged("a number in it is impossibly large"))
+        } else {
+            Ok(number)
+        }
+    }
+
     pub fn id(&mut self) -> Result<Id, FormatError> {
         self.array().map(|bytes| Id(u128::from_be_bytes(bytes)))
     }

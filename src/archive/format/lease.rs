@@ -22,7 +22,7 @@ pub struct Lease {
     pub state: LeaseState,
     /// The last entry of the holder's journal when this was written. Followers tell by it how far behind they are.
     pub entry: u64,
-    /// How long the holder may lead without a renewal. Whoever takes the lease waits at least as long.
+    /// How long the holder may lead without a renewal, 0 for ever. Whoever takes the lease waits at least as long.
     pub length_ms: u32,
     /// Where clients reach the holder: `host:port`, at most [`ARCHIVE_ADDRESS_BYTES_MAX`] bytes.
     pub address: String,
@@ -61,9 +61,9 @@ impl Lease {
         let mut rest = Rest::sealed(WHAT, MAGIC, object, BYTES_MIN)?;
         let state = rest.u32()?;
         let archive = rest.id()?;
-        let (epoch, counter) = (rest.u64()?, rest.u64()?);
+        let (epoch, counter) = (rest.number()?, rest.number()?);
         let (holder, heir) = (rest.id()?, rest.id()?);
-        let (entry, length_ms) = (rest.u64()?, rest.u32()?);
+        let (entry, length_ms) = (rest.number()?, rest.u32()?);
         let address_bytes = rest.u16()?;
         rest.check_list(address_bytes.into(), "bytes of an address", ARCHIVE_ADDRESS_BYTES_MAX as u64, 1)?;
         let address = str::from_utf8(rest.take(address_bytes.into())?);

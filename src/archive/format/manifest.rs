@@ -58,16 +58,17 @@ impl Manifest {
         let mut rest = Rest::sealed(WHAT, MAGIC, object, BYTES_MIN)?;
         let count = rest.u32()?;
         let archive = rest.id()?;
-        let (serial, first_segment) = (rest.u64()?, rest.u64()?);
+        let (serial, first_segment) = (rest.number()?, rest.number()?);
         rest.check_list(count.into(), "snapshots", ARCHIVE_SNAPSHOTS_MAX as u64, LISTED_BYTES)?;
         let mut snapshots: Vec<Listed> = Vec::with_capacity(count as usize);
         for _ in 0..count {
-            let name = SnapshotName { entry: rest.u64()?, id: rest.u64()? };
-            let listed = Listed { name, next_segment: rest.u64()?, time_ms: rest.u64()?, bytes: rest.u64()? };
+            let name = SnapshotName { entry: rest.number()?, id: rest.u64()? };
+            let listed =
+                Listed { name, next_segment: rest.number()?, time_ms: rest.u64()?, bytes: rest.u64()? };
             let rises = snapshots.last().is_none_or(|before| {
                 before.name.entry < name.entry && before.next_segment <= listed.next_segment
             });
-            if !rises || listed.next_segment < first_segment {
+            if !rises || listed.next_segment < first_segment.max(1) {
                 return Err(rest.damaged("its snapshots are not in order"));
             }
             snapshots.push(listed);

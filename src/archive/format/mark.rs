@@ -40,9 +40,9 @@ impl Mark {
         let mut rest = Rest::sealed(WHAT, MAGIC, object, BYTES_MIN)?;
         let count = rest.u32()?;
         let archive = rest.id()?;
-        let (segment, entry) = (rest.u64()?, rest.u64()?);
+        let (segment, entry) = (rest.number()?, rest.number()?);
         rest.check_list(count.into(), "epochs", ARCHIVE_OWN_EPOCHS_MAX as u64, 8)?;
-        let own = (0..count).map(|_| rest.u64()).collect::<Result<Vec<u64>, _>>()?;
+        let own = (0..count).map(|_| rest.number()).collect::<Result<Vec<u64>, _>>()?;
         if !own.is_sorted_by(|one, next| one < next) {
             return Err(rest.damaged("its epochs are not in order"));
         }

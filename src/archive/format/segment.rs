@@ -101,7 +101,7 @@ impl SegmentHeader {
         let kind = rest.u32()?;
         let kind = Kind::from_number(kind).ok_or_else(|| rest.damaged("its kind is impossible"))?;
         let archive = rest.id()?;
-        let (epoch, number, first, last) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
+        let (epoch, number, first, last) = (rest.number()?, rest.number()?, rest.number()?, rest.number()?);
         let (earliest_ms, latest_ms) = (rest.u64()?, rest.u64()?);
         let codec = rest.u32()?;
         let codec = Codec::from_number(codec).ok_or_else(|| rest.damaged("its codec is impossible"))?;

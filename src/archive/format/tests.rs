@@ -166,7 +166,7 @@ fn what_no_server_writes_is_refused_although_its_checksum_is_right() {
         |bytes| SegmentHeader::decode(bytes).err(),
         |bytes| PartHeader::decode(bytes).err(),
     ];
-    let cases: [(&str, Decoded, Vec<u8>); 19] = [
+    let cases: [(&str, Decoded, Vec<u8>); 24] = [
         ("a state", lease_of, forged(&lease().encode(), 12, &most)),
         ("an heir of a lease that is held", lease_of, forged(&lease().encode(), 12, &1u32.to_be_bytes())),
         ("a long address", lease_of, forged(&lease().encode(), 92, &most[..2])),
@@ -187,6 +187,11 @@ fn what_no_server_writes_is_refused_although_its_checksum_is_right() {
         ("a kind", segment_of, forged(&segment, 12, &most)),
         ("a fence with entries", segment_of, forged(&segment, 12, &2u32.to_be_bytes())),
         ("an end before the beginning", segment_of, forged(&segment, 48, &number)),
+        ("an epoch that can't be counted up", lease_of, forged(&lease().encode(), 32, &number)),
+        ("a first segment", manifest_of, forged(&manifest().encode(), 40, &number)),
+        ("a serial number", manifest_of, forged(&manifest().encode(), 32, &number)),
+        ("a mark's entry", mark_of, forged(&mark().encode(), 40, &number)),
+        ("a last entry", segment_of, forged(&segment, 56, &number)),
         ("a reserved field", segment_of, forged(&segment, 84, &[1])),
         ("a reserved field of a part", part_of, forged(&part().encode(), 60, &[1])),
         ("a long body", segment_of, forged(&segment, 88, &(ARCHIVE_SEGMENT_BYTES_MAX + 1).to_be_bytes())),

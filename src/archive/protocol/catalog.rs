@@ -60,8 +60,13 @@ impl Catalog {
         self.read_at
     }
 
-    /// The manifest is read again; what an earlier request finds does not count.
+    /// The manifest is read again, now or soon.
     pub fn refresh(&mut self) {
+        self.must_read = true;
+    }
+
+    /// The manifest is read again; what an earlier request finds does not count.
+    pub fn read_now(&mut self) {
         self.must_read = true;
         self.requests.forget();
     }

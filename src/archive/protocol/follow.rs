@@ -57,7 +57,7 @@ impl Running {
             Answer::Found(bytes, _) => return self.found(now, bytes, out),
             Answer::Absent => {
                 (self.is_at_end, self.ended_at) = (true, Some(asked_at));
-                if now >= self.catalog.read_at() + u64::from(self.config.lease_ms) {
+                if now >= self.catalog.read_at() + self.config.upkeep_ms() {
                     self.catalog.refresh(); // the segment may have been deleted
                 }
             }

@@ -49,7 +49,7 @@ impl Running {
             if !*has_checked {
                 // the log may only seem to end, where it was deleted
                 *has_checked = true;
-                self.catalog.refresh();
+                self.catalog.read_now();
             }
             if self.catalog.is_refreshing() || self.catalog.first_segment() > self.segment + 1 {
                 return;

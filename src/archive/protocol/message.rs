@@ -132,6 +132,6 @@ pub enum Output {
         first_segment: u64,
         snapshots: Vec<Listed>,
     },
-    /// To be logged, once.
+    /// A person should know this. It comes again as long as it lasts.
     Report(super::Trouble),
 }

@@ -67,8 +67,10 @@ pub enum Ack {
 /// The settings of a node.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This run of this server: random, never used before.
+    /// This run of this server: random, never used before. The data directory remembers it before the node begins.
     pub me: Id,
+    /// Earlier runs with this data directory, as far as they matter for an endless lease.
+    pub earlier: Vec<Id>,
     /// Random: what the archive will be called if this node creates it.
     pub new_archive: Id,
     /// `host:port` where clients reach this node.
@@ -76,7 +78,8 @@ pub struct Config {
     /// It neither creates an archive, nor minds that another node leads.
     pub is_standby: bool,
     pub ack: Ack,
-    /// How long the leader may lead without a renewal.
+    /// How long the leader may lead without a renewal; 0 for ever. Then nobody takes over from it until it hands over,
+    /// except another run with the same data directory, and it needs no renewals.
     pub lease_ms: u32,
     /// How much earlier it stops. Covers the clocks' rates: for a lease of 10 s, 1 s covers 10 %.
     pub margin_ms: u32,
@@ -84,6 +87,13 @@ pub struct Config {
     pub poll_ms: u64,
     /// Time between uploads with [`Ack::Local`].
     pub upload_ms: u64,
+}
+
+impl Config {
+    /// Time between what is good to do now and then.
+    fn upkeep_ms(&self) -> u64 {
+        u64::from(self.lease_ms).max(10_000)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

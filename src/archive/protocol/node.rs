@@ -8,7 +8,7 @@ use super::message::{Answer, Input, Line, Millis, Output, Ticket, Version};
 use super::start::Start;
 use super::tenure::{Event, Goal, Tenure};
 use super::{Ack, Config, Lag, Promise, Role, Stop};
-use crate::archive::format::{Listed, Manifest, Mark};
+use crate::archive::format::{Lease, Listed, Manifest, Mark};
 use crate::limits::ARCHIVE_OWN_EPOCHS_MAX;
 
 /// One server's part in the protocol.
@@ -89,7 +89,7 @@ pub(super) enum Writes {
 impl Node {
     /// A node whose data directory has everything up to the entry `local`, and maybe a mark.
     pub fn new(config: Config, local: u64, mark: Option<Mark>) -> Node {
-        assert!(config.margin_ms < config.lease_ms, "the margin is a part of the lease");
+        assert!(config.margin_ms < config.lease_ms.max(1), "the margin is a part of the lease");
         Node { config, state: State::Starting(Start::new(local, mark)) }
     }
 
@@ -173,7 +173,7 @@ impl Node {
 
 impl Running {
     fn new(config: &Config, start: &Start, manifest: Manifest, version: Version, now: Millis) -> Running {
-        let (local, mark) = start.local();
+        let (local, mark) = start.local(manifest.archive);
         let (segment, logged) = mark.map_or((0, 0), |mark| (mark.segment, mark.entry));
         let must_restore = local < logged || (local == 0 && !manifest.snapshots.is_empty());
         Running {
@@ -250,6 +250,9 @@ impl Running {
             Line::Log if self.upload.is_some() => self.answer_upload(now, answer, out),
             Line::Log => self.answer_read(now, answer, out),
             Line::Lease => match self.tenure.answer(now, ticket, answer, out) {
+                None if self.tenure.is_endless() && !self.led_last() && !self.config.is_standby => {
+                    Err(Stop::AnotherLeads) // and goes on for ever, as far as this node can know
+                }
                 None => Ok(()),
                 Some(Event::Taken(epoch)) => {
                     self.phase = Phase::Candidate { epoch, has_checked: false };
@@ -291,7 +294,8 @@ impl Running {
             (Phase::Standby, _) => {
                 let has_all = self.is_at_end && self.local >= self.logged && self.writes == Writes::No;
                 let epoch_min = self.epoch.max(self.own.last().copied().unwrap_or(0));
-                if has_all { Goal::Take { epoch_min, entry } } else { Goal::Watch }
+                let is_own = self.led_last();
+                if has_all { Goal::Take { epoch_min, entry, is_own } } else { Goal::Watch }
             }
             (Phase::Candidate { .. }, Some(leaving)) => Goal::Release { heir: leaving.heir, entry },
             (Phase::Leader { .. }, Some(leaving)) if self.has_left() => {
@@ -299,6 +303,13 @@ impl Running {
             }
             _ => Goal::Keep { entry },
         }
+    }
+
+    /// Whether the latest leader was a run with this data directory.
+    fn led_last(&self) -> bool {
+        let is_own =
+            |lease: &Lease| self.own.contains(&lease.epoch) || self.config.earlier.contains(&lease.holder);
+        self.tenure.lease().is_some_and(is_own)
     }
 
     /// The node follows from now on. What it has and the log lacks is dealt with when the log goes on without it.
@@ -328,7 +339,7 @@ impl Running {
     /// Records that from time to time. An old mark is true, too; it only makes the next start read more.
     pub fn record_at_times(&mut self, now: Millis, out: &mut Vec<Output>) {
         let (at, segment) = self.recorded;
-        if self.segment > segment && now >= at + u64::from(self.config.lease_ms) {
+        if self.segment > segment && now >= at + self.config.upkeep_ms() {
             self.record(now, out);
         }
     }

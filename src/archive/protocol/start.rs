@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::line::Requests;
 use super::message::{Answer, Line, Millis, Output, Request, Ticket, Version};
 use super::{Config, Stop, Trouble};
-use crate::archive::format::{FormatError, Manifest, Mark, Name};
+use crate::archive::format::{FormatError, Id, Manifest, Mark, Name};
 
 #[derive(Debug)]
 pub struct Start {
@@ -116,8 +116,8 @@ impl Start {
         }
     }
 
-    /// The last entry of the data directory, and its mark if it has anything that the mark could be about.
-    pub fn local(&self) -> (u64, Option<&Mark>) {
-        (self.local, self.mark.as_ref().filter(|_| self.local > 0))
+    /// The last entry of the data directory, and its mark if it belongs to this archive.
+    pub fn local(&self, archive: Id) -> (u64, Option<&Mark>) {
+        (self.local, self.mark.as_ref().filter(|mark| mark.archive == archive))
     }
 }

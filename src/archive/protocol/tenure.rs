@@ -24,7 +24,8 @@ pub enum Goal {
     /// To know who has it.
     Watch,
     /// To have it as soon as it is free; what is written goes into the log behind an epoch that it has already.
-    Take { epoch_min: u64, entry: u64 },
+    /// `is_own`: an earlier run with the same data directory had it last.
+    Take { epoch_min: u64, entry: u64, is_own: bool },
     /// To go on holding it.
     Keep { entry: u64 },
     /// To let another node have it.
@@ -104,13 +105,21 @@ impl Tenure {
     /// Until when the node may lead, and not a moment longer.
     pub fn valid_until(&self) -> Option<Millis> {
         let releases = self.attempt.as_ref().is_some_and(|attempt| attempt.lease.state != LeaseState::Held);
-        let length_ms = u64::from(self.config.lease_ms - self.config.margin_ms);
-        self.held.filter(|_| !releases).map(|held| held + length_ms)
+        let held = self.held.filter(|_| !releases)?;
+        let length_ms = u64::from(self.config.lease_ms.saturating_sub(self.config.margin_ms));
+        Some(if self.config.lease_ms == 0 { Millis::MAX } else { held + length_ms })
     }
 
     /// The lease as it was last seen.
     pub fn lease(&self) -> Option<&Lease> {
         self.seen.as_ref()?.lease.as_ref().map(|(lease, _)| lease)
+    }
+
+    /// Whether another node holds the lease, and never has to renew it.
+    pub fn is_endless(&self) -> bool {
+        self.lease().is_some_and(|lease| {
+            lease.length_ms == 0 && lease.state == LeaseState::Held && lease.holder != self.config.me
+        })
     }
 
     /// Sends what is due.
@@ -141,13 +150,13 @@ impl Tenure {
         let seen = self.seen.as_ref()?;
         let (epoch, entry, state) = match goal {
             Goal::Watch => return None,
-            Goal::Take { epoch_min, entry } => {
+            Goal::Take { epoch_min, entry, is_own } => {
                 let epoch = self.lease().map_or(0, |lease| lease.epoch).max(epoch_min) + 1;
-                (self.is_free(now, epoch_min).then_some(epoch)?, entry, LeaseState::Held)
+                (self.is_free(now, epoch_min, is_own).then_some(epoch)?, entry, LeaseState::Held)
             }
             Goal::Keep { entry } => {
                 let renewal_ms = u64::from(self.config.lease_ms / 4);
-                let is_due = self.held.is_some_and(|held| now >= held + renewal_ms);
+                let is_due = renewal_ms > 0 && self.held.is_some_and(|held| now >= held + renewal_ms);
                 (is_due.then_some(self.lease()?.epoch)?, entry, LeaseState::Held)
             }
             Goal::Release { heir, entry } => (self.lease()?.epoch, entry, LeaseState::Released { heir }),
@@ -167,19 +176,24 @@ impl Tenure {
     }
 
     /// Whether this node may take the lease that it has seen.
-    fn is_free(&self, now: Millis, epoch_min: u64) -> bool {
+    fn is_free(&self, now: Millis, epoch_min: u64, is_own: bool) -> bool {
         let Some(seen) = &self.seen else { return false };
-        let Some((lease, _)) = &seen.lease else {
+        let lease = self.lease();
+        let length_ms = match lease.map_or(0, |lease| lease.length_ms).max(self.config.lease_ms) {
+            0 => self.config.upkeep_ms(),
+            length_ms => u64::from(length_ms),
+        };
+        let is_over = now >= seen.since + length_ms;
+        match lease.map(|lease| (lease.state, lease)) {
             // nobody can hold a lease that there has never been
-            return epoch_min == 0 || now >= seen.since + u64::from(self.config.lease_ms);
-        };
-        let is_for_me = match lease.state {
-            LeaseState::Held => false,
-            LeaseState::Released { heir } => {
-                lease.holder != self.config.me && heir.is_none_or(|heir| heir == self.config.me)
+            None => is_over || epoch_min == 0,
+            Some((LeaseState::Held, lease)) if lease.length_ms == 0 => is_own,
+            Some((LeaseState::Held, _)) => is_over,
+            Some((LeaseState::Released { heir }, lease)) => {
+                let is_for_me = heir.is_none_or(|heir| heir == self.config.me);
+                is_over || (is_for_me && lease.holder != self.config.me)
             }
-        };
-        is_for_me || now >= seen.since + u64::from(lease.length_ms.max(self.config.lease_ms))
+        }
     }
 
     pub fn answer(

@@ -28,6 +28,7 @@ pub struct Desk {
 pub fn config() -> Config {
     Config {
         me: Id(1),
+        earlier: Vec::new(),
         new_archive: ARCHIVE,
         address: "me:6379".to_owned(),
         is_standby: false,
@@ -111,6 +112,21 @@ impl Desk {
             Request::Get(other) | Request::Create(other, _) | Request::Replace(other, ..) => *other == name,
         };
         self.sent.iter().position(is_about).map(|at| self.sent.remove(at))
+    }
+
+    /// Time passes, and requests for one object get no answer.
+    pub fn wait_only(&mut self, ms: u64, name: Name, unanswered: &mut Vec<(Ticket, Request)>) {
+        for _ in 0..ms / 100 {
+            self.now += 100;
+            self.tell(Input::Tick);
+            while !self.sent.is_empty() {
+                unanswered.extend(self.take(name));
+                if let Some((ticket, request)) = self.sent.pop() {
+                    let answer = self.answer(request);
+                    self.tell(Input::Answer(ticket, answer));
+                }
+            }
+        }
     }
 
     /// Lets time pass until a request for an object is under way.

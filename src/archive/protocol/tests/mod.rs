@@ -4,6 +4,7 @@ mod cases;
 mod chance;
 mod checker;
 mod desk;
+mod leases;
 mod network;
 mod server;
 mod simulation;

@@ -33,6 +33,7 @@ pub struct Server {
     // the disk
     pub writes: Vec<Write>,
     mark: Option<Mark>,
+    earlier: Vec<Id>,
     /// The oldest entry that the journal has.
     oldest: u64,
 }
@@ -66,6 +67,7 @@ impl Server {
             rate: 1_000 - drift + chance.below(3) * drift,
             writes: (0..before).map(|_| chance.number()).collect(),
             mark: None,
+            earlier: Vec::new(),
             oldest: if chance.one_in(2) { 1 } else { before + 1 },
         }
     }
@@ -100,16 +102,18 @@ impl Server {
             return;
         }
         self.run += 1;
+        self.earlier.push(self.id);
         self.id = id(&mut around.chance);
         self.accepts = false;
         let config = Config {
             me: self.id,
+            earlier: self.earlier.clone(),
             new_archive: self.archive,
             address: format!("server-{}:6379", self.index),
             is_standby: self.index > 0 || around.store.get(Name::Manifest).is_some(),
             ack: around.setting.ack,
-            lease_ms: LEASE_MS as u32,
-            margin_ms: around.setting.margin_ms,
+            lease_ms: if around.setting.is_endless { 0 } else { LEASE_MS as u32 },
+            margin_ms: if around.setting.is_endless { 0 } else { around.setting.margin_ms },
             poll_ms: 200,
             upload_ms: 1_000,
         };
@@ -127,7 +131,7 @@ impl Server {
         self.node = None;
         self.waiting.clear();
         around.tally.crashes += 1;
-        if around.chance.one_in(4) && self.index > 0 {
+        if around.chance.one_in(4) && self.index > 0 && !around.setting.is_endless {
             around.tally.lost_disks += 1;
             around.checker.excuse(&self.writes);
             (self.writes, self.mark, self.oldest) = (Vec::new(), None, 1);

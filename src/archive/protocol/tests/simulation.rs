@@ -7,7 +7,8 @@ use crate::archive::protocol::Ack;
 /// Events in one world, before everything is healed.
 const STEPS_OF_A_WORLD: u64 = 10_000;
 /// The slowest holder stops after `(10 - 3) / 0.85 = 8.2` s, before the fastest taker begins after `10 / 1.15 = 8.7` s.
-const SOUND: Setting = Setting { ack: Ack::Archived, servers: 3, margin_ms: 3_000, drift: 150, broken: None };
+const SOUND: Setting =
+    Setting { ack: Ack::Archived, servers: 3, margin_ms: 3_000, drift: 150, is_endless: false, broken: None };
 /// Clocks for which the margin is by far too small.
 const SKEWED: Setting = Setting { drift: 400, servers: 4, ..SOUND };
 
@@ -55,6 +56,12 @@ fn one_node_at_a_time_acknowledges_what_it_has_only_itself() {
 #[test]
 fn clocks_beyond_the_margin_lose_nothing_that_the_archive_has() {
     holds(SKEWED);
+}
+
+/// Without failover, a server serves on while the archive is out of reach, and nobody minds the clocks.
+#[test]
+fn endless_leases_are_handed_over_only() {
+    holds(Setting { ack: Ack::Local, is_endless: true, ..SKEWED });
 }
 
 #[test]
