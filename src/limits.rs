@@ -57,6 +57,8 @@ pub const REPLY_BYTES_MAX: usize = VALUE_BYTES_MAX;
 pub const DOCUMENT_WRITES_BYTES_MAX: usize = VALUE_BYTES_MAX;
 /// The most bytes of values in the response to one request to `many/get`.
 pub const HTTP_VALUES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Longest file of figures of the last hour, day and week. With 64 figures it has less than half of that.
+pub const HISTORY_FILE_BYTES_MAX: usize = 1024 * 1024;
 /// The most memory that all clients together may hold in queues, requests and replies: the default of
 /// `maxmemory-clients`.
 pub const CLIENTS_BYTES: u64 = 2 * REQUEST_BYTES_MAX as u64;

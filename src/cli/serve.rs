@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::notify;
+use crate::command::server::history;
 use crate::command::{COMMANDS, Server, acl};
 use crate::config::{self, Config, Loaded, Room, Settings};
 use crate::engine::{Engine, Options, clock};
@@ -67,6 +68,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         // a server is started only once
         let _ = server.tls_reload.set(Box::new(move |settings: &Settings| tls.reload(settings)));
     }
+    let history = history::keep(server.clone()).map_err(|error| error.to_string())?;
     let http = http::start(server.clone(), &http_places, tls.clone(), room.http_connections)
         .map_err(|error| error.to_string())?;
     let served = runtime.block_on(async {
@@ -80,6 +82,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         http.join();
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
+    history.end();
     engine
         .close()
         .map_err(|error| format!("the last checkpoint failed: {error}; its changes are in the journal"))?;

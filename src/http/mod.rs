@@ -98,6 +98,7 @@ pub fn router(server: Arc<Server>) -> Router {
 fn routes() -> Vec<(&'static str, Vec<Route>)> {
     vec![
         ("server", operations::activity::routes()),
+        ("server", operations::history::routes()),
         ("stores", api::stores::routes()),
         ("stores", api::links::routes()),
         ("pages", api::keys::routes()),

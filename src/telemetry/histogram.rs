@@ -60,6 +60,15 @@ impl Histogram {
         all
     }
 
+    /// What was counted since this was `earlier`. Buckets that were reset in between count as they are now.
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let grown = Histogram::default();
+        for ((at, now), before) in self.counts().enumerate().zip(earlier.counts()) {
+            grown.counts[at].store(now.checked_sub(before).unwrap_or(now), Ordering::Relaxed);
+        }
+        grown
+    }
+
     pub fn reset(&self) {
         self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }

@@ -25,7 +25,7 @@ use crate::store::Definition;
 use crate::store::catalog::check_name;
 use crate::store::cursor::Cursors;
 use crate::store::{Catalog, Key, Store, StoreId};
-use crate::telemetry::{Slow, Stats};
+use crate::telemetry::{History, Slow, Stats};
 
 /// Applies TLS settings, or returns why they can't be applied.
 pub type TlsReload = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
@@ -48,6 +48,8 @@ pub struct Shared {
     pub stats: Stats,
     /// The slow log and the latency monitor.
     pub slow: Slow,
+    /// Figures of the last hour, day and week. Set by whoever keeps them.
+    pub history: OnceLock<History>,
     pub scripts: Scripts,
     /// 40 hexadecimal digits, different at every start.
     pub run_id: String,
@@ -103,6 +105,7 @@ impl Server {
         let shared = Shared {
             commands,
             slow: Slow::new(settings.slow_thresholds()),
+            history: OnceLock::new(),
             config,
             clients: Clients::default(),
             acl,

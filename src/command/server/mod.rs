@@ -3,6 +3,7 @@
 pub mod administration;
 pub mod config;
 pub mod debug;
+pub mod history;
 pub mod info;
 pub mod latency;
 pub mod lolwut;

@@ -2,4 +2,5 @@
 
 pub mod activity;
 pub mod health;
+pub mod history;
 pub mod metrics;

@@ -40,6 +40,8 @@ pub struct Figure<R> {
     pub metric: Option<Metric>,
     /// Whether it counts from the last CONFIG RESETSTAT on, although its source counts from the start of the server on.
     pub resets: bool,
+    /// Whether the history keeps it, by the name of its metric.
+    pub is_remembered: bool,
 }
 
 /// The metric of a figure for Prometheus.
@@ -61,12 +63,12 @@ pub enum Kind {
 
 /// A figure of the whole server.
 pub const fn figure(field: &'static str, read: Read) -> Figure<Read> {
-    Figure { field: Some(field), read, metric: None, resets: false }
+    Figure { field: Some(field), read, metric: None, resets: false, is_remembered: false }
 }
 
 /// A figure of each row of a family. If it has no name, it is the only field that INFO shows for the row.
 pub const fn column<T>(field: &'static str, read: ReadRow<T>) -> Figure<ReadRow<T>> {
-    Figure { field: Some(field), read, metric: None, resets: false }
+    Figure { field: Some(field), read, metric: None, resets: false, is_remembered: false }
 }
 
 impl<R: Copy> Figure<R> {
@@ -98,6 +100,11 @@ impl<R: Copy> Figure<R> {
     /// CONFIG RESETSTAT sets it back to 0.
     pub const fn resets(self) -> Figure<R> {
         Figure { resets: true, ..self }
+    }
+
+    /// The history keeps it. It must not depend on who reads it.
+    pub const fn remembered(self) -> Figure<R> {
+        Figure { is_remembered: true, ..self }
     }
 }
 

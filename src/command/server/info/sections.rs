@@ -109,7 +109,8 @@ static SERVER: &[Figure<Read>] = &[
 
 static CLIENTS: &[Figure<Read>] = &[
     figure("connected_clients", |s| s.clients().len().into())
-        .gauge("larder_connected_clients", "Connections of the Redis protocol"),
+        .gauge("larder_connected_clients", "Connections of the Redis protocol")
+        .remembered(),
     figure("cluster_connections", |_| "0".into()),
     figure("maxclients", |s| s.settings().maxclients.into())
         .gauge("larder_max_clients", "Most connections of the Redis protocol that are let in"),
@@ -125,9 +126,11 @@ static CLIENTS: &[Figure<Read>] = &[
 
 static MEMORY: &[Figure<Read>] = &[
     figure("used_memory", |s| Bytes(s.memory().allocated))
-        .gauge("larder_memory_allocated_bytes", "Memory that is allocated"),
+        .gauge("larder_memory_allocated_bytes", "Memory that is allocated")
+        .remembered(),
     figure("used_memory_rss", |s| Bytes(s.memory().rss))
-        .gauge("larder_memory_resident_bytes", "Resident memory, pages of the map included"),
+        .gauge("larder_memory_resident_bytes", "Resident memory, pages of the map included")
+        .remembered(),
     figure("used_memory_peak", |s| Bytes(peak(s)))
         .gauge("larder_memory_peak_bytes", "Most memory that was seen allocated"),
     figure("used_memory_peak_perc", |s| {
@@ -178,9 +181,11 @@ static MEMORY: &[Figure<Read>] = &[
         .gauge("larder_memory_anonymous_bytes", "Resident memory without files"),
     figure("rss_file_backed", |s| s.memory().rss.saturating_sub(s.memory().rss_anonymous).into()),
     figure("memtable_bytes", |s| s.engine().memtable_bytes.into())
-        .gauge("larder_memtable_bytes", "Changes in memory that no checkpoint holds yet"),
+        .gauge("larder_memtable_bytes", "Changes in memory that no checkpoint holds yet")
+        .remembered(),
     figure("cache_bytes", |s| s.engine().cache_bytes.into())
-        .gauge("larder_cache_bytes", "Decompressed records in memory"),
+        .gauge("larder_cache_bytes", "Decompressed records in memory")
+        .remembered(),
 ];
 
 static PERSISTENCE: &[Figure<Read>] = &[
@@ -221,10 +226,12 @@ static JOURNAL: &[Figure<Read>] = &[
         .gauge("larder_journal_segments_bytes", "Size of the journal's segments"),
     figure("journal_spare_segments", |s| s.engine().journal.spares.into()),
     figure("journal_disk_bytes", |s| s.engine().journal.disk_bytes.into())
-        .gauge("larder_journal_disk_bytes", "Size of all the journal's files"),
+        .gauge("larder_journal_disk_bytes", "Size of all the journal's files")
+        .remembered(),
     figure("journal_frames", |s| s.engine().journal.frames.into()),
     figure("journal_bytes", |s| s.engine().journal.bytes.into())
-        .counter("larder_journal_written_bytes_total", "Bytes written to the journal since the start"),
+        .counter("larder_journal_written_bytes_total", "Bytes written to the journal since the start")
+        .remembered(),
     figure("journal_syncs", |s| s.engine().journal.syncs.into())
         .counter("larder_journal_syncs_total", "Syncs of the journal"),
     figure("journal_slow_syncs", |s| s.engine().journal.slow_syncs.into())
@@ -257,11 +264,14 @@ static CHECKPOINT: &[Figure<Read>] = &[
 
 static LMDB: &[Figure<Read>] = &[
     figure("lmdb_file_bytes", |s| s.engine().file_bytes.into())
-        .gauge("larder_lmdb_file_bytes", "Size of LMDB's file"),
+        .gauge("larder_lmdb_file_bytes", "Size of LMDB's file")
+        .remembered(),
     figure("lmdb_live_bytes", |s| s.engine().file_live_bytes.into())
-        .gauge("larder_lmdb_live_bytes", "Bytes of LMDB's file that hold something"),
+        .gauge("larder_lmdb_live_bytes", "Bytes of LMDB's file that hold something")
+        .remembered(),
     figure("lmdb_free_bytes", |s| s.engine().file_free_bytes.into())
-        .gauge("larder_lmdb_free_bytes", "Bytes of LMDB's file that are used again before it grows"),
+        .gauge("larder_lmdb_free_bytes", "Bytes of LMDB's file that are used again before it grows")
+        .remembered(),
     figure("lmdb_free_pages", |s| s.engine().file_free_pages.into()),
     figure("lmdb_reserve_bytes", |s| s.engine().file_reserve_bytes.into()),
     figure("lmdb_map_bytes", |s| s.engine().map_bytes.into())
@@ -273,12 +283,15 @@ static STATS: &[Figure<Read>] = &[
     figure("total_connections_received", |s| total(s, |counts| &counts.connections))
         .counter("larder_connections_total", "Connections that came"),
     figure("total_commands_processed", |s| s.stats().commands().into())
-        .counter("larder_commands_total", "Commands that ran"),
+        .counter("larder_commands_total", "Commands that ran")
+        .remembered(),
     figure("instantaneous_ops_per_sec", |s| s.stats().ops_per_sec().into()),
     figure("total_net_input_bytes", |s| total(s, |counts| &counts.bytes_in))
-        .counter("larder_net_input_bytes_total", "Bytes received over the Redis protocol"),
+        .counter("larder_net_input_bytes_total", "Bytes received over the Redis protocol")
+        .remembered(),
     figure("total_net_output_bytes", |s| total(s, |counts| &counts.bytes_out))
-        .counter("larder_net_output_bytes_total", "Bytes sent over the Redis protocol"),
+        .counter("larder_net_output_bytes_total", "Bytes sent over the Redis protocol")
+        .remembered(),
     figure("instantaneous_input_kbps", |s| Decimal(s.stats().kbps().0, 2)),
     figure("instantaneous_output_kbps", |s| Decimal(s.stats().kbps().1, 2)),
     figure("rejected_connections", |s| total(s, |counts| &counts.rejected_connections))
@@ -288,18 +301,22 @@ static STATS: &[Figure<Read>] = &[
     figure("sync_partial_err", |_| "0".into()),
     figure("expired_keys", |s| s.engine().expired_records.into())
         .counter("larder_expired_records_total", "Expired records that were removed")
+        .remembered()
         .resets(),
     // records do not expire by being read; the sweeper removes them
     figure("expired_keys_active", |s| s.engine().expired_records.into()).resets(),
     figure("evicted_keys", |s| s.engine().evicted_records.into())
         .counter("larder_evicted_records_total", "Records that were evicted because a limit was reached")
+        .remembered()
         .resets(),
     figure("evicted_clients", |s| s.server.clients.evicted.load(Relaxed).into()).resets(),
     figure("evicted_scripts", |s| s.scripts().evicted.into()).resets(),
     figure("keyspace_hits", |s| total(s, |counts| &counts.lookups.hits))
-        .counter("larder_keyspace_hits_total", "Keys that were looked for and found"),
+        .counter("larder_keyspace_hits_total", "Keys that were looked for and found")
+        .remembered(),
     figure("keyspace_misses", |s| total(s, |counts| &counts.lookups.misses))
-        .counter("larder_keyspace_misses_total", "Keys that were looked for and not found"),
+        .counter("larder_keyspace_misses_total", "Keys that were looked for and not found")
+        .remembered(),
     figure("pubsub_channels", |s| s.server.push.channels.count(Subscription::Channel).into()),
     figure("pubsub_patterns", |s| s.server.push.channels.count(Subscription::Pattern).into()),
     figure("pubsubshard_channels", |s| s.server.push.channels.count(Subscription::Shard).into()),
@@ -314,7 +331,8 @@ static STATS: &[Figure<Read>] = &[
     })
     .resets(),
     figure("total_error_replies", |s| total(s, |counts| &counts.errors))
-        .counter("larder_error_replies_total", "Commands that were answered with an error"),
+        .counter("larder_error_replies_total", "Commands that were answered with an error")
+        .remembered(),
     figure("total_reads_processed", |s| total(s, |counts| &counts.reads)),
     figure("total_writes_processed", |s| total(s, |counts| &counts.writes)),
 ];
@@ -322,7 +340,8 @@ static STATS: &[Figure<Read>] = &[
 static SLOW_LOG_AND_HTTP: &[Figure<Read>] = &[
     figure("slowlog_entries", |s| s.server.slow.len().into()),
     figure("http_requests", |s| total(s, |counts| &counts.http_requests))
-        .counter("larder_http_requests_total", "HTTP requests that were answered"),
+        .counter("larder_http_requests_total", "HTTP requests that were answered")
+        .remembered(),
     figure("http_errors", |s| total(s, |counts| &counts.http_errors))
         .counter("larder_http_errors_total", "HTTP requests answered with a status of 400 or more"),
     figure("http_event_streams", |s| s.server.push.followers.count().into())
@@ -345,9 +364,11 @@ static REPLICATION: &[Figure<Read>] = &[
 
 static CPU: &[Figure<Read>] = &[
     figure("used_cpu_sys", |s| Decimal(s.cpu().system, 6))
-        .counter("larder_cpu_system_seconds_total", "Processor time in the system for the program"),
+        .counter("larder_cpu_system_seconds_total", "Processor time in the system for the program")
+        .remembered(),
     figure("used_cpu_user", |s| Decimal(s.cpu().user, 6))
-        .counter("larder_cpu_user_seconds_total", "Processor time in the program"),
+        .counter("larder_cpu_user_seconds_total", "Processor time in the program")
+        .remembered(),
     figure("used_cpu_sys_children", |_| "0.000000".into()),
     figure("used_cpu_user_children", |_| "0.000000".into()),
 ];
