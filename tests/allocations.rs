@@ -49,7 +49,7 @@ fn a_short_request_allocates_little() {
                 unixsocket_mode: None,
                 backlog: 16,
             };
-            runtime.block_on(net::serve(server, &places, None, || ())).unwrap();
+            runtime.block_on(net::serve(server, &places, None, |_| ())).unwrap();
         })
     };
     while server.stats.port() == 0 {

@@ -174,7 +174,8 @@ fn the_plain_port_can_be_turned_off() {
     process.wait().unwrap();
     answered.expect("an answer");
     let log = fs::read_to_string(folder.path().join("log")).unwrap();
-    assert_eq!(log.matches("listening").count(), 1, "{log}");
+    let urls = ["rediss://", "redis://"].map(|scheme| log.matches(scheme).count());
+    assert_eq!((log.matches("listening").count(), urls), (1, [1, 0]), "{log}");
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     assert!(told.contains(&format!("tcp_port:{port}\r\n")), "{told}");
 }

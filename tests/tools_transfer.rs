@@ -391,7 +391,7 @@ fn a_flaky_endpoint_gets_everything_and_nothing_is_deleted_before() {
     });
     let words =
         ["export", "--to", &endpoint.url, "--chunk-size", "100", "--retries", "30", "--retry-wait", "2"];
-    let (code, said) = ended(&mut larder(&server, &words));
+    let (code, said) = ended(larder(&server, &words).arg("--move"));
     watched.store(true, Ordering::Relaxed);
     watcher.join().unwrap();
     assert_eq!(code, Some(0), "{said}");
@@ -408,6 +408,7 @@ fn a_flaky_endpoint_gets_everything_and_nothing_is_deleted_before() {
     assert!(!changed.is_empty(), "the test has met what it is about");
     assert_eq!(left, *changed, "what changed is kept, all else is gone");
     assert!(said.contains("attempts repeated"), "{said}");
+    assert!(said.contains(&format!("--move: {count} records are deleted from the store")), "{said}");
 }
 
 #[test]
@@ -424,10 +425,41 @@ fn an_endpoint_that_fails_for_good_costs_nothing() {
     assert!(said.contains("exported 0"), "{said}");
     assert_eq!(connection.ask("DBSIZE").integer(), 300);
     endpoint.state.broken.store(false, Ordering::Relaxed);
-    let (code, said) = export(&["--to", &endpoint.url, "--keep", "--retries", "30"]);
+    let (code, said) = export(&["--to", &endpoint.url, "--retries", "30"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(endpoint.state.taken.lock().unwrap().len(), 300);
-    assert_eq!(connection.ask("DBSIZE").integer(), 300, "kept");
+    assert_eq!(connection.ask("DBSIZE").integer(), 300, "it copies");
+    assert!(!said.contains("delete"), "{said}");
+}
+
+/// Deleting is asked for. The word that once kept it from deleting is still taken, and means nothing.
+#[test]
+fn only_a_move_deletes_and_says_how_many() {
+    let server = Server::larder(&[]);
+    let mut connection = server.connect();
+    pipeline(&mut connection, &(0..300).map(|at| set(format!("k:{at:03}"), "1")).collect::<Vec<_>>());
+    let endpoint = Endpoint::start(Random::new(1), |_| {});
+    let base = ["export", "--to", &endpoint.url, "--retry-wait", "2", "--retries", "30"];
+    let export = |words: &[&str]| ended(larder(&server, &base).args(words));
+    assert_eq!(export(&["--keep"]).0, Some(0));
+    assert_eq!(connection.ask("DBSIZE").integer(), 300);
+    let (code, said) = export(&["--move", "--match", "k:1*"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("--move: 100 records are deleted from the store"), "{said}");
+    assert!(said.contains("exported 100, deleted 100"), "{said}");
+    assert_eq!(connection.ask("DBSIZE").integer(), 200);
+    let file = server.data_folder().with_file_name("moved.jsonl");
+    for (words, why) in [
+        (&["--move", "--keep"][..], "cannot be used with"),
+        (&["--move", "--to", file.to_str().unwrap()], "--move needs an endpoint"),
+    ] {
+        let words =
+            if words.contains(&"--to") { [&["export"], words].concat() } else { [&base, words].concat() };
+        let (code, said) = ended(&mut larder(&server, &words));
+        assert!(code != Some(0) && said.contains(why), "{words:?}: {said}");
+    }
+    assert!(!file.exists());
+    assert_eq!(connection.ask("DBSIZE").integer(), 200);
 }
 
 #[test]

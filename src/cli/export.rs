@@ -1,7 +1,7 @@
 //! `larder export`: the records of a store, to a file, to standard output, or to an HTTP endpoint.
 //!
-//! An endpoint gets the records in chunks. Acknowledged records are then deleted from the store, one by one and only if
-//! the value is still the one that was delivered (DELEX with its digest); with `--keep`, nothing is deleted.
+//! An endpoint gets the records in chunks. With `--move`, acknowledged records are then deleted from the store, one by one
+//! and only if the value is still the one that was delivered (DELEX with its digest).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -24,12 +24,20 @@ use crate::record::digest::digest;
 
 pub fn command() -> Command {
     server_arguments(Command::new("export").about(
-        "Write the records of a store to a file or to standard output, or move them to an HTTP endpoint",
+        "Write the records of a store to a file or to standard output, or send them to an HTTP endpoint",
     ))
-    .arg(Arg::new("match").long("match").value_name("PATTERN").help("Only keys that match the pattern, as in SCAN"))
-    .arg(Arg::new("to").long("to").value_name("FILE|URL").help(
-        "A file, or an endpoint (http:// or https://). Records that an endpoint acknowledges are deleted from the store [default: standard output]",
-    ))
+    .arg(
+        Arg::new("match")
+            .long("match")
+            .value_name("PATTERN")
+            .help("Only keys that match the pattern, as in SCAN"),
+    )
+    .arg(
+        Arg::new("to")
+            .long("to")
+            .value_name("FILE|URL")
+            .help("A file, or an endpoint (http:// or https://) [default: standard output]"),
+    )
     .arg(
         Arg::new("format")
             .long("format")
@@ -44,7 +52,11 @@ pub fn command() -> Command {
             .value_parser(value_parser!(u32).range(1..))
             .help("The maximum number of records in one request to an endpoint; fewer if they are large"),
     )
-    .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).help("Keep the records in the store after an endpoint has acknowledged them"))
+    .arg(Arg::new("move").long("move").action(ArgAction::SetTrue).help(
+        "Delete the records from the store once an endpoint has acknowledged them, unless they have changed",
+    ))
+    // the default, which was once asked for
+    .arg(Arg::new("keep").long("keep").action(ArgAction::SetTrue).conflicts_with("move").hide(true))
     .arg(
         Arg::new("header")
             .long("header")
@@ -81,6 +93,11 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         }
         (Some(_), _) => Format::Delimited,
     };
+    if arguments.get_flag("move") && endpoint.is_none() {
+        return Err(
+            "--move needs an endpoint that acknowledges the records: --to http://… or https://…".to_owned()
+        );
+    }
     let target = match (endpoint, text("to")) {
         (Some(url), _) => {
             let headers: Vec<String> =
@@ -90,7 +107,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
             Target::Endpoint(Box::new(Delivery {
                 endpoint: Endpoint::new(url, &headers, retries, wait)?,
                 records_max: *arguments.get_one::<u32>("chunk-size").unwrap_or(&100) as usize,
-                keep: arguments.get_flag("keep"),
+                deletes: arguments.get_flag("move"),
                 chunk: Vec::new(),
             }))
         }
@@ -98,10 +115,15 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         _ => Target::Output(Output::standard()),
     };
     let mut client = connect_to_store(arguments)?;
-    let total = match client.call(request(&["DBSIZE"]))? {
-        Reply::Integer(records) if text("match").is_none() => u64::try_from(records).ok(),
-        _ => None,
+    let total = match text("match") {
+        None => count(&mut client, None)?,
+        // it takes a pass through the keys, which only somebody needs who will miss what is gone
+        pattern if arguments.get_flag("move") => count(&mut client, pattern)?,
+        Some(_) => None,
     };
+    if let (true, Some(total)) = (arguments.get_flag("move"), total) {
+        eprintln!("--move: {total} records are deleted from the store as the endpoint acknowledges them");
+    }
     let records = Records::new(&mut client, text("match").map(str::to_owned))?;
     let mut export = Export { client, format, progress: Progress::new(total), done: Done::default() };
     let outcome = export.run(records, target);
@@ -109,6 +131,30 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     eprintln!("{}", export.done.summary());
     outcome?;
     Ok(if export.done.refusals.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// How many records the store has now, of those whose keys match the pattern; None if the server does not say.
+fn count(client: &mut Client, pattern: Option<&str>) -> Result<Option<u64>, String> {
+    let Some(pattern) = pattern else {
+        return Ok(match client.call(request(&["DBSIZE"]))? {
+            Reply::Integer(records) => u64::try_from(records).ok(),
+            _ => None,
+        });
+    };
+    let (mut cursor, mut records) = ("0".to_owned(), 0);
+    loop {
+        let page = match client.call(request(&["SCAN", &cursor, "MATCH", pattern, "COUNT", "1000"]))? {
+            Reply::List(page) => page,
+            Reply::Error(error) => return Err(error),
+            _ => return Ok(None),
+        };
+        let [Reply::Text(next), Reply::List(keys)] = page.as_slice() else { return Ok(None) };
+        records += keys.len() as u64;
+        cursor = String::from_utf8_lossy(next).into_owned();
+        if cursor == "0" {
+            return Ok(Some(records));
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,7 +190,7 @@ struct Export {
 struct Delivery {
     endpoint: Endpoint,
     records_max: usize,
-    keep: bool,
+    deletes: bool,
     chunk: Vec<Record>,
 }
 
@@ -188,7 +234,7 @@ impl Export {
         }
     }
 
-    /// Delivers a chunk and, once it is acknowledged, deletes what it held.
+    /// Delivers a chunk and, if it is to be moved, deletes what it held once it is acknowledged.
     fn deliver(&mut self, delivery: &mut Delivery) -> Result<(), String> {
         let mut body = match self.format {
             Format::Delimited => delimited::HEADER.as_bytes().to_vec(),
@@ -206,7 +252,7 @@ impl Export {
         self.done.exported += delivery.chunk.len() as u64;
         self.progress.advance(delivery.chunk.len());
         let chunk = std::mem::take(&mut delivery.chunk);
-        if delivery.keep { Ok(()) } else { self.delete(&chunk) }
+        if delivery.deletes { self.delete(&chunk) } else { Ok(()) }
     }
 
     fn delete(&mut self, chunk: &[Record]) -> Result<(), String> {

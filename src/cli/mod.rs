@@ -3,15 +3,19 @@
 mod backup;
 mod check;
 mod client;
+mod demo;
 mod export;
 mod import;
 mod link;
 mod notify;
+mod place;
 mod ready;
 mod salvage;
 mod serve;
+mod shell;
 mod stat;
 pub mod transfer;
+mod version;
 
 use std::process::ExitCode;
 
@@ -33,6 +37,9 @@ pub fn run() -> ExitCode {
         Some(("stat", arguments)) => stat::run(arguments),
         Some(("ready", arguments)) => ready::run(arguments),
         Some(("salvage", arguments)) => salvage::run(arguments),
+        Some(("demo", arguments)) => demo::run(arguments),
+        Some(("completions", arguments)) => shell::print_completions(command(), arguments),
+        Some(("man", arguments)) => shell::write_pages(command(), arguments),
         Some((_, arguments)) => serve::run(arguments),
         None => serve::run(&matches),
     };
@@ -55,20 +62,36 @@ fn command() -> Command {
     config::command_line(Command::new("larder"))
         .about("JSON data stores that speak the Redis protocol")
         .version(env!("CARGO_PKG_VERSION"))
+        .long_version(version::long())
+        .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}")
+        .before_help(FIRST_STEPS)
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
-        .subcommand(check)
-        .subcommand(salvage::command())
+        .subcommand(demo::command())
         .subcommand(export::command())
         .subcommand(import::command())
         .subcommand(backup::command())
         .subcommand(stat::command())
         .subcommand(ready::command())
-        .after_help(
+        .subcommand(check)
+        .subcommand(salvage::command())
+        .subcommand(shell::completions_command())
+        .subcommand(shell::man_command())
+        .after_help("`larder --help` lists all settings; `larder -h` those that you need first.")
+        .after_long_help(
             "Every setting can also come from the environment (LARDER_MAX_KEYS_PER_QUERY=…) or the settings file. \
              `larder redis.conf` reads a configuration file of Redis, and says which of its settings have no effect.",
         )
 }
+
+/// What somebody does who has just installed the program.
+const FIRST_STEPS: &str = "\
+First steps:
+  larder                      Start a server here, with its data in ./larder-data
+  larder demo                 Look around in sample records
+  redis-cli                   Talk to the server, as to a Redis
+  http://127.0.0.1:8379/      Open the dashboard
+  larder backup --to PATH     Back up the data, while the server runs";
 
 /// Adds the options for the server that a subcommand talks to, and for the store.
 fn server_arguments(command: Command) -> Command {

@@ -81,7 +81,7 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
 }
 
 /// The host of a URL at which this machine reaches a server that listens like this.
-fn near(bind: &str) -> Result<String, String> {
+pub fn near(bind: &str) -> Result<String, String> {
     let addresses = Address::parse_all(bind).map_err(|why| format!("host '{bind}': {why}"))?;
     // the first that has to be there
     let address = addresses.iter().find(|address| !address.is_optional).unwrap_or(&addresses[0]);

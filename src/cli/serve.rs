@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::notify;
+use super::{notify, place};
 use crate::command::server::history;
 use crate::command::{COMMANDS, Server, acl};
 use crate::config::{self, Config, Loaded, Room, Settings};
-use crate::engine::{Engine, Options, clock};
+use crate::engine::{Engine, Options, clock, is_data_directory};
 use crate::http;
 use crate::net;
 use crate::telemetry::{log, process};
@@ -19,6 +19,19 @@ use crate::tls::Tls;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
+    run_and_then(arguments, |_| {})
+}
+
+/// Where a server is that serves.
+pub struct Places {
+    /// URLs of the Redis protocol.
+    pub redis: Vec<String>,
+    /// URLs of HTTP, at which the dashboard is; none if it is switched off.
+    pub http: Vec<String>,
+}
+
+/// The same; `ready` is called when the server can be reached, and must not wait.
+pub fn run_and_then(arguments: &ArgMatches, ready: impl FnOnce(&Places)) -> Result<ExitCode, String> {
     let Loaded { mut settings, file, warnings } = config::load(arguments)?;
     // dropped last, so that the reason for the end is logged
     let _log = log::start(settings.log_filter(), settings.json_log)?;
@@ -60,7 +73,11 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     let with_tls = settings.tls_port != 0 || settings.https_port != 0;
     let tls = if with_tls { Some(Arc::new(Tls::load(&settings)?)) } else { None };
     process::return_memory_in_background();
+    let is_new = !is_data_directory(&settings.dir);
     let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
+    if is_new {
+        place::tell_new(&settings.dir);
+    }
     let server =
         Arc::new(Server::new(&COMMANDS, engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;
@@ -73,7 +90,14 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
         .map_err(|error| error.to_string())?;
     let served = runtime.block_on(async {
         end_on_signal(server.clone())?;
-        net::serve(server.clone(), &places, tls, || notify::tell(notify::READY)).await
+        net::serve(server.clone(), &places, tls, |urls| {
+            notify::tell(notify::READY);
+            let http = http.as_ref().map(|http| http.urls.clone()).unwrap_or_default();
+            let places = Places { redis: urls.to_owned(), http };
+            tell_start(&engine, &server.config.settings(), &places);
+            ready(&places);
+        })
+        .await
     });
     notify::tell(notify::STOPPING);
     // it ends together with everything else, whatever the reason
@@ -89,6 +113,24 @@ pub fn run(arguments: &ArgMatches) -> Result<ExitCode, String> {
     served.map_err(|error| error.to_string())?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The one line that says what runs here, and on what.
+fn tell_start(engine: &Engine, settings: &Settings, places: &Places) {
+    let (stores, records) = engine.reader().with_catalog(|catalog| {
+        let filled = catalog.iter().filter(|store| store.name.is_some() || store.usage.records > 0);
+        (filled.count(), catalog.total().records)
+    });
+    let dashboard = if places.http.is_empty() { "none".to_owned() } else { places.http.join(" ") };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        dir = %place::absolute(&settings.dir).display(),
+        stores,
+        records,
+        redis = places.redis.join(" "),
+        dashboard,
+        "listening"
+    );
 }
 
 fn engine_options(settings: &Settings) -> Options {

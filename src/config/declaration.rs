@@ -11,6 +11,10 @@ pub struct Setting {
     /// A placeholder for its value, for `--help`.
     pub value: &'static str,
     pub help: &'static str,
+    /// The heading below which `--help` lists it.
+    pub group: &'static str,
+    /// Whether it is one of the few that one needs first, which `-h` lists, and `--help` before all others.
+    pub is_first: bool,
     /// Whether its value must not be shown to others, as in the slow log.
     pub is_secret: bool,
     pub when: When,
@@ -76,11 +80,11 @@ pub fn variable(name: &str) -> String {
 
 /// Makes of a list of declarations the struct `Settings` with a field for each, its defaults, and the table `SETTINGS`.
 ///
-/// A declaration is `field: type = default => { name, value, form, when, help }`. The form (`super::form`) parses and
-/// shows values of the type. `former` is an older name of the setting. With `kept`, an atomic of that type holds the
-/// value, too, for settings that every request reads: `Config::field()` reads it without a lock.
+/// A declaration is `field: type = default => { name, value, form, when, help }`, below the heading of its group. The form
+/// (`super::form`) parses and shows values of the type. `former` is an older name of the setting. With `kept`, an atomic
+/// of that type holds the value, too, for settings that every request reads: `Config::field()` reads it without a lock.
 macro_rules! settings {
-    ($(
+    ($($group:literal: $(
         $(#[$meta:meta])*
         $field:ident: $type:ty = $default:expr => {
             name: $name:literal,
@@ -89,14 +93,15 @@ macro_rules! settings {
             form: $form:expr,
             when: $when:expr,
             $(kept: $atomic:ty,)?
+            $(is_first: $is_first:literal,)?
             $(is_secret: $is_secret:literal,)?
             help: $help:literal,
         }
-    )*) => {
+    )*)*) => {
         /// The values of all settings.
         #[derive(Debug, Clone)]
         pub struct Settings {
-            $(#[doc = $help] $(#[$meta])* pub $field: $type,)*
+            $($(#[doc = $help] $(#[$meta])* pub $field: $type,)*)*
             /// The values of `user` in the settings file, each with a name and rules.
             pub users: Vec<String>,
             /// Values that CONFIG SET gave to settings of Redis that do nothing here.
@@ -105,16 +110,18 @@ macro_rules! settings {
 
         impl Default for Settings {
             fn default() -> Settings {
-                Settings { $($field: $default,)* users: Vec::new(), remembered: BTreeMap::new() }
+                Settings { $($($field: $default,)*)* users: Vec::new(), remembered: BTreeMap::new() }
             }
         }
 
         /// All settings, in the order of `--help`.
-        pub static SETTINGS: &[Setting] = &[$(Setting {
+        pub static SETTINGS: &[Setting] = &[$($(Setting {
             name: $name,
             former_names: &[$($former)?],
             value: $value,
             help: $help,
+            group: $group,
+            is_first: false $(|| $is_first)?,
             is_secret: false $(|| $is_secret)?,
             when: $when,
             get: |settings| Form::show(&$form, &settings.$field),
@@ -122,27 +129,27 @@ macro_rules! settings {
                 settings.$field = Form::parse(&$form, text, &settings.$field)?;
                 Ok(())
             },
-        },)*];
+        },)*)*];
 
         /// The values that every request reads.
         #[derive(Debug, Default)]
         pub struct Kept {
-            $($($field: $atomic,)?)*
+            $($($($field: $atomic,)?)*)*
         }
 
         impl Kept {
             pub fn store(&self, settings: &Settings) {
-                $($(<$atomic>::store(&self.$field, settings.$field, Ordering::Relaxed);)?)*
+                $($($(<$atomic>::store(&self.$field, settings.$field, Ordering::Relaxed);)?)*)*
             }
         }
 
         impl Config {
-            $($(
+            $($($(
                 #[doc = $help]
                 pub fn $field(&self) -> $type {
                     <$atomic>::load(&self.kept.$field, Ordering::Relaxed)
                 }
-            )?)*
+            )?)*)*
         }
     };
 }

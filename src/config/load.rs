@@ -13,6 +13,9 @@ use super::settings::RETIRED;
 use super::units::yes_no;
 use super::{SETTINGS, Setting, Settings, environment};
 
+/// The heading of the settings that one needs first.
+const FIRST: &str = "Settings that you need first";
+
 /// Settings, and where they came from.
 #[derive(Debug)]
 pub struct Loaded {
@@ -47,6 +50,8 @@ pub fn command_line(command: Command) -> Command {
             .aliases(setting.former_names)
             .value_name(setting.value)
             .help(format!("{} [default: {shown}]", setting.help))
+            .help_heading(if setting.is_first { FIRST } else { setting.group })
+            .hide_short_help(!setting.is_first)
             .allow_hyphen_values(true)
             .action(ArgAction::Set);
         command.arg(arg)

@@ -16,11 +16,14 @@ use crate::store::ValueKind;
 use crate::store::eviction::Policy;
 
 settings! {
+    "Data and addresses":
+
     dir: PathBuf = PathBuf::from("./larder-data") => {
         name: "dir",
         value: "PATH",
         form: Custom(parse_dir, |dir| dir.display().to_string()),
         when: When::Start,
+        is_first: true,
         help: "Directory of the data: LMDB environment and journal. It is created if it doesn't exist",
     }
 
@@ -29,6 +32,7 @@ settings! {
         value: "ADDRESS …",
         form: Addresses,
         when: When::Start,
+        is_first: true,
         help: "Addresses to listen on, separated by spaces; `*` is all of IPv4, `::*` of IPv6; with a `-` before it, one that \
                the machine may lack",
     }
@@ -38,8 +42,11 @@ settings! {
         value: "PORT",
         form: Number(0, u16::MAX),
         when: When::Start,
+        is_first: true,
         help: "TCP port; 0 takes a free port and logs it or, if tls-port is set, disables plain connections",
     }
+
+    "TLS":
 
     /// 0: no TLS.
     tls_port: u16 = 0 => {
@@ -82,6 +89,8 @@ settings! {
         help: "Whether TLS clients must show a certificate that tls-ca-cert-file has signed",
     }
 
+    "Unix socket and HTTP":
+
     unixsocket: Option<PathBuf> = None => {
         name: "unixsocket",
         value: "PATH",
@@ -113,6 +122,7 @@ settings! {
         value: "PORT",
         form: Number(0, u16::MAX),
         when: When::Start,
+        is_first: true,
         help: "Port of the HTTP API, the dashboard, /metrics, /healthz and /readyz; 0: none",
     }
 
@@ -134,11 +144,14 @@ settings! {
         help: "Origin of web pages that may use the HTTP API, such as https://tools.example.com; empty: only the server's own pages",
     }
 
+    "Users and passwords":
+
     requirepass: Option<String> = None => {
         name: "requirepass",
         value: "PASSWORD",
         form: Text,
         when: When::Any(Effect::Password),
+        is_first: true,
         is_secret: true,
         help: "Password of the user default, which clients send with AUTH; empty: none",
     }
@@ -175,6 +188,8 @@ settings! {
         when: When::Start,
         help: "Refuse to start without a password if other machines can connect",
     }
+
+    "Stores and limits":
 
     appendfsync: Fsync = Fsync::Always => {
         name: "appendfsync",
@@ -260,6 +275,8 @@ settings! {
         help: "Brotli quality 0 to 11, from how many bytes on a value is compressed, and whether stores learn dictionaries",
     }
 
+    "Clients":
+
     maxclients: usize = 10_000 => {
         name: "maxclients",
         value: "N",
@@ -338,6 +355,8 @@ settings! {
         help: "Limits of unread output per client, by class: hard limit, soft limit and its seconds",
     }
 
+    "Notifications":
+
     notify_keyspace_events: Classes = Classes::empty() => {
         name: "notify-keyspace-events",
         value: "LETTERS",
@@ -353,6 +372,8 @@ settings! {
         when: When::Any(Effect::Push),
         help: "Maximum number of keys that are remembered for client-side caching; 0: no limit",
     }
+
+    "Memory and scripts":
 
     memtable_memory: u64 = limits::MEMTABLE_BYTES => {
         name: "memtable-memory",
@@ -390,6 +411,8 @@ settings! {
         help: "Memory for decompressed values",
     }
 
+    "Disk":
+
     checkpoint_interval_s: u64 = limits::CHECKPOINT_INTERVAL_S => {
         name: "checkpoint-interval",
         value: "SECONDS",
@@ -405,6 +428,8 @@ settings! {
         when: When::Start,
         help: "Maximum size of the LMDB file; 0: as much as the address space allows. It reserves no memory",
     }
+
+    "Compatibility, diagnosis and the log":
 
     reported_version: String = "8.8.0".into() => {
         name: "redis-version",

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::files;
 
 /// The format of the directory that this version writes.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Only the owner may access what is in the directory.
 const PRIVATE: u32 = 0o700;
 const MARK: &str = "larder data directory, format ";
@@ -50,6 +50,11 @@ pub struct Lock {
     file: File,
     #[allow(dead_code)]
     dir: File,
+}
+
+/// Whether there is a data directory.
+pub fn is_data_directory(dir: &Path) -> bool {
+    dir.join("larder").is_file()
 }
 
 /// Makes the directory if it is missing, checks that it is Larder's, and locks it.

@@ -64,7 +64,7 @@ mod transaction;
 pub use crate::engine::core::control::CheckpointStatus;
 pub use crate::engine::core::handles::{Reader, Writer};
 pub use crate::engine::core::{Engine, Status};
-pub use crate::engine::directory::DirectoryError;
+pub use crate::engine::directory::{DirectoryError, is_data_directory};
 pub use crate::engine::error::{Error, Fault};
 pub use crate::engine::events::Event;
 pub use crate::engine::eviction::Evicted;
@@ -74,3 +74,7 @@ pub use crate::engine::recovery::open::{OpenError, Options};
 pub use crate::engine::state::watch::{Watch, Watches};
 pub use crate::engine::transaction::apart::Weighed;
 pub use crate::engine::transaction::txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
+
+/// The formats of files that this version writes.
+pub const FORMATS: [(&str, u32); 3] =
+    [("data directory", directory::FORMAT), ("tables", lmdb::FORMAT), ("journal", journal::VERSION)];

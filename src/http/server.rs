@@ -57,12 +57,16 @@ pub struct Listen {
 }
 
 /// The running HTTP API.
-pub struct Running(JoinHandle<()>);
+pub struct Running {
+    thread: JoinHandle<()>,
+    /// Where it is, one for each address.
+    pub urls: Vec<String>,
+}
 
 impl Running {
     /// Waits for the end, which the server's shutdown signal brings.
     pub fn join(self) {
-        if self.0.join().is_err() {
+        if self.thread.join().is_err() {
             tracing::error!("the HTTP thread panicked");
         }
     }
@@ -76,16 +80,16 @@ pub fn start(
     tls: Option<Arc<Tls>>,
     connections_max: usize,
 ) -> io::Result<Option<Running>> {
-    let mut listeners = Vec::new();
+    let (mut listeners, mut urls) = (Vec::new(), Vec::new());
     if places.port != 0 {
         for listener in listen(&places.bind, places.port, "http-port", places.backlog)? {
-            tracing::info!(address = %listener.local_addr()?, "listening for HTTP");
+            urls.push(format!("http://{}/", listener.local_addr()?));
             listeners.push((listener, None));
         }
     }
     if places.tls_port != 0 {
         for listener in listen(&places.bind, places.tls_port, "https-port", places.backlog)? {
-            tracing::info!(address = %listener.local_addr()?, "listening for HTTPS");
+            urls.push(format!("https://{}/", listener.local_addr()?));
             listeners.push((listener, tls.clone()));
         }
     }
@@ -103,7 +107,7 @@ pub fn start(
         }
         runtime.shutdown_timeout(LAST_ANSWERS);
     })?;
-    Ok(Some(Running(thread)))
+    Ok(Some(Running { thread, urls }))
 }
 
 async fn serve(

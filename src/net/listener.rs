@@ -56,27 +56,27 @@ enum Accepted {
     Unix(UnixStream),
 }
 
-/// Listens, logs the addresses, and serves connections until the server's shutdown signal. Fails if an address can't be
-/// bound. `tls` is there if there is a port for it.
+/// Listens, tells `listening` the URLs, and serves connections until the server's shutdown signal. Fails if an address
+/// can't be bound. `tls` is there if there is a port for it.
 pub async fn serve(
     server: Arc<Server>,
     places: &Listen,
     tls: Option<Arc<Tls>>,
-    listening: impl FnOnce(),
+    listening: impl FnOnce(&[String]),
 ) -> io::Result<()> {
     let (with_tls, with_plain) = (places.tls_port != 0, places.tls_port == 0 || places.port != 0);
     let mut port = places.tls_port;
-    let mut listeners = Vec::new();
+    let (mut listeners, mut urls) = (Vec::new(), Vec::new());
     if with_tls {
         for listener in listen(&places.bind, places.tls_port, "tls-port", places.backlog)? {
-            tracing::info!(address = %listener.local_addr()?, "listening for TLS");
+            urls.push(format!("rediss://{}", listener.local_addr()?));
             listeners.push((TcpListener::from_std(listener)?, Accepted::Tls as fn(_, _) -> _));
         }
     }
     if with_plain {
         for listener in listen(&places.bind, places.port, "port", places.backlog)? {
             port = listener.local_addr()?.port();
-            tracing::info!(address = %listener.local_addr()?, "listening");
+            urls.push(format!("redis://{}", listener.local_addr()?));
             listeners.push((TcpListener::from_std(listener)?, Accepted::Tcp as fn(_, _) -> _));
         }
     }
@@ -114,7 +114,8 @@ pub async fn serve(
             }
         });
     }
-    listening();
+    urls.extend(places.unixsocket.as_ref().map(|path| format!("unix://{}", path.display())));
+    listening(&urls);
     // on a thread of its own: a timer of the runtime would wake this one twice each time
     let (end, ended) = sync_channel::<()>(0);
     let sampled = server.clone();
@@ -173,7 +174,6 @@ async fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
         _ => {}
     }
     let listener = listen_unix(path, mode).map_err(failed)?;
-    tracing::info!(path = %path.display(), "listening");
     Ok(listener)
 }
 

@@ -104,7 +104,7 @@ use std::time::Duration;
 use self::core::Core;
 pub use self::disk::{Disk, DiskFile, RealDisk};
 pub use self::error::{Fault, JournalError};
-pub use self::format::ENTRY_BYTES_MAX;
+pub use self::format::{ENTRY_BYTES_MAX, VERSION};
 pub use self::plan::Claim;
 use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;

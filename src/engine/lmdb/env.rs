@@ -16,7 +16,7 @@ use crate::limits::LMDB_READERS_MAX;
 
 /// The format of tables and keys: there may be libraries of functions. Formats 1 (without dictionaries) to 4 are read,
 /// and [converted](Tables::upgrade).
-pub(super) const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 5;
 const FORMAT_MIN: u32 = 1;
 /// The first format with checksums of the rows of small tables.
 pub(super) const FORMAT_WITH_SEALS: u32 = 3;

@@ -31,7 +31,7 @@ mod vet;
 
 pub use batch::WriteBatch;
 pub use dictionaries::Known;
-pub use env::{DATA_FILE, OpenError, Snapshot};
+pub use env::{DATA_FILE, FORMAT, OpenError, Snapshot};
 pub use fault::{Fault, advice};
 pub use heed::{Error as LmdbError, MdbError};
 #[cfg(test)]

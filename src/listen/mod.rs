@@ -1,5 +1,7 @@
 //! Listening sockets of TCP, for the Redis protocol and for HTTP alike.
 
+mod holder;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
@@ -32,7 +34,11 @@ pub fn listen(
                 tracing::warn!(address = host, port, %error, "this machine has no such address; the server listens for {setting} without it");
             }
             Err(error) => {
-                let why = format!("can't listen on {host}:{port}, {setting}: {error}");
+                let why = match resolve(address.name(), port) {
+                    Ok(taken) if error.kind() == io::ErrorKind::AddrInUse => holder::describe(taken, setting),
+                    _ => error.to_string(),
+                };
+                let why = format!("can't listen on {host}:{port}, {setting}: {why}");
                 return Err(io::Error::new(error.kind(), why));
             }
         }
@@ -53,9 +59,12 @@ fn may_be_left_out(address: &Address, error: &io::Error) -> bool {
     }
 }
 
+fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
+    (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable.into())
+}
+
 fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let address: SocketAddr =
-        (name, port).to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let address = resolve(name, port)?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // otherwise `::` would also take the port of IPv4, and `* -::*` could not be served
