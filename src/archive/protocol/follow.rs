@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 
+use super::lead::Leaving;
 use super::message::{Answer, Millis, Output, Request, RestoreFailed};
 use super::node::{Phase, Running, Writes};
 use super::{Stop, Trouble};
 use crate::archive::format::{Base, FormatError, Kind, Listed, Mark, Name, SegmentHeader, SnapshotName};
+
+/// After so many failures in a row, a candidate gives up the lease.
+const SETBACKS_MAX: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -75,8 +79,8 @@ impl Running {
             Ok(opened) => opened,
             Err(FormatError::Newer { .. }) => return Err(Stop::Newer(Name::Segment(number))),
             Err(error) => {
-                self.log.pause_until(now + self.config.poll_ms);
                 out.push(Output::Report(Trouble::Unreadable(Name::Segment(number), error)));
+                self.set_back(now);
                 return Ok(());
             }
         };
@@ -127,6 +131,17 @@ impl Running {
         self.reading = Reading::Next;
         (self.segment, self.epoch) = (header.number, header.epoch);
         self.logged = self.logged.max(header.last);
+        self.setbacks = 0;
+    }
+
+    /// It tries again. A candidate that fails again and again lets others try.
+    fn set_back(&mut self, now: Millis) {
+        self.log.pause_until(now + self.config.poll_ms);
+        self.setbacks += 1;
+        if matches!(self.phase, Phase::Candidate { .. }) && self.setbacks >= SETBACKS_MAX {
+            self.setbacks = 0;
+            self.leaving.get_or_insert(Leaving { heir: None, must_stop: false });
+        }
     }
 
     pub fn applied(&mut self, now: Millis, out: &mut Vec<Output>) {
@@ -177,12 +192,12 @@ impl Running {
         (self.is_at_end, self.epoch) = (false, 0);
         if result.is_ok() {
             (self.segment, self.logged, self.local) = (segment, entry, entry);
-            self.reading = Reading::Next;
+            (self.reading, self.setbacks) = (Reading::Next, 0);
         } else {
             (self.segment, self.logged, self.local) = (0, 0, 0);
             self.reading = Reading::Lost;
             self.catalog.refresh(); // it may have been deleted in the meantime
-            self.log.pause_until(now + self.config.poll_ms);
+            self.set_back(now);
         }
     }
 }

@@ -146,9 +146,9 @@ impl Running {
             Answer::Conflict => upload.must_read = true,
             Answer::Done(_) if may_lead => self.uploaded(now, out),
             Answer::Found(bytes, _) if may_lead && bytes == upload.bytes => self.uploaded(now, out),
-            Answer::Found(bytes, _) if bytes != upload.bytes => match SegmentHeader::decode(&bytes) {
-                Ok(found) if found.epoch > upload.header.epoch => return self.step_down(out),
-                Ok(found) if found.epoch < upload.header.epoch && upload.header.kind == Kind::Fence => {
+            Answer::Found(bytes, _) if bytes != upload.bytes => match SegmentHeader::open(&bytes) {
+                Ok((found, _)) if found.epoch > upload.header.epoch => return self.step_down(out),
+                Ok((found, _)) if found.epoch < upload.header.epoch && upload.header.kind == Kind::Fence => {
                     // an earlier leader was faster; its segment is read like any other
                     (self.upload, self.is_at_end) = (None, false);
                 }

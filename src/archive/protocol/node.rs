@@ -45,6 +45,8 @@ pub(super) struct Running {
     /// When a mark was recorded last, and its segment.
     recorded: (Millis, u64),
     pub reading: Reading,
+    /// How often in a row a segment was unreadable or a restore failed.
+    pub setbacks: u32,
     /// The log ends here, as far as is known.
     pub is_at_end: bool,
     /// When a request was sent that found nothing more in the log.
@@ -189,6 +191,7 @@ impl Running {
             own: mark.map_or(Vec::new(), |mark| mark.own.clone()),
             recorded: (now, segment),
             reading: if must_restore { Reading::Lost } else { Reading::Next },
+            setbacks: 0,
             is_at_end: false,
             ended_at: None,
             writes: Writes::No,

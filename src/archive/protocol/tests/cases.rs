@@ -160,11 +160,33 @@ fn a_damaged_segment_is_read_again_and_never_passed() {
     store.put(Name::Segment(2), Bytes::from(damaged));
     let mut desk = Desk::new(standby(), 0, None, store);
     desk.wait(30_000);
-    assert_eq!((desk.node.role(), desk.local), (Role::Standby, 0));
+    assert_eq!((desk.node.role(), desk.local, desk.lease().epoch), (Role::Standby, 0, 3));
     assert!(matches!(desk.wanted.last(), Some(Output::Report(Trouble::Unreadable(Name::Segment(2), _)))));
     desk.store.put(Name::Segment(2), sound);
     desk.wait(1_000);
     assert_eq!(desk.local, 6);
+}
+
+#[test]
+fn a_candidate_that_cannot_read_the_log_lets_others_try() {
+    let mut desk = Desk::new(standby(), 0, None, archive_of_another());
+    desk.wait(9_800);
+    let mut damaged = entries(3, 3, 5, 6).to_vec();
+    damaged[60] ^= 1;
+    desk.store.put(Name::Segment(3), Bytes::from(damaged));
+    // the lease is taken by what was known before
+    let mut unanswered = Vec::new();
+    desk.wait_only(800, Name::Segment(3), &mut unanswered);
+    assert_eq!(desk.node.role(), Role::Candidate);
+    for (ticket, _) in unanswered {
+        desk.tell(Input::Answer(ticket, Answer::Unknown));
+    }
+    desk.wait(10_000);
+    assert_eq!((desk.node.role(), desk.lease().epoch), (Role::Standby, 4));
+    assert_eq!(desk.lease().state, LeaseState::Released { heir: None });
+    desk.store.put(Name::Segment(3), entries(3, 3, 5, 6));
+    desk.wait(12_000);
+    assert_eq!((desk.node.role(), desk.lease().epoch, desk.local), (Role::Leader, 5, 6));
 }
 
 /// Segments were deleted while a standby was away.

@@ -1,7 +1,7 @@
 //! Many worlds, sound ones and broken ones.
 
 use super::chance::Chance;
-use super::world::{Broken, Setting, Tally, World};
+use super::world::{Broken, LEASE_MS, Setting, Tally, Trouble, World};
 use crate::archive::protocol::Ack;
 
 /// Events in one world, before everything is healed.
@@ -62,6 +62,21 @@ fn clocks_beyond_the_margin_lose_nothing_that_the_archive_has() {
 #[test]
 fn endless_leases_are_handed_over_only() {
     holds(Setting { ack: Ack::Local, is_endless: true, ..SKEWED });
+}
+
+/// In simulated time: requests take 6 to 10 ms, and servers look at the archive every 200 ms.
+#[test]
+fn how_long_nobody_leads() {
+    for (what, at_most_ms, trouble) in [
+        ("a planned failover", 1_000, Trouble::FailOver),
+        ("a crash", LEASE_MS + 3_000, Trouble::Crash),
+        ("a shutdown", 1_000, Trouble::ShutDown),
+    ] {
+        let calm = Setting { drift: 0, margin_ms: 1_000, ..SOUND };
+        let longest_ms = (0..50).map(|seed| World::new(calm, seed).takeover_ms(trouble)).max();
+        println!("{what}: {longest_ms:?} ms");
+        assert!(longest_ms.is_some_and(|ms| ms <= at_most_ms), "{what} takes {longest_ms:?} ms");
+    }
 }
 
 #[test]

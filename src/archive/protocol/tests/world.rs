@@ -111,6 +111,7 @@ pub struct Tally {
     pub worlds: u64,
     pub requests: u64,
     pub faulty_requests: u64,
+    pub damaged_answers: u64,
     pub crashes: u64,
     pub lost_disks: u64,
     pub pauses: u64,
@@ -131,6 +132,7 @@ impl std::ops::AddAssign for Tally {
         self.worlds += other.worlds;
         self.requests += other.requests;
         self.faulty_requests += other.faulty_requests;
+        self.damaged_answers += other.damaged_answers;
         self.crashes += other.crashes;
         self.lost_disks += other.lost_disks;
         self.pauses += other.pauses;
@@ -148,7 +150,7 @@ impl std::ops::AddAssign for Tally {
 
 /// What can happen to a server.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+pub enum Trouble {
     ShortPause,
     LongPause,
     Crash,
@@ -240,6 +242,13 @@ impl Around {
                 Answer::Unknown // the node reads it back
             }
             request => self.store.serve(request, &mut self.checker),
+        };
+        let answer = match answer {
+            Answer::Found(bytes, version) if !self.is_calm && self.chance.one_in(300) => {
+                self.tally.damaged_answers += 1;
+                Answer::Found(damaged(&bytes, &mut self.chance), version)
+            }
+            answer => answer,
         };
         if is_answered {
             let delay = if self.is_calm { 5 } else { self.chance.between(2, 150) };
@@ -341,50 +350,74 @@ impl World {
     /// Something happens to a server, often to the one that leads. Each world knows only some kinds of trouble, so that
     /// the others do not hide what these lead to.
     fn trouble(&mut self) {
-        let around = &mut self.around;
-        let any = around.chance.below(self.servers.len() as u64) as usize;
-        let leader = self.servers.iter().position(|server| server.role() == Role::Leader);
-        let index = leader.filter(|_| around.chance.one_in(2)).unwrap_or(any);
-        let heir = self.servers[any].id();
-        let server = &mut self.servers[index];
-        let who = (index, server.run);
-        let kind = Trouble::ALL[around.chance.below(Trouble::ALL.len() as u64) as usize];
-        let is_known = around.troubles & (1 << kind as u64) != 0;
-        if is_known && !around.is_calm && server.is_up() {
-            let now = around.now;
-            match kind {
-                Trouble::ShortPause => server.pause(around.chance.between(10, 3_000), around),
-                Trouble::LongPause => server.pause(around.chance.between(5_000, 30_000), around),
-                Trouble::Crash => server.crash(around),
-                Trouble::Outage => {
-                    around.outage_until = now + around.chance.between(500, 25_000);
-                    around.tally.outages += 1;
-                }
-                Trouble::CutOff => {
-                    server.cut_off_until = now + around.chance.between(500, 30_000);
-                    around.tally.cut_offs += 1;
-                }
-                Trouble::FailOver => {
-                    around.tally.failovers += u64::from(server.role() == Role::Leader);
-                    let heir = around.chance.one_in(2).then_some(heir);
-                    server.told(Input::FailOver(heir), around);
-                }
-                Trouble::ShutDown => server.told(Input::ShutDown, around),
-                Trouble::Snapshot => server.begin_snapshot(around),
-                Trouble::Retain => {
-                    let keep_ms = around.chance.between(80_000, 200_000);
-                    server.told(Input::Retain(now.saturating_sub(keep_ms)), around);
-                }
-                Trouble::ShortJournal => server.forget_journal(),
-            }
-            // a server that somebody stopped is started again
-            if !server.is_up() && server.run == who.1 {
-                let pause_ms = around.chance.between(100, 20_000);
-                around.after(pause_ms, who, Event::Start);
-            }
+        let any = self.around.chance.below(self.servers.len() as u64) as usize;
+        let leader = self.leader().filter(|_| self.around.chance.one_in(2));
+        let kind = Trouble::ALL[self.around.chance.below(Trouble::ALL.len() as u64) as usize];
+        let is_known = self.around.troubles & (1 << kind as u64) != 0;
+        if is_known && !self.around.is_calm {
+            self.befall(leader.unwrap_or(any), kind);
         }
-        let pause_ms = around.chance.between(100, around.peace_ms);
-        around.after(pause_ms, (0, 0), Event::Trouble);
+        let pause_ms = self.around.chance.between(100, self.around.peace_ms);
+        self.around.after(pause_ms, (0, 0), Event::Trouble);
+    }
+
+    fn leader(&self) -> Option<usize> {
+        self.servers.iter().position(|server| server.role() == Role::Leader)
+    }
+
+    fn befall(&mut self, index: usize, kind: Trouble) {
+        let heir = self.around.chance.below(self.servers.len() as u64) as usize;
+        let heir = self.servers[heir].id();
+        let (server, around) = (&mut self.servers[index], &mut self.around);
+        if !server.is_up() {
+            return;
+        }
+        let (now, who) = (around.now, (index, server.run));
+        match kind {
+            Trouble::ShortPause => server.pause(around.chance.between(10, 3_000), around),
+            Trouble::LongPause => server.pause(around.chance.between(5_000, 30_000), around),
+            Trouble::Crash => server.crash(around),
+            Trouble::Outage => {
+                around.outage_until = now + around.chance.between(500, 25_000);
+                around.tally.outages += 1;
+            }
+            Trouble::CutOff => {
+                server.cut_off_until = now + around.chance.between(500, 30_000);
+                around.tally.cut_offs += 1;
+            }
+            Trouble::FailOver => {
+                around.tally.failovers += u64::from(server.role() == Role::Leader);
+                let heir = Some(heir).filter(|heir| around.chance.one_in(2) && *heir != server.id());
+                server.told(Input::FailOver(heir), around);
+            }
+            Trouble::ShutDown => server.told(Input::ShutDown, around),
+            Trouble::Snapshot => server.begin_snapshot(around),
+            Trouble::Retain => {
+                let keep_ms = around.chance.between(80_000, 200_000);
+                server.told(Input::Retain(now.saturating_sub(keep_ms)), around);
+            }
+            Trouble::ShortJournal => server.forget_journal(),
+        }
+        // a server that somebody stopped is started again
+        if !server.is_up() && server.run == who.1 {
+            let pause_ms = around.chance.between(100, 20_000);
+            around.after(pause_ms, who, Event::Start);
+        }
+    }
+
+    /// How long no other server leads after something has happened to the leader, and nothing else goes wrong.
+    pub fn takeover_ms(mut self, kind: Trouble) -> u64 {
+        self.around.is_calm = true;
+        let begin = self.around.now + 3 * LEASE_MS + self.around.chance.below(LEASE_MS);
+        while self.around.now < begin {
+            self.step();
+        }
+        let before = self.leader().expect("a leader");
+        self.befall(before, kind);
+        while self.leader().is_none_or(|leader| leader == before) && self.around.now < begin + 10 * LEASE_MS {
+            self.step();
+        }
+        self.around.now - begin
     }
 
     /// Nothing goes wrong from now on; soon, one server leads, and all have everything.
@@ -425,6 +458,16 @@ impl World {
         }
         checker.nothing_is_lost();
     }
+}
+
+/// The same bytes with one bit flipped, but not in their format.
+fn damaged(bytes: &Bytes, chance: &mut Chance) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let at = chance.below(bytes.len() as u64) as usize;
+    if !(8..12).contains(&at) {
+        bytes[at] ^= 1 << chance.below(8);
+    }
+    Bytes::from(bytes)
 }
 
 /// Identities that nobody has drawn before.
