@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 
+use super::chance::Chance;
 use super::desk::{
     ARCHIVE, Desk, OTHER, SNAPSHOT, archive_of_another, config, entries, lease_of, manifest, mark, segment,
     standby, whole,
 };
 use super::network::Store;
-use crate::archive::format::{Base, Id, Kind, LeaseState, Listed, Manifest, Mark, Name, SegmentHeader};
-use crate::archive::protocol::{Answer, Input, Output, Request, Role, Stop, Stored, Trouble};
+use crate::archive::format::{
+    Base, Id, Kind, LeaseState, Listed, Manifest, Mark, Name, SegmentHeader, SnapshotName,
+};
+use crate::archive::protocol::{Answer, Input, Output, Request, Role, Stop, Stored, Trouble, Version};
 
 #[test]
 fn the_first_start_makes_the_archive_and_leads() {
@@ -362,4 +365,61 @@ fn a_snapshot_is_listed_when_the_log_covers_it_and_in_its_own_epoch_only() {
     desk.pack();
     desk.wait(1_000);
     assert_eq!(listed(&desk), 0);
+}
+
+/// Objects that no server writes, and answers that make no sense.
+#[test]
+fn whatever_the_object_store_says_a_node_goes_on_or_stops() {
+    let mut chance = Chance::new(1);
+    let number = |chance: &mut Chance| match chance.below(5) {
+        0 => u64::MAX / 2 - chance.below(2),
+        1 => u64::MAX - chance.below(2),
+        _ => chance.below(5),
+    };
+    for round in 0..3_000 {
+        let (config, local) = (if round % 2 == 0 { config() } else { standby() }, chance.below(3));
+        let mark =
+            chance.one_in(2).then(|| mark(ARCHIVE, chance.below(3), chance.below(3), &[chance.below(3)]));
+        let mut desk = Desk::new(config, local, mark.flatten(), Store::default());
+        for _ in 0..60 {
+            desk.now += chance.below(4_000);
+            let holder = Id(u128::from(chance.below(3)));
+            let state = if chance.one_in(2) { LeaseState::Held } else { LeaseState::Released { heir: None } };
+            let (epoch, counter) = (number(&mut chance), number(&mut chance));
+            let name = SnapshotName { entry: number(&mut chance), id: 1 };
+            let listed = Listed { name, next_segment: number(&mut chance), time_ms: 0, bytes: 0 };
+            let (first, last) = (number(&mut chance), number(&mut chance));
+            let objects = [
+                Bytes::from(lease_of(holder, epoch, counter, state).encode()),
+                manifest(number(&mut chance), vec![listed; chance.below(2) as usize]),
+                entries(epoch, number(&mut chance), first, last),
+                whole(segment(epoch, number(&mut chance), first), b""),
+                whole(SegmentHeader { kind: Kind::Base, ..segment(epoch, 2, first) }, &base_of(name)),
+            ];
+            let version = Version(chance.below(2).to_string());
+            let input = match (desk.sent.pop(), chance.below(12)) {
+                (Some((ticket, _)), 0) => Input::Answer(ticket, Answer::Absent),
+                (Some((ticket, _)), 1) => Input::Answer(ticket, Answer::Conflict),
+                (Some((ticket, _)), 2) => Input::Answer(ticket, Answer::Unknown),
+                (Some((ticket, _)), 3..6) => Input::Answer(ticket, Answer::Done(version)),
+                (Some((ticket, _)), _) => {
+                    let object = objects[chance.below(objects.len() as u64) as usize].clone();
+                    Input::Answer(ticket, Answer::Found(object, version))
+                }
+                (None, 0) => Input::FailOver(None),
+                (None, 1) => Input::Unpackable,
+                (None, 2) => Input::SnapshotBegins(1),
+                (None, 3) => Input::SnapshotStored(Stored { name, time_ms: 0, bytes: 0 }),
+                (None, 4) => Input::Packed(objects[2].clone()),
+                (None, 5) => Input::Retain(1),
+                (None, _) => Input::Tick,
+            };
+            desk.tell(input);
+            let _ = (desk.node.lag(desk.now), desk.node.promise());
+        }
+    }
+}
+
+fn base_of(name: SnapshotName) -> Vec<u8> {
+    Base { name, time_ms: 0, bytes: 0 }.encode()
 }
