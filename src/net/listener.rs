@@ -20,7 +20,6 @@ use crate::command::Server;
 use crate::config::Address;
 use crate::engine::clock;
 use crate::listen::listen;
-use crate::telemetry::stats::SAMPLE_EVERY;
 use crate::tls::Tls;
 
 /// How long accepting pauses when it fails for lack of file descriptors or memory.
@@ -120,7 +119,7 @@ pub async fn serve(
     let (end, ended) = sync_channel::<()>(0);
     let sampled = server.clone();
     let sampler = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-        while ended.recv_timeout(SAMPLE_EVERY) == Err(RecvTimeoutError::Timeout) {
+        while ended.recv_timeout(sampled.stats.samples_every()) == Err(RecvTimeoutError::Timeout) {
             if sampled.stats.sample(clock::steady_ms()) {
                 sampled.clients.evict(sampled.config.maxmemory_clients());
             }

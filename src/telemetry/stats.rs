@@ -18,8 +18,11 @@ const ERROR_CODES_MAX: usize = 128;
 const SAMPLES: usize = 16;
 /// As long as nothing happens, only one of so many samples is a thorough one.
 const QUIET_SAMPLES: u32 = 10;
-/// How often whoever drives the server calls [`Stats::sample`].
-pub const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// How often whoever drives the server calls [`Stats::sample`], and how often if nothing has happened for
+/// [`SAMPLES_BEFORE_REST`] samples.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+const SAMPLE_EVERY_AT_REST: Duration = Duration::from_millis(500);
+const SAMPLES_BEFORE_REST: u32 = 100;
 
 /// Counters of the server since the start, or since CONFIG RESETSTAT, and what it needs for them.
 #[derive(Debug)]
@@ -208,7 +211,7 @@ impl Stats {
         let is_thorough = {
             let Rates { samples, quiet } = &mut *self.rates.lock();
             let has_happened = samples.last().is_none_or(|(_, last)| *last != totals);
-            *quiet = if has_happened { 0 } else { *quiet + 1 };
+            *quiet = if has_happened { 0 } else { quiet.saturating_add(1) };
             samples.push((steady_ms, totals));
             if samples.len() > SAMPLES {
                 samples.remove(0);
@@ -219,6 +222,12 @@ impl Stats {
             self.note_memory(process::allocated_bytes());
         }
         is_thorough
+    }
+
+    /// How long to wait before the next [`sample`](Stats::sample).
+    pub fn samples_every(&self) -> Duration {
+        let is_at_rest = self.rates.lock().quiet >= SAMPLES_BEFORE_REST;
+        if is_at_rest { SAMPLE_EVERY_AT_REST } else { SAMPLE_EVERY }
     }
 
     /// Commands a second, lately.
@@ -308,14 +317,17 @@ mod tests {
     fn samples_of_a_server_that_is_asked_nothing_are_rarely_thorough() {
         let stats = Stats::new(vec!["get"]);
         let thorough = |count| (0..count).filter(|_| stats.sample(0)).count();
-        assert_eq!(thorough(1_001), 101);
+        assert_eq!(thorough(100), 10);
+        assert_eq!(stats.samples_every(), SAMPLE_EVERY);
+        assert_eq!(thorough(901), 91);
+        assert_eq!(stats.samples_every(), SAMPLE_EVERY_AT_REST);
         let activities: [&dyn Fn(); 4] =
             [&|| stats.command(0, 1, false), &|| stats.received(1), &|| stats.sent(1), &|| {
                 stats.mine().http_requests.store(1, Ordering::Relaxed)
             }];
         for active in activities {
             active();
-            assert_eq!(thorough(1), 1);
+            assert_eq!((thorough(1), stats.samples_every()), (1, SAMPLE_EVERY));
             assert_eq!(thorough(9), 0);
         }
     }

@@ -29,6 +29,12 @@ use crate::store::{Generation, Key};
 
 /// How often the sweeper looks for what is due.
 const EVERY: Duration = Duration::from_millis(100);
+/// How often it does while nothing is written and nothing expires, so that a server at rest costs little.
+const EVERY_AT_REST: Duration = Duration::from_millis(500);
+/// After so many turns without a write, the server is at rest.
+const TURNS_BEFORE_REST: u32 = 100;
+/// While nothing is written, the space of the disk is looked at in one of so many turns.
+const TURNS_PER_LOOK_AT_SPACE: u32 = 10;
 /// The number of records that one transaction removes.
 const REMOVED_AT_ONCE: usize = 128;
 /// The most bytes of the journal that a removal takes in addition to its key.
@@ -144,12 +150,21 @@ impl Engine {
     /// The thread that removes expired records, until the engine closes.
     pub(in crate::engine) fn run_sweeps(&self) {
         let (mut warned, mut rounds) = (Warned::default(), Rounds::default());
-        while !self.room.closes_within(EVERY) {
+        let (mut written, mut turns_without_write, mut every) = (self.journal.last(), 0_u32, EVERY);
+        while !self.room.closes_within(every) {
             let reading = clock::keep();
+            let last = self.journal.last();
+            turns_without_write = if last == written { turns_without_write.saturating_add(1) } else { 0 };
+            written = last;
+            let is_at_rest = turns_without_write >= TURNS_BEFORE_REST
+                && self.state.read().catalog.iter().all(|store| store.usage.expiring == 0);
+            every = if is_at_rest { EVERY_AT_REST } else { EVERY };
             self.watch_limits(&mut warned);
             self.forget_retired();
             // others may fill the disk, too
-            self.note_space();
+            if turns_without_write.is_multiple_of(TURNS_PER_LOOK_AT_SPACE) {
+                self.note_space();
+            }
             if !self.may_sweep() {
                 continue;
             }
