@@ -90,6 +90,11 @@ pub enum Error {
     /// The journal takes no changes, or there is no room for them that a checkpoint could make.
     #[error("MISCONF {0}; writes are refused until this is fixed, reads still work")]
     Storage(String),
+    /// The archive does not take changes, and `archive-ack archived` promises that it has those that are acknowledged.
+    #[error(
+        "NOARCHIVE {0}; writes are refused until the archive takes them again, reads of what it has still work"
+    )]
+    Unarchived(String),
     /// LMDB could not be read or written for this command. Others may fare better.
     #[error("ERR the command could not be carried out: {0}")]
     Disk(String),
@@ -117,7 +122,10 @@ impl Error {
 
     /// Whether this is the machine's trouble and not about what the command asked for: the same command may succeed later.
     pub fn is_of_machine(&self) -> bool {
-        matches!(self, Error::Storage(_) | Error::Disk(_) | Error::Crowded(_) | Error::Stopping)
+        matches!(
+            self,
+            Error::Storage(_) | Error::Unarchived(_) | Error::Disk(_) | Error::Crowded(_) | Error::Stopping
+        )
     }
 }
 
@@ -165,6 +173,7 @@ impl From<Fault> for Error {
                     "ERR the change takes {bytes} bytes in the journal, and the limit is {limit}; split the change into parts"
                 )),
                 journal::Fault::DiskFull(_) | journal::Fault::Failed(_) => Error::Storage(fault.to_string()),
+                journal::Fault::Uncopied(_) => Error::Unarchived(fault.to_string()),
                 journal::Fault::NoRoomYet => Error::Crowded(fault.to_string()),
                 journal::Fault::Closed => Error::Stopping,
             },

@@ -281,6 +281,9 @@ pub const JOURNAL_PART: u64 = 4;
 /// Room in the journal that is kept for entries that free space: removals of some thousand records, and flushes.
 pub const JOURNAL_KEPT_BYTES: u64 = 512 * 1024;
 
+/// The most bytes of journal segments that are kept only because an archive lacks their entries.
+pub const JOURNAL_UNCOPIED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Longest key of a table that LMDB takes (`longer-keys`).
 pub const LMDB_KEY_BYTES_MAX: usize = 1_982;
 

@@ -138,6 +138,14 @@ impl DiskFile for ModelFile {
         Ok(())
     }
 
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let content = lock(&self.content);
+        let rest = content.now.get(offset as usize..).unwrap_or_default();
+        let bytes = rest.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&rest[..bytes]);
+        Ok(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         let now = lock(&self.content).now.clone();
         thread::yield_now();

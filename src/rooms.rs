@@ -10,7 +10,10 @@ const ORDERS: [(&str, &str); 4] = [
         "cli net http listen tls command push script client config telemetry resp error acl document archive engine store rdb \
          record sync limits files text random",
     ),
-    ("crate::archive", "protocol format"),
+    (
+        "crate::archive",
+        "check restore upload keep snapshot mod attach objects body status stop time store protocol format",
+    ),
     (
         "crate::command",
         "dispatch reference acl clients json pubsub scripting server stores strings keys transaction mod base",

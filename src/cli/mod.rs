@@ -1,5 +1,6 @@
 //! The binary's subcommands. A failure is one line that says what to do, and an exit code of 1.
 
+mod archive;
 mod backup;
 mod check;
 mod client;
@@ -10,6 +11,7 @@ mod link;
 mod notify;
 mod place;
 mod ready;
+mod restore;
 mod salvage;
 mod serve;
 mod shell;
@@ -34,6 +36,8 @@ pub fn run() -> ExitCode {
         Some(("export", arguments)) => export::run(arguments),
         Some(("import", arguments)) => import::run(arguments),
         Some(("backup", arguments)) => backup::run(arguments),
+        Some(("restore", arguments)) => restore::run(arguments),
+        Some(("archive", arguments)) => archive::run(arguments),
         Some(("stat", arguments)) => stat::run(arguments),
         Some(("ready", arguments)) => ready::run(arguments),
         Some(("salvage", arguments)) => salvage::run(arguments),
@@ -71,6 +75,8 @@ fn command() -> Command {
         .subcommand(export::command())
         .subcommand(import::command())
         .subcommand(backup::command())
+        .subcommand(restore::command())
+        .subcommand(archive::command())
         .subcommand(stat::command())
         .subcommand(ready::command())
         .subcommand(check)

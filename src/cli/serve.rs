@@ -8,10 +8,11 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{notify, place};
+use crate::archive::{self, Archive};
 use crate::command::server::history;
 use crate::command::{COMMANDS, Server, acl};
 use crate::config::{self, Config, Loaded, Room, Settings};
-use crate::engine::{Engine, Options, clock, is_data_directory};
+use crate::engine::{Engine, Options, Seq, clock, is_data_directory};
 use crate::http;
 use crate::net;
 use crate::telemetry::{log, process};
@@ -74,13 +75,26 @@ pub fn run_and_then(arguments: &ArgMatches, ready: impl FnOnce(&Places)) -> Resu
     let tls = if with_tls { Some(Arc::new(Tls::load(&settings)?)) } else { None };
     process::return_memory_in_background();
     let is_new = !is_data_directory(&settings.dir);
-    let engine = Engine::open(engine_options(&settings)).map_err(|error| error.to_string())?;
+    let archived = match settings.archive {
+        Some(_) => archive::archived_before_start(&settings.dir)?,
+        None => Seq::MAX,
+    };
+    let engine =
+        Engine::open(Options { archived, ..engine_options(&settings) }).map_err(|error| error.to_string())?;
     if is_new {
         place::tell_new(&settings.dir);
     }
+    let archive = match settings.archive_options() {
+        Some(options) => Some(Archive::start(engine.clone(), options)?),
+        None => None,
+    };
     let server =
         Arc::new(Server::new(&COMMANDS, engine.clone(), Config::of_file(settings, file), clock::steady_ms()));
     acl::load_at_start(&server)?;
+    if let Some(archive) = &archive {
+        // a server is started only once
+        let _ = server.archive.set(archive.clone());
+    }
     if let Some(tls) = tls.clone() {
         // a server is started only once
         let _ = server.tls_reload.set(Box::new(move |settings: &Settings| tls.reload(settings)));
@@ -106,6 +120,9 @@ pub fn run_and_then(arguments: &ArgMatches, ready: impl FnOnce(&Places)) -> Resu
         http.join();
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(archive) = archive {
+        archive.close();
+    }
     history.end();
     engine
         .close()

@@ -8,6 +8,8 @@ use super::declaration::{Effect, Setting, When, settings};
 use super::form::{Addresses, ByClass, Bytes, Custom, File, Form, Itself, Limit, Number, OneOf, Text, YesNo};
 use super::units::{parse_bytes, parse_word};
 use super::{Address, BufferLimits, Config};
+use crate::archive::Ack;
+use crate::archive::store::Place;
 use crate::engine::Fsync;
 use crate::engine::events::Classes;
 use crate::limits;
@@ -197,6 +199,48 @@ settings! {
         form: OneOf(FSYNCS),
         when: When::Any(Effect::Fsync),
         help: "When writes are synced to disk: before the reply (always), every second (everysec), or when the system decides (no)",
+    }
+
+    /// None: there is no archive.
+    archive: Option<Place> = None => {
+        name: "archive",
+        value: "URL",
+        form: Custom(parse_archive, |place| place.as_ref().map_or_else(String::new, Place::to_string)),
+        when: When::Start,
+        help: "Object storage to which everything is copied: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a \
+               directory; empty: none. Credentials, region and endpoint come from the environment",
+    }
+
+    archive_ack: Ack = Ack::Local => {
+        name: "archive-ack",
+        value: "local|archived",
+        form: OneOf(ACKS),
+        when: When::Start,
+        help: "Whether replies to writes wait until the archive has them (archived) or not (local)",
+    }
+
+    archive_interval_s: u64 = 1 => {
+        name: "archive-interval",
+        value: "SECONDS",
+        form: Number(1, 3_600),
+        when: When::Start,
+        help: "Seconds between two uploads to the archive if replies don't wait for it: what is lost at most with the machine",
+    }
+
+    archive_keep_s: u64 = 7 * 24 * 60 * 60 => {
+        name: "archive-keep",
+        value: "SECONDS",
+        form: Number(60, 100 * 365 * 24 * 60 * 60),
+        when: When::Start,
+        help: "How many seconds back the archive can be restored; what only earlier times need is removed",
+    }
+
+    archive_timeout_s: u64 = 10 => {
+        name: "archive-timeout",
+        value: "SECONDS",
+        form: Number(1, 600),
+        when: When::Start,
+        help: "Seconds that a request to the archive may take, and that replies wait for the archive before writes are refused",
     }
 
     databases: u32 = limits::DATABASES => {
@@ -540,6 +584,7 @@ pub enum DebugAccess {
 // in Redis's order, which its error shows
 const FSYNCS: &[(&str, Fsync)] =
     &[("everysec", Fsync::EverySec), ("always", Fsync::Always), ("no", Fsync::No)];
+const ACKS: &[(&str, Ack)] = &[("local", Ack::Local), ("archived", Ack::Archived)];
 const KINDS: &[(&str, ValueKind)] = &[("json", ValueKind::Json), ("any", ValueKind::Any)];
 const DEBUG_ACCESSES: &[(&str, DebugAccess)] =
     &[("no", DebugAccess::No), ("yes", DebugAccess::Yes), ("local", DebugAccess::Local)];
@@ -573,6 +618,10 @@ fn io_threads_default() -> usize {
 
 fn parse_dir(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("argument must be a path".into()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn parse_archive(text: &str) -> Result<Option<Place>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// Permissions as Redis takes them: octal, 0 for none.

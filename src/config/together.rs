@@ -1,8 +1,11 @@
 //! Values that come from several settings, and combinations of settings that are not allowed.
 
+use std::time::Duration;
+
 use super::settings::LOG_LEVELS;
 use super::units::{parse_word, word};
 use super::{Address, Settings};
+use crate::archive;
 use crate::store::ServerQuota;
 use crate::store::eviction::Policy;
 use crate::telemetry::slow::Thresholds;
@@ -16,6 +19,17 @@ impl Settings {
             max_bytes: self.max_bytes,
             evict: self.maxmemory_policy,
         }
+    }
+
+    /// How the archive is kept, if there is one.
+    pub fn archive_options(&self) -> Option<archive::Options> {
+        Some(archive::Options {
+            place: self.archive.clone()?,
+            interval: Duration::from_secs(self.archive_interval_s),
+            keep: Duration::from_secs(self.archive_keep_s),
+            ack: self.archive_ack,
+            timeout: Duration::from_secs(self.archive_timeout_s),
+        })
     }
 
     /// The name of what is evicted when a limit over all stores is reached.

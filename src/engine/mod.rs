@@ -61,6 +61,7 @@ mod state;
 mod tests;
 mod transaction;
 
+pub use crate::engine::checkpoint::priority::stand_back;
 pub use crate::engine::core::control::CheckpointStatus;
 pub use crate::engine::core::handles::{Reader, Writer};
 pub use crate::engine::core::{Engine, Status};
@@ -73,6 +74,7 @@ pub use crate::engine::limits::fill::Fill;
 pub use crate::engine::recovery::open::{OpenError, Options};
 pub use crate::engine::state::watch::{Watch, Watches};
 pub use crate::engine::transaction::apart::Weighed;
+pub use crate::engine::transaction::apply::ApplyError;
 pub use crate::engine::transaction::txn::{Expiry, Meta, ReadTxn, Record, WriteTxn};
 
 /// The formats of files that this version writes.

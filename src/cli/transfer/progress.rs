@@ -24,6 +24,16 @@ impl Progress {
         )
     }
 
+    /// Towards a number of bytes; what advances are bytes, too.
+    pub fn bytes(bytes: u64) -> Progress {
+        if !stderr().is_terminal() {
+            return Progress(ProgressBar::hidden());
+        }
+        let style =
+            ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+        Progress(ProgressBar::new(bytes).with_style(style.unwrap_or(ProgressStyle::default_bar())))
+    }
+
     pub fn advance(&self, records: usize) {
         self.0.inc(records as u64);
     }

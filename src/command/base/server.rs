@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::acl::Acl;
+use crate::archive::Archive;
 use crate::client::Clients;
 use crate::client::signal::Signal;
 use crate::command::base::guesses::Guesses;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub started_ms: u64,
     /// Applies new TLS settings. Set by the listener, if TLS is on.
     pub tls_reload: OnceLock<Box<TlsReload>>,
+    /// What keeps the archive, if there is one.
+    pub archive: OnceLock<Arc<Archive>>,
     /// Raised to stop the server.
     pub shutdown: Signal,
     random: AtomicU64,
@@ -117,6 +120,7 @@ impl Server {
             run_id: id.iter().map(|byte| format!("{byte:02x}")).collect(),
             started_ms: steady_ms,
             tls_reload: OnceLock::new(),
+            archive: OnceLock::new(),
             shutdown: Signal::default(),
             random: AtomicU64::new(random),
         };

@@ -11,8 +11,10 @@
 //!
 //! Runs on the caller's thread, and takes as long as reading all records twice.
 
+pub mod restored;
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::core::handles::Writer;
 use crate::engine::directory;
@@ -59,7 +61,10 @@ impl Writer<'_> {
         let dir = &directory::resolve_outside(dir, &self.engine.dir)?;
         let existed = dir.exists();
         let lock = directory::begin(dir)?;
-        let outcome = self.write_backup(dir);
+        let outcome = self.write_backup(dir).and_then(|backup| {
+            directory::finish(dir)?;
+            Ok(backup)
+        });
         if outcome.is_err() {
             // a copy that can't be removed has no mark, so it is not mistaken for a backup
             for name in ["lmdb", "lmdb.new", "journal"] {
@@ -73,6 +78,16 @@ impl Writer<'_> {
         }
         drop(lock);
         outcome
+    }
+
+    /// Writes a copy into a folder of the data directory that does not exist, for an archive. It is verified, but no data
+    /// directory.
+    pub fn copy_inside(&self, folder: &str) -> Result<(PathBuf, Backup), BackupError> {
+        let dir = self.engine.dir.join(folder);
+        let lock = directory::begin(&dir)?;
+        let backup = self.write_backup(&dir)?;
+        drop(lock);
+        Ok((dir.join("lmdb").join(lmdb::DATA_FILE), backup))
     }
 
     fn write_backup(&self, dir: &Path) -> Result<Backup, BackupError> {
@@ -92,7 +107,6 @@ impl Writer<'_> {
         if let Some(problem) = report.problems.first() {
             return Err(BackupError::Unsound(problem.clone()));
         }
-        directory::finish(dir)?;
         let (stores, records) =
             (report.stores.len() as u64, report.stores.iter().map(|s| s.counted.records).sum());
         Ok(Backup { stores, records, file_bytes, through })

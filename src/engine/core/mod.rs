@@ -1,5 +1,7 @@
 //! The engine itself: what it consists of, and how much it takes in.
 
+/// What an archive of the engine's changes needs.
+pub mod archived;
 /// Whether the engine takes a write now.
 pub mod back_pressure;
 /// How checkpoints are requested, and how they are going.

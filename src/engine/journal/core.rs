@@ -47,6 +47,10 @@ pub struct Core {
     pub durable: AtomicU64,
     /// Everything up to here is durable elsewhere.
     pub released: AtomicU64,
+    /// Segments with entries after this one are kept, even if they are durable elsewhere.
+    pub copied: AtomicU64,
+    /// Replies wait until their entries are copied up to here, too; `Seq::MAX` if they need not.
+    pub confirmed: AtomicU64,
     pub pending_bytes: AtomicUsize,
     fsync: AtomicU8,
     pub stats: Stats,
@@ -98,6 +102,7 @@ impl Core {
         plan: Plan,
         adopted: Adopted,
     ) -> Core {
+        let copied = options.copied;
         Core {
             dir,
             fsync: AtomicU8::new(options.fsync as u8),
@@ -116,6 +121,8 @@ impl Core {
             written: AtomicU64::new(last),
             durable: AtomicU64::new(last),
             released: AtomicU64::new(released),
+            copied: AtomicU64::new(copied),
+            confirmed: AtomicU64::new(Seq::MAX),
             pending_bytes: AtomicUsize::new(0),
             stats: Stats::default(),
             failure_listener: FailureListener::default(),
@@ -152,10 +159,11 @@ impl Core {
 
     /// The last entry that a reply may reflect under the policy.
     pub fn acknowledged(&self) -> Seq {
-        match self.fsync() {
+        let kept = match self.fsync() {
             Fsync::Always => self.durable(),
             Fsync::EverySec | Fsync::No => self.written(),
-        }
+        };
+        kept.min(self.confirmed.load(Ordering::Acquire))
     }
 
     pub fn set_fsync(&self, fsync: Fsync) {
@@ -267,6 +275,13 @@ impl Core {
     /// Gives up entries up to `through`, which are durable elsewhere.
     pub fn release(&self, through: Seq) {
         self.released.fetch_max(through, Ordering::AcqRel);
+        self.give_up_uncopied(self.options.uncopied_bytes_max);
+        self.remove_released();
+    }
+
+    /// Gives up the segments that nobody needs any more.
+    pub fn remove_released(&self) {
+        let through = self.released().min(self.copied.load(Ordering::Acquire));
         let released = self.ledger.lock().release(through);
         if !released.is_empty() {
             self.plan.lock().stock.discarded.extend(released);
@@ -277,7 +292,7 @@ impl Core {
     /// Removes all segments of a journal that is closed, if what they hold is durable elsewhere. Those that can't be removed
     /// hold nothing that counts, and go when the journal opens next.
     pub fn clear(&self) -> Result<(), JournalError> {
-        if self.released() < self.last() {
+        if self.released().min(self.copied.load(Ordering::Acquire)) < self.last() {
             return Ok(());
         }
         let mut segments = self.ledger.lock().abandon();

@@ -23,6 +23,9 @@ pub enum Fault {
     /// Nothing is accepted until a [restart](super::Journal::restart).
     #[error("the journal failed: {0}")]
     Failed(String),
+    /// Nothing is accepted until copies of entries are made again.
+    #[error("{0}")]
+    Uncopied(String),
     #[error("the journal is closed")]
     Closed,
 }

@@ -128,6 +128,18 @@ impl FrameHeader {
         self.first.saturating_add(u64::from(self.entries))
     }
 
+    /// Reads a header that is at `offset` of a segment, and how many bytes of payload follow; `None` if it does not verify.
+    pub fn read(header: &[u8], offset: u64, salt: u64) -> Option<(FrameHeader, u64)> {
+        let header = header.get(..FRAME_HEADER_BYTES)?;
+        let checksum = xxh3_64_with_seed(&header[..40], salt.wrapping_add(offset));
+        if header[..4] != FRAME_MAGIC || u64_at(header, 40) != checksum {
+            return None;
+        }
+        let (entries, first, durable_through) = (u32_at(header, 4), u64_at(header, 8), u64_at(header, 16));
+        let read = FrameHeader { entries, first, durable_through };
+        is_possible(first, durable_through).then_some((read, u64_at(header, 24)))
+    }
+
     /// Fills in the header of `frame` for its place at `offset`. The payload follows the room for the header.
     pub fn seal(&self, frame: &mut [u8], salt: u64, offset: u64) {
         let (header, payload) = frame.split_at_mut(FRAME_HEADER_BYTES);
@@ -165,26 +177,18 @@ impl<'a> Frame<'a> {
 
     /// The frame whose header starts at `offset` of the segment, if one verifies there.
     fn read(segment: &'a [u8], offset: usize, salt: u64) -> Option<Frame<'a>> {
-        let rest = segment.get(offset..)?;
-        let header = rest.get(..FRAME_HEADER_BYTES)?;
-        let checksum = xxh3_64_with_seed(&header[..40], salt.wrapping_add(offset as u64));
-        if header[..4] != FRAME_MAGIC || u64_at(header, 40) != checksum {
-            return None;
-        }
-        let (entries, first, durable_through) = (u32_at(header, 4), u64_at(header, 8), u64_at(header, 16));
-        if !is_possible(first, durable_through) {
-            return None;
-        }
-        let payload = usize::try_from(u64_at(header, 24))
+        Frame::read_alone(segment.get(offset..)?, offset as u64, salt)
+    }
+
+    /// The same, from the bytes of the segment that begin at `offset`.
+    pub fn read_alone(rest: &'a [u8], offset: u64, salt: u64) -> Option<Frame<'a>> {
+        let (header, payload_bytes) = FrameHeader::read(rest, offset, salt)?;
+        let payload = usize::try_from(payload_bytes)
             .ok()
             .and_then(|bytes| rest[FRAME_HEADER_BYTES..].get(..bytes))
-            .filter(|payload| u64_at(header, 32) == xxh3_64_with_seed(payload, salt))
-            .filter(|payload| holds_exactly(payload, entries));
-        Some(Frame {
-            offset: offset as u64,
-            header: FrameHeader { entries, first, durable_through },
-            payload,
-        })
+            .filter(|payload| u64_at(rest, 32) == xxh3_64_with_seed(payload, salt))
+            .filter(|payload| holds_exactly(payload, header.entries));
+        Some(Frame { offset, header, payload })
     }
 }
 

@@ -81,6 +81,7 @@
 //! It knows nothing about records, keys, LMDB or tokio. `append` and the polls may be called on any thread; two threads
 //! of its own sync, and keep the stock.
 
+pub mod copied;
 mod core;
 pub(crate) mod disk;
 mod error;
@@ -110,7 +111,7 @@ use self::plan::{Plan, Stock};
 pub use self::recovery::Replay;
 use self::recovery::{Survey, adopt};
 pub use crate::engine::journal::recovery::inspect::{Inspection, SegmentReport, inspect};
-use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES};
+use crate::limits::{JOURNAL_KEPT_BYTES, JOURNAL_REST_BYTES, JOURNAL_UNCOPIED_BYTES_MAX};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::{self, JoinHandle};
@@ -157,6 +158,10 @@ pub struct Options {
     pub salvage: bool,
     /// The [identity](Journal::identity) of the journal that has to be there, if the database knows one.
     pub identity: Option<u64>,
+    /// Keep segments with entries after this one until they have been [copied](copied). `Seq::MAX`: keep none.
+    pub copied: Seq,
+    /// The most bytes of segments that wait to be copied; beyond, they are given up uncopied.
+    pub uncopied_bytes_max: u64,
     /// How often the manifest notes how far entries are durable.
     pub note_interval: Duration,
     pub disk: Arc<dyn Disk>,
@@ -175,6 +180,8 @@ impl Default for Options {
             kept_bytes: JOURNAL_KEPT_BYTES,
             salvage: false,
             identity: None,
+            copied: Seq::MAX,
+            uncopied_bytes_max: JOURNAL_UNCOPIED_BYTES_MAX,
             note_interval: Duration::from_secs(1),
             disk: Arc::new(RealDisk),
         }
@@ -259,7 +266,7 @@ impl Journal {
         let last = survey.next - 1;
         let recovery = Recovery { replayed: survey.replayed, last, last_found: survey.last_found, salvaged };
 
-        let mut adopted = adopt(survey, &disk, dir, options.segment_bytes)?;
+        let mut adopted = adopt(survey, &disk, dir, options.segment_bytes, options.copied)?;
         let (spares, discarded) = (take(&mut adopted.spares), take(&mut adopted.discarded));
         options.kept_bytes = options.kept_bytes.min(options.segment_bytes / KEPT_PER_SEGMENT);
         let has_reserve = adopted.maker.has_reserve(options.kept_bytes);

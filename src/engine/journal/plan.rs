@@ -353,6 +353,9 @@ mod tests {
         fn sync(&self) -> std::io::Result<()> {
             Ok(())
         }
+        fn read_at(&self, _: &mut [u8], _: u64) -> std::io::Result<usize> {
+            Ok(0)
+        }
     }
 
     /// A plan with spares that have room for so many bytes.

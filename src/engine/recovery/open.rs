@@ -53,6 +53,8 @@ pub struct Options {
     pub journal_entry_bytes_max: usize,
     /// `None`: as much address space as is needed.
     pub map_bytes: Option<usize>,
+    /// The archive has the entries up to this one; later ones stay in the journal. `Seq::MAX`: there is no archive.
+    pub archived: Seq,
     /// The disk that the journal's files are on.
     pub disk: Arc<dyn Disk>,
 }
@@ -73,6 +75,7 @@ impl Options {
             journal_segment_bytes: 16 * 1024 * 1024,
             journal_entry_bytes_max: journal::ENTRY_BYTES_MAX,
             map_bytes: None,
+            archived: Seq::MAX,
             disk: Arc::new(RealDisk),
         }
     }
@@ -227,6 +230,7 @@ pub(in crate::engine) fn journal_options(options: &Options, identity: Option<u64
         segment_bytes: options.journal_segment_bytes.min(segment_bytes_max),
         entry_bytes_max: options.journal_entry_bytes_max,
         identity,
+        copied: options.archived,
         disk: options.disk.clone(),
         ..journal::Options::default()
     }

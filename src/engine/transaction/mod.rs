@@ -2,6 +2,8 @@
 
 /// Writes that may take long, without the engine's lock.
 pub mod apart;
+/// Entries that come from an archive.
+pub mod apply;
 /// The journal entry of a transaction, and its effects in memory.
 pub mod commit;
 /// Several commands as one transaction: EXEC and scripts.

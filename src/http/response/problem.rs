@@ -125,9 +125,12 @@ fn status(error: &Error) -> StatusCode {
         Error::TooManyKeys { .. } => StatusCode::UPGRADE_REQUIRED,
         Error::Quota(_) => StatusCode::INSUFFICIENT_STORAGE,
         Error::Damaged(_) | Error::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        Error::Storage(_) | Error::Crowded(_) | Error::Stopping | Error::Busy | Error::BusyFunction => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Storage(_)
+        | Error::Unarchived(_)
+        | Error::Crowded(_)
+        | Error::Stopping
+        | Error::Busy
+        | Error::BusyFunction => StatusCode::SERVICE_UNAVAILABLE,
         Error::Syntax
         | Error::NotInteger
         | Error::NotFloat

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use crate::archive::status::Figures;
 use crate::client::Client;
 use crate::command::base::{Session, View, permission};
 use crate::config::Settings;
@@ -22,6 +23,7 @@ pub struct Sample<'a> {
     memory: OnceCell<Memory>,
     cpu: OnceCell<Cpu>,
     engine: OnceCell<Status>,
+    archive: OnceCell<Figures>,
     scripts: OnceCell<CacheStatus>,
     functions: OnceCell<Arc<Known>>,
     clients: OnceCell<Vec<Arc<Client>>>,
@@ -44,11 +46,24 @@ impl<'a> Sample<'a> {
             memory: OnceCell::new(),
             cpu: OnceCell::new(),
             engine: OnceCell::new(),
+            archive: OnceCell::new(),
             scripts: OnceCell::new(),
             functions: OnceCell::new(),
             clients: OnceCell::new(),
             totals: OnceCell::new(),
         }
+    }
+
+    /// The figures of the archive; all zero if there is none.
+    pub fn archive(&self) -> &Figures {
+        let archive = self.server.archive.get();
+        self.archive.get_or_init(|| archive.map(|archive| archive.figures()).unwrap_or_default())
+    }
+
+    /// The entries that the archive lacks, if there is one.
+    pub fn archive_lag(&self) -> u64 {
+        let lag = |last: u64| last.saturating_sub(self.archive().entry);
+        self.server.archive.get().map_or(0, |archive| lag(archive.last_entry()))
     }
 
     pub fn stats(&self) -> &Stats {

@@ -41,6 +41,7 @@ pub static SECTIONS: &[Section] = &[
         parts: &[
             Part::Figures(PERSISTENCE),
             Part::Figures(JOURNAL),
+            Part::Figures(ARCHIVE),
             Part::Figures(CHECKPOINT),
             Part::Figures(LMDB),
             Part::Fixed(absent::PERSISTENCE),
@@ -73,6 +74,11 @@ pub static SECTIONS: &[Section] = &[
     },
     Section { title: "Stores", without_engine: false, parts: &[Part::Family(&STORES)], ..SECTION },
 ];
+
+/// How long the archive has made no progress, if it lacks something.
+fn archive_lag_ms(s: &Sample<'_>) -> u64 {
+    if s.archive_lag() == 0 { 0 } else { s.archive().stalled.as_millis() as u64 }
+}
 
 /// All figures of the whole server.
 pub fn figures() -> impl Iterator<Item = &'static Figure<Read>> {
@@ -211,6 +217,42 @@ static PERSISTENCE: &[Figure<Read>] = &[
     figure("aof_base_size", |_| "0".into()),
     figure("aof_buffer_length", |s| s.engine().journal.pending_bytes.into()),
     figure("aof_delayed_fsync", |s| s.engine().journal.slow_syncs.into()).resets(),
+];
+
+static ARCHIVE: &[Figure<Read>] = &[
+    figure("archive_state", |s| match s.server.archive.get() {
+        Some(_) => s.archive().state().into(),
+        None => "none".into(),
+    }),
+    figure("archive_last_entry", |s| s.archive().entry.into())
+        .counter("larder_archive_entries_total", "Journal entries that the archive has"),
+    figure("archive_lag_entries", |s| s.archive_lag().into())
+        .gauge("larder_archive_lag_entries", "Journal entries that the archive lacks"),
+    figure("archive_lag_ms", |s| archive_lag_ms(s).into())
+        .gauge("larder_archive_lag_seconds", "How long the archive has lacked entries without getting any")
+        .scaled(MILLI),
+    figure("archive_last_segment", |s| s.archive().segment.into()),
+    figure("archive_epoch", |s| s.archive().epoch.into()),
+    figure("archive_uploads", |s| s.archive().uploads.into())
+        .counter("larder_archive_uploads_total", "Objects that were uploaded to the archive"),
+    figure("archive_uploaded_bytes", |s| s.archive().bytes.into())
+        .counter("larder_archive_uploaded_bytes_total", "Bytes that were uploaded to the archive"),
+    figure("archive_failures", |s| s.archive().failures.into())
+        .counter("larder_archive_failures_total", "Requests to the archive that failed"),
+    figure("archive_failure", |s| {
+        let trouble = s.archive().trouble.as_ref().map(ToString::to_string);
+        one_line(s.archive().ended.clone().or(trouble).as_deref())
+    }),
+    figure("archive_gaps", |s| s.archive().gaps.into())
+        .counter("larder_archive_gaps_total", "Gaps of the log that a snapshot has healed"),
+    figure("archive_snapshot_entry", |s| s.archive().snapshot_entry.into()),
+    figure("archive_snapshot_time", |s| (s.archive().snapshot_ms / 1000).into()).gauge(
+        "larder_archive_snapshot_timestamp_seconds",
+        "When the last snapshot in the archive was made; 0 for none",
+    ),
+    figure("archive_snapshot_bytes", |s| s.archive().snapshot_bytes.into()),
+    figure("archive_log_bytes", |s| s.archive().log_bytes.into())
+        .gauge("larder_archive_log_bytes", "Bytes of the segments after the last snapshot"),
 ];
 
 static JOURNAL: &[Figure<Read>] = &[

@@ -356,6 +356,7 @@ pub fn adopt(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     segment_bytes: u64,
+    copied: Seq,
 ) -> Result<Adopted, JournalError> {
     let found = match &survey.manifest {
         Found::Sound(contents) => Some(contents),
@@ -404,6 +405,9 @@ pub fn adopt(
             let mut erased = stale.iter().map(|offset| segment.file.write_at(&blank, *offset));
             let synced = erased.try_for_each(|erased| erased).and_then(|()| segment.file.sync());
             synced.map_err(|error| JournalError::io("write to", &path, error))?;
+            used.push(Used { segment, last, dirty: false });
+        } else if let Some((_, last)) = file.entries.filter(|(_, last)| *last > copied) {
+            // the database has its entries, and their copy has not
             used.push(Used { segment, last, dirty: false });
         } else if file.is_blank() && file.name.id > last_used && file.bytes == segment_bytes && has_manifest {
             spares.push_front(segment);

@@ -56,6 +56,17 @@ impl Ledger {
         self.filled.drain(..released).map(|used| used.segment).collect()
     }
 
+    /// The segment with this entry, or the first one after it.
+    pub fn find(&self, seq: Seq) -> Option<Arc<Segment>> {
+        let mut used = self.filled.iter().chain(&self.active);
+        used.find(|used| used.last >= seq).map(|used| Arc::clone(&used.segment))
+    }
+
+    /// Bytes of the filled segments that have no entry after `through`.
+    pub fn bytes_through(&self, through: Seq) -> u64 {
+        self.filled.iter().take_while(|used| used.last <= through).map(|used| used.segment.bytes).sum()
+    }
+
     /// Takes out everything.
     pub fn abandon(&mut self) -> Vec<Arc<Segment>> {
         self.filled.drain(..).chain(self.active.take()).map(|used| used.segment).collect()

@@ -107,6 +107,8 @@ impl Core {
             }
             Job::Recycle(segment) => return maker.remove(segment.name).map(|()| false),
             Job::Make { bytes } if self.has_space_for(*bytes, 0) => maker.make(*bytes)?,
+            // what waits to be copied only must not keep writes from being taken
+            Job::Make { .. } if self.give_up_uncopied(0) => return Ok(false),
             Job::Make { .. } => {
                 let error = io::Error::new(io::ErrorKind::StorageFull, NO_SPACE);
                 return Err(JournalError::io("make a segment in", &self.dir, error));

@@ -75,7 +75,8 @@ impl Core {
 
     /// Whether `acknowledge` takes no longer than a short sync.
     pub fn is_acknowledged_soon(&self, seq: Seq) -> bool {
-        self.acknowledged() >= seq || self.fsync() != Fsync::Always || !self.is_slow()
+        let is_confirmed = self.confirmed.load(Ordering::Acquire) >= seq;
+        self.acknowledged() >= seq || is_confirmed && (self.fsync() != Fsync::Always || !self.is_slow())
     }
 
     /// Whether the last sync took so long that it is better done on the sync thread.
@@ -94,6 +95,9 @@ impl Core {
             };
             if let Some(fault) = failed.or(stopping.then_some(Fault::Closed)) {
                 return Err(fault);
+            }
+            if self.is_kept(seq) {
+                return self.wait_confirmed(seq);
             }
             if self.fsync() == Fsync::Always {
                 let _turn = self.turn.lock();

@@ -74,6 +74,9 @@ impl Core {
         if waiters.stopping {
             return Some(Err(Fault::Closed));
         }
+        if let Some(fault) = &waiters.uncopied {
+            return Some(Err(fault.clone()));
+        }
         waiters.insert(seq, cx.waker().clone());
         None
     }

@@ -24,6 +24,8 @@ pub struct Waiters {
     pub forced: Seq,
     /// Set from a failure to the restart.
     pub failed: Option<Fault>,
+    /// Set while nobody may wait for copies.
+    pub uncopied: Option<Fault>,
     pub stopping: bool,
 }
 
