@@ -258,3 +258,52 @@ fn the_workflow_runs_the_command_of_this_repository() {
     let found = run(Command::new("sh").args(["-c", version]).current_dir(repository()));
     assert_eq!(found.trim(), env!("CARGO_PKG_VERSION"));
 }
+
+/// What the build script says, run in a folder as cargo would.
+fn built_from(script: &Path, folder: &Path, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(script);
+    command.current_dir(folder).env_remove("LARDER_COMMIT").env("PROFILE", "release");
+    let said = run(command.envs(variables.iter().copied()));
+    let line = said.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=LARDER_BUILT_FROM="));
+    line.expect("the commit, or nothing").to_owned()
+}
+
+#[test]
+fn a_build_knows_its_commit_from_a_repository_a_package_or_a_variable() {
+    let folder = TempDir::new().unwrap();
+    let script = folder.path().join("script");
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let source = repository().join("src/build.rs");
+    run(Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&script).arg(source));
+
+    let sources = folder.path().join("sources");
+    fs::create_dir_all(sources.join("src")).unwrap();
+    for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
+        fs::write(sources.join(file), "").unwrap();
+    }
+    assert_eq!(built_from(&script, &sources, &[]), "", "nobody knows");
+    let noted = r#"{"git": {"sha1": "0123456789abcdef0123456789abcdef01234567"}, "path_in_vcs": ""}"#;
+    fs::write(sources.join(".cargo_vcs_info.json"), noted).unwrap();
+    assert_eq!(built_from(&script, &sources, &[]), "0123456789ab");
+    let git = |words: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(words);
+        run(command.current_dir(&sources)).trim().to_owned()
+    };
+    // a copy inside of another repository is not of its commit
+    run(Command::new("git").args(["init", "--quiet"]).arg(folder.path()));
+    assert_eq!(built_from(&script, &sources, &[]), "0123456789ab");
+    git(&["init", "--quiet"]);
+    git(&["add", "src", "Cargo.toml", "Cargo.lock"]);
+    git(&["commit", "--quiet", "--message", "all"]);
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    assert_eq!(built_from(&script, &sources, &[]), commit);
+    fs::write(sources.join("src/main.rs"), "fn main() {}").unwrap();
+    assert_eq!(built_from(&script, &sources, &[]), commit + "+", "the sources differ");
+    assert_eq!(built_from(&script, &sources, &[("LARDER_COMMIT", "given")]), "given");
+    assert_eq!(
+        built_from(&script, &sources, &[("PROFILE", "debug")]),
+        "",
+        "so that a commit compiles nothing"
+    );
+}
