@@ -180,8 +180,16 @@ pub const HTTP_WORDS_MAX: usize = PLAIN_ARGUMENTS;
 pub const HTTP_STREAMS_MAX: usize = 128;
 /// How often a page of keys or entries is filled from the next page of a command before it is returned as it is.
 pub const HTTP_PAGE_TURNS_MAX: usize = 4_096;
+/// A group of STORE TREE is counted up to so many keys.
+pub const TREE_KEYS_COUNTED_MAX: usize = 10_000;
+/// A page of STORE TREE ends after the group with which it has looked at so many keys.
+pub const TREE_PAGE_KEYS: usize = 100_000;
+/// Longest separator of STORE TREE.
+pub const TREE_SEPARATOR_BYTES_MAX: usize = 64;
 /// Most records that one page of a search in values looks at.
 pub const HTTP_SEARCH_RECORDS_MAX: usize = 10_000;
+/// Most memory of the regular expression of a search in keys.
+pub const KEY_REGEX_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of values that one page of a search looks at before its last step.
 pub const HTTP_SEARCH_BYTES: usize = 64 * 1024 * 1024;
 /// The most refused lines of an import that are reported one by one; further ones are only counted.

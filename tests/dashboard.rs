@@ -85,6 +85,9 @@ fn who_comes_in_signs_in() {
             "let the reader write" => {
                 assert_eq!(connection.ask(&format!("ACL SETUSER {READER} +@write")).to_string(), "+OK");
             }
+            "let the reader only read" => {
+                assert_eq!(connection.ask("ACL SETUSER reader -@write").to_string(), "+OK");
+            }
             _ => nothing(server, asked),
         }
     });
@@ -93,6 +96,26 @@ fn who_comes_in_signs_in() {
 #[test]
 fn json_is_what_it_is_elsewhere() {
     run("json.mjs", &[], nothing);
+}
+
+#[test]
+fn data_is_found_and_understood() {
+    run("browse.mjs", &[], nothing);
+}
+
+#[test]
+fn two_stores_are_compared_and_made_alike() {
+    run("compare.mjs", &[], nothing);
+}
+
+#[test]
+fn values_are_laid_out_as_lines() {
+    run("outline.mjs", &[], nothing);
+}
+
+#[test]
+fn bytes_are_read_as_what_they_are() {
+    run("decode.mjs", &[], nothing);
 }
 
 #[test]

@@ -20,6 +20,7 @@ struct Asset {
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 macro_rules! asset {
     ($name:literal, $kind:expr) => {
@@ -30,12 +31,27 @@ macro_rules! asset {
 static PAGE: Asset = asset!("index.html", "text/html; charset=utf-8");
 
 static ASSETS: &[Asset] = &[
-    asset!("app.css", "text/css; charset=utf-8"),
+    asset!("app.css", CSS),
     asset!("icon.svg", "image/svg+xml"),
     asset!("theme.js", SCRIPT),
     asset!("app.js", SCRIPT),
     asset!("address.js", SCRIPT),
     asset!("api.js", SCRIPT),
+    asset!("pages.js", SCRIPT),
+    asset!("parts.js", SCRIPT),
+    asset!("compare.js", SCRIPT),
+    asset!("copy.js", SCRIPT),
+    asset!("tree.js", SCRIPT),
+    asset!("search.js", SCRIPT),
+    asset!("matching.js", SCRIPT),
+    asset!("live.js", SCRIPT),
+    asset!("columns.js", SCRIPT),
+    asset!("listtools.js", SCRIPT),
+    asset!("reader.js", SCRIPT),
+    asset!("outline.js", SCRIPT),
+    asset!("decode.js", SCRIPT),
+    asset!("browse.css", CSS),
+    asset!("rights.js", SCRIPT),
     asset!("dialog.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("exact.js", SCRIPT),

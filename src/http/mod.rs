@@ -102,6 +102,7 @@ fn routes() -> Vec<(&'static str, Vec<Route>)> {
         ("stores", api::stores::routes()),
         ("stores", api::links::routes()),
         ("pages", api::keys::routes()),
+        ("pages", api::tree::routes()),
         ("pages", api::search::routes()),
         ("pages", api::difference::routes()),
         ("pages", api::export::routes()),

@@ -14,7 +14,7 @@ export const home = process.env.LARDER_DASHBOARD;
 const redis = new URL(process.env.LARDER_URL);
 
 /** How long the browser is waited for before a test fails: much longer than anything takes. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = Number(process.env.PATIENCE ?? 60_000);
 
 /** Runs a test with pages of a browser of its own; whatever a page complains of fails it. */
 export async function inBrowser(test) {
@@ -23,6 +23,8 @@ export async function inBrowser(test) {
   const open = async (address = "", options = {}) => {
     const { context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options }) } = options;
     context.setDefaultTimeout(PATIENCE_MS);
+    // a record is seen as text, unless a test is about the tree
+    if (!options.asTree) await context.addInitScript(() => localStorage.getItem("larder.view") ?? localStorage.setItem("larder.view", "text"));
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(error.stack));
     page.on("console", (message) => {

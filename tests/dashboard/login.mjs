@@ -37,19 +37,35 @@ await inBrowser(async (open) => {
   await password.waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
 
-  // a user who may only read one store: what is not permitted says so
+  const actAs = async (wish) => {
+    console.log(wish);
+    await new Promise((resolve) => process.stdin.once("data", resolve));
+  };
+  const go = (path) => page.goto(new URL(`#/${path}`, page.url()).href);
+
+  // a user who may only read one store: what is not permitted is not offered
   await user.fill("reader");
   await password.fill("pä:ss");
   await signIn.click();
   await becomes(["a"], () => shownKeys(page));
   await page.getByText("reader", { exact: true }).waitFor();
+  for (const name of ["New record", "Import", "Delete these …", "New store"]) assert.equal(await page.getByRole("button", { name, includeHidden: true }).count(), 0, name);
+  assert.deepEqual(await page.getByRole("navigation", { name: "Sections" }).getByRole("link").allTextContents(), ["Stores", "Compare"]);
+  await page.getByRole("button", { name: "a", exact: true }).click();
+  await dialog(page).locator(".meta").waitFor();
+  for (const name of ["Save", "Delete …"]) assert.equal(await dialog(page).getByRole("button", { name }).count(), 0, name);
+  await page.keyboard.press("Escape");
+  // what is taken away later is refused, and says so
+  await actAs("let the reader write");
+  await page.reload();
   await page.getByRole("button", { name: "New record" }).click();
+  await actAs("let the reader only read");
   await dialog(page).getByLabel("Key").fill("b");
   await dialog(page).getByRole("textbox", { name: "Value" }).fill("1");
   await dialog(page).getByRole("button", { name: "Create" }).click();
   await dialog(page).getByRole("alert").getByText("no permissions").waitFor();
   await discard(page);
-  await page.getByRole("link", { name: "Activity" }).click();
+  await go("activity");
   await page.getByRole("button", { name: "Sign in as another user" }).click();
   await user.fill("reader");
   await password.fill("pä:ss");
@@ -59,11 +75,9 @@ await inBrowser(async (open) => {
   await row(page, "0").waitFor();
 
   // a user who is forgotten while they type signs in again over what they have before them, which goes on where it was
-  const actAs = async (wish) => {
-    console.log(wish);
-    await new Promise((resolve) => process.stdin.once("data", resolve));
-  };
   const again = page.getByRole("dialog", { name: "Sign in again" });
+  await actAs("let the reader write");
+  await page.reload();
   await page.getByRole("link", { name: "0", exact: true }).click();
   await page.getByRole("button", { name: "New record" }).click();
   const draft = page.getByRole("dialog", { name: "New record" });
@@ -109,7 +123,7 @@ await inBrowser(async (open) => {
   await signIn.click();
   await becomes(["a", "typed"], () => shownKeys(page));
   await actAs("forget the reader");
-  await page.getByRole("link", { name: "Clients" }).click();
+  await go("clients");
   await again.waitFor();
   await actAs("let the reader write");
   await again.getByLabel("Password").fill("pä:ss");
@@ -117,7 +131,7 @@ await inBrowser(async (open) => {
   await page.getByRole("heading", { name: "Not permitted" }).waitFor();
   await actAs("forget the reader");
   process.stdin.unref();
-  await page.getByRole("link", { name: "Slow log" }).click();
+  await go("slowlog");
   await again.getByRole("button", { name: "Sign out" }).click();
   await password.waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);

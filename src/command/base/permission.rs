@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::acl::{Access, Account, Context, Denied, Incident, Moment, Reason, Request, Sight};
 use crate::command::base::queue::Queue;
-use crate::command::base::{Call, Session, Shared, Spec, View, describe, reach};
+use crate::command::base::{Call, Flags, Session, Shared, Spec, View, describe, reach};
 use crate::engine::{Fill, clock};
 use crate::error::Error;
 use crate::store::StoreId;
@@ -91,6 +91,13 @@ pub fn nearly_full(server: View<'_>, session: &Session) -> Vec<(Option<String>, 
     let fills = server.engine.nearly_full().into_iter();
     let named = fills.map(|fill| (fill.store.map(|id| server.store_label(id)), fill));
     named.filter(|(store, _)| store.as_ref().is_none_or(|label| may_use_store(session, label))).collect()
+}
+
+/// Whether the session's user may run a command at all, with whichever keys and stores.
+pub fn may_run(server: &Shared, session: &Session, spec: &'static Spec) -> bool {
+    let is_free = spec.is(Flags::NO_AUTH);
+    let request = Request { command: server.commands.index(spec), is_free, ..Request::default() };
+    session.account.is_unrestricted() || session.account.user().check(&request).is_ok()
 }
 
 /// Whether the session's user may read a key of a store, by the store's name, with GET.

@@ -45,7 +45,7 @@ pub static COMMANDS: &[Spec] = &[
 
 /// The number of keys of removed records that a page skips without counting them, so that pages after a bulk deletion
 /// are rarely empty.
-const ABSENT_FREE: usize = 4_096;
+pub const ABSENT_FREE: usize = 4_096;
 /// The default number of keys that a page looks at, as in Redis.
 const COUNT_DEFAULT: usize = 10;
 
@@ -95,7 +95,7 @@ fn scan(call: &mut Call<'_>) -> Result<Plan, Error> {
 }
 
 /// Fails if nobody waits for the reply any more.
-fn check_presence(client: &Client) -> Result<(), Error> {
+pub fn check_presence(client: &Client) -> Result<(), Error> {
     if client.is_leaving() {
         Err(Error::other("ERR the client left before the command ended"))
     } else {

@@ -14,6 +14,7 @@ pub mod backup;
 pub mod database;
 pub mod links;
 pub mod settings;
+mod tree;
 
 use std::ops::ControlFlow;
 
@@ -80,6 +81,7 @@ static SUBCOMMANDS: &[Spec] = &[
         plan: entries,
         ..ASKING
     },
+    tree::TREE,
     Spec {
         name: "store|info",
         syntax: "[name]",

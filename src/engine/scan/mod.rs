@@ -271,6 +271,14 @@ fn start(range: Range<'_>) -> Bound<&[u8]> {
     }
 }
 
+/// The first position behind everything that begins so.
+pub fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let at = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut next = prefix[..=at].to_vec();
+    next[at] += 1;
+    Some(next)
+}
+
 fn sorted_from<'a>(layer: &'a Layer, from: Bound<&[u8]>) -> &'a [Name] {
     let keys = layer.sorted();
     let at = match from {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::engine::core::handles::Reader;
 use crate::engine::error::Error;
 use crate::engine::journal::Seq;
-use crate::engine::scan::Range;
+use crate::engine::scan::{Range, successor};
 use crate::store::StoreId;
 
 /// The least and the greatest number of walks from which one is chosen.
@@ -192,14 +192,6 @@ impl Tree<'_> {
         })?;
         Ok((keys, end.more_after.is_none()))
     }
-}
-
-/// The first position behind everything that begins so.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
-    let at = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut next = prefix[..=at].to_vec();
-    next[at] += 1;
-    Some(next)
 }
 
 #[cfg(test)]

@@ -10,3 +10,4 @@ pub mod many;
 pub mod records;
 pub mod search;
 pub mod stores;
+pub mod tree;

@@ -14,9 +14,9 @@ use crate::engine::{Claim, Seq};
 use crate::error::Error;
 use crate::http::openapi::parameter::{if_match, if_none_match, query, ttl, ttl_ms};
 use crate::http::openapi::route::{self, Route, value_schema};
-use crate::http::openapi::schema::{boolean, count, integer, number, object};
+use crate::http::openapi::schema::{boolean, count, integer, number, object, text};
 use crate::http::request::ask::{Ask, Params, given};
-use crate::http::request::gate::{self, MissingStore, Talk, value, words};
+use crate::http::request::gate::{self, Gate, MissingStore, Talk, value, words};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
 use crate::http::response::version::{Needs, Preconditions, tag};
@@ -104,6 +104,30 @@ fn routes_below_a_record() -> Vec<Route> {
             .parameters([if_match(), if_none_match()])
             .takes(object([("by", number().about("1 if it is left out").optional())]))
             .returns(200, "What it is now", object([("value", number())]))
+            .versioned(),
+        route::put("/field", set_field)
+            .named("setField", "Replace one place in a JSON record, or add a member to an object")
+            .about("The rest of the record stays byte for byte as it is.")
+            .parameters([
+                query("path", text(), "A JSONPath, such as $.user[\"first name\"]")
+                    .required()
+                    .example("$.name"),
+                if_match(),
+                if_none_match(),
+            ])
+            .takes(value_schema())
+            .returns_nothing(204, "Done")
+            .versioned(),
+        route::delete("/field", delete_field)
+            .named("deleteField", "Remove one place from a JSON record")
+            .parameters([
+                query("path", text(), "A JSONPath, such as $.user[\"first name\"]")
+                    .required()
+                    .example("$.name"),
+                if_match(),
+                if_none_match(),
+            ])
+            .returns_nothing(204, "Done")
             .versioned(),
         route::put("/ttl", set_ttl)
             .named("setTtl", "Have a record expire, or not any more")
@@ -311,6 +335,53 @@ fn whole(number: Number) -> Option<i64> {
     }
 }
 
+/// Replaces what a path leads to, or adds a member to an object.
+async fn set_field(ask: Ask) -> Answer {
+    let path = path_of(&ask)?;
+    let preconditions = Preconditions::of(&ask.headers)?;
+    let (store, key) = (ask.store(), ask.key());
+    let (value, gate) = ask.json::<Box<RawValue>>().await?;
+    let bytes = key.len() + value.get().len();
+    let command = move |key: &Bytes| words([b"JSON.SET", key, &path, value.get().as_bytes()]);
+    change_field(gate, preconditions, Claim::Ordinary, bytes, (store, key), command).await
+}
+
+/// Removes what a path leads to.
+async fn delete_field(ask: Ask) -> Answer {
+    let path = path_of(&ask)?;
+    let preconditions = Preconditions::of(&ask.headers)?;
+    let (store, key) = (ask.store(), ask.key());
+    let bytes = key.len();
+    let command = move |key: &Bytes| words([b"JSON.DEL", key, &path]);
+    change_field(ask.gate, preconditions, Claim::Removal, bytes, (store, key), command).await
+}
+
+fn path_of(ask: &Ask) -> Result<Bytes, Problem> {
+    ask.params(&["path"])?.bytes("path").cloned().ok_or_else(|| Problem::bad("'path' must be there"))
+}
+
+async fn change_field(
+    gate: Gate,
+    preconditions: Preconditions,
+    claim: Claim,
+    bytes: usize,
+    (store, key): (Bytes, Bytes),
+    command: impl FnOnce(&Bytes) -> Vec<Bytes> + Send + 'static,
+) -> Answer {
+    let server = gate.server.clone();
+    let (reply, version) = gate
+        .claim(claim, bytes, move |talk| {
+            talk.enter(&store, MissingStore::Refused)?;
+            preconditions.run(talk, &key, Needs::Record, command(&key))
+        })
+        .await?;
+    if matches!(reply, Reply::Null | Reply::Integer(0)) {
+        let detail = "the path leads nowhere in this record";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "NOPATH", detail));
+    }
+    Ok((StatusCode::NO_CONTENT, [(header::ETAG, tag(&server, version))]).into_response())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ttl {
@@ -433,6 +504,40 @@ mod tests {
                 "{query}"
             );
         }
+    }
+
+    /// A field is changed in place, only where the path leads and only over the version that was seen.
+    #[tokio::test]
+    async fn a_field_is_changed_and_the_rest_stays() {
+        let api = Api::new();
+        let put = api.run("PUT /api/v1/stores/0/records/a", r#"{ "n" : 1.50, "l": [1, 2] }"#).await;
+        let field =
+            |method: &str, path: &str| format!("{method} /api/v1/stores/0/records/a/field?path={path}");
+        let seen = [("if-match", put.header("etag")), ("content-type", "application/json")];
+        let changed = api.send(&field("PUT", "$.l[1]"), &seen, "12345678901234567890").await;
+        assert_eq!(changed.status, 204);
+        let got = api.run("GET /api/v1/stores/0/records/a", "").await;
+        assert_eq!(&got.body[..], br#"{ "n" : 1.50, "l": [1, 12345678901234567890] }"#);
+        assert_eq!(got.header("etag"), changed.header("etag"));
+        for (line, body, status) in [
+            (field("PUT", "$.x.y"), "1", 404),
+            (field("PUT", "$.x[").replace('[', "%5B"), "1", 400),
+            (field("PUT", ""), "1", 400),
+            (field("PUT", "$.x"), "{", 422),
+            (field("DELETE", "$.x"), "", 404),
+        ] {
+            assert_eq!(api.run(&line, body).await.status, status, "{line}");
+        }
+        for method in ["PUT", "DELETE"] {
+            let stale = api.send(&field(method, "$.n"), &seen, "1").await;
+            assert_eq!(stale.status, 412, "{method}");
+        }
+        assert_eq!(api.run(&field("DELETE", "$.l"), "").await.status, 204);
+        let got = api.run("GET /api/v1/stores/0/records/a", "").await;
+        assert_eq!(got.json(), serde_json::json!({"n": 1.5}));
+        let none = api.run("PUT /api/v1/stores/0/records/none/field?path=$.n", "1").await;
+        assert!(none.status >= 400, "{}", none.status);
+        assert_eq!(api.run("GET /api/v1/stores/0/records/none", "").await.status, 404);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! says how many, so many pages may have no match.
 
 use memchr::memmem;
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::document::compare::{self, Numbers};
+use crate::document::{Path, Work};
 use crate::http::api::keys::cursor_schema;
 use crate::http::api::keys::entry_schema;
 use crate::http::api::keys::{Found, Page, entries_page, preview_of, write_cursor, write_shown};
@@ -14,7 +16,7 @@ use crate::http::request::ask::{Ask, Params};
 use crate::http::request::gate::{MissingStore, Talk};
 use crate::http::response::json::{Writer, answer};
 use crate::http::response::problem::{Answer, Problem};
-use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX};
+use crate::limits::{HTTP_SEARCH_BYTES, HTTP_SEARCH_RECORDS_MAX, KEY_REGEX_BYTES_MAX};
 use crate::record::json;
 
 /// The number of records of one step.
@@ -28,11 +30,57 @@ enum Wanted {
     Contained(Vec<u8>),
     /// The same in any case.
     ContainedInAnyCase(String),
+    /// JSON in which a path finds something.
+    Found(Path),
+    /// Any value: the condition is on the key.
+    Anything,
+}
+
+/// The condition on a key, beside the pattern that the page has.
+struct Keys {
+    prefix: bytes::Bytes,
+    regex: Option<Regex>,
+}
+
+impl Keys {
+    fn of(params: &Params) -> Result<Keys, Problem> {
+        let regex = params.bytes("key_regex").map(|regex| {
+            let text = std::str::from_utf8(regex).map_err(|_| Problem::bad("'key_regex' is not UTF-8"))?;
+            let built = RegexBuilder::new(text).unicode(false).size_limit(KEY_REGEX_BYTES_MAX).build();
+            built.map_err(|error| Problem::bad(format!("'key_regex': {error}")))
+        });
+        Ok(Keys { prefix: params.bytes("prefix").cloned().unwrap_or_default(), regex: regex.transpose()? })
+    }
+
+    fn are(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.prefix) && self.regex.as_ref().is_none_or(|regex| regex.is_match(key))
+    }
 }
 
 impl Wanted {
     fn of(params: &Params) -> Result<Wanted, Problem> {
         let ignores_case = params.is("ignore_case")?;
+        let of_value =
+            ["equals", "contains", "jsonpath"].into_iter().filter(|name| params.bytes(name).is_some());
+        let of_key = ["key_matches", "key_regex"].into_iter().any(|name| params.bytes(name).is_some());
+        match (of_value.count(), of_key) {
+            (0, true) if !ignores_case => return Ok(Wanted::Anything),
+            (1, _) => {}
+            _ => {
+                let detail = "one of 'equals', 'contains' and 'jsonpath' must be there, or a condition on keys: \
+                              'key_matches' or 'key_regex'";
+                return Err(Problem::bad(detail));
+            }
+        }
+        if let Some(path) = params.bytes("jsonpath").filter(|_| !ignores_case) {
+            let path = std::str::from_utf8(path).map_err(|_| Problem::bad("'jsonpath' is not UTF-8"))?;
+            return Path::parse(path).map(Wanted::Found).map_err(|error| {
+                Problem::bad(format!(
+                    "'jsonpath': {}",
+                    format_args!("at {}, {} expected", error.at, error.expected)
+                ))
+            });
+        }
         match (params.bytes("equals"), params.bytes("contains")) {
             (Some(_), _) if ignores_case => Err(Problem::bad("'ignore_case' goes with 'contains'")),
             (Some(equals), None) => {
@@ -43,7 +91,7 @@ impl Wanted {
                 Ok(Wanted::ContainedInAnyCase(text.to_lowercase()))
             }
             (None, Some(text)) => Ok(Wanted::Contained(text.to_vec())),
-            _ => Err(Problem::bad("either 'equals' or 'contains' must be there")),
+            _ => Err(Problem::bad("'ignore_case' goes with 'contains'")),
         }
     }
 
@@ -55,6 +103,11 @@ impl Wanted {
                 text == value || *is_json && json::check(value).is_ok() && is_equal()
             }
             Wanted::Contained(text) => memmem::find(value, text).is_some(),
+            Wanted::Anything => true,
+            Wanted::Found(path) => {
+                json::check(value).is_ok()
+                    && path.select(value, &mut Work::on(value.len())).is_ok_and(|found| !found.is_empty())
+            }
             Wanted::ContainedInAnyCase(text) => String::from_utf8_lossy(value).to_lowercase().contains(text),
         }
     }
@@ -63,11 +116,15 @@ impl Wanted {
 pub fn routes() -> Vec<Route> {
     vec![
         route::get("/api/v1/stores/{store}/search", search)
-            .named("search", "Search in values")
+            .named("search", "Search in values and keys")
+            .about("One condition on the value, or one on the key, or both.")
             .parameters([
                 query("equals", text(), "The value: the same text, or the same JSON in other words"),
                 query("contains", text(), "Text in the value's text"),
                 query("ignore_case", boolean(), "With contains: in any case"),
+                query("jsonpath", text(), "A JSONPath that finds something in the value"),
+                query("key_matches", text(), "A pattern of the key, as SCAN takes it"),
+                query("key_regex", text(), "A regular expression that is found in the key"),
                 prefix(),
                 cursor(),
                 limit(),
@@ -86,13 +143,28 @@ pub fn routes() -> Vec<Route> {
 }
 
 pub async fn search(ask: Ask) -> Answer {
-    let params =
-        ask.params(&["equals", "contains", "ignore_case", "prefix", "cursor", "limit", "preview"])?;
+    let params = ask.params(&[
+        "equals",
+        "contains",
+        "ignore_case",
+        "jsonpath",
+        "key_matches",
+        "key_regex",
+        "prefix",
+        "cursor",
+        "limit",
+        "preview",
+    ])?;
     let preview_bytes = preview_of(&params)?;
     let wanted = Wanted::of(&params)?;
-    let page = Page::paged(&params, ask.gate.server.config.keys_per_query())?;
+    let keys = Keys::of(&params)?;
+    let mut page = Page::paged(&params, ask.gate.server.config.keys_per_query())?;
+    if let Some(pattern) = params.bytes("key_matches") {
+        page.pattern = pattern.clone();
+    }
     let store = ask.store();
-    let (found, looked_at, cursor) = ask.gate.read(move |talk| look(talk, &store, &page, &wanted)).await?;
+    let (found, looked_at, cursor) =
+        ask.gate.read(move |talk| look(talk, &store, &page, &keys, &wanted)).await?;
     let mut writer = Writer::new();
     writer.raw("{\"entries\":[").each(&found, |writer, entry| write_shown(writer, entry, preview_bytes));
     writer.raw(format!("],\"looked_at\":{looked_at},"));
@@ -101,7 +173,13 @@ pub async fn search(ask: Ask) -> Answer {
 
 type Matches = (Vec<Found>, usize, Option<bytes::Bytes>);
 
-fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<Matches, Problem> {
+fn look(
+    talk: &mut Talk,
+    store: &[u8],
+    page: &Page,
+    keys: &Keys,
+    wanted: &Wanted,
+) -> Result<Matches, Problem> {
     let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
     talk.enter(store, MissingStore::Refused)?;
     let stores = [talk.session.store];
@@ -115,7 +193,7 @@ fn look(talk: &mut Talk, store: &[u8], page: &Page, wanted: &Wanted) -> Result<M
         let (entries, next) = entries_page(talk, store, &cursor, &page.pattern, step)?;
         looked_at += entries.len();
         bytes += entries.iter().map(Found::bytes).sum::<usize>();
-        found.extend(entries.into_iter().filter(|entry| wanted.is(&entry.value)));
+        found.extend(entries.into_iter().filter(|entry| keys.are(&entry.key) && wanted.is(&entry.value)));
         let is_full = found.len() >= page.limit;
         match next {
             Some(next) if !is_full && left > 0 && bytes < HTTP_SEARCH_BYTES => {
@@ -150,12 +228,32 @@ mod tests {
             ("contains=Ada&prefix=b", &["b"]),
             ("equals=%7B%22n%22:1,%22Name%22:%22Ada%22%7D", &["a", "b"]),
             ("equals=%22ADA%22", &["c"]),
+            ("jsonpath=$.n", &["a", "b"]),
+            ("jsonpath=$%5B?(@==%22ADA%22)%5D", &[]),
+            ("jsonpath=$%5B?(@==1)%5D", &["a", "b"]),
+            ("key_matches=%5Bab%5D", &["a", "b"]),
+            ("key_matches=*&prefix=c", &["c"]),
+            ("key_matches=a", &["a"]),
+            ("key_regex=%5E%5Bbc%5D$", &["b", "c"]),
+            ("key_regex=.&contains=ADA", &["c"]),
+            ("key_regex=%5Ea&jsonpath=$.n&key_matches=*", &["a"]),
         ] {
             let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
             assert_eq!(found(&told.json()), keys, "{query}");
         }
-        for query in ["", "contains=a&equals=b", "equals=1&ignore_case=true", "contains=%ff&ignore_case=true"]
-        {
+        for query in [
+            "",
+            "contains=a&equals=b",
+            "equals=1&ignore_case=true",
+            "contains=%ff&ignore_case=true",
+            "jsonpath=$%5B",
+            "jsonpath=%ff",
+            "key_regex=(",
+            "key_regex=%ff",
+            "key_regex=a%7B1000%7D%7B1000%7D%7B1000%7D",
+            "jsonpath=$&contains=a",
+            "key_regex=a&ignore_case=true",
+        ] {
             let told = api.run(&format!("GET /api/v1/stores/0/search?{query}"), "").await;
             assert_eq!(told.status, 400, "{query}");
         }

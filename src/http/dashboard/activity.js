@@ -4,7 +4,7 @@ import { watch } from "./api.js";
 import { BINARY, chart } from "./chart.js";
 import { failure, fill, h, loading } from "./dom.js";
 import { brief, bytes, count, duration, percent, rate } from "./format.js";
-import { facts } from "./stores.js";
+import { facts } from "./parts.js";
 
 const STEP_MS = 2_000;
 const SPAN_MS = 5 * 60_000;

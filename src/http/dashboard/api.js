@@ -60,7 +60,7 @@ export async function ask(method, path, { json, body = json && JSON.stringify(js
     }
     if (response.ok) return response;
     const told = await response.json().catch(() => ({}));
-    const problem = new Problem(response.status, told.code ?? "ERR", told.detail ?? `the server answered ${response.status}`);
+    const problem = new Problem(response.status, told.code ?? "ERR", told.detail ?? told.error ?? `the server answered ${response.status}`);
     if (response.status !== 401 || isSignIn) throw problem;
     // another request may have led to a new sign-in meanwhile
     if (token === usedToken && !(await signInAgain())) throw problem;
@@ -68,6 +68,7 @@ export async function ask(method, path, { json, body = json && JSON.stringify(js
 }
 
 export const get = async (path, options) => (await ask("GET", path, options)).json();
+get.text = async (path, options) => (await ask("GET", path, options)).text();
 /** What a page shows without having been asked for more than that. */
 export const watch = (path, options) => get(path, { ...options, isWatching: true });
 
@@ -95,6 +96,13 @@ function keyInQuery(key) {
   if (typeof key === "string") return encodeURIComponent(exactly(key));
   return Array.from(atob(key.base64), (byte) => `%${byte.charCodeAt(0).toString(16).padStart(2, "0")}`).join("");
 }
+
+/** Runs a command of the Redis protocol in a store, and gives its result; its words are texts. */
+export async function command(store, words) {
+  return (await ask("POST", `../../redis/@${store.number}`, { json: words.map(exactly) }).then((response) => response.json())).result;
+}
+/** The same for many, one after the other: the `{result}` or `{error}` of each. */
+command.many = async (store, commands) => (await ask("POST", `../../redis/@${store.number}/pipeline`, { json: commands })).json();
 
 export function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");

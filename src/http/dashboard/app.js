@@ -1,61 +1,62 @@
 // Where one is: the part of the address behind # names a view, and each view shows itself in <main>.
 
-import { activityView } from "./activity.js";
 import { watchAddress } from "./address.js";
 import { isSignedIn, signOut, watch, whenStranger } from "./api.js";
-import { clientsView } from "./clients.js";
 import { closeAll, isAnythingHeld, mayLoseAll } from "./dialog.js";
 import { button, exact, failure, fill, h, loading, state, toast } from "./dom.js";
 import { exactText } from "./exact.js";
 import { login, loginAgain } from "./login.js";
-import { recordsView } from "./records.js";
-import { slowLogView } from "./slowlog.js";
-import { storesView } from "./stores.js";
+import { PAGES } from "./pages.js";
+import { learnRights, may } from "./rights.js";
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
 const who = document.getElementById("who");
+const sections = document.getElementById("sections");
 
 /** Who this is and what may be asked for at once, as the server says; null before. */
 let session = null;
 /** Ends what the current view does in the background. */
 let leave = null;
 
-// maps, since an object also has what all objects have: `constructor` is no view
-const VIEWS = new Map([["", storesView], ["store", recordsView], ["activity", activityView], ["slowlog", slowLogView], ["clients", clientsView]]);
-const TITLES = new Map([["", "Stores"], ["activity", "Activity"], ["slowlog", "Slow log"], ["clients", "Clients"]]);
+const isOffered = ({ needs }) => !needs || may(...needs);
 
 function show() {
   leave?.();
   leave = null;
-  const { name, argument, parameters } = whereTo(location.hash);
-  const view = VIEWS.get(name);
-  document.title = `${name === "store" ? exactText(argument) : TITLES.get(name) ?? "Nothing here"} · Larder`;
-  for (const link of bar.querySelectorAll("nav a")) {
-    const isHere = link.hash === `#/${name}` || (name === "store" && link.hash === "#/");
-    if (isHere) link.setAttribute("aria-current", "page");
+  const { page, argument, parameters } = whereTo(location.hash);
+  document.title = `${page?.takes ? exactText(argument) : page?.name ?? "Nothing here"} · Larder`;
+  for (const link of sections.querySelectorAll("a")) {
+    if (link.hash === `#/${page?.within ?? page?.path}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  main.className = name || "stores";
+  main.className = page ? page.path || "stores" : "nowhere";
+  main.classList.toggle("fills", Boolean(page?.fills));
   fill(main);
-  if (!view) {
+  if (!page) {
     main.append(state("There is nothing here", "The address names no page of the dashboard.", h("a", { class: "button", href: "#/" }, "To the stores")));
     return;
   }
-  leave = view(main, { session, argument, parameters }) ?? null;
+  leave = page.view(main, { session, argument, parameters }) ?? null;
 }
 
-/** The view that an address names, with the store; `nowhere` if it names none. */
+/** The page that an address names, if there is one, with the store and the parameters. */
 function whereTo(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [name, argument, ...more] = path.split("/");
   const parameters = new URLSearchParams(query);
-  const isWhole = more.length === 0 && Boolean(argument) === (name === "store");
+  const page = PAGES.find((page) => page.path === name && Boolean(page.takes) === Boolean(argument) && more.length === 0);
   try {
-    return { name: isWhole ? name : "nowhere", argument: argument && decodeURIComponent(argument), parameters };
+    return { page, argument: argument && decodeURIComponent(argument), parameters };
   } catch {
-    return { name: "nowhere", parameters };
+    return { page: undefined, parameters };
   }
+}
+
+/** The pages that the user may see. */
+function drawSections() {
+  const link = ({ path, name, group }) => h("a", { href: `#/${path}`, class: group ? "group" : null }, name);
+  fill(sections, PAGES.filter((page) => page.name && isOffered(page)).map(link));
 }
 
 function enter(told) {
@@ -66,6 +67,8 @@ function enter(told) {
 /** Says who this is. */
 function greet(told) {
   session = told;
+  learnRights(told);
+  drawSections();
   // where the default user has no password, one may have signed in as another
   const isSomebody = session.asks_for_password || isSignedIn();
   bar.hidden = false;

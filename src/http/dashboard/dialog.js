@@ -9,9 +9,10 @@ const open = [];
 /**
  * A modal dialog with a form. `submit` does what its button says, and closes it by not throwing; what it throws is shown. `keep`
  * says whether there is something in it that must not be lost; if it isn't given, what was typed or chosen is. `cancelled` is
- * called instead of closing it. Returns the dialog's parts.
+ * called instead of closing it. In a `place` it stands beside the rest of the page, which can be used as before. Returns the
+ * dialog's parts.
  */
-export function dialog({ title, body = [], action, submit, danger = false, wide = false, cancel = "Cancel", keep, cancelled }) {
+export function dialog({ title, body = [], action, submit, danger = false, wide = false, cancel = "Cancel", keep, cancelled, place = null }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const confirm = action && h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
   const heading = `t${(dialog.count = (dialog.count ?? 0) + 1)}`;
@@ -71,11 +72,26 @@ export function dialog({ title, body = [], action, submit, danger = false, wide 
   });
   element.addEventListener("close", () => {
     if (!parts.isOpen) return;
-    element.showModal();
+    show();
     leave();
   });
-  document.body.append(element);
-  element.showModal();
+  const show = () => (place ? element.show() : element.showModal());
+  if (place) {
+    element.classList.add("docked");
+    // beside the dialog, too, while nothing is over it
+    const onKey = (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || open.at(-1) !== parts || element.contains(event.target)) return;
+      if (event.target.closest?.("details[open], input[type='search']")) return;
+      event.preventDefault();
+      leave();
+    };
+    document.addEventListener("keydown", onKey);
+    parts.onClosed.push(() => document.removeEventListener("keydown", onKey));
+  }
+  (place ?? document.body).append(element);
+  const focused = document.activeElement;
+  show();
+  if (place) (focused === document.body ? document.activeElement.blur() : focused?.focus({ preventScroll: true }));
   open.push(parts);
   if (!keep && !danger) parts.holds = changesOf(form);
   element.querySelector("[autofocus]")?.focus();
@@ -96,6 +112,9 @@ export const isAnythingHeld = () => open.some(isHeld);
 
 /** Asks whether what is in the dialogs may be lost, if anything is. */
 export const mayLoseAll = () => mayLose(open);
+
+/** Asks whether one dialog may be closed, if something would be lost with it. */
+export const mayClose = (parts) => mayLose([parts]);
 
 export function closeAll() {
   while (open.length) open.at(-1).close();

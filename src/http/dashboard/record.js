@@ -1,18 +1,24 @@
 // One record: seen, changed, created, deleted. What is saved says which version it replaces, so that nobody's change is lost.
 
 import { ask, recordPath, watch } from "./api.js";
+import { copyDialog } from "./copy.js";
+import { readings } from "./decode.js";
 import { dialog } from "./dialog.js";
 import { button, exact, exactKey, field, fill, h, toast } from "./dom.js";
 import { editor } from "./editor.js";
 import { exactText, isPlain, keyText, unseenIn } from "./exact.js";
 import { base64OfBytes, bytes, bytesOfBase64, count, duration, hexDump, moment, ratio } from "./format.js";
 import { compacted, formatted } from "./json.js";
+import { reader } from "./reader.js";
+import { ifMay, may } from "./rights.js";
 import { save } from "./transfer.js";
 
 /** Longer values are downloaded, not edited. */
 const EDITABLE_BYTES_MAX = 4 << 20;
 /** Bytes of a value without text that are shown. */
 const DUMP_BYTES = 4096;
+/** Characters of a decoded value that are shown. */
+const READING_MAX = 100_000;
 /** Characters of somebody else's value that are shown. */
 const THEIRS_MAX = 20_000;
 
@@ -166,8 +172,11 @@ async function resubmit(parts, act) {
   }
 }
 
-/** Opens a record of a store; `done` is called when it was changed or deleted. */
-export async function openRecord({ store, key, done }) {
+/**
+ * Opens a record of a store, in a place beside the page if there is one; `done` is called when it was changed or deleted, `begun`
+ * with the parts of its dialog.
+ */
+export async function openRecord({ store, key, done, place = null, begun }) {
   const title = keyText(key);
   const content = h("div", { class: "content" });
   const conflict = h("div", { class: "conflict", role: "alert", hidden: true });
@@ -179,11 +188,30 @@ export async function openRecord({ store, key, done }) {
 
   const isTextChanged = () => value !== null && value.text !== before;
   const isChanged = () => isTextChanged() || Boolean(expiry?.isChanged);
-  const parts = dialog({ title: h("span", { class: "code" }, exactKey(key)), wide: true, body: [content, conflict], action: "Save", cancel: "Close", keep: isChanged, submit: () => saveOver(record.tag) });
-  parts.form.querySelector("footer").prepend(button("Delete …", remove, { class: "quiet warn first", icon: "bin" }));
+  const parts = dialog({ title: h("span", { class: "code" }, exactKey(key)), wide: true, body: [content, conflict], action: "Save", cancel: "Close", keep: isChanged, place, submit: () => saveOver(record.tag) });
+  parts.form.querySelector("footer").prepend(...[ifMay("getdel", button("Delete …", remove, { class: "quiet warn first", icon: "bin" }))].filter(Boolean));
+  if (may("set")) parts.confirm.before(button("Copy …", copy, { class: "quiet" }));
+  parts.confirm.hidden = !may("set");
+  parts.element.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "s" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (!parts.confirm.disabled && !parts.confirm.hidden) parts.form.requestSubmit();
+  });
   const ticking = setInterval(() => expiry?.tick(), 1000);
   parts.onClosed.push(() => clearInterval(ticking));
   parts.confirm.disabled = true;
+  parts.follow = follow;
+  begun?.(parts);
+
+  /** Somebody may have changed it: shows what there is now, unless something is typed. */
+  async function follow() {
+    if (!record || parts.isBusy || isChanged() || !conflict.hidden) return;
+    const now = await theRecord(store, key).catch(() => null);
+    if (!parts.isOpen || isChanged() || now?.tag === record.tag) return;
+    if (!now) return load();
+    record = now;
+    draw();
+  }
 
   async function load() {
     try {
@@ -202,8 +230,87 @@ export async function openRecord({ store, key, done }) {
     expiry = expiryControl({ store, record, changed: update });
     value = record.kind === "none" ? null : editorOf(record, store, update);
     before = value?.text ?? "";
-    fill(content, metaOf(record), value ? valueField(value, record) : tooLong(), expiry.element);
+    const field = value ? valueField(value, record) : tooLong();
+    fill(content, metaOf(record), field, expiry.element);
+    if (record.kind === "text") addReader(field);
+    if (record.content) addReadings(field);
     update();
+  }
+
+  /** Objects and arrays can be read as a tree, in which one place can be changed; the text is one click away. */
+  function addReader(field) {
+    const tree = reader({ text: record.text, ...(may("json.set") && { edit: editPlace }), ...(may("json.del") && { remove: removePlace }) });
+    if (!tree?.isContainer) return;
+    const views = [["tree", "Tree"], ["text", "Text"]].map(([name, label]) => button(label, () => use(name), { "aria-pressed": "false", "data-view": name }));
+    const use = (name) => {
+      keepView(name);
+      // what is typed is seen
+      const isTree = name === "tree" && !isTextChanged();
+      if (name === "tree" && !isTree) toast("Save the text first: the tree shows what is stored.");
+      tree.element.hidden = !isTree;
+      value.element.hidden = isTree;
+      tools.hidden = isTree;
+      views.forEach((choice) => choice.setAttribute("aria-pressed", String((choice.dataset.view === "tree") === isTree)));
+    };
+    const tools = field.querySelector(".legend .row");
+    tools.before(h("div", { class: "views", role: "group", "aria-label": "View" }, views));
+    value.element.before(tree.element);
+    use(keptView());
+  }
+
+  /** What the bytes mean, where they are packed or serialized. */
+  async function addReadings(field) {
+    if (record.kind === "text" && store.values === "json") return;
+    for (const { name, text } of await readings(record.content)) {
+      const shown = h("pre", { class: "dump code", tabindex: "0", "aria-label": `Read as ${name}` }, text.slice(0, READING_MAX), text.length > READING_MAX && "\n…");
+      field.after(h("details", { class: "reading", open: true }, h("summary", {}, `Read as ${name}`), shown));
+    }
+  }
+
+  function editPlace(path, text) {
+    const field = editor({ text, label: "New value", isJson: true, isJsonNeeded: () => true });
+    if (!field) return;
+    dialog({
+      title: h("span", { class: "code" }, path),
+      wide: text.length > 200,
+      body: [field.element],
+      action: "Save",
+      keep: () => field.text !== text,
+      submit: async () => {
+        if (field.problem) throw wrong(field);
+        await changePlace("PUT", path, { body: field.text, type: "application/json" });
+        toast(`${path} was saved.`);
+      },
+    });
+    field.area.focus();
+    field.area.select();
+  }
+
+  function removePlace(path) {
+    dialog({
+      title: "Remove a part of the record",
+      body: [h("p", {}, h("span", { class: "code" }, path), " will be removed. The rest stays as it is.")],
+      action: "Remove",
+      danger: true,
+      submit: async () => {
+        await changePlace("DELETE", path);
+        toast(`${path} was removed.`);
+      },
+    });
+  }
+
+  /** Changes one place, over the version that is seen here. */
+  async function changePlace(method, path, sent = {}) {
+    try {
+      await ask(method, recordPath(store, key, "/field", { path }), { ...sent, headers: { "If-Match": record.tag } });
+    } catch (error) {
+      if (error.status === 412) error.detail = "Somebody else changed this record after you opened it. Close this, and look at it again.";
+      throw error;
+    }
+    const top = content.querySelector(".view")?.scrollTop ?? 0;
+    await load();
+    content.querySelector(".view")?.scrollTo(0, top);
+    done();
   }
 
   function tooLong() {
@@ -283,6 +390,14 @@ export async function openRecord({ store, key, done }) {
     const discard = button("Close without saving", parts.close);
     if (!theirs) return [value && asNew, discard];
     return [load, isDeletion ? deleteTheirs : isChanged() && overwrite, isTextChanged() && asNew];
+  }
+
+  function copy() {
+    const told = (isMoved) => {
+      if (isMoved && !isChanged()) parts.close();
+      done();
+    };
+    if (record) copyDialog({ store, key, done: told }).catch(parts.fail);
   }
 
   function remove() {
@@ -415,6 +530,25 @@ function metaOf(record) {
     pair("Ratio", ratio(record.plainBytes, record.storedBytes)),
     pair("Version", record.tag.replaceAll('"', "")),
   );
+}
+
+const KEPT_VIEW = "larder.view";
+
+/** Tree or text: what was used last in this browser. */
+function keptView() {
+  try {
+    return localStorage.getItem(KEPT_VIEW) === "text" ? "text" : "tree";
+  } catch {
+    return "tree";
+  }
+}
+
+function keepView(name) {
+  try {
+    localStorage.setItem(KEPT_VIEW, name);
+  } catch {
+    // it holds until the page is left
+  }
 }
 
 const UNITS = [["seconds", 1e3], ["minutes", 60e3], ["hours", 3600e3], ["days", 86400e3]];

@@ -1,25 +1,36 @@
-// The records of a store, page by page in the order of their keys: by prefix, or by what is in their values.
+// The records of a store: groups of keys, a list of records in the order of their keys, and the record that is open.
 
 import { replaceAddress } from "./address.js";
-import { ask, get, query, storeOf, storePath, watch } from "./api.js";
-import { dialog } from "./dialog.js";
+import { ask, query, storeOf, storePath, watch } from "./api.js";
+import { COLUMNS, hiddenColumns, keepHidden, remaining } from "./columns.js";
+import { dialog, mayClose } from "./dialog.js";
 import { button, exact, exactKey, failure, fill, h, icon, loading, state, toast } from "./dom.js";
 import { exactText, keyText } from "./exact.js";
-import { bytes, bytesOfBase64, count, duration, keyId, plural, ratio } from "./format.js";
+import { bytes, count, duration, keyId, plural } from "./format.js";
+import { follow, isLiveKept, keepLive } from "./live.js";
+import { facts, progress, usageBar } from "./parts.js";
+import { listTools } from "./listtools.js";
 import { newRecord, openRecord } from "./record.js";
-import { facts, storeAddress, storeMenu, usageBar } from "./stores.js";
-import { exportDialog, importDialog } from "./transfer.js";
+import { ifMay } from "./rights.js";
+import { Search } from "./search.js";
+import { compression, storeAddress, storeMenu } from "./stores.js";
+import { keyTree } from "./tree.js";
 
 /** Bytes of a value that a row shows. */
 const PREVIEW_BYTES = 160;
 /** Keys that a question before deleting names. */
 const NAMED_MAX = 8;
+/** The list follows changes at most so often. */
+const FOLLOW_MS = 500;
+/** From this width of the window on, a record stands beside the list. */
+const BESIDE = matchMedia("(min-width: 66rem)");
 
 export function recordsView(main, { session, argument: name, parameters }) {
   let limitMax = session.max_keys_per_query || 1000;
   let store = null;
-  let text = parameters.get("prefix") ?? parameters.get("contains") ?? "";
-  let way = parameters.has("contains") ? "contains" : "prefix";
+  const search = new Search(parameters);
+  /** The record that is open: its dialog and its key. */
+  let opened = null;
   let limit = Math.min(100, limitMax);
   /** Cursors of the pages up to this one, and how many records are before each. */
   let pages = [{ cursor: "0", before: 0 }];
@@ -30,65 +41,145 @@ export function recordsView(main, { session, argument: name, parameters }) {
   /** Only the latest question's answer is shown. */
   let asked = 0;
   let hasLeft = false;
+  /** A search that is under way. */
+  let searching = null;
+  let stopFollowing = null;
+  let following;
+  const hidden = hiddenColumns();
 
-  const head = h("div", {});
+  const head = h("div", { class: "store-head" });
   const list = h("div", { class: "records" }, loading());
   const selection = h("div", { class: "selection", role: "region", "aria-label": "Selected records", hidden: true });
   const foot = h("nav", { class: "pager", "aria-label": "Pages" });
   const ticking = setInterval(tick, 1000);
-  main.append(head, toolbar(), selection, list, foot);
+  const within = h("div", { class: "within" });
+  const doFor = (act) => () => store && act({ store, search, limit: limitMax, prefix: search.prefix, done: reload });
+  const tools = listTools({ search, hidden, doFor, look, reload, useLive, useColumn });
+  const tree = keyTree({ storeNow: () => store, limit: () => limitMax, chosen: chooseGroup, opened: (key) => openKey(key) });
+  const beside = h("section", { class: "beside", "aria-label": "Record" });
+  const found = h("div", { class: "found" }, tools, within, selection, list, foot);
+  const panes = h("div", { class: "panes" }, tree.element, found, beside);
+  main.append(head, panes);
+  document.addEventListener("keydown", onKey);
 
-  function toolbar() {
-    const what = h("select", { "aria-label": "Look for", on: { change: () => ((way = what.value), look()) } }, h("option", { value: "prefix" }, "Key begins with"), h("option", { value: "contains" }, "Value contains"));
-    what.value = way;
-    let typing;
-    const input = h("input", {
-      type: "search",
-      "aria-label": "Text to look for",
-      placeholder: "all records",
-      autocomplete: "off",
-      autocapitalize: "none",
-      spellcheck: "false",
-      props: { value: text },
-      on: {
-        input: () => {
-          clearTimeout(typing);
-          typing = setTimeout(find, 250);
-        },
+  function useColumn(id, isShown) {
+    if (isShown) hidden.delete(id);
+    else hidden.add(id);
+    keepHidden(hidden);
+    if (entries.length) draw();
+  }
+
+  /** Shows what is looked for now, in the list and in the address. */
+  function look() {
+    try {
+      keepAddress();
+    } catch (error) {
+      toast(error.detail ?? String(error));
+      return;
+    }
+    first();
+  }
+
+  /** What the address is as far as this page made it: somebody may be on the way to another one. */
+  let kept = location.hash;
+
+  function keepAddress() {
+    if (location.hash !== kept) return;
+    const key = opened?.key;
+    const open = key === undefined ? {} : typeof key === "string" ? { key } : { key_base64: key.base64 };
+    const emptyKey = open.key === "" ? `${search.isAll ? "?" : "&"}key=` : "";
+    replaceAddress(`${storeAddress(name)}${query({ ...search.address, ...open })}${emptyKey}`);
+    kept = location.hash;
+  }
+
+  function chooseGroup(prefix) {
+    // what was typed just now counts, too
+    search.text = tools.input.value;
+    search.useGroup(prefix);
+    tools.redraw();
+    look();
+  }
+
+  /** Opens a record beside the list, or over it where there is no room. */
+  async function openKey(key, event) {
+    if (opened && keyId(opened.key) === keyId(key)) return;
+    if (opened && !(await mayClose(opened.parts))) return;
+    opened?.parts.close();
+    const place = BESIDE.matches ? beside : null;
+    const mine = { key, parts: null };
+    opened = mine;
+    panes.classList.toggle("with-record", Boolean(place));
+    await openRecord({
+      store,
+      key,
+      place,
+      done: reload,
+      begun: (parts) => {
+        mine.parts = parts;
+        parts.onClosed.push(() => closed(mine));
+        if (event?.detail === 0) parts.element.querySelector("header button")?.focus();
       },
     });
-    function find() {
-      clearTimeout(typing);
-      if (text === input.value) return;
-      text = input.value;
-      look();
-    }
-    function look() {
-      try {
-        replaceAddress(`${storeAddress(name)}${query({ [way]: text })}`);
-      } catch (error) {
-        toast(error.detail ?? String(error));
-        return;
-      }
-      first();
-    }
-    const submit = (event) => {
+  }
+
+  function closed(mine) {
+    if (opened !== mine) return;
+    opened = null;
+    panes.classList.remove("with-record");
+    if (hasLeft) return;
+    keepAddress();
+    markOpen();
+  }
+
+  /** Marks the row of the record that is open, and has the address name it. */
+  function markOpen() {
+    for (const entry of entries) entry.row?.classList.toggle("open", Boolean(opened) && keyId(opened.key) === keyId(entry.key));
+  }
+
+  function useLive(isOn) {
+    keepLive(isOn);
+    stopFollowing?.();
+    stopFollowing = null;
+    tools.live.setAttribute("aria-pressed", String(isOn));
+    tools.live.classList.remove("broken");
+    if (!isOn) return;
+    let touched = false;
+    stopFollowing = follow(store, {
+      changed: ({ kind, key }) => {
+        touched ||= !opened || kind === "lost" || kind === "flush" || kind === "swap" || (key !== undefined && keyId(key) === keyId(opened.key));
+        following ??= setTimeout(async () => {
+          following = undefined;
+          if (hasLeft) return;
+          if (!searching) await reload();
+          if (touched) opened?.parts?.follow?.();
+          touched = false;
+        }, FOLLOW_MS);
+      },
+      status: (text) => {
+        tools.live.classList.toggle("broken", text !== "live");
+        tools.live.title = text === "live" ? "The list follows the changes of this store" : `The stream of changes: ${text}`;
+      },
+    });
+  }
+
+  function onKey(event) {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isTyping = event.target.closest?.("input, textarea, select, [contenteditable]");
+    if (event.key === "/" && !isTyping && !document.querySelector("dialog:modal")) {
       event.preventDefault();
-      find();
-    };
-    return h(
-      "div",
-      { class: "tools" },
-      h("form", { class: "find", role: "search", on: { submit } }, what, input),
-      h(
-        "div",
-        { class: "actions" },
-        button("New record", () => store && newRecord({ store, done: reload }), { class: "primary", icon: "plus" }),
-        button("Import", () => store && importDialog(store, reload), { icon: "up" }),
-        button("Export", () => store && exportDialog(store, way === "prefix" ? text : ""), { icon: "down" }),
-        button("", reload, { class: "quiet", icon: "refresh", "aria-label": "Refresh", title: "Refresh" }),
-      ),
-    );
+      tools.input.focus();
+      tools.input.select();
+      return;
+    }
+    if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+    const row = event.target.closest?.(".keys tbody tr");
+    if (!row || isTyping) return;
+    const to = event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling;
+    const link = to?.querySelector("th button");
+    if (!link) return;
+    event.preventDefault();
+    link.focus();
+    if (opened && BESIDE.matches) to.openRecord();
   }
 
   async function loadStore() {
@@ -101,7 +192,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
       // somebody renamed it: this is its page still
       name = store.name;
       document.title = `${exactText(name)} · Larder`;
-      replaceAddress(`${storeAddress(name)}${query({ [way]: text })}`);
+      keepAddress();
     }
     const moved = (now) => {
       if (hasLeft) return;
@@ -119,7 +210,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
       facts([
         ["Records", count(store.records), usageBar(store.records, store.max_keys, count, "Records")],
         ["Stored", bytes(store.stored_bytes), usageBar(store.stored_bytes, store.max_bytes, bytes, "Stored bytes")],
-        ["Compression", ratio(store.plain_bytes, store.stored_bytes)],
+        ["Compression", compression(store)],
         ["With expiry", count(store.expiring)],
         ["Values", store.values === "any" ? "any bytes" : "JSON"],
         ...(store.evict !== "none" ? [["When full", `evicts (${store.evict})`]] : []),
@@ -146,7 +237,13 @@ export function recordsView(main, { session, argument: name, parameters }) {
     list.setAttribute("aria-busy", "true");
     try {
       const isNew = store === null;
-      if (isNew) await loadStore();
+      if (isNew) {
+        await loadStore();
+        if (hasLeft) return;
+        tree.load().then(() => tree.mark(search.prefix));
+        if (isLiveKept()) useLive(true);
+        openFromAddress();
+      }
       const [told] = await Promise.all([page(cursor, mine), !isNew && loadStore()]);
       if (mine !== asked) return;
       const arrived = performance.now();
@@ -161,7 +258,8 @@ export function recordsView(main, { session, argument: name, parameters }) {
     } catch (error) {
       if (mine !== asked || error.status === 401) return;
       if (error.code === "NOSTORE" || error.status === 404) {
-        fill(main, state(`There is no store ${exactText(name)}`, "It may have been dropped or renamed.", h("a", { class: "button", href: "#/" }, "To the stores")));
+        // a record that is open may hold what somebody typed
+        fill(opened ? list : main, state(`There is no store ${exactText(name)}`, "It may have been dropped or renamed.", h("a", { class: "button", href: "#/" }, "To the stores")));
         return;
       }
       fill(list, failure(error, load));
@@ -170,55 +268,91 @@ export function recordsView(main, { session, argument: name, parameters }) {
     list.removeAttribute("aria-busy");
   }
 
+  /** A page; a search goes on until the page is full, or it is stopped. */
   async function page(cursor, mine) {
-    const isSearch = way === "contains" && text !== "";
-    for (let from = cursor; ; ) {
-      const path = storePath(store, `/${isSearch ? "search" : "entries"}${query({ cursor: from, limit, preview: PREVIEW_BYTES, [way]: text })}`);
-      // a search is somebody's wish, and may be slow; a page is only looked at
-      const told = await (isSearch ? get : watch)(path);
-      // where very much was deleted, a page can be empty although there is more
-      if (isSearch || told.entries.length > 0 || told.cursor === null || mine !== asked) return told;
-      from = told.cursor;
-    }
+    const together = { entries: [], looked_at: search.isSlow ? 0 : undefined, cursor };
+    searching?.stop();
+    searching = null;
+    const work = search.isSlow ? progress("Search") : null;
+    searching = work;
+    if (work) work.signal.addEventListener("abort", () => fill(within, scope()), { once: true });
+    do {
+      const told = await search.page(store, { cursor: together.cursor, limit: limit - together.entries.length, preview: PREVIEW_BYTES });
+      together.entries.push(...told.entries);
+      together.cursor = told.cursor;
+      if (!search.isSlow) {
+        // where very much was deleted, a page can be empty although there is more
+        if (together.entries.length > 0 || mine !== asked) break;
+        continue;
+      }
+      together.looked_at += told.looked_at;
+      if (mine !== asked || work.signal.aborted) break;
+      work.show(`${count(together.entries.length)} found in ${plural(together.looked_at, "record")} so far`, store.records ? together.looked_at / store.records : null);
+      if (!work.element.isConnected) fill(within, scope(), work.element);
+    } while (together.cursor !== null && together.entries.length < limit);
+    if (searching === work) searching = null;
+    fill(within, scope());
+    return together;
+  }
+
+  /** The group within which a search stays, and a way out of it. */
+  function scope() {
+    tree.mark(search.prefix);
+    return search.within && h("p", { class: "chip" }, "in ", exact(search.within), button("", () => chooseGroup(""), { class: "quiet", icon: "close", "aria-label": "Search everywhere" }));
+  }
+
+  function openFromAddress() {
+    const base64 = parameters.get("key_base64");
+    if (base64 !== null) openKey({ base64 });
+    else if (parameters.has("key")) openKey(parameters.get("key"));
   }
 
   function draw(lookedAt) {
     fill(list, entries.length ? table() : nothing(lookedAt));
+    markOpen();
     drawSelection();
     drawPager(lookedAt);
   }
 
   function nothing(lookedAt) {
     if (next !== null) return state("Nothing found so far", `${plural(lookedAt ?? 0, "record")} were looked at, and there are more.`, button("Look on", forward, { class: "primary" }));
-    if (text) return state("Nothing found", way === "prefix" ? "No key begins with this text." : "No value contains this text.");
-    return state("No records yet", "What is written to this store, here or by any client, shows up in this list.", button("New record", () => newRecord({ store, done: reload }), { class: "primary", icon: "plus" }));
+    if (!search.isAll) return state("Nothing found", search.way.none);
+    return state("No records yet", "What is written to this store, here or by any client, shows up in this list.", ifMay("set", button("New record", () => newRecord({ store, done: reload }), { class: "primary", icon: "plus" })));
   }
 
   function table() {
     const all = h("input", { type: "checkbox", "aria-label": "Select all on this page", on: { change: () => chooseAll(all.checked) } });
-    const columns = [["Key"], ["Value"], ["Expires in", "number"], ["Size", "number"], ["Stored", "number"], ["Ratio", "number"]];
-    const heads = columns.map(([label, kind]) => h("th", { scope: "col", class: kind }, label));
+    const columns = COLUMNS.filter(([id]) => !hidden.has(id));
+    const heads = [h("th", { scope: "col", class: "of-key" }, "Key"), columns.map(([id, label, , kind]) => h("th", { scope: "col", class: `${kind.startsWith("number") ? "number " : ""}of-${id}` }, label))];
     const rows = entries.map((entry) => row(entry));
     return h("table", { class: "list keys" }, h("thead", {}, h("tr", {}, h("th", { class: "check" }, all), heads)), h("tbody", {}, rows));
 
     function row(entry) {
       const shown = keyText(entry.key);
       const box = h("input", { type: "checkbox", "aria-label": `Select ${shown}`, props: { checked: selected.has(keyId(entry.key)) }, on: { change: () => choose(entry, box.checked) } });
-      const open = () => openRecord({ store, key: entry.key, done: reload });
+      const open = async (event) => {
+        const isOpening = openKey(entry.key, event);
+        keepAddress();
+        markOpen();
+        await isOpening;
+        markOpen();
+      };
       entry.box = box;
-      entry.ttl = h("td", { class: "number ttl", "data-label": "Expires in" }, remaining(entry));
+      const cells = columns.map(([id, label, show, kind]) => {
+        const cell = h("td", { class: `${kind} of-${id}`, "data-label": label, ...(id === "value" && { on: { click: open } }) }, show(entry));
+        if (id === "ttl") entry.ttl = cell;
+        return cell;
+      });
       const isBytes = typeof entry.key !== "string";
-      return h(
+      entry.row = h(
         "tr",
         {},
         h("td", { class: "check" }, box),
         h("th", { scope: "row", class: "code" }, button(exactKey(entry.key), open, { class: "link", title: shown }), isBytes && h("span", { class: "chip" }, "bytes")),
-        h("td", { class: "code value", "data-label": "Value", on: { click: open } }, preview(entry)),
-        entry.ttl,
-        h("td", { class: "number", "data-label": "Size" }, bytes(entry.plain_bytes)),
-        h("td", { class: "number", "data-label": "Stored" }, bytes(entry.stored_bytes)),
-        h("td", { class: "number", "data-label": "Ratio" }, ratio(entry.plain_bytes, entry.stored_bytes)),
+        cells,
       );
+      entry.row.openRecord = open;
+      return entry.row;
     }
   }
 
@@ -245,7 +379,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
     fill(
       selection,
       h("span", { role: "status" }, `${plural(selected.size, "record")} selected${elsewhere ? `, ${count(elsewhere)} of them not on this page` : ""}`),
-      button("Delete …", deleteSelected, { class: "danger", icon: "bin" }),
+      ifMay("del", button("Delete …", deleteSelected, { class: "danger", icon: "bin" })),
       button("Clear selection", () => {
         selected.clear();
         entries.forEach((entry) => entry.box && (entry.box.checked = false));
@@ -308,12 +442,6 @@ export function recordsView(main, { session, argument: name, parameters }) {
     await load();
   }
 
-  function remaining({ deadline }) {
-    if (deadline === null) return h("span", { class: "muted" }, "never");
-    const left = deadline - performance.now();
-    return left > 0 ? duration(left) : h("span", { class: "muted" }, "expired");
-  }
-
   function tick() {
     for (const entry of entries) {
       if (entry.deadline !== null) entry.ttl && fill(entry.ttl, remaining(entry));
@@ -324,16 +452,10 @@ export function recordsView(main, { session, argument: name, parameters }) {
   return () => {
     hasLeft = true;
     clearInterval(ticking);
+    clearTimeout(following);
+    stopFollowing?.();
+    searching?.stop();
+    document.removeEventListener("keydown", onKey);
     asked += 1;
   };
-}
-
-/** The beginning of a value in one line; of bytes that are no text, in hexadecimal. */
-function preview(entry) {
-  if (entry.preview_base64 !== undefined) {
-    const hex = Array.from(bytesOfBase64(entry.preview_base64).subarray(0, 48), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-    return [h("span", { class: "chip" }, "bytes"), hex];
-  }
-  // as JSON takes them, blanks and line ends are one blank here
-  return exact(entry.preview.replace(/[ \t\r\n]+/g, " ").trim());
 }

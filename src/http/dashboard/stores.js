@@ -1,27 +1,35 @@
 // The list of stores, and what is done to a store as a whole: create, rename, empty, drop.
 
-import { ask, exactly, storePath, watch } from "./api.js";
+import { replaceAddress } from "./address.js";
+import { ask, exactly, query, storePath, watch } from "./api.js";
 import { dialog } from "./dialog.js";
 import { button, exact, failure, field, fill, h, loading, menu, state, toast } from "./dom.js";
 import { exactText, isPlain } from "./exact.js";
 import { bytes, count, percent, plural, ratio } from "./format.js";
+import { facts, usageBar } from "./parts.js";
+import { ifMay } from "./rights.js";
 import { limitFields, settingsDialog } from "./settings.js";
 
-export function storesView(main) {
+export function storesView(main, { parameters }) {
   let hasLeft = false;
   const body = h("div", {}, loading());
   const head = h(
     "header",
     { class: "head" },
     h("h1", {}, "Stores"),
-    button("New store", () => createDialog((name) => hasLeft || openStore(name)), { class: "primary", icon: "plus" }),
+    h(
+      "div",
+      { class: "actions" },
+      numbered(),
+      ifMay("store|create", button("New store", () => createDialog((name) => hasLeft || openStore(name)), { class: "primary", icon: "plus" })),
+    ),
   );
   main.append(head, body);
 
   async function load() {
     try {
       const [{ stores }, usage] = await Promise.all([watch("stores"), watch("usage")]);
-      fill(body, stores.length ? [warnings(usage), totals(stores, usage), list(stores, load)] : empty());
+      fill(body, stores.length ? [warnings(usage), totals(stores, usage), listed(stores, load, parameters)] : empty());
     } catch (error) {
       if (error.status !== 401) fill(body, failure(error, load));
     }
@@ -49,7 +57,8 @@ function totals(stores, usage) {
     ["Stores", count(stores.length), usageBar(named, usage.max_stores, count, "Named stores")],
     ["Records", count(usage.records), usageBar(usage.records, usage.max_keys, count, "Records in all stores")],
     ["Stored", bytes(usage.stored_bytes), usageBar(usage.stored_bytes, usage.max_bytes, bytes, "Stored bytes in all stores")],
-    ["Compression", ratio(usage.plain_bytes, usage.stored_bytes)],
+    ["Keys and values", bytes(usage.plain_bytes)],
+    ["Compression", compression(usage)],
     ["With expiry", count(usage.expiring)],
   ]);
 }
@@ -65,15 +74,67 @@ function warnings({ nearly_reached: limits }) {
   return items.length > 0 && h("div", { class: "warning", role: "status" }, h("strong", {}, "Limits are nearly reached"), h("ul", {}, items));
 }
 
-/** Figures with what they mean, side by side. */
-export function facts(pairs) {
-  return h("dl", { class: "facts" }, pairs.map(([name, ...value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+/** Opens a store of a number: those that are empty are in no list. */
+function numbered() {
+  const choice = h("select", { "aria-label": "Open a numbered store", on: { change: () => choice.value !== "" && openStore(choice.value) } }, h("option", { value: "" }, "Open by number"), Array.from({ length: 16 }, (_, number) => h("option", { value: number }, `Store ${number}`)));
+  return choice;
 }
 
-function list(stores, reload) {
-  const heads = ["Store", "Records", "Stored", "Plain", "Ratio", "With expiry"];
-  const head = h("tr", {}, heads.map((name, at) => h("th", { scope: "col", class: at ? "number" : null }, name)), h("th", { class: "end" }, h("span", { class: "unseen" }, "Actions")));
-  return h("table", { class: "list stores" }, h("thead", {}, head), h("tbody", {}, stores.map((store) => row(store, reload))));
+/** From so many stores on, they are looked for. */
+const FIND_FROM = 8;
+const COLUMNS = [["name", "Store"], ["records", "Records"], ["stored_bytes", "Stored"], ["plain_bytes", "Keys and values"], ["ratio", "Compression"], ["expiring", "With expiry"]];
+const byName = new Intl.Collator("en", { numeric: true });
+
+/** The part of a name before its first separator, which stores of one kind have in common. */
+export const groupOf = (name) => /^(.+?)[-_.:/ ]/.exec(name)?.[1] ?? "";
+
+/** The list, with a search and an order that are part of the address. */
+function listed(stores, reload, parameters) {
+  const place = h("div", {});
+  let sort = parameters.get("sort") ?? "name";
+  let isDown = parameters.get("order") === "down";
+  let isGrouped = parameters.has("groups");
+  const find = h("input", { type: "search", "aria-label": "Look for a store", placeholder: `Look in ${plural(stores.length, "store")}`, autocomplete: "off", spellcheck: "false", props: { value: parameters.get("find") ?? "" }, on: { input: redraw } });
+  const group = h("input", { type: "checkbox", props: { checked: isGrouped }, on: { change: () => ((isGrouped = group.checked), redraw()) } });
+  const tools = h("div", { class: "tools", hidden: stores.length < FIND_FROM }, h("div", { class: "find" }, find), h("label", { class: "check" }, group, "In groups"));
+
+  const valueOf = (store) => (sort === "ratio" ? gain(store) : store[sort]);
+  const compare = (one, other) => (sort === "name" ? byName.compare(one.name, other.name) : valueOf(other) - valueOf(one)) * (isDown ? -1 : 1);
+
+  /** Shows what is looked for now, in the list and in the address. */
+  function redraw() {
+    replaceAddress(`#/${query({ find: find.value, sort: sort === "name" ? "" : sort, order: isDown ? "down" : "", groups: isGrouped ? "yes" : "" })}`);
+    draw();
+  }
+
+  function draw() {
+    const wanted = find.value.toLowerCase();
+    const shown = stores.filter(({ name, number }) => name.toLowerCase().includes(wanted) || String(number) === wanted).sort(compare);
+    if (!shown.length) return fill(place, state("No such store", "No store has this in its name."));
+    const groups = isGrouped ? Map.groupBy(shown, ({ name }) => groupOf(name)) : new Map([["", shown]]);
+    const inOrder = [...groups].sort(([one], [other]) => byName.compare(one, other));
+    fill(place, list(inOrder));
+  }
+
+  function list(groups) {
+    const heads = COLUMNS.map(([id, name], at) => {
+      const order = sort === id ? (isDown ? "descending" : "ascending") : null;
+      const choose = () => {
+        isDown = sort === id && !isDown;
+        sort = id;
+        redraw();
+      };
+      return h("th", { scope: "col", class: at ? "number" : null, "aria-sort": order }, button(name, choose, { class: "sort" }));
+    });
+    const head = h("tr", {}, heads, h("th", { class: "end" }, h("span", { class: "unseen" }, "Actions")));
+    const bodies = groups.map(([name, stores]) =>
+      h("tbody", {}, isGrouped && h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: COLUMNS.length + 1 }, name || "Others", h("span", { class: "muted" }, ` ${plural(stores.length, "store")}`))), stores.map((store) => row(store, reload))),
+    );
+    return h("table", { class: "list stores" }, h("thead", {}, head), bodies);
+  }
+
+  draw();
+  return [tools, place];
 }
 
 function row(store, reload) {
@@ -85,26 +146,20 @@ function row(store, reload) {
     h("th", { scope: "row" }, h("a", { href: storeAddress(name) }, exact(name)), kindOf(store)),
     cell("Records", count(records), usageBar(records, store.max_keys, count, `Records of ${exactText(name)}`)),
     cell("Stored", bytes(stored), usageBar(stored, store.max_bytes, bytes, `Stored bytes of ${exactText(name)}`)),
-    cell("Plain", bytes(plain)),
-    cell("Ratio", ratio(plain, stored)),
+    cell("Keys and values", bytes(plain)),
+    cell("Compression", compression(store)),
     cell("With expiry", count(expiring)),
     h("td", { class: "end" }, storeMenu(store, reload)),
   );
 }
 
+/** How many times smaller the data became; nothing where little data is outweighed by what is kept of each record. */
+const gain = ({ plain_bytes: plain, stored_bytes: stored }) => (stored > 0 && stored < plain ? plain / stored : 0);
+export const compression = (usage) => (gain(usage) ? ratio(usage.plain_bytes, usage.stored_bytes) : h("span", { class: "muted", title: "There is too little data for compression to outweigh what is kept beside each record" }, "–"));
+
 function kindOf(store) {
   const number = String(store.number) === store.name ? null : h("span", { class: "muted" }, `no. ${store.number}`);
   return h("span", { class: "chips" }, store.values === "any" && h("span", { class: "chip", title: "Takes any bytes, not only JSON" }, "any bytes"), number);
-}
-
-/** How much of a limit is used; nothing where there is no limit. */
-export function usageBar(used, limit, shown, label) {
-  if (!limit) return null;
-  const share = Math.min(1, used / limit);
-  const fill = h("span", { class: share >= 1 ? "fill full" : share >= 0.8 ? "fill high" : "fill" });
-  fill.style.width = `${share * 100}%`;
-  const meter = { role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": limit, "aria-valuenow": used };
-  return h("span", { class: "usage", title: `${percent(used, limit)} of ${shown(limit)}` }, h("span", { class: "of" }, `of ${shown(limit)}`), h("span", { class: "track", ...meter }, fill));
 }
 
 /** What can be done to a store. `changed` is told the name it has afterwards, or null if it is gone. */
@@ -112,10 +167,10 @@ export function storeMenu(store, changed) {
   const isNamed = store.number >= 16 || String(store.number) !== store.name;
   const entry = (label, open, danger) => button(label, () => open(store, changed), { class: danger ? "quiet warn" : "quiet" });
   return menu(`Actions for ${exactText(store.name)}`, [
-    entry("Settings …", settingsDialog),
-    isNamed && entry("Rename …", renameDialog),
-    entry("Empty …", clearDialog, true),
-    isNamed && entry("Drop …", dropDialog, true),
+    ifMay("store|set", entry("Settings …", settingsDialog)),
+    isNamed && ifMay("store|rename", entry("Rename …", renameDialog)),
+    ifMay("flushdb", entry("Empty …", clearDialog, true)),
+    isNamed && ifMay("store|drop", entry("Drop …", dropDialog, true)),
   ]);
 }
 

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
-use crate::command::base::Shared;
+use crate::command::base::{Shared, permission};
 use crate::command::{Flags, Keys, Spec};
 use crate::engine::clock;
 use crate::http::openapi::route::{self, Route};
@@ -35,6 +35,12 @@ pub fn routes() -> Vec<Route> {
                     ("version", text()),
                     ("max_keys_per_query", integer().at_least(0).about("0: no limit")),
                     ("max_body_bytes", integer().at_least(1)),
+                    (
+                        "refused_commands",
+                        array(text()).about(
+                            "Commands, and subcommands as config|get, that the user may not run at all",
+                        ),
+                    ),
                 ]),
             ),
         route::get("/api/v1/stats", stats)
@@ -111,8 +117,11 @@ fn durations_schema() -> Schema {
 /// The caller's user, and how much it may ask for at once.
 pub async fn session(ask: Ask) -> Answer {
     ask.params(&[])?;
-    let config = &ask.gate.server.config;
+    let (server, config) = (&ask.gate.server, &ask.gate.server.config);
+    let may_run = |spec: &&'static Spec| permission::may_run(server, &ask.gate.session, spec);
+    let refused = server.commands.everything().filter(|spec| !may_run(spec)).map(|spec| spec.name);
     let told = json!({
+        "refused_commands": refused.collect::<Vec<_>>(),
         "user": ask.gate.session.account.name(),
         "asks_for_password": ask.gate.server.acl.asks_for_password(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -227,6 +236,7 @@ fn text_of(reply: Reply) -> Result<String, Problem> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use crate::http::testing::Api;
 
@@ -236,6 +246,33 @@ mod tests {
         let told = api.run("GET /api/v1/session", "").await.json();
         assert_eq!((&told["user"], &told["asks_for_password"]), (&"default".into(), &false.into()));
         assert_eq!(told["max_keys_per_query"], 1024);
+        assert_eq!(told["refused_commands"], serde_json::json!([]));
+    }
+
+    #[tokio::test]
+    async fn the_caller_is_told_what_it_may_not_run() {
+        let api = Api::new();
+        let rules =
+            ["on", ">secret", "~*", "+@read", "+info", "+config|get", "-keys"].map(|rule| rule.into());
+        api.server.acl.set_user("reader", &rules).unwrap();
+        let basic = [("authorization", "Bearer cmVhZGVyOnNlY3JldA==")];
+        let told = api.send("GET /api/v1/session", &basic, "").await.json();
+        let refused: Vec<&str> = told["refused_commands"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str())
+            .collect();
+        for (name, is_refused) in [
+            ("get", false),
+            ("set", true),
+            ("info", false),
+            ("config|get", false),
+            ("config|set", true),
+            ("keys", true),
+        ] {
+            assert_eq!(refused.contains(&name), is_refused, "{name}");
+        }
     }
 
     #[tokio::test]
