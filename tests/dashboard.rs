@@ -109,6 +109,11 @@ fn two_stores_are_compared_and_made_alike() {
 }
 
 #[test]
+fn the_last_changes_are_shown() {
+    run("changes.mjs", &[], nothing);
+}
+
+#[test]
 fn values_are_laid_out_as_lines() {
     run("outline.mjs", &[], nothing);
 }

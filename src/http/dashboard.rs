@@ -39,6 +39,7 @@ static ASSETS: &[Asset] = &[
     asset!("api.js", SCRIPT),
     asset!("pages.js", SCRIPT),
     asset!("parts.js", SCRIPT),
+    asset!("changes.js", SCRIPT),
     asset!("compare.js", SCRIPT),
     asset!("copy.js", SCRIPT),
     asset!("tree.js", SCRIPT),

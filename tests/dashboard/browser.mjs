@@ -14,7 +14,7 @@ export const home = process.env.LARDER_DASHBOARD;
 const redis = new URL(process.env.LARDER_URL);
 
 /** How long the browser is waited for before a test fails: much longer than anything takes. */
-const PATIENCE_MS = Number(process.env.PATIENCE ?? 60_000);
+const PATIENCE_MS = 60_000;
 
 /** Runs a test with pages of a browser of its own; whatever a page complains of fails it. */
 export async function inBrowser(test) {

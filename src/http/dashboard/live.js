@@ -71,7 +71,7 @@ export function follow(store, { changed, status }) {
   };
 }
 
-/** The data of a stream of server-sent events; of values only the keys are needed, but they have to be read. */
+/** The data of a stream of server-sent events, and `raw`, its text, in which numbers have all their digits. */
 async function* eventsOf(body) {
   const decoder = new TextDecoder();
   const reader = body.getReader();
@@ -85,7 +85,8 @@ async function* eventsOf(body) {
     for (const line of lines) {
       if (line.startsWith("data: ")) data.push(line.slice(6));
       else if (line === "" && data.length) {
-        yield JSON.parse(data.join("\n"));
+        const raw = data.join("\n");
+        yield { ...JSON.parse(raw), raw };
         data = [];
       }
     }

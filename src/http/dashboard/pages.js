@@ -1,6 +1,7 @@
 // The pages of the dashboard, in the order in which the navigation has them. A page is one row here, and a module that shows it.
 
 import { activityView } from "./activity.js";
+import { changesView } from "./changes.js";
 import { clientsView } from "./clients.js";
 import { compareView } from "./compare.js";
 import { recordsView } from "./records.js";
@@ -21,6 +22,7 @@ export const PAGES = [
   { path: "", name: "Stores", view: storesView },
   { path: "store", within: "", view: recordsView, takes: "store", fills: true },
   { path: "compare", name: "Compare", view: compareView },
+  { path: "changes", name: "Changes", view: changesView, needs: ["get"] },
   { path: "activity", name: "Activity", view: activityView, needs: ["info"], group: true },
   { path: "slowlog", name: "Slow log", view: slowLogView, needs: ["slowlog|get"] },
   { path: "clients", name: "Clients", view: clientsView, needs: ["client|list"] },

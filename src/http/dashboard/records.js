@@ -298,7 +298,7 @@ export function recordsView(main, { session, argument: name, parameters }) {
   /** The group within which a search stays, and a way out of it. */
   function scope() {
     tree.mark(search.prefix);
-    return search.within && h("p", { class: "chip" }, "in ", exact(search.within), button("", () => chooseGroup(""), { class: "quiet", icon: "close", "aria-label": "Search everywhere" }));
+    return search.within && h("p", { class: "chip" }, h("span", {}, "in ", exact(search.within)), button("", () => chooseGroup(""), { class: "quiet", icon: "close", "aria-label": "Search everywhere" }));
   }
 
   function openFromAddress() {
