@@ -270,16 +270,13 @@ impl Range {
         let mut from_ms = oldest.map_or(u64::MAX, |oldest| oldest.time_ms);
         let mut last = contents.manifest.snapshots.last().map_or(0, |newest| newest.name.entry);
         let mut to_ms = contents.manifest.snapshots.last().map_or(0, |newest| newest.time_ms);
-        if let Some((number, _)) = contents.segments.last() {
-            let end = header(store, *number)?;
-            last = last.max(end.last);
-            // fences have no time
-            for (number, _) in contents.segments.iter().rev().take(1_000) {
-                let header = header(store, *number)?;
-                if header.kind == Kind::Entries {
-                    to_ms = to_ms.max(header.latest_ms);
-                    break;
-                }
+        // fences have no time; and what comes before a damaged segment can be restored
+        for (number, _) in contents.segments.iter().rev().take(1_000) {
+            let Ok(header) = header(store, *number) else { continue };
+            last = last.max(header.last);
+            if header.kind == Kind::Entries {
+                to_ms = to_ms.max(header.latest_ms);
+                break;
             }
         }
         // a log that begins with the first entry needs no snapshot

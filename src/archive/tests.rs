@@ -326,6 +326,15 @@ fn damage_is_named_and_nothing_is_restored_from_it() {
         assert_eq!(state_at(&store, Until::Entry(2)).len(), 2, "{what}: what comes before is there");
         fs::write(&path, &sound).unwrap();
     }
+    // what comes before a damaged end can be restored, too
+    let last =
+        fs::read_dir(place.path().join("log")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    fs::write(&last, b"x").unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let refused = restored(&store, target.path(), Until::Latest).unwrap_err();
+    assert!(refused.contains(last.file_name().unwrap().to_str().unwrap()), "{refused}");
+    assert_eq!(state_at(&store, Until::Entry(2)).len(), 2);
+    assert_eq!(check(&*store, &mut |_| {}).unwrap().problems.len(), 1);
 }
 
 #[test]

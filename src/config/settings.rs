@@ -201,48 +201,6 @@ settings! {
         help: "When writes are synced to disk: before the reply (always), every second (everysec), or when the system decides (no)",
     }
 
-    /// None: there is no archive.
-    archive: Option<Place> = None => {
-        name: "archive",
-        value: "URL",
-        form: Custom(parse_archive, |place| place.as_ref().map_or_else(String::new, Place::to_string)),
-        when: When::Start,
-        help: "Object storage to which everything is copied: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a \
-               directory; empty: none. Credentials, region and endpoint come from the environment",
-    }
-
-    archive_ack: Ack = Ack::Local => {
-        name: "archive-ack",
-        value: "local|archived",
-        form: OneOf(ACKS),
-        when: When::Start,
-        help: "Whether replies to writes wait until the archive has them (archived) or not (local)",
-    }
-
-    archive_interval_s: u64 = 1 => {
-        name: "archive-interval",
-        value: "SECONDS",
-        form: Number(1, 3_600),
-        when: When::Start,
-        help: "Seconds between two uploads to the archive if replies don't wait for it: what is lost at most with the machine",
-    }
-
-    archive_keep_s: u64 = 7 * 24 * 60 * 60 => {
-        name: "archive-keep",
-        value: "SECONDS",
-        form: Number(60, 100 * 365 * 24 * 60 * 60),
-        when: When::Start,
-        help: "How many seconds back the archive can be restored; what only earlier times need is removed",
-    }
-
-    archive_timeout_s: u64 = 10 => {
-        name: "archive-timeout",
-        value: "SECONDS",
-        form: Number(1, 600),
-        when: When::Start,
-        help: "Seconds that a request to the archive may take, and that replies wait for the archive before writes are refused",
-    }
-
     databases: u32 = limits::DATABASES => {
         name: "databases",
         value: "N",
@@ -471,6 +429,49 @@ settings! {
         form: Custom(parse_map_size, u64::to_string),
         when: When::Start,
         help: "Maximum size of the LMDB file; 0: as much as the address space allows. It reserves no memory",
+    }
+
+    "Archive":
+    /// None: there is no archive.
+    archive: Option<Place> = None => {
+        name: "archive",
+        value: "URL",
+        form: Custom(parse_archive, |place| place.as_ref().map_or_else(String::new, Place::to_string)),
+        when: When::Start,
+        help: "Object storage to which everything is copied: s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or a \
+               directory; empty: none. Credentials, region and endpoint come from the environment",
+    }
+
+    archive_ack: Ack = Ack::Local => {
+        name: "archive-ack",
+        value: "local|archived",
+        form: OneOf(ACKS),
+        when: When::Start,
+        help: "Whether replies to writes wait until the archive has them (archived) or not (local)",
+    }
+
+    archive_interval_s: u64 = 1 => {
+        name: "archive-interval",
+        value: "SECONDS",
+        form: Number(1, 3_600),
+        when: When::Start,
+        help: "Seconds between two uploads to the archive if replies don't wait for it: what is lost at most with the machine",
+    }
+
+    archive_keep_s: u64 = 7 * 24 * 60 * 60 => {
+        name: "archive-keep",
+        value: "SECONDS",
+        form: Number(60, 100 * 365 * 24 * 60 * 60),
+        when: When::Start,
+        help: "How many seconds back the archive can be restored; what only earlier times need is removed",
+    }
+
+    archive_timeout_s: u64 = 10 => {
+        name: "archive-timeout",
+        value: "SECONDS",
+        form: Number(1, 600),
+        when: When::Start,
+        help: "Seconds that a request to the archive may take, and that replies wait for the archive before writes are refused",
     }
 
     "Compatibility, diagnosis and the log":
