@@ -72,6 +72,21 @@ fn the_server_is_watched() {
 }
 
 #[test]
+fn commands_are_typed_into_the_console() {
+    run("console.mjs", &[], nothing);
+}
+
+#[test]
+fn the_server_is_operated() {
+    run("operate.mjs", &[], nothing);
+}
+
+#[test]
+fn lines_rules_and_points_are_worked_out() {
+    run("typed.mjs", &[], nothing);
+}
+
+#[test]
 fn who_comes_in_signs_in() {
     const READER: &str = "reader on >pä:ss ~* +@read resetstores store=0";
     let folder = tempfile::tempdir().unwrap();

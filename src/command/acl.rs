@@ -44,6 +44,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "acl|deluser",
+        is_harmful: true,
         syntax: "username [username ...]",
         summary: "Removes users and closes their connections",
         complexity: "O(N) where N is the number of connections",
@@ -95,6 +96,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "acl|load",
+        is_harmful: true,
         summary: "Reads users from the aclfile, all or none; connections of users who are gone or changed are closed",
         complexity: "O(N) where N is the number of users",
         plan: load,
@@ -121,6 +123,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "acl|setuser",
+        is_harmful: true,
         syntax: "username [rule [rule ...]]",
         summary: "Applies rules to a user, all or none; creates the user if necessary",
         complexity: "O(N) where N is the number of rules",

@@ -69,6 +69,17 @@ static ASSETS: &[Asset] = &[
     asset!("chart.js", SCRIPT),
     asset!("slowlog.js", SCRIPT),
     asset!("clients.js", SCRIPT),
+    asset!("server.css", CSS),
+    asset!("backup.js", SCRIPT),
+    asset!("command-line.js", SCRIPT),
+    asset!("console.js", SCRIPT),
+    asset!("disk.js", SCRIPT),
+    asset!("points.js", SCRIPT),
+    asset!("reply.js", SCRIPT),
+    asset!("run.js", SCRIPT),
+    asset!("server-settings.js", SCRIPT),
+    asset!("user-rules.js", SCRIPT),
+    asset!("users.js", SCRIPT),
 ];
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

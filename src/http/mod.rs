@@ -99,6 +99,7 @@ fn routes() -> Vec<(&'static str, Vec<Route>)> {
     vec![
         ("server", operations::activity::routes()),
         ("server", operations::history::routes()),
+        ("server", operations::console::routes()),
         ("stores", api::stores::routes()),
         ("stores", api::links::routes()),
         ("pages", api::keys::routes()),

@@ -37,7 +37,7 @@ await inBrowser(async (open) => {
   await toast(page, "1 record deleted.");
   await becomes(404, async () => (await api("GET", "stores/orders/records/short")).status);
 
-  for (const [name, heading] of [["Activity", "Memory"], ["Slow log", "Slow log"], ["Clients", "Clients"]]) {
+  for (const [name, heading] of [["Console", "Console"], ["Activity", "Memory"], ["Slow log", "Slow log"], ["Clients", "Clients"], ["Users", "Users"], ["Settings", "Settings"]]) {
     await page.getByRole("link", { name, exact: true }).tap();
     await page.getByRole("heading", { name: heading, exact: true }).waitFor();
     await fits(page, name);

@@ -33,6 +33,8 @@ pub struct Spec {
     pub all_keys: Access,
     pub channels: Channels,
     pub secrets: Secrets,
+    /// Whether it empties, stops or changes something for everybody, so that a person should be asked before it runs.
+    pub is_harmful: bool,
     /// Hints of COMMAND for clients that use several servers. Nothing in Larder depends on them.
     pub tips: &'static [&'static str],
     pub plan: fn(&mut Call<'_>) -> Result<Plan, Error>,
@@ -57,6 +59,7 @@ impl Spec {
         all_keys: Access::empty(),
         channels: Channels::None,
         secrets: Secrets::None,
+        is_harmful: false,
         tips: &[],
         plan: |call| Err(call.arity_error()),
         subcommands: &[],
@@ -126,6 +129,11 @@ impl Spec {
     /// ([`pause::has_effect`](crate::command::base::pause::has_effect)).
     pub fn has_effect(&self) -> bool {
         self.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
+    }
+
+    /// Whether some of its words may be secrets.
+    pub fn hides(&self) -> bool {
+        !matches!(self.secrets, Secrets::None)
     }
 
     /// Whether it may write.

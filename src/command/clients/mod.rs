@@ -88,6 +88,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "client|kill",
+        is_harmful: true,
         syntax: "<ip:port | [ID client-id [client-id ...]] [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] \
                  [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE seconds] [IDLE seconds] \
                  [FLAGS flags] [NAME name] [LIB-NAME name] [LIB-VER version] [DB store] [IP ip]>",
@@ -137,6 +138,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "client|pause",
+        is_harmful: true,
         syntax: "timeout [WRITE | ALL]",
         summary: "Makes all commands, or only those that write or publish, wait for a number of milliseconds; nothing expires meanwhile",
         since: "3.0.0",

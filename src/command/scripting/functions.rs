@@ -52,6 +52,7 @@ pub static COMMANDS: &[Spec] = &[
         subcommands: &[
             Spec {
                 name: "function|delete",
+                is_harmful: true,
                 syntax: "library-name",
                 summary: "Removes a library with its functions",
                 arity: 3,
@@ -80,6 +81,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "function|flush",
+                is_harmful: true,
                 syntax: "[ASYNC | SYNC]",
                 summary: "Removes all libraries",
                 complexity: "O(N) where N is the number of libraries",
@@ -99,6 +101,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "function|kill",
+                is_harmful: true,
                 summary: "Stops the running function, unless it has written",
                 arity: 2,
                 flags: ABOUT.flags.union(Flags::ALLOW_BUSY).union(Flags::ENDS_SCRIPTS),
@@ -130,6 +133,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "function|restore",
+                is_harmful: true,
                 syntax: "serialized-value [FLUSH | APPEND | REPLACE]",
                 summary: "Adds the libraries that FUNCTION DUMP of a Larder, a Redis or a Valkey returned",
                 complexity: "O(N) where N is the length of the code",

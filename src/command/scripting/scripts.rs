@@ -72,6 +72,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "script|flush",
+                is_harmful: true,
                 syntax: "[ASYNC | SYNC]",
                 summary: "Forgets all scripts",
                 complexity: "O(N) where N is the number of scripts",
@@ -92,6 +93,7 @@ pub static COMMANDS: &[Spec] = &[
             },
             Spec {
                 name: "script|kill",
+                is_harmful: true,
                 summary: "Stops the running script, unless it has written",
                 arity: 2,
                 flags: MANAGING.flags.union(Flags::ALLOW_BUSY).union(Flags::ENDS_SCRIPTS),

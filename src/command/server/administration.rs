@@ -57,6 +57,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "shutdown",
+        is_harmful: true,
         syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         summary: "Stops the server in order. All data is kept, whatever the options",
         complexity: "O(N) where N is the number of records that changed since the last checkpoint",

@@ -42,6 +42,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "config|set",
+        is_harmful: true,
         syntax: "parameter value [parameter value ...]",
         summary: "Changes settings, all or none, until the server stops",
         since: "2.0.0",
@@ -55,6 +56,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "config|resetstat",
+        is_harmful: true,
         summary: "Resets the counters of INFO",
         since: "2.0.0",
         arity: 2,
@@ -64,6 +66,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "config|rewrite",
+        is_harmful: true,
         summary: "Writes the current settings to the settings file; comments stay",
         since: "2.8.0",
         arity: 2,

@@ -22,6 +22,7 @@ use crate::resp::{Protocol, Reply};
 
 pub static COMMANDS: &[Spec] = &[Spec {
     name: "debug",
+    is_harmful: true,
     syntax: "subcommand [argument ...]",
     summary: "Functions for tests; see DEBUG HELP",
     complexity: "Depends on subcommand.",

@@ -76,6 +76,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "latency|reset",
+        is_harmful: true,
         syntax: "[event [event ...]]",
         summary: "Forgets the spikes of all events, or of some, and returns their number",
         arity: -2,

@@ -24,6 +24,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "replicaof",
+        is_harmful: true,
         syntax: "NO ONE",
         summary: "Does nothing: the server is nobody's replica, and can't become one",
         since: "5.0.0",
@@ -34,6 +35,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "slaveof",
+        is_harmful: true,
         syntax: "NO ONE",
         summary: "Does the same as REPLICAOF",
         arity: 3,
@@ -43,6 +45,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "failover",
+        is_harmful: true,
         syntax: "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]",
         summary: "Fails: there is no replica that could take over",
         since: "6.2.0",

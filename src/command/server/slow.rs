@@ -44,6 +44,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "slowlog|reset",
+        is_harmful: true,
         summary: "Removes all entries",
         complexity: "O(N) where N is the number of entries",
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],

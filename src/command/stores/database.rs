@@ -24,6 +24,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushdb",
+        is_harmful: true,
         syntax: "[ASYNC | SYNC]",
         summary: "Removes all keys of the selected store; space is always freed in the background",
         group: Group::Server,
@@ -40,6 +41,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "flushall",
+        is_harmful: true,
         syntax: "[ASYNC | SYNC]",
         summary: "Removes all keys of all stores; the stores themselves stay",
         group: Group::Server,
@@ -58,6 +60,7 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         name: "swapdb",
+        is_harmful: true,
         syntax: "index1 index2",
         summary: "Swaps the contents of two stores, by number or name",
         group: Group::Server,

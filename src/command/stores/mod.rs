@@ -62,6 +62,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "store|drop",
+        is_harmful: true,
         syntax: "name [FORCE]",
         summary: "Removes a store with all its records. Without FORCE, fails if workflows are linked to it or other connections have it selected",
         complexity: "O(N) where N is the number of connections",
@@ -131,6 +132,7 @@ static SUBCOMMANDS: &[Spec] = &[
     },
     Spec {
         name: "store|set",
+        is_harmful: true,
         syntax: "name setting value [setting value ...]",
         summary: "Changes settings of a store: values (json only while it is empty), max-keys, max-bytes, evict, default-ttl, retention, max-keys-per-query (0: any number); none removes a limit",
         arity: -5,

@@ -136,3 +136,47 @@ fn nobody_asks_for_a_command_by_its_name() {
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+/// A person is asked before a dangerous command runs, except for those that show something or lose nothing.
+#[test]
+fn dangerous_commands_are_harmful_or_lose_nothing() {
+    const LOSE_NOTHING: [&str; 29] = [
+        "acl|dryrun",
+        "acl|getuser",
+        "acl|list",
+        "acl|log",
+        "acl|save",
+        "acl|users",
+        "backup",
+        "bgrewriteaof",
+        "bgsave",
+        "client|list",
+        "client|no-evict",
+        "client|unblock",
+        "client|unpause",
+        "config|get",
+        "info",
+        "keys",
+        "lastsave",
+        "latency|doctor",
+        "latency|graph",
+        "latency|histogram",
+        "latency|history",
+        "latency|latest",
+        "module|list",
+        "monitor",
+        "restore",
+        "role",
+        "save",
+        "slowlog|get",
+        "slowlog|len",
+    ];
+    for spec in COMMANDS.everything() {
+        let is_dangerous =
+            spec.categories().any(|category| category == "@dangerous") || spec.is(Flags::FLUSHES);
+        let loses_nothing = LOSE_NOTHING.contains(&spec.name) || spec.name == "store|rename";
+        if is_dangerous {
+            assert!(spec.is_harmful != loses_nothing, "{}", spec.name);
+        }
+    }
+}

@@ -1,76 +1,77 @@
-// What the server is doing now: figures that grow, looked at again and again, and drawn by how they grew.
+// What the server is doing, and what it did in the last hour, day and week.
 
+import { replaceAddress } from "./address.js";
 import { watch } from "./api.js";
-import { BINARY, chart } from "./chart.js";
-import { failure, fill, h, loading } from "./dom.js";
+import { BINARY, WHOLE, chart } from "./chart.js";
+import { diskView } from "./disk.js";
+import { button, failure, fill, h, loading } from "./dom.js";
 import { brief, bytes, count, duration, percent, rate } from "./format.js";
+import { drawAll, keptPoints, seenPoints } from "./points.js";
 import { facts } from "./parts.js";
 
 const STEP_MS = 2_000;
+/** How often the server adds a point to the last hour. */
+const KEPT_STEP_MS = 10_000;
 const SPAN_MS = 5 * 60_000;
 
 /** What was seen, by this page since it was opened. */
 const seen = [];
 
-export function activityView(main) {
+/** What one can look at: the last minutes, as this page sees them, or what the server kept. */
+const SPANS = [["live", "5 minutes", SPAN_MS], ["hour", "Hour", 3_600_000], ["day", "Day", 86_400_000], ["week", "Week", 7 * 86_400_000]];
+
+export function activityView(main, { parameters }) {
+  let span = SPANS.find(([name]) => name === parameters.get("last")) ?? SPANS[0];
   const figures = h("div", {});
+  const line = (title, names, shown, more = {}) => chart({ title, names, shown, spanMs: SPAN_MS, ...more });
   const charts = {
-    throughput: chart({ title: "Commands per second", names: ["reads", "writes"], shown: rate, spanMs: SPAN_MS, note: "Commands on keys, over the Redis protocol and the HTTP API." }),
-    responses: chart({ title: "Response time", names: ["median", "99 %"], shown: brief, spanMs: SPAN_MS, note: "From the arrival of a request until its reply is sent, with the wait for the disk. What this dashboard looks at by itself does not count." }),
-    memory: chart({ title: "Memory", names: ["allocated", "resident"], shown: bytes, steps: BINARY, spanMs: SPAN_MS }),
-    traffic: chart({ title: "Bytes per second", names: ["in", "out"], shown: bytes, steps: BINARY, spanMs: SPAN_MS, note: "Over the Redis protocol." }),
+    throughput: line("Commands per second", ["commands"], rate, { note: "Over the Redis protocol and the HTTP API." }),
+    responses: line("Response time", ["median", "99 %", "99.9 %"], brief, { note: "From the arrival of a request until its reply is sent, with the wait for the disk. What this dashboard looks at by itself does not count." }),
+    lookups: line("Keys looked for, per second", ["found", "not found"], rate),
+    memory: line("Memory", ["allocated", "resident"], bytes, { steps: BINARY }),
+    disk: line("Disk", ["data", "free in LMDB’s file", "journal"], bytes, { steps: BINARY, note: "Free pages are used again before the file grows." }),
+    removed: line("Records removed per second", ["expired", "evicted"], rate),
+    traffic: line("Bytes per second", ["in", "out"], bytes, { steps: BINARY, note: "Over the Redis protocol." }),
+    clients: line("Clients", ["connections"], count, { steps: WHOLE }),
+    processor: line("Processor", ["in the program", "in the system"], (share) => percent(share, 1), { note: "100 % is one core." }),
   };
   const trouble = h("div", {});
-  const body = h("div", { hidden: true }, figures, h("div", { class: "charts" }, Object.values(charts).map(({ element }) => element)));
-  main.append(h("header", { class: "head" }, h("h1", {}, "Activity"), h("p", { class: "muted" }, "The last five minutes, as long as this page is open; looked at every two seconds")), trouble, body);
+  const body = h("div", { hidden: true }, figures, h("div", { class: "charts" }, Object.values(charts).map(({ element }) => element)), diskView());
+  const choices = SPANS.map((choice) => button(choice[1], () => choose(choice), { "aria-pressed": String(choice === span) }));
+  main.append(h("header", { class: "head" }, h("h1", {}, "Activity"), h("div", { class: "segments", role: "group", "aria-label": "How far back" }, choices)), trouble, body);
   trouble.append(loading());
   const abort = new AbortController();
   let timer;
 
+  function choose(choice) {
+    span = choice;
+    choices.forEach((other, at) => other.setAttribute("aria-pressed", String(SPANS[at] === span)));
+    replaceAddress(span === SPANS[0] ? "#/activity" : `#/activity?last=${span[0]}`);
+    look();
+  }
+
   async function look() {
     clearTimeout(timer);
     if (document.hidden) return;
+    const wanted = span;
+    const [name, , spanMs] = wanted;
     try {
-      const stats = await watch("stats", { signal: abort.signal });
+      const [stats, kept] = await Promise.all([watch("stats", { signal: abort.signal }), name === "live" ? null : watch(`history?last=${name}`, { signal: abort.signal })]);
       if (seen.length && stats.figures.larder_uptime_seconds < seen.at(-1).figures.larder_uptime_seconds) seen.length = 0;
       seen.push(stats);
       while (seen.length > 2 && seen[0].at_ms < stats.at_ms - SPAN_MS - STEP_MS) seen.shift();
+      // another span was chosen meanwhile
+      if (wanted !== span) return;
       fill(trouble);
       body.hidden = false;
-      draw();
+      fill(figures, facts(now(stats.figures)));
+      drawAll(charts, kept ? keptPoints(kept) : seenPoints(seen), kept ? kept.now_ms : stats.at_ms, spanMs);
     } catch (error) {
       if (abort.signal.aborted || error.status === 401) return;
       fill(trouble, failure(error, look));
       if (error.status === 403) return;
     }
-    timer = setTimeout(look, STEP_MS);
-  }
-
-  function draw() {
-    const now = seen.at(-1);
-    const all = now.figures;
-    const hits = all.larder_keyspace_hits_total ?? 0;
-    const lookups = hits + (all.larder_keyspace_misses_total ?? 0);
-    fill(
-      figures,
-      facts([
-        ["Running for", duration(all.larder_uptime_seconds * 1000)],
-        ["Clients", count(all.larder_connected_clients)],
-        ["Commands", count(all.larder_commands_total)],
-        ["Keys found", percent(hits, lookups)],
-        ["Expired", count(all.larder_expired_records_total)],
-        ["Evicted", count(all.larder_evicted_records_total)],
-        ["Not yet in LMDB", bytes(all.larder_memtable_bytes)],
-        ["On disk", bytes((all.larder_lmdb_file_bytes ?? 0) + (all.larder_journal_segments_bytes ?? 0))],
-      ]),
-    );
-    const points = (values) => seen.slice(1).map((later, at) => ({ at: later.at_ms, values: values(seen[at], later), isGap: later.at_ms - seen[at].at_ms > 3 * STEP_MS }));
-    const grown = (name) => (earlier, later) => perSecond(earlier, later, later.figures[name] - earlier.figures[name]);
-    const [input, output] = [grown("larder_net_input_bytes_total"), grown("larder_net_output_bytes_total")];
-    charts.throughput.draw(points((earlier, later) => ["reads", "writes"].map((name) => perSecond(earlier, later, calls(later[name]) - calls(earlier[name])))), now.at_ms);
-    charts.responses.draw(points((earlier, later) => percentiles(earlier, later, [0.5, 0.99])), now.at_ms);
-    charts.memory.draw(seen.map(({ at_ms: at, figures: { larder_memory_allocated_bytes: allocated, larder_memory_resident_bytes: resident } }) => ({ at, values: [allocated ?? null, resident ?? null] })), now.at_ms);
-    charts.traffic.draw(points((...pair) => [input(...pair), output(...pair)]), now.at_ms);
+    timer = setTimeout(look, name === "live" ? STEP_MS : KEPT_STEP_MS);
   }
 
   document.addEventListener("visibilitychange", look);
@@ -82,25 +83,17 @@ export function activityView(main) {
   };
 }
 
-/** CONFIG RESETSTAT sets counters back: then nothing is known. */
-function perSecond(earlier, later, growth) {
-  const seconds = (later.at_ms - earlier.at_ms) / 1000;
-  return growth >= 0 && seconds > 0 ? growth / seconds : null;
-}
-
-const calls = (buckets) => buckets.reduce((sum, [, number]) => sum + number, 0);
-
-/** How long clients waited between two looks, in nanoseconds; null if nobody asked for anything. */
-function percentiles(earlier, later, wanted) {
-  const grown = new Map();
-  for (const [stats, sign] of [[later, 1], [earlier, -1]]) {
-    for (const [bound, number] of stats.responses) grown.set(bound, (grown.get(bound) ?? 0) + sign * number);
-  }
-  const buckets = [...grown].filter(([, number]) => number > 0).sort(([one], [other]) => one - other);
-  const total = calls(buckets);
-  return wanted.map((share) => {
-    let below = 0;
-    const found = buckets.find(([, number]) => (below += number) >= total * share);
-    return total && found ? found[0] : null;
-  });
+/** The figures above the charts. */
+function now(all) {
+  const hits = all.larder_keyspace_hits_total ?? 0;
+  return [
+    ["Running for", duration(all.larder_uptime_seconds * 1000)],
+    ["Clients", count(all.larder_connected_clients)],
+    ["Commands", count(all.larder_commands_total)],
+    ["Keys found", percent(hits, hits + (all.larder_keyspace_misses_total ?? 0))],
+    ["Expired", count(all.larder_expired_records_total)],
+    ["Evicted", count(all.larder_evicted_records_total)],
+    ["Not yet in LMDB", bytes(all.larder_memtable_bytes)],
+    ["On disk", bytes((all.larder_lmdb_file_bytes ?? 0) + (all.larder_journal_disk_bytes ?? 0))],
+  ];
 }

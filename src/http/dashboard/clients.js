@@ -1,8 +1,11 @@
 // Who is connected over the Redis protocol.
 
 import { watch } from "./api.js";
-import { button, exact, failure, fill, h, loading, state } from "./dom.js";
+import { dialog } from "./dialog.js";
+import { button, exact, failure, fill, h, loading, state, toast } from "./dom.js";
 import { bytes, count, duration, plural } from "./format.js";
+import { ifMay } from "./rights.js";
+import { run } from "./run.js";
 
 export function clientsView(main) {
   const body = h("div", {}, loading());
@@ -12,7 +15,7 @@ export function clientsView(main) {
     try {
       const [{ clients }, { stores }] = await Promise.all([watch("clients"), watch("stores")]);
       const names = new Map(stores.map((store) => [store.number, store.name]));
-      fill(body, clients.length ? list(clients, names) : state("Nobody is connected", "Connections of the Redis protocol are listed here. This page uses HTTP, so it is not among them."));
+      fill(body, clients.length ? list(clients, names, load) : state("Nobody is connected", "Connections of the Redis protocol are listed here. This page uses HTTP, so it is not among them."));
     } catch (error) {
       if (error.status !== 401) fill(body, failure(error, load));
     }
@@ -35,8 +38,22 @@ const COLUMNS = [
   ["Idle", (client) => duration(client.idle * 1000), "number"],
 ];
 
-function list(clients, names) {
-  const head = h("tr", {}, COLUMNS.map(([name, , kind]) => h("th", { scope: "col", class: kind === "number" ? kind : null }, name)));
-  const rows = clients.map((client) => h("tr", {}, COLUMNS.map(([name, shown, kind]) => h("td", { class: kind, "data-label": name }, shown(client, names)))));
+function list(clients, names, done) {
+  const head = h("tr", {}, COLUMNS.map(([name, , kind]) => h("th", { scope: "col", class: kind === "number" ? kind : null }, name)), ifMay("client|kill", h("th", { scope: "col" }, h("span", { class: "unseen" }, "Actions"))));
+  const rows = clients.map((client) => h("tr", {}, COLUMNS.map(([name, shown, kind]) => h("td", { class: kind, "data-label": name }, shown(client, names))), ifMay("client|kill", h("td", { class: "end" }, button("End …", () => endDialog(client, done), { class: "quiet", "aria-label": `End ${client.name || client.addr}` })))));
   return h("table", { class: "list clients" }, h("caption", {}, plural(clients.length, "connection")), h("thead", {}, head), h("tbody", {}, rows));
+}
+
+function endDialog({ id, addr, name, user }, done) {
+  dialog({
+    title: "End this connection?",
+    body: [h("p", {}, h("strong", {}, exact(name || `no. ${id}`)), ` from ${addr}, signed in as `, exact(user), "."), h("p", { class: "muted" }, "A command that it waits for may still be run. Most clients connect again by themselves.")],
+    action: "End it",
+    danger: true,
+    submit: async () => {
+      const ended = await run("CLIENT", "KILL", "ID", String(id));
+      toast(ended ? "The connection is ended." : "It had ended already.");
+      done();
+    },
+  });
 }

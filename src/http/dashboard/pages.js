@@ -4,9 +4,12 @@ import { activityView } from "./activity.js";
 import { changesView } from "./changes.js";
 import { clientsView } from "./clients.js";
 import { compareView } from "./compare.js";
+import { consoleView } from "./console.js";
 import { recordsView } from "./records.js";
+import { serverSettingsView } from "./server-settings.js";
 import { slowLogView } from "./slowlog.js";
 import { storesView } from "./stores.js";
+import { usersView } from "./users.js";
 
 /**
  * - `path`: the first segment of the address, `#/path`.
@@ -23,7 +26,10 @@ export const PAGES = [
   { path: "store", within: "", view: recordsView, takes: "store", fills: true },
   { path: "compare", name: "Compare", view: compareView },
   { path: "changes", name: "Changes", view: changesView, needs: ["get"] },
+  { path: "console", name: "Console", view: consoleView, fills: true, group: true },
   { path: "activity", name: "Activity", view: activityView, needs: ["info"], group: true },
   { path: "slowlog", name: "Slow log", view: slowLogView, needs: ["slowlog|get"] },
   { path: "clients", name: "Clients", view: clientsView, needs: ["client|list"] },
+  { path: "accounts", name: "Users", view: usersView, needs: ["acl|list"] },
+  { path: "settings", name: "Settings", view: serverSettingsView, needs: ["config|get"] },
 ];

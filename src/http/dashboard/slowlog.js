@@ -5,6 +5,7 @@ import { dialog } from "./dialog.js";
 import { button, exact, failure, fill, h, loading, state, toast } from "./dom.js";
 import { exactText } from "./exact.js";
 import { brief, moment, plural } from "./format.js";
+import { ifMay } from "./rights.js";
 
 /** What a row shows of a command; all of it is in its title. */
 const SHOWN_MAX = 300;
@@ -12,7 +13,7 @@ const SHOWN_MAX = 300;
 export function slowLogView(main) {
   const body = h("div", {}, loading());
   const clear = button("Clear …", () => clearDialog(load), { disabled: true });
-  main.append(h("header", { class: "head" }, h("h1", {}, "Slow log"), h("div", { class: "actions" }, button("Refresh", load, { icon: "refresh" }), clear)), body);
+  main.append(h("header", { class: "head" }, h("h1", {}, "Slow log"), h("div", { class: "actions" }, button("Refresh", load, { icon: "refresh" }), ifMay("slowlog|reset", clear))), body);
 
   async function load() {
     try {
