@@ -196,6 +196,14 @@ impl DiskFile for MemoryFile {
         Ok(())
     }
 
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file = self.0.lock();
+        let rest = file.get(offset as usize..).unwrap_or_default();
+        let bytes = rest.len().min(buffer.len());
+        buffer[..bytes].copy_from_slice(&rest[..bytes]);
+        Ok(bytes)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
