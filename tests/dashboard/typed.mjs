@@ -42,3 +42,4 @@ const seen = [
 const [first, second] = seenPoints(seen);
 assert.deepEqual([first.figures.x_total, first.figures.y, second.figures.x_total], [2, 2, null]);
 assert.deepEqual([first.figures.larder_response_seconds_p50, first.figures.larder_response_seconds_p999, second.figures.larder_response_seconds_p50], [2e-6, 9e-6, null]);
+console.log("done");
