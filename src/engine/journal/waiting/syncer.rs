@@ -16,6 +16,8 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const SYNCED_ASIDE_US: u64 = 1_000;
 /// The sync thread waits for the writers that it has just served, for this part of the time that the sync took.
 const CROWD_PART: u32 = 8;
+/// And no longer than this, however slow the disk is.
+const CROWD_AWAITED_MAX: Duration = Duration::from_millis(5);
 
 /// The writers that a slow sync has served. They will soon be back with their next writes. If the next sync began
 /// without them, they would wait for that sync and for another one, and each sync would serve only a part of the writers.
@@ -37,7 +39,7 @@ impl Crowd {
         if took.as_micros() <= u128::from(SYNCED_ASIDE_US) {
             return Crowd::none(now);
         }
-        Crowd { back_at: last.saturating_add(count), until: now + took / CROWD_PART }
+        Crowd { back_at: last.saturating_add(count), until: now + (took / CROWD_PART).min(CROWD_AWAITED_MAX) }
     }
 
     fn is_awaited(&self, last: Seq, now: Instant) -> bool {
@@ -241,6 +243,7 @@ mod tests {
             // nobody is awaited longer than an eighth of the sync
             (4, 104, SLOW, 104, 999, true),
             (4, 104, SLOW, 104, 1_000, false),
+            (4, 104, Duration::from_secs(8), 104, 5_000, false),
             // a short sync is over before a wait would be
             (4, 104, Duration::from_micros(1_000), 104, 0, false),
             (4, Seq::MAX, SLOW, Seq::MAX, 0, false),
