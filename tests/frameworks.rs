@@ -22,6 +22,9 @@ on_both! {
     celery_with_pickles,
     express_sessions,
     keyv_and_cache_manager,
+    laravel,
+    symfony,
+    rails,
     locks_and_limits_in_python,
     locks_and_limits_in_node,
     socket_io,
@@ -91,6 +94,18 @@ fn express_sessions(mut server: Server) {
 
 fn keyv_and_cache_manager(mut server: Server) {
     hold(node_script("keyv.mjs", &server), &mut server);
+}
+
+fn laravel(mut server: Server) {
+    hold(script("php", "php/laravel_cache.php", &server), &mut server);
+}
+
+fn symfony(mut server: Server) {
+    hold(script("php", "php/symfony_cache.php", &server), &mut server);
+}
+
+fn rails(mut server: Server) {
+    hold(script("ruby", "ruby/rails_cache.rb", &server), &mut server);
 }
 
 fn locks_and_limits_in_python(mut server: Server) {
