@@ -275,6 +275,15 @@ impl Archive {
         self.engine.refuse_unarchived(Some(why));
     }
 
+    /// Tells the engine that the archive has everything up to this entry.
+    fn tell_engine(&self, entry: Seq) {
+        self.engine.note_archived(entry);
+        if self.options.ack == Ack::Archived {
+            self.engine.confirm_archived(entry);
+            self.accept();
+        }
+    }
+
     /// Ends that changes are refused.
     fn accept(&self) {
         if self.is_refusing.swap(false, Ordering::AcqRel) {

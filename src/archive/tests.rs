@@ -280,6 +280,30 @@ fn what_the_journal_gave_up_is_healed_by_a_snapshot() {
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
 }
 
+/// A server that was killed knows from its mark only how far the archive once had come.
+#[test]
+fn what_the_archive_has_at_the_start_is_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store::in_memory();
+    let engine = open(dir.path());
+    let archive = start(&engine, &store, Ack::Archived);
+    let mark = fs::read(attach::mark_path(dir.path())).unwrap();
+    engine.acknowledge(put(&engine, "key:1", "1")).unwrap();
+    archive.close();
+    drop(archive);
+    engine.close().unwrap();
+    drop(engine);
+    fs::write(attach::mark_path(dir.path()), mark).unwrap();
+
+    let engine = open(dir.path());
+    let archive = start(&engine, &store, Ack::Archived);
+    let read = engine.clone();
+    let reading = std::thread::spawn(move || read.acknowledge(read.last_entry()));
+    wait_for("a reply", || reading.is_finished());
+    reading.join().unwrap().unwrap();
+    archive.close();
+}
+
 #[test]
 fn damage_is_named_and_nothing_is_restored_from_it() {
     let dir = tempfile::tempdir().unwrap();

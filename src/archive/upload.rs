@@ -50,8 +50,9 @@ impl<'a> Uploader<'a> {
         let engine = Arc::clone(&archive.engine);
         let (entry, number) = (attached.entry, attached.number);
         let follower = engine.follow(entry);
-        engine.note_archived(entry);
         archive.status.advanced(entry, number - 1);
+        // there may be nothing to upload, and replies wait for what the archive has already
+        archive.tell_engine(entry);
         Uploader { archive, engine, attached, follower, entry, number, marked_at: clock::monotonic() }
     }
 
@@ -153,11 +154,7 @@ impl<'a> Uploader<'a> {
         self.archive.status.advanced(entry, self.number);
         self.number += 1;
         self.entry = entry;
-        self.engine.note_archived(entry);
-        if self.archive.options.ack == Ack::Archived {
-            self.engine.confirm_archived(entry);
-            self.archive.accept();
-        }
+        self.archive.tell_engine(entry);
     }
 
     /// The journal has not got the next entry any more: the log goes on behind a snapshot.

@@ -50,7 +50,7 @@ await inBrowser(async (open) => {
   await becomes(["a"], () => shownKeys(page));
   await page.getByText("reader", { exact: true }).waitFor();
   for (const name of ["New record", "Import", "Delete these …", "New store"]) assert.equal(await page.getByRole("button", { name, includeHidden: true }).count(), 0, name);
-  assert.deepEqual(await page.getByRole("navigation", { name: "Sections" }).getByRole("link").allTextContents(), ["Stores", "Compare", "Changes"]);
+  assert.deepEqual(await page.getByRole("navigation", { name: "Sections" }).getByRole("link").allTextContents(), ["Stores", "Compare", "Changes", "Console"]);
   await page.getByRole("button", { name: "a", exact: true }).click();
   await dialog(page).locator(".meta").waitFor();
   for (const name of ["Save", "Delete …"]) assert.equal(await dialog(page).getByRole("button", { name }).count(), 0, name);

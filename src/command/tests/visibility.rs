@@ -157,6 +157,10 @@ const REQUESTS: &[(&str, &[&str])] = &[
     ("store|list", &["STORE LIST"]),
     ("store|rename", &["STORE RENAME orders mine"]),
     ("store|set", &["STORE SET 0 retention 1"]),
+    (
+        "store|tree",
+        &["STORE TREE 0", "STORE TREE 0 PREFIX hidden:", "STORE TREE orders SEPARATOR i", "STORE TREE 17"],
+    ),
     ("store|unlink", &["STORE UNLINK orders w"]),
     ("subscribe", &["SUBSCRIBE app:x"]),
     ("sunsubscribe", &["SUNSUBSCRIBE app:x"]),
@@ -395,6 +399,8 @@ const OF_STORES: &[(&str, &str)] = &[
     ("store|rename", "adrw"),
     // retention and default-ttl remove records
     ("store|set", "adrw"),
+    // it shows what the user may see
+    ("store|tree", ""),
     ("store|unlink", ""),
     ("swapdb", "drw"),
 ];
