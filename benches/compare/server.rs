@@ -45,7 +45,9 @@ impl Program {
         let output = Command::new(path).arg("--version").output();
         let output = output.map_err(|error| format!("{} can't be run: {error}", path.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let (kind, name) = identify(&text).ok_or_else(|| {
+        // what follows in further lines says nothing about speed
+        let text = text.lines().next().unwrap_or_default();
+        let (kind, name) = identify(text).ok_or_else(|| {
             format!("{} is neither Larder nor like Redis: '{}'", path.display(), text.trim())
         })?;
         let profile = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
